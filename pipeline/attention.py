@@ -1,0 +1,56 @@
+"""Text-guided attention maps and the distance between them.
+
+Source: TGA-ZSR (Yu et al. 2024, eq. 6-7) as released with SAFT. Legend for shapes:
+B images, T patch tokens (row-major over the grid), D joint width, S pixels.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+TINY = 1e-12
+
+
+def attention_map(patches: Tensor, text: Tensor) -> Tensor:
+    """Where an image agrees with its class text, min-max normalised per image.
+
+    Args:
+        patches: (B, T, D) patch tokens after `ln_post` and the projection.
+        text: (B, D) the class text of each image. For K captions pass their mean: the map
+            is linear in the text, so this equals the mean of the K maps before min-max.
+
+    Returns:
+        (B, T) in [0, 1]; all zeros for an image whose map is constant.
+
+    The norm is over the *token* axis, not the channels: a quirk of TGA-ZSR that SAFT keeps,
+    and that its published weights 0.08 and 0.05 belong to.
+    """
+    scaled = patches / patches.norm(dim=1, keepdim=True).clamp_min(TINY)
+    similarity = torch.einsum("btd,bd->bt", scaled, text)
+    low = similarity.amin(1, keepdim=True)
+    spread = similarity.amax(1, keepdim=True) - low
+    return (similarity - low) / spread.clamp_min(TINY)
+
+
+def upsampling_factor(grid: int, size: int) -> Tensor:
+    """Lower-triangular L (grid, grid), float32, with |U v| = |L^T v| for U the 1-D bilinear
+    upsampling (align_corners False) from `grid` to `size` samples.
+
+    Two-dimensional upsampling is U m U^T, and its Frobenius norm is |L^T m L|: the size x
+    size map never needs to exist (and no non-deterministic backward on CUDA).
+    """
+    identity = torch.eye(grid, dtype=torch.float64)[None]
+    upsample = F.interpolate(identity, size=size, mode="linear", align_corners=False)[0].T
+    return torch.linalg.cholesky(upsample.T @ upsample).float()
+
+
+def map_distance(first: Tensor, second: Tensor, factor: Tensor) -> Tensor:
+    """Mean over images of the l2 norm (not squared) between maps upsampled to the image.
+
+    Args:
+        first, second: (B, T) maps of a square patch grid.
+        factor: `upsampling_factor(grid, image size)`.
+    """
+    side = factor.shape[0]
+    difference = (first - second).reshape(-1, side, side)
+    return (factor.T @ difference @ factor).flatten(1).norm(dim=1).mean()

@@ -1,0 +1,21 @@
+"""Where the base model comes from, one file each; the file name is `base_model.source`.
+
+A source module has
+    class Params(Section)                                  its keys under `base_model.options`
+    def build(params, dataset, seed, device) -> BaseModel  dataset: the set `pretrain` reads
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A model with the open_clip folder's config {"model_cfg", "preprocess_cfg"}; `log` holds
+    the pretraining curve (step, loss), empty for a model that came ready."""
+
+    model: nn.Module
+    config: dict[str, Any]
+    log: list[tuple[int, float]] = field(default_factory=list)

@@ -1,0 +1,115 @@
+"""A small CLIP trained from scratch on a packed image set, for machines without network.
+
+Captions of a class are those its images bring along, the sentences of a caption file, and
+`templates` filled with its name, all with equal chance.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+from open_clip.model import CLIP
+from pydantic import Field
+
+from pipeline.base_models import BaseModel
+from pipeline.clip import preprocess_config
+from pipeline.contrastive import pretrain_steps
+from pipeline.images import ImageSet, open_images
+from pipeline.params import Section
+from pipeline.progress import track
+from pipeline.sentences import lookup, read_sentences
+
+VOCABULARY = 49408  # of open_clip's own tokenizer
+
+
+class Params(Section):
+    """`base_model.options.pretrain`."""
+
+    patch_size: int = Field(ge=1)
+    width: int = Field(ge=32, multiple_of=32)
+    """Width of the image transformer; heads are 32 wide."""
+    layers: int = Field(ge=1)
+    text_width: int = Field(ge=32, multiple_of=32)
+    text_layers: int = Field(ge=1)
+    context_length: int = Field(ge=8, le=77)
+    """Text length in tokens; longer texts are cut by the tokenizer."""
+    embed_dim: int = Field(ge=16)
+    steps: int = Field(ge=1)
+    batch_size: int = Field(ge=2)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    warmup_steps: int = Field(ge=0)
+    captions: str | None
+    """JSON or Parquet file of sentences keyed by class id or name; null: none."""
+    templates: list[str]
+    """Captions made from the class name, with one {} each."""
+
+
+def build(params: Params, dataset: str, seed: int, device: torch.device) -> BaseModel:
+    """Train and return the model, in eval mode on the CPU."""
+    images = open_images(dataset)
+    config = model_config(params, images.pixels.shape[-1])
+    torch.manual_seed(seed)
+    model = CLIP(**config).to(device)
+    preprocess = preprocess_config(size=images.pixels.shape[-1])
+    mean = torch.tensor(preprocess["mean"], device=device).view(1, 3, 1, 1)
+    std = torch.tensor(preprocess["std"], device=device).view(1, 3, 1, 1)
+    losses = pretrain_steps(
+        model,
+        lambda pixels: (pixels - mean) / std,
+        open_clip.SimpleTokenizer(context_length=params.context_length),
+        np.asarray(images.pixels),
+        images.labels,
+        class_captions(images, params),
+        steps=params.steps,
+        batch_size=params.batch_size,
+        learning_rate=params.learning_rate,
+        weight_decay=params.weight_decay,
+        warmup_steps=params.warmup_steps,
+        seed=seed,
+        device=device,
+    )
+    log = list(enumerate(track(losses, "pretrain", total=params.steps, unit="step")))
+    return BaseModel(model.cpu(), {"model_cfg": config, "preprocess_cfg": preprocess}, log)
+
+
+def model_config(params: Params, image_size: int) -> dict[str, Any]:
+    """open_clip's model_cfg of a small ViT CLIP."""
+    return {
+        "embed_dim": params.embed_dim,
+        "vision_cfg": {
+            "image_size": image_size,
+            "patch_size": params.patch_size,
+            "width": params.width,
+            "layers": params.layers,
+            "head_width": 32,
+        },
+        "text_cfg": {
+            "context_length": params.context_length,
+            "vocab_size": VOCABULARY,
+            "width": params.text_width,
+            "heads": params.text_width // 32,
+            "layers": params.text_layers,
+        },
+    }
+
+
+def class_captions(images: ImageSet, params: Params) -> list[Sequence[str]]:
+    """For each class, every sentence its images may be paired with."""
+    pools: list[list[str]] = [
+        [template.replace("{}", entry.name) for template in params.templates]
+        for entry in images.classes
+    ]
+    for label, caption in zip(images.labels, images.captions, strict=True):
+        if caption:
+            pools[label].append(caption)
+    if params.captions:
+        path = Path(params.captions)
+        sentences, _ = lookup(images.classes, read_sentences(path), path, fill="a photo of a {}")
+        by_id = {entry.class_id: pool for entry, pool in zip(images.classes, pools, strict=True)}
+        for sentence in sentences:
+            by_id[sentence.class_id].append(sentence.text)
+    return list(pools)

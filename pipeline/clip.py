@@ -1,0 +1,216 @@
+"""CLIP models as open_clip folders, split into what training needs and what it must not touch.
+
+Pixel contract, everywhere in this package: images are float32 in [0, 1], *before*
+normalisation; mean and standard deviation are applied inside `ImageEncoder`.
+"""
+
+import json
+import logging
+import math
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import open_clip
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipeline.atomic import replacing_directory
+from pipeline.errors import UserError
+
+CONFIG_FILE = "open_clip_config.json"
+WEIGHTS_FILE = "open_clip_model.safetensors"
+MAX_LOG_SCALE = math.log(100)
+
+# The fused no-grad path of attention differs from the grad path in the last bits; with it
+# off, an image gets the same logits inside an attack and in its final verdict.
+torch.backends.mha.set_fastpath_enabled(False)
+
+
+class Clip(NamedTuple):
+    """An open_clip model with the config it was built from and its tokenizer."""
+
+    model: Any
+    config: dict[str, Any]
+    tokenize: Any
+
+
+class Features(NamedTuple):
+    """One forward of the image encoder.
+
+    pooled: (B, D) float32, unit norm; tokens: (B, T, W) patch tokens after `ln_post`,
+    row-major over the patch grid, not yet projected.
+    """
+
+    pooled: Tensor
+    tokens: Tensor
+
+
+class ImageEncoder(nn.Module):
+    """open_clip's vision transformer behind the [0, 1] pixel contract."""
+
+    mean: Tensor
+    std: Tensor
+    visual: Any
+
+    def __init__(self, visual: Any, mean: tuple[float, ...], std: tuple[float, ...]):
+        super().__init__()
+        if not hasattr(visual, "output_tokens") or getattr(visual, "proj", None) is None:
+            raise UserError(
+                "the image encoder has no patch tokens with a projection; "
+                "choose an open_clip ViT (e.g. ViT-B-32-quickgelu) in base_model"
+            )
+        visual.output_tokens = True
+        self.visual = visual
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Features:
+        """Encode (B, 3, S, S) pixels in [0, 1]: pooled features and tokens of one forward."""
+        pooled, tokens = self.visual((images - self.mean) / self.std)
+        return Features(F.normalize(pooled, dim=-1), tokens)
+
+    def project(self, tokens: Tensor) -> Tensor:
+        """Patch tokens (B, T, W) in the joint space (B, T, D); equals the reference's
+        `ln_post(x) @ proj` (SAFT release, clip model)."""
+        return tokens @ self.visual.proj
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the patch grid."""
+        rows, columns = self.visual.grid_size
+        return int(rows), int(columns)
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square input, in pixels."""
+        return int(self.visual.image_size[0])
+
+
+class ImageClassifier(nn.Module):
+    """Zero-shot classifier: logits (B, C) = scale * cos(image, class text), in float32."""
+
+    weight: Tensor
+
+    def __init__(self, encoder: ImageEncoder, class_features: Tensor, scale: float):
+        super().__init__()
+        self.encoder = encoder
+        self.scale = scale
+        self.register_buffer("weight", class_features.T.contiguous())
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of (B, 3, S, S) pixels in [0, 1]."""
+        return self.scale * (self.encoder(images).pooled.float() @ self.weight)
+
+
+def load(folder: Path) -> Clip:
+    """Load an open_clip folder in float32, in eval mode, on the CPU.
+
+    Raises:
+        UserError: a file is missing, the JSON is broken, or keys or shapes do not fit.
+    """
+    config = _read_config(folder)
+    if not (folder / WEIGHTS_FILE).is_file():
+        raise UserError(f"{folder / WEIGHTS_FILE}: not found; run `dvc repro base_model`")
+    try:
+        with _quiet():
+            model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder}")
+            tokenize = open_clip.get_tokenizer(f"local-dir:{folder}")
+    except (RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"{folder / WEIGHTS_FILE}: does not fit {CONFIG_FILE}: {reason}") from None
+    return Clip(model.eval(), config, tokenize)
+
+
+def save(model: nn.Module, config: dict[str, Any], folder: Path) -> None:
+    """Write the folder that `open_clip.create_model_and_transforms("local-dir:...")` loads.
+
+    `open_clip.push_to_hf_hub.save_for_hf` fails with the standard tokenizer, so the two
+    files are written directly. Same weights, same bytes.
+    """
+    with replacing_directory(folder) as partial:
+        write_files(model, config, partial)
+
+
+def write_files(model: nn.Module, config: dict[str, Any], folder: Path) -> None:
+    """Write config and weights into an existing folder."""
+    weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    save_file(weights, folder / WEIGHTS_FILE)
+    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+    (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
+
+
+def image_encoder(clip: Clip) -> ImageEncoder:
+    """The image half of a model, with its own normalisation."""
+    preprocess = clip.config["preprocess_cfg"]
+    return ImageEncoder(clip.model.visual, tuple(preprocess["mean"]), tuple(preprocess["std"]))
+
+
+def logit_scale(clip: Clip) -> float:
+    """exp of the learned log scale, clamped to [1, 100] as CLIP does in training."""
+    return math.exp(min(max(clip.model.logit_scale.item(), 0.0), MAX_LOG_SCALE))
+
+
+def check_fit(encoder: ImageEncoder, size: int, width: int, where: str) -> None:
+    """Raise UserError unless the encoder takes `size` pixels and gives `width` features."""
+    if encoder.image_size != size:
+        raise UserError(
+            f"{where}: the model takes {encoder.image_size} x {encoder.image_size} pixels, "
+            f"the images are {size} x {size}; set prepare.*.size to the model's"
+        )
+    if encoder.visual.output_dim != width:
+        raise UserError(
+            f"{where}: image features have {encoder.visual.output_dim} numbers, "
+            f"the text embeddings {width}; run `dvc repro embed`"
+        )
+
+
+def train_only_image_encoder(clip: Clip, encoder: ImageEncoder) -> None:
+    """Gradients for the image encoder's weights, none for text tower and logit scale."""
+    clip.model.requires_grad_(False)
+    encoder.visual.requires_grad_(True)
+
+
+def preprocess_config(mean: Any = None, std: Any = None, size: int | None = None) -> dict[str, Any]:
+    """open_clip's preprocess_cfg; CLIP's own mean and std unless given."""
+    return {
+        "mean": list(mean or open_clip.OPENAI_DATASET_MEAN),
+        "std": list(std or open_clip.OPENAI_DATASET_STD),
+        "interpolation": "bicubic",
+        "resize_mode": "shortest",
+        **({"size": [size, size]} if size else {}),
+    }
+
+
+@torch.no_grad()
+def encode_texts(clip: Clip, texts: list[str], device: torch.device, batch: int = 256) -> Tensor:
+    """Unit-norm text features (N, D), float32 on the CPU, in the order of `texts`."""
+    model = clip.model.to(device)
+    chunks = []
+    for start in range(0, len(texts), batch):
+        tokens = clip.tokenize(texts[start : start + batch]).to(device)
+        chunks.append(F.normalize(model.encode_text(tokens), dim=-1).float().cpu())
+    return torch.cat(chunks)
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG_FILE
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config["model_cfg"]["vision_cfg"], config["preprocess_cfg"]["mean"]
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; is '{folder}' an open_clip folder?") from None
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not an open_clip config: {error!r}") from None
+    return config
+
+
+class _quiet:
+    """Hold back open_clip's INFO lines while a model loads."""
+
+    def __enter__(self) -> None:
+        logging.disable(logging.INFO)
+
+    def __exit__(self, *_: object) -> None:
+        logging.disable(logging.NOTSET)

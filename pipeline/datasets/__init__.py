@@ -1,0 +1,6 @@
+"""Image sources, one file each; the file name is what params.yaml calls `source`.
+
+A source module has
+    class Params(Section)                  its keys under `prepare.<set>`, with `source`
+    def open_source(params) -> ImageSource classes, items and a thread-safe decoder
+"""

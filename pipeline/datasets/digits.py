@@ -1,0 +1,40 @@
+"""scikit-learn's handwritten digits: 1,797 real images, shipped with the library.
+
+The 8 x 8 grey images (values 0..16) are enlarged to 32 x 32. They are a *transfer* set:
+nothing is ever trained on them.
+"""
+
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+from pydantic import Field
+
+from pipeline.images import ClassEntry, ImageSource, Item
+from pipeline.params import Section
+from pipeline.rendering import DIGITS, SIZE
+
+
+class Params(Section):
+    """`prepare.<set>` with `source: digits`."""
+
+    source: Literal["digits"]
+    images: int | None = Field(ge=10, le=1797)
+    """How many images, the first ones in the library's order (class-mixed); null: all."""
+
+
+def open_source(params: Params) -> ImageSource:
+    """Ten classes "digit-0" .. "digit-9" with names "zero" .. "nine"."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    count = params.images or len(digits.images)
+    items = [Item(int(t), f"sklearn-digits/{i}") for i, t in enumerate(digits.target[:count])]
+
+    def decode(index: int) -> np.ndarray:
+        grey = (digits.images[index] * (255 / 16)).round().astype(np.uint8)
+        large = Image.fromarray(grey).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+        return np.repeat(np.asarray(large)[None], 3, axis=0)
+
+    classes = [ClassEntry(f"digit-{i}", name) for i, name in enumerate(DIGITS)]
+    return ImageSource(classes, items, SIZE, decode)

@@ -1,0 +1,38 @@
+"""Where to compute. The device comes from the environment, never from params.yaml: it must
+not enter the hashes that DVC compares."""
+
+import os
+
+import torch
+
+from pipeline.errors import UserError
+
+VARIABLE = "SAFT_DEVICE"
+
+
+def pick_device() -> torch.device:
+    """The device named by SAFT_DEVICE (cpu, cuda, cuda:1); unset or `auto`: CUDA if present.
+
+    Raises:
+        UserError: CUDA is asked for where there is none, or the name is unknown.
+    """
+    name = os.environ.get(VARIABLE, "auto")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"{VARIABLE}={name}: not a device; use cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"{VARIABLE}={name}: no such CUDA device, torch sees {torch.cuda.device_count()}; "
+            "unset it or use cpu"
+        )
+    return device
+
+
+def be_deterministic() -> None:
+    """Same input, same bytes on the same hardware (call before the first CUDA work)."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False

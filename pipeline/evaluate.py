@@ -1,0 +1,187 @@
+"""Clean and adversarial accuracy of one model on one image set.
+
+Everything is measured in float32, on the same images and with the same starts for every
+model. Two verdicts, both well defined and never mixed:
+    robust (any)   right on the clean image and at every iterate of the attack
+    robust (last)  right at the last iterate, as the released SAFT code counts
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+from pydantic import Field
+from torch import nn
+
+from pipeline.attacks import Outcome, Settings, Targets, margins
+from pipeline.images import ClassEntry
+from pipeline.params import Section
+
+PREDICTIONS = pa.schema(
+    [
+        ("model", pa.string()),
+        ("number", pa.int64()),
+        ("label", pa.int32()),
+        ("clean_prediction", pa.int32()),
+        ("clean_margin", pa.float32()),
+        ("adversarial_prediction", pa.int32()),
+        ("adversarial_margin", pa.float32()),
+        ("fooled_at", pa.int32()),
+        ("robust_any", pa.bool_()),
+        ("robust_last", pa.bool_()),
+    ]
+)
+
+
+class EvaluateParams(Section):
+    """Section `evaluate` of params.yaml, where every key is explained."""
+
+    datasets: list[str] = Field(min_length=1)
+    images: int | None = Field(ge=1)
+    attack: str
+    epsilon_255: int = Field(ge=0, le=255)
+    step_255: float = Field(gt=0, le=255)
+    attack_steps: int = Field(ge=1)
+    robust: Literal["any", "last"]
+    last_images: int = Field(ge=0)
+    batch_size: int = Field(ge=1)
+    examples: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**31)
+
+
+class Verdicts(NamedTuple):
+    """One model on N images: clean_prediction int32 (N,), clean_margin float32 (N,),
+    attacked int64 (M,), the positions the attack was run on, and its outcome (length M)."""
+
+    clean_prediction: np.ndarray
+    clean_margin: np.ndarray
+    attacked: np.ndarray
+    outcome: Outcome
+
+
+def evenly_spaced(total: int, count: int | None) -> np.ndarray:
+    """`count` of 0..total-1 at even distances (sets are often sorted by class); None: all."""
+    if count is None or count >= total:
+        return np.arange(total)
+    return np.arange(count) * total // count
+
+
+@torch.no_grad()
+def clean_predictions(
+    classifier: nn.Module, targets: Targets, batch_size: int, device: torch.device
+) -> tuple[np.ndarray, np.ndarray]:
+    """Prediction int32 (N,) and margin float32 (N,) on the unperturbed images."""
+    predictions, distances = [], []
+    for start in range(0, len(targets.labels), batch_size):
+        part = slice(start, start + batch_size)
+        images = torch.from_numpy(targets.pixels[part]).to(device).float().div_(255)
+        logits = classifier(images)
+        predictions.append(logits.argmax(1).cpu())
+        distances.append(margins(logits, torch.from_numpy(targets.labels[part]).to(device)).cpu())
+    return torch.cat(predictions).numpy().astype(np.int32), torch.cat(distances).numpy()
+
+
+def judge(
+    classifier: nn.Module, attack: Any, targets: Targets, params: EvaluateParams, device: Any
+) -> Verdicts:
+    """Clean predictions, then the attack on every image whose verdict is still open.
+
+    An image that is wrong already is not robust (any) whatever happens, so it is attacked
+    only where robust (last) is asked for.
+    """
+    prediction, margin = clean_predictions(classifier, targets, params.batch_size, device)
+    follow = followed(len(targets.labels), params)
+    examples = np.arange(len(targets.labels)) < params.examples
+    attacked = np.flatnonzero((prediction == targets.labels) | follow | examples)
+    chosen = Targets(targets.pixels[attacked], targets.labels[attacked], targets.numbers[attacked])
+    settings = Settings(
+        epsilon=params.epsilon_255 / 255,
+        step_size=params.step_255 / 255,
+        steps=params.attack_steps,
+        batch_size=params.batch_size,
+        seed=params.seed,
+        follow=follow[attacked],
+        examples=params.examples,
+        device=device,
+    )
+    return Verdicts(prediction, margin, attacked, attack.run(classifier, chosen, settings))
+
+
+def followed(images: int, params: EvaluateParams) -> np.ndarray:
+    """bool (N,): the images attacked to the last iterate even when fooled on the way."""
+    if params.robust == "last":
+        return np.ones(images, dtype=bool)
+    mask = np.zeros(images, dtype=bool)
+    mask[evenly_spaced(images, min(params.last_images, images)) if params.last_images else []] = (
+        True
+    )
+    return mask
+
+
+def prediction_columns(model: str, targets: Targets, verdicts: Verdicts) -> dict[str, Any]:
+    """Columns of PREDICTIONS for one model.
+
+    An image that was not attacked keeps its (wrong) clean prediction as the adversarial one.
+    """
+    count, outcome, at = len(targets.labels), verdicts.outcome, verdicts.attacked
+    prediction, margin = verdicts.clean_prediction.copy(), verdicts.clean_margin.copy()
+    fooled_at = np.zeros(count, dtype=np.int32)
+    prediction[at], margin[at], fooled_at[at] = (
+        outcome.prediction,
+        outcome.margin,
+        outcome.fooled_at,
+    )
+    right = verdicts.clean_prediction == targets.labels
+    last: list[bool | None] = [None] * count
+    for position, predicted in zip(at, outcome.last_prediction, strict=True):
+        if predicted >= 0:
+            last[position] = bool(predicted == targets.labels[position])
+    return {
+        "model": [model] * count,
+        "number": targets.numbers,
+        "label": targets.labels.astype(np.int32),
+        "clean_prediction": verdicts.clean_prediction,
+        "clean_margin": verdicts.clean_margin,
+        "adversarial_prediction": prediction,
+        "adversarial_margin": margin,
+        "fooled_at": fooled_at,
+        "robust_any": right & (fooled_at < 0),
+        "robust_last": last,
+    }
+
+
+def accuracies(columns: dict[str, Any]) -> dict[str, Any]:
+    """Counts behind each accuracy: clean, robust_any, and robust_last where measured."""
+    last = [value for value in columns["robust_last"] if value is not None]
+    return {
+        "clean": _share(columns["clean_prediction"] == columns["label"]),
+        "robust_any": _share(columns["robust_any"]),
+        "robust_last": _share(last) if last else None,
+    }
+
+
+def _share(flags: Any) -> dict[str, Any]:
+    correct, images = int(np.sum(flags)), len(flags)
+    return {"correct": correct, "images": images, "accuracy": round(correct / images, 6)}
+
+
+def training_overlap(classes: Sequence[ClassEntry], trained: Sequence[ClassEntry]) -> int:
+    """How many of `classes` were fine-tuned on, by class id."""
+    return len({entry.class_id for entry in classes} & {entry.class_id for entry in trained})
+
+
+def summary(dataset: str, model: str, result: dict[str, Any], params: EvaluateParams) -> str:
+    """One line for people: both verdicts, each with the number of images behind it."""
+    last = result["robust_last"]
+    shown = f"{_percent(last)} of {last['images']}" if last else "not measured"
+    return (
+        f"{dataset} {model}: clean {_percent(result['clean'])} of {result['clean']['images']}, "
+        f"{params.attack}-{params.attack_steps} at {params.epsilon_255}/255: "
+        f"robust (any) {_percent(result['robust_any'])}, robust (last) {shown}"
+    )
+
+
+def _percent(share: dict[str, Any]) -> str:
+    return f"{100 * share['accuracy']:.1f} %"

@@ -1,0 +1,11 @@
+"""Where the models lie; the other tables name their own path beside their schema.
+
+Paths are relative to the current folder: a queued experiment runs in a checkout of its own.
+"""
+
+from pathlib import Path
+
+BASE_MODEL = Path("data/base_model")
+MODEL = Path("data/model")
+FILTERED = Path("data/filtered/descriptions.parquet")
+EVALUATION = Path("data/evaluation")

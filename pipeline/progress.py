@@ -1,0 +1,24 @@
+"""One look for every progress bar: name, share, rate and remaining time, on stderr."""
+
+import sys
+from collections.abc import Iterable, Sized
+from typing import TypeVar
+
+from tqdm import tqdm
+
+T = TypeVar("T")
+
+
+def track(
+    items: Iterable[T], label: str, total: int | None = None, unit: str = "batch"
+) -> "tqdm[T]":
+    """Iterate over `items` behind a bar; seldom redrawn where there is no terminal."""
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    interval = 0.2 if sys.stderr.isatty() else 15
+    return tqdm(items, desc=label, total=total, unit=unit, mininterval=interval, dynamic_ncols=True)
+
+
+def counter(label: str, total: int, unit: str) -> "tqdm[None]":
+    """A bar that is advanced by hand, with `update(n)`."""
+    return track((), label, total=total, unit=unit)

@@ -1,0 +1,173 @@
+"""Small pictures drawn from a random stream: coloured shapes and printed digits.
+
+Every pixel follows from the stream alone, so a set is the same on any machine with the same
+Pillow. Shared by the data sets `shapes` and `pairs`.
+"""
+
+import colorsys
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+SIZE = 32
+SCALE = 4  # drawn large, then reduced: smooth edges without a font-like rasteriser
+# hue in degrees, saturation, value
+COLOURS = {
+    "red": (0, 0.90, 0.85),
+    "orange": (28, 0.95, 0.95),
+    "yellow": (55, 0.90, 0.95),
+    "green": (120, 0.80, 0.65),
+    "turquoise": (175, 0.80, 0.80),
+    "blue": (225, 0.85, 0.85),
+    "purple": (275, 0.75, 0.65),
+    "pink": (330, 0.45, 1.00),
+}
+HAZE = (0.2, 0.55)  # share of grey mixed in
+Points = list[tuple[float, float]]
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def render(shape: str, colour: str, rng: np.random.Generator) -> Image.Image:
+    """Draw one image, RGB, SIZE x SIZE pixels."""
+    canvas = background(rng).resize((SIZE * SCALE, SIZE * SCALE), Image.Resampling.BICUBIC)
+    radius = rng.uniform(0.28, 0.42)
+    centre = rng.uniform(radius, 1 - radius, size=2) if radius < 0.5 else np.array([0.5, 0.5])
+    angle = math.radians(rng.uniform(-20, 20))
+    mask = Image.new("L", canvas.size, 0)
+    draw = ImageDraw.Draw(mask)
+
+    def place(points: Points) -> Points:
+        cos, sin = math.cos(angle), math.sin(angle)
+        x0, y0 = centre
+        return [
+            (
+                (x0 + radius * (x * cos - y * sin)) * canvas.width,
+                (y0 + radius * (x * sin + y * cos)) * canvas.width,
+            )
+            for x, y in points
+        ]
+
+    for points, fill in SHAPES[shape]():
+        draw.polygon(place(points), fill=fill)
+    canvas.paste(Image.new("RGB", canvas.size, shade(colour, rng)), mask=mask)
+    return add_noise(add_haze(canvas.resize((SIZE, SIZE), Image.Resampling.BOX), rng), rng)
+
+
+def add_haze(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Blend with grey: photographs seldom use the full range either, and low contrast is
+    what makes a small perturbation matter."""
+    grey = Image.new("RGB", image.size, (int(rng.integers(90, 165)),) * 3)
+    return Image.blend(image, grey, rng.uniform(*HAZE))
+
+
+def shade(colour: str, rng: np.random.Generator) -> tuple[int, int, int]:
+    """A variant of a named colour."""
+    hue, saturation, value = COLOURS[colour]
+    hue = (hue + rng.uniform(-6, 6)) / 360 % 1
+    rgb = colorsys.hsv_to_rgb(
+        hue, min(1, saturation * rng.uniform(0.9, 1.05)), min(1, value * rng.uniform(0.85, 1.1))
+    )
+    return tuple(round(255 * channel) for channel in rgb)  # type: ignore[return-value]
+
+
+def background(rng: np.random.Generator) -> Image.Image:
+    """A muted gradient: 2 x 2 near-grey corners, to be enlarged."""
+    grey = rng.uniform(30, 225, size=(1, 1, 1)) + rng.uniform(-45, 45, size=(2, 2, 1))
+    corners = grey + rng.uniform(-18, 18, size=(2, 2, 3))
+    return Image.fromarray(corners.clip(0, 255).astype(np.uint8))
+
+
+def add_noise(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Sensor-like noise of a random strength."""
+    pixels = np.asarray(image, dtype=np.float64)
+    noise = rng.normal(0, rng.uniform(0, 8), size=pixels.shape)
+    return Image.fromarray((pixels + noise).clip(0, 255).astype(np.uint8))
+
+
+def to_array(image: Image.Image) -> np.ndarray:
+    """RGB image to uint8 (3, H, W)."""
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+
+def _regular(corners: int, inner: float = 1.0, turn: float = -90.0) -> Points:
+    steps = corners if inner == 1.0 else 2 * corners
+    radii = [1.0 if i % 2 == 0 else inner for i in range(steps)] if inner != 1.0 else [1.0] * steps
+    angles = [math.radians(turn + 360 * i / steps) for i in range(steps)]
+    return [(r * math.cos(a), r * math.sin(a)) for r, a in zip(radii, angles, strict=True)]
+
+
+def _heart() -> Points:
+    turns = [2 * math.pi * i / 60 for i in range(60)]
+    return [
+        (
+            16 * math.sin(t) ** 3 / 17,
+            -(13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)) / 17,
+        )
+        for t in turns
+    ]
+
+
+def _shift(points: Points, dx: float, factor: float) -> Points:
+    return [(factor * x + dx, factor * y) for x, y in points]
+
+
+CROSS: Points = [(-0.3, -1), (0.3, -1), (0.3, -0.3), (1, -0.3), (1, 0.3), (0.3, 0.3)]
+CROSS += [(-x, -y) for x, y in CROSS]
+ARROW: Points = [
+    (-1, -0.28),
+    (0.1, -0.28),
+    (0.1, -0.8),
+    (1, 0),
+    (0.1, 0.8),
+    (0.1, 0.28),
+    (-1, 0.28),
+]
+# each shape: polygons within the unit circle, drawn in turn; 255 draws, 0 cuts out
+SHAPES: dict[str, Callable[[], list[tuple[Points, int]]]] = {
+    "circle": lambda: [(_regular(48), 255)],
+    "square": lambda: [(_regular(4, turn=45), 255)],
+    "triangle": lambda: [(_regular(3), 255)],
+    "star": lambda: [(_regular(5, inner=0.42), 255)],
+    "heart": lambda: [(_heart(), 255)],
+    "cross": lambda: [(CROSS, 255)],
+    "ring": lambda: [(_regular(48), 255), (_shift(_regular(48), 0, 0.55), 0)],
+    "crescent": lambda: [(_regular(48), 255), (_shift(_regular(48), 0.45, 0.8), 0)],
+    "arrow": lambda: [(ARROW, 255)],
+    "hourglass": lambda: [([(-0.8, -1), (0.8, -1), (-0.8, 1), (0.8, 1)], 255)],
+}
+
+
+def fonts() -> list[Path]:
+    """The text faces that matplotlib ships, sorted: the same on every machine."""
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    patterns = ("DejaVuSans*.ttf", "DejaVuSerif*.ttf", "STIXGeneral*.ttf", "cm[rst][1st]*.ttf")
+    files = sorted(path for pattern in patterns for path in folder.glob(pattern))
+    return [file for file in files if "Display" not in file.name]
+
+
+def render_digit(digit: int, faces: list[Path], rng: np.random.Generator) -> Image.Image:
+    """Draw one printed digit, slanted and turned as handwriting would be; RGB, SIZE x SIZE."""
+    font = ImageFont.truetype(str(faces[rng.integers(len(faces))]), int(rng.integers(80, 130)))
+    mask = Image.new("L", (4 * SIZE, 4 * SIZE), 0)
+    place = tuple(2 * SIZE + rng.uniform(-10, 10, size=2))
+    ImageDraw.Draw(mask).text(place, str(digit), fill=255, font=font, anchor="mm")
+    # slant and turn it as handwriting would
+    turn, slant, wide = rng.uniform(-0.2, 0.2), rng.uniform(-0.35, 0.35), rng.uniform(0.8, 1.35)
+    half = 2 * SIZE
+    matrix = (wide, slant, half * (1 - wide - slant), turn, 1.0, -half * turn)
+    mask = mask.transform(mask.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+    glyph = mask.crop(mask.getbbox())
+    if rng.random() < 0.7:  # as coarse as a small scan: white ink filling 8 x 8 cells
+        cells = Image.new("L", (8, 8), 0)
+        wide_cells = int(rng.integers(2, 5) if digit == 1 else rng.integers(4, 8))
+        cells.paste(glyph.resize((wide_cells, 8), Image.Resampling.BOX), ((8 - wide_cells) // 2, 0))
+        return Image.merge("RGB", [cells.resize((SIZE, SIZE), Image.Resampling.BICUBIC)] * 3)
+    small = mask.resize((SIZE, SIZE), Image.Resampling.BOX)
+    canvas = background(rng).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+    ink = 255 if np.asarray(canvas).mean() < 128 else 0
+    canvas.paste(Image.new("RGB", canvas.size, (ink,) * 3), mask=small)
+    return add_noise(canvas, rng)

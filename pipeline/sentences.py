@@ -1,0 +1,85 @@
+"""Sentence files keyed by class: JSON {class: [sentences]} or Parquet (class_id or name, text).
+
+A class is looked up by its id first, then by its exact name; there is no case folding and no
+substring match, which is how the released SAFT code gave "african elephant" the sentences
+of "ant". A name that several ids share (crane, the bird and the machine) is ambiguous and
+must be keyed by id.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from pyarrow import ArrowInvalid
+
+from pipeline.descriptions import Sentence
+from pipeline.errors import UserError
+from pipeline.images import ClassEntry
+from pipeline.tables import read_json
+
+
+def lookup(
+    classes: Sequence[ClassEntry],
+    found: Mapping[str, Sequence[str]],
+    path: Path,
+    fill: str | None,
+) -> tuple[list[Sentence], list[str]]:
+    """Match classes to the file's keys; also the ids of the classes that were filled.
+
+    Raises:
+        UserError: a class has no sentences and `fill` is None, or its name is ambiguous.
+    """
+    shared = {name for name, count in Counter(c.name for c in classes).items() if count > 1}
+    sentences, filled, missing = [], [], []
+    for entry in classes:
+        if entry.class_id not in found and entry.name in shared and entry.name in found:
+            raise UserError(f"{path}: several classes are named '{entry.name}'; key them by id")
+        texts = found.get(entry.class_id) or found.get(entry.name) or []
+        if texts:
+            sentences += [Sentence(entry.class_id, text, "file") for text in texts]
+        elif fill is not None:
+            sentences.append(Sentence(entry.class_id, fill.replace("{}", entry.name), "template"))
+            filled.append(entry.class_id)
+        else:
+            missing.append(f"{entry.class_id} ({entry.name})")
+    if missing:
+        raise UserError(
+            f"{path}: no sentences for {len(missing)} of {len(classes)} classes: "
+            f"{', '.join(missing[:10])}{' ...' if len(missing) > 10 else ''}; "
+            "add them under the class id or set describe.options.file.fill"
+        )
+    return sentences, filled
+
+
+def read_sentences(path: Path) -> dict[str, list[str]]:
+    """Key (id or name) -> sentences, from JSON or Parquet.
+
+    Raises:
+        UserError: the file is missing, broken, or of another form.
+    """
+    if path.suffix == ".parquet":
+        return _from_parquet(path)
+    values = read_json(path)
+    if not isinstance(values, dict) or not all(_is_list_of_text(v) for v in values.values()):
+        raise UserError(f"{path}: expected a JSON object of class -> list of sentences")
+    return values
+
+
+def _from_parquet(path: Path) -> dict[str, list[str]]:
+    try:
+        table = pq.read_table(path)
+    except (OSError, ArrowInvalid) as error:
+        raise UserError(f"{path}: cannot be read as Parquet: {error}") from None
+    key = next((k for k in ("class_id", "name") if k in table.column_names), None)
+    if key is None or "text" not in table.column_names:
+        raise UserError(f"{path}: expected columns class_id (or name) and text")
+    found: dict[str, list[str]] = {}
+    for row in table.select([key, "text"]).to_pylist():
+        found.setdefault(row[key], []).append(row["text"])
+    return found
+
+
+def _is_list_of_text(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)

@@ -1,0 +1,41 @@
+"""Get the base CLIP: `python -m stages.base_model`.
+
+Reads params.yaml `base_model` (and the packed set that `pretrain` learns from); writes
+data/base_model/, an open_clip folder that `open_clip.create_model_and_transforms` loads.
+"""
+
+import csv
+
+import typer
+
+from pipeline import clip
+from pipeline.atomic import replacing_directory
+from pipeline.base_model import BaseModelParams
+from pipeline.device import be_deterministic, pick_device
+from pipeline.options import chosen
+from pipeline.params import read_section
+from pipeline.paths import BASE_MODEL
+from stages.runner import stage
+
+
+@stage("base_model")
+def main() -> None:
+    """Build or fetch the base model and write it as an open_clip folder."""
+    params = read_section("base_model", BaseModelParams)
+    module, options = chosen(
+        "pipeline.base_models", "base_model", "source", params.source, params.options
+    )
+    device = pick_device()
+    be_deterministic()
+    built = module.build(options, params.dataset, params.seed, device)
+    with replacing_directory(BASE_MODEL) as folder:
+        clip.write_files(built.model, built.config, folder)
+        if built.log:
+            with (folder / "pretraining.csv").open("w", newline="") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(["step", "loss"])
+                writer.writerows((step, f"{loss:.6f}") for step, loss in built.log)
+
+
+if __name__ == "__main__":
+    typer.run(main)
