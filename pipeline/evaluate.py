@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import torch
 from pydantic import Field
 from torch import nn
@@ -18,21 +17,6 @@ from torch import nn
 from pipeline.attacks import Outcome, Settings, Targets, margins
 from pipeline.images import ClassEntry
 from pipeline.params import Section
-
-PREDICTIONS = pa.schema(
-    [
-        ("model", pa.string()),
-        ("number", pa.int64()),
-        ("label", pa.int32()),
-        ("clean_prediction", pa.int32()),
-        ("clean_margin", pa.float32()),
-        ("adversarial_prediction", pa.int32()),
-        ("adversarial_margin", pa.float32()),
-        ("fooled_at", pa.int32()),
-        ("robust_any", pa.bool_()),
-        ("robust_last", pa.bool_()),
-    ]
-)
 
 
 class EvaluateParams(Section):

@@ -7,7 +7,9 @@ Pillow. Shared by the data sets `shapes` and `pairs`.
 import colorsys
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -26,9 +28,20 @@ COLOURS = {
     "purple": (275, 0.75, 0.65),
     "pink": (330, 0.45, 1.00),
 }
-HAZE = (0.2, 0.55)  # share of grey mixed in
+HAZE = (0.1, 0.45)  # share of grey mixed in
+NOISE = 2  # largest standard deviation, of 255
+COARSE = 0.7  # share of glyphs drawn as a coarse scan
 Points = list[tuple[float, float]]
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+LETTERS = "ABCEFHKLMNPRSTUVWXYZ"  # those that look like no digit
+
+
+class Subject(NamedTuple):
+    """A class that can be drawn: `draw` turns a random stream into an image."""
+
+    class_id: str
+    name: str
+    draw: Callable[[np.random.Generator], Image.Image]
 
 
 def render(shape: str, colour: str, rng: np.random.Generator) -> Image.Image:
@@ -84,7 +97,7 @@ def background(rng: np.random.Generator) -> Image.Image:
 def add_noise(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """Sensor-like noise of a random strength."""
     pixels = np.asarray(image, dtype=np.float64)
-    noise = rng.normal(0, rng.uniform(0, 8), size=pixels.shape)
+    noise = rng.normal(0, rng.uniform(0, NOISE), size=pixels.shape)
     return Image.fromarray((pixels + noise).clip(0, 255).astype(np.uint8))
 
 
@@ -149,25 +162,65 @@ def fonts() -> list[Path]:
     return [file for file in files if "Display" not in file.name]
 
 
-def render_digit(digit: int, faces: list[Path], rng: np.random.Generator) -> Image.Image:
-    """Draw one printed digit, slanted and turned as handwriting would be; RGB, SIZE x SIZE."""
-    font = ImageFont.truetype(str(faces[rng.integers(len(faces))]), int(rng.integers(80, 130)))
-    mask = Image.new("L", (4 * SIZE, 4 * SIZE), 0)
-    place = tuple(2 * SIZE + rng.uniform(-10, 10, size=2))
-    ImageDraw.Draw(mask).text(place, str(digit), fill=255, font=font, anchor="mm")
-    # slant and turn it as handwriting would
-    turn, slant, wide = rng.uniform(-0.2, 0.2), rng.uniform(-0.35, 0.35), rng.uniform(0.8, 1.35)
-    half = 2 * SIZE
-    matrix = (wide, slant, half * (1 - wide - slant), turn, 1.0, -half * turn)
-    mask = mask.transform(mask.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
-    glyph = mask.crop(mask.getbbox())
-    if rng.random() < 0.7:  # as coarse as a small scan: white ink filling 8 x 8 cells
-        cells = Image.new("L", (8, 8), 0)
-        wide_cells = int(rng.integers(2, 5) if digit == 1 else rng.integers(4, 8))
-        cells.paste(glyph.resize((wide_cells, 8), Image.Resampling.BOX), ((8 - wide_cells) // 2, 0))
-        return Image.merge("RGB", [cells.resize((SIZE, SIZE), Image.Resampling.BICUBIC)] * 3)
+def render_glyph(glyph: str, faces: list[Path], rng: np.random.Generator) -> Image.Image:
+    """Draw one printed digit or letter, RGB, SIZE x SIZE: mostly coarse white ink on black."""
+    mask = _glyph_mask(glyph, faces, rng)
+    if rng.random() < COARSE:
+        return _coarse(mask, 1 if glyph == "1" else 0, rng)
     small = mask.resize((SIZE, SIZE), Image.Resampling.BOX)
     canvas = background(rng).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
     ink = 255 if np.asarray(canvas).mean() < 128 else 0
     canvas.paste(Image.new("RGB", canvas.size, (ink,) * 3), mask=small)
     return add_noise(canvas, rng)
+
+
+def _glyph_mask(glyph: str, faces: list[Path], rng: np.random.Generator) -> Image.Image:
+    font = ImageFont.truetype(str(faces[rng.integers(len(faces))]), int(rng.integers(80, 130)))
+    mask = Image.new("L", (SCALE * SIZE, SCALE * SIZE), 0)
+    half = SCALE * SIZE / 2
+    place = tuple(half + rng.uniform(-10, 10, size=2))
+    ImageDraw.Draw(mask).text(place, glyph, fill=255, font=font, anchor="mm")
+    # slanted, turned and stretched as handwriting is
+    turn, slant, wide = rng.uniform(-0.2, 0.2), rng.uniform(-0.35, 0.35), rng.uniform(0.8, 1.35)
+    matrix = (wide, slant, half * (1 - wide - slant), turn, 1.0, -half * turn)
+    return mask.transform(mask.size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+
+
+def _coarse(mask: Image.Image, narrow: int, rng: np.random.Generator) -> Image.Image:
+    """As coarse as a small scan: the ink fills 8 x 8 cells, enlarged smoothly."""
+    width = int(rng.integers(2, 5) if narrow else rng.integers(4, 8))
+    ink = mask.crop(mask.getbbox()).resize((width, 8), Image.Resampling.BOX)
+    cells = Image.new("L", (8, 8), 0)
+    cells.paste(ink, ((8 - width) // 2, 0))
+    return Image.merge("RGB", [cells.resize((SIZE, SIZE), Image.Resampling.BICUBIC)] * 3)
+
+
+def composition(shape: str, colour: str) -> Subject:
+    """A coloured shape, e.g. "red-star", "red star"."""
+    return Subject(f"{colour}-{shape}", f"{colour} {shape}", partial(render, shape, colour))
+
+
+def letters() -> list[Subject]:
+    """The printed letters, e.g. "letter-a", "letter a"."""
+    faces = fonts()
+    return [
+        Subject(
+            f"letter-{glyph.lower()}",
+            f"letter {glyph.lower()}",
+            partial(render_glyph, glyph, faces),
+        )
+        for glyph in LETTERS
+    ]
+
+
+def digits() -> list[Subject]:
+    """The printed digits, e.g. "digit-7", "digit seven"."""
+    faces = fonts()
+    return [
+        Subject(
+            f"digit-{value}",
+            f"digit {name}",
+            partial(render_glyph, str(value), faces),
+        )
+        for value, name in enumerate(DIGITS)
+    ]

@@ -1,186 +1,31 @@
 """The report: what the earlier stages left, as one table of numbers and one HTML page.
 
-`read_inputs` is the only function that touches the disk; everything else maps its result to
-values, without clock, host or random draw, so that the same inputs give the same bytes.
-The data sets are those of params.yaml, never what happens to lie in the folder.
+Everything maps `Inputs` to values, without clock, host or random draw, so that the same
+inputs give the same bytes.
 """
 
-import csv
 import json
-import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field
 
 from pipeline import report_figures as figures
 from pipeline.errors import UserError
-from pipeline.evaluate import PREDICTIONS
-from pipeline.filter import SCHEMA as DESCRIPTIONS
-from pipeline.images import check_labels, read_classes
-from pipeline.params import PARAMS_FILE, Section, read_params, read_section, validate
+from pipeline.params import PARAMS_FILE
+from pipeline.paths import EVALUATION
+from pipeline.report_inputs import MODELS, Accuracies, Evaluated, Inputs
 from pipeline.statistics import disjoint, paired, survivors, wilson
-from pipeline.tables import read_json, read_table
 
-EVALUATION = Path("data/evaluation")
-TRAINING = Path("data/model/training.csv")
-FILTERED = Path("data/filtered/descriptions.parquet")
-PROVENANCE = Path("data/descriptions/provenance.json")
 METRICS = Path("reports/metrics.json")
 ACCURACY = Path("reports/plots/accuracy.csv")
 PAGE = Path("reports/report.html")
 TEMPLATE = Path(__file__).with_name("report.html.j2")
-
-MODELS = ("base", "finetuned")
 MEASURES = {"clean": "clean", "robust_any": "robust (any)", "robust_last": "robust (last)"}
 SAMPLE_CLASSES = 3  # classes whose sentences are shown without unfolding the full list
-
-
-class ReportParams(Section):
-    """Section `report` of params.yaml, where every key is explained."""
-
-    title: str
-    examples: int = Field(ge=0)
-
-
-class _Evaluate(Section, extra="ignore"):
-    datasets: list[str] = Field(min_length=1)
-
-
-class _Finetune(Section, extra="ignore"):
-    dataset: str
-
-
-class Accuracy(Section, extra="ignore"):
-    """`correct` of `images`."""
-
-    correct: int = Field(ge=0)
-    images: int = Field(ge=1)
-    accuracy: float
-
-
-class Accuracies(Section, extra="ignore"):
-    """One model on one data set; robust_last is None where it was not measured."""
-
-    clean: Accuracy
-    robust_any: Accuracy
-    robust_last: Accuracy | None
-
-
-class Metrics(Section, extra="ignore"):
-    """data/evaluation/<dataset>/metrics.json."""
-
-    dataset: str
-    images: int
-    classes: int
-    seen_in_training: int
-    attack: str
-    epsilon_255: int
-    step_255: float
-    steps: int
-    seed: int
-    templates: list[str]
-    base: Accuracies
-    finetuned: Accuracies
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """One data set: its metrics, class names by label, per model the columns of PREDICTIONS
-    sorted by image number (the same images in both), and the arrays of examples.npz."""
-
-    metrics: Metrics
-    classes: list[str]
-    predictions: dict[str, pa.Table]
-    examples: dict[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """All that the report is made of."""
-
-    params: ReportParams
-    settings: dict[str, Any]
-    tuned_on: str
-    sets: list[Evaluated]
-    training: dict[str, np.ndarray]
-    sentences: list[dict[str, Any]]
-    provenance: dict[str, Any]
-
-
-def read_inputs() -> Inputs:
-    """Read params.yaml and every input named by it.
-
-    Raises:
-        UserError: a file is missing, malformed or does not fit the others.
-    """
-    params = read_section("report", ReportParams)
-    provenance = read_json(PROVENANCE)
-    if not isinstance(provenance, dict):
-        raise UserError(f"{PROVENANCE}: expected a JSON object")
-    return Inputs(
-        params=params,
-        settings=read_params(),
-        tuned_on=read_section("finetune", _Finetune).dataset,
-        sets=[read_evaluated(name) for name in read_section("evaluate", _Evaluate).datasets],
-        training=read_training(TRAINING),
-        sentences=read_table(FILTERED, DESCRIPTIONS).to_pylist(),
-        provenance=provenance,
-    )
-
-
-def read_evaluated(name: str) -> Evaluated:
-    """Read data/evaluation/<name>/ and the set's class names."""
-    folder = EVALUATION / name
-    metrics = validate(read_json(folder / "metrics.json"), Metrics, str(folder / "metrics.json"))
-    classes = [entry.name for entry in read_classes(name)]
-    path = folder / "predictions.parquet"
-    table = read_table(path, PREDICTIONS).sort_by("number")
-    for column in ("label", "clean_prediction", "adversarial_prediction"):
-        check_labels(table[column].to_numpy(), len(classes), f"{path}: {column}")
-    models = table["model"].to_numpy()
-    predictions = {model: table.filter(models == model) for model in MODELS}
-    numbers = [predictions[model]["number"] for model in MODELS]
-    if numbers[0] != numbers[1] or len(numbers[0]) != metrics.images:
-        raise UserError(f"{path}: not the {metrics.images} images of metrics.json for each model")
-    return Evaluated(metrics, classes, predictions, read_examples(folder / "examples.npz"))
-
-
-def read_examples(path: Path) -> dict[str, np.ndarray]:
-    """The arrays numbers (E,), clean, base and finetuned, each (E, 3, S, S)."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in ("numbers", "clean", *MODELS)}
-    except FileNotFoundError:
-        raise UserError(f"{path}: not found; run `dvc repro` first") from None
-    except (ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not a file of examples: {' '.join(str(error).split())}") from None
-    shape = arrays["clean"].shape
-    fits = len(shape) == 4 and shape[:2] == (len(arrays["numbers"]), 3)
-    if not fits or any(arrays[model].shape != shape for model in MODELS):
-        raise UserError(f"{path}: the arrays differ in their number or size of images")
-    return arrays
-
-
-def read_training(path: Path) -> dict[str, np.ndarray]:
-    """Columns of the training log, float64, in the order of the file."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = list(csv.reader(file)) or [[]]
-        values = np.array([[float(cell) for cell in row] for row in rows])
-    except FileNotFoundError:
-        raise UserError(f"{path}: not found; run `dvc repro` first") from None
-    except (ValueError, csv.Error) as error:
-        raise UserError(f"{path}: not a table of numbers: {error}") from None
-    if not {"step", "learning_rate", "loss"} <= set(header) or not len(values):
-        raise UserError(f"{path}: expected rows under step, learning_rate, loss, ...")
-    return {name: values[:, place] for place, name in enumerate(header)}
 
 
 def metrics(inputs: Inputs) -> dict[str, Any]:
@@ -192,7 +37,11 @@ def metrics(inputs: Inputs) -> dict[str, Any]:
         }
         for entry in inputs.sets
     }
-    return {"datasets": datasets, "mean": means(inputs)}
+    mean = {
+        model: {key: round(value, 4) for key, value in values.items()}
+        for model, values in means(inputs).items()
+    }
+    return {"datasets": datasets, "mean": mean}
 
 
 def means(inputs: Inputs) -> dict[str, dict[str, float]]:
@@ -200,9 +49,7 @@ def means(inputs: Inputs) -> dict[str, dict[str, float]]:
     result = {}
     for model in MODELS:
         values = [_accuracies(entry, model) for entry in inputs.sets]
-        result[model] = {
-            key: round(float(np.mean([v[key] for v in values])), 4) for key in ("clean", "robust")
-        }
+        result[model] = {k: float(np.mean([v[k] for v in values])) for k in ("clean", "robust")}
     return result
 
 
@@ -262,9 +109,7 @@ def summary_view(sets: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "attack": attacks.pop() if len(attacks) == 1 else "the attack named for each set",
         "robust_up": sum(row["difference"] > 0 for row in robust),
-        "robust_clear": sum(
-            r["difference"] > 0 and disjoint(r["base"], r["tuned"]) for r in robust
-        ),
+        "robust_apart": sum(disjoint(row["base"], row["tuned"]) for row in robust),
         "clean_down": sum(row["difference"] < 0 for row in clean),
         "worst": sets[worst]["found"].dataset,
         "worst_difference": clean[worst]["difference"],

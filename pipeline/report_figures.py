@@ -23,9 +23,9 @@ BASE, TUNED = "#D55E00", "#0072B2"
 LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("-", "--", "-.", ":")
 WIDTH = 4.6  # inches
-BINS = 200  # points per training curve; longer runs are averaged down to this many
+BINS = 200  # most points per training curve; longer runs are averaged
 LINEAR_STEPS = 20  # beyond, iterates are drawn on a logarithmic axis
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.hashsalt": "report",
     "svg.fonttype": "path",
     "font.family": "DejaVu Sans",
@@ -122,7 +122,9 @@ def attack_curve(name: str, base: np.ndarray, tuned: np.ndarray, clean: tuple[fl
             axes.xaxis.set_minor_locator(NullLocator())
         else:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(title=name, xlabel="iterate of the attack", ylabel="accuracy [%]")
+        axes.set(
+            title=f"Along the attack: {name}", xlabel="iterate of the attack", ylabel="accuracy [%]"
+        )
         axes.set(ylim=(-2, 102), xlim=(0, len(base) - 1))
         figure.legend(loc="outside lower center", ncols=2)
 
@@ -139,7 +141,7 @@ def loss_curves(log: Mapping[str, np.ndarray], columns: Sequence[str]) -> str:
             axes.set_title(column.replace("_", " "), loc="left")
             axes.yaxis.set_major_locator(MaxNLocator(4))
         panels[-1].set_xlabel("optimiser step")
-        figure.supylabel("value in the loss (dimensionless)", fontsize=9)
+        figure.supylabel("value (dimensionless)", fontsize=9)
 
     return _svg(draw, 0.7 + 1.25 * len(columns))
 
@@ -186,9 +188,16 @@ def _bars(
     values = np.array([share.value for share in shares])
     error = np.abs(np.array([[s.low, s.high] for s in shares]).T - values)
     axes.barh(
-        place, 100 * values, height=0.36, xerr=100 * error, label=label, color=colour, alpha=0.85,
-        hatch=hatch, edgecolor="white", error_kw={"ecolor": "#222222", "elinewidth": 1, "capsize": 2},
-    )  # fmt: skip
+        place,
+        100 * values,
+        height=0.36,
+        label=label,
+        color=colour,
+        hatch=hatch,
+        edgecolor="white",
+        xerr=100 * error,
+        error_kw={"ecolor": "#222222", "elinewidth": 1, "capsize": 2},
+    )
 
 
 def _dataset_rows(axes: Axes, names: Sequence[str]) -> None:
@@ -201,9 +210,10 @@ def _curve(
     axes: Axes, steps: np.ndarray, values: np.ndarray, colour: str, dash: str, label: str | None
 ) -> None:
     """The mean line; where steps are averaged, a band from their lowest to their highest."""
-    parts = np.array_split(np.arange(len(steps)), min(BINS, len(steps)))
+    size = -(-len(steps) // BINS)
+    parts = [slice(start, start + size) for start in range(0, len(steps), size)]
     middle = [steps[part].mean() for part in parts]
-    if len(parts) < len(steps):
+    if size > 1:
         low, high = [values[p].min() for p in parts], [values[p].max() for p in parts]
         axes.fill_between(middle, low, high, color=colour, alpha=0.2, linewidth=0)
     mean = [values[part].mean() for part in parts]

@@ -17,7 +17,6 @@ from pipeline.atomic import replacing_directory
 from pipeline.attacks import Targets
 from pipeline.device import be_deterministic, pick_device
 from pipeline.evaluate import (
-    PREDICTIONS,
     EvaluateParams,
     accuracies,
     evenly_spaced,
@@ -29,6 +28,7 @@ from pipeline.evaluate import (
 from pipeline.images import open_images, read_classes
 from pipeline.params import PARAMS_FILE, read_section, read_value
 from pipeline.paths import BASE_MODEL, EVALUATION, MODEL
+from pipeline.predictions import PREDICTIONS
 from pipeline.tables import write_json, write_table
 from stages.runner import stage
 

@@ -6,8 +6,11 @@ reports/metrics.json, reports/plots/accuracy.csv and reports/report.html.
 
 import csv
 
+import typer
+
 from pipeline import report
 from pipeline.atomic import replacing_file
+from pipeline.report_inputs import read_inputs
 from pipeline.tables import write_json
 from stages.runner import stage
 
@@ -15,15 +18,14 @@ from stages.runner import stage
 @stage("report")
 def main() -> None:
     """Render everything first, so that a bad input leaves the old report untouched."""
-    inputs = report.read_inputs()
+    inputs = read_inputs()
     page = report.render(inputs)
     write_json(report.METRICS, report.metrics(inputs))
-    with replacing_file(report.ACCURACY) as partial:
-        with partial.open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(report.accuracy_rows(inputs))
+    with replacing_file(report.ACCURACY) as partial, partial.open("w", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(report.accuracy_rows(inputs))
     with replacing_file(report.PAGE) as partial:
         partial.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

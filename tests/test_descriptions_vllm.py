@@ -151,8 +151,10 @@ def test_engine_is_pinned_deterministic_and_released(monkeypatch: pytest.MonkeyP
     assert started["tokenizer_revision"] == "abc"
     assert started["trust_remote_code"] is False
     assert (started["generation_config"], started["seed"]) == ("vllm", 7)
-    assert started["dtype"] == "bfloat16" and started["max_model_len"] == 2048
-    assert started["gpu_memory_utilization"] == 0.9 and started["enforce_eager"] is True
+    assert started["dtype"] == "bfloat16"
+    assert started["max_model_len"] == 2048
+    assert started["gpu_memory_utilization"] == 0.9
+    assert started["enforce_eager"] is True
     assert engine.environment == "0"
     assert engine.released == 1
 
@@ -189,7 +191,8 @@ def test_seeds_of_all_answers_are_distinct() -> None:
     starts = sorted(request_seed(q, 0, attempt) for q in asked for attempt in range(3))
     gaps = [after - before for before, after in zip(starts, starts[1:], strict=False)]
     assert min(gaps) >= SEED_SPACING
-    assert 0 <= starts[0] and starts[-1] + SEED_SPACING < 2**63
+    assert starts[0] >= 0
+    assert starts[-1] + SEED_SPACING < 2**63
 
 
 def test_unreadable_answers_are_asked_again_with_another_seed(
@@ -276,7 +279,8 @@ def test_prompts_name_class_and_count(prompts: Any) -> None:
     for message in messages:
         assert message.split("\n")[0].count("an owl {1}") == 1
         assert "exactly 4 strings" in message
-        assert "{}" not in message and "{count}" not in message
+        assert "{}" not in message
+        assert "{count}" not in message
 
 
 def test_prompt_module_is_no_backend() -> None:

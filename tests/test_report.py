@@ -1,6 +1,8 @@
 """The report over a made-up input tree (`python -m tests.test_report FOLDER` writes one)."""
 
+import base64
 import html
+import io
 import json
 import re
 import sys
@@ -10,12 +12,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from PIL import Image
 
-from pipeline import report
+from pipeline import report, report_inputs
 from pipeline.errors import UserError
-from pipeline.evaluate import PREDICTIONS, accuracies
+from pipeline.evaluate import accuracies
 from pipeline.filter import SCHEMA
 from pipeline.images import CLASS_SCHEMA
+from pipeline.predictions import PREDICTIONS
 from pipeline.report_figures import picture
 from pipeline.statistics import disjoint, paired, survivors, wilson
 from pipeline.tables import write_json, write_table
@@ -78,7 +82,9 @@ def write_set(root: Path, name: str, count: int, tuned: float, seed: int) -> Non
     )
     clean = np.kron(rng.random((3, 3, 4, 4)), np.ones((1, 1, 4, 4))).astype(np.float32)
     noise = {m: (rng.integers(-1, 2, clean.shape) * 4 / 255).astype(np.float32) for m in models}
-    np.savez(folder / "examples.npz", numbers=np.arange(3) * 3, clean=clean, **noise)
+    base, tuned = noise["base"], noise["finetuned"]
+    numbers = np.arange(3) * 3
+    np.savez(folder / "examples.npz", numbers=numbers, clean=clean, base=base, finetuned=tuned)
     ids = [f"{name}-{i}" for i in range(len(names))]
     write_table(
         root / f"data/classes/{name}.parquet",
@@ -139,7 +145,8 @@ def test_wilson_known_values() -> None:
     for correct, images, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605)):
         share = wilson(correct, images)
         assert (round(share.low, 4), round(share.high, 4)) == (low, high)
-    assert wilson(0, 20).low == 0 and round(wilson(0, 20).high, 4) == 0.1611
+    assert wilson(0, 20).low == 0
+    assert round(wilson(0, 20).high, 4) == 0.1611
     assert disjoint(wilson(1, 100), wilson(50, 100))
     assert not disjoint(wilson(50, 100), wilson(52, 100))
 
@@ -161,16 +168,12 @@ def test_survivors_need_a_right_clean_image() -> None:
 
 
 def test_picture_is_a_png_of_the_pixels() -> None:
-    import base64
-    import io
-
-    from PIL import Image
-
     pixels = np.zeros((3, 2, 4), dtype=np.float32)
     pixels[0, 1, 3] = 1.0
     image = Image.open(io.BytesIO(base64.b64decode(picture(pixels).split(",")[1])))
     assert image.size == (4, 2)
-    assert image.getpixel((3, 1)) == (255, 0, 0) and image.getpixel((0, 0)) == (0, 0, 0)
+    assert image.getpixel((3, 1)) == (255, 0, 0)
+    assert image.getpixel((0, 0)) == (0, 0, 0)
 
 
 def test_formats() -> None:
@@ -204,7 +207,8 @@ def test_metrics_hold_rounded_counts_and_unweighted_means(tree: Path) -> None:
             means.append(exact)
         assert found["mean"][model]["robust"] == round(sum(means) / 2, 4)
     lines = report.ACCURACY.read_text().splitlines()
-    assert lines[0] == "dataset,model,measure,accuracy" and len(lines) == 1 + 2 * 2 * 2
+    assert lines[0] == "dataset,model,measure,accuracy"
+    assert len(lines) == 1 + 2 * 2 * 2
     base = found["datasets"]["shapes"]["base"]
     assert lines[1:3] == [
         f"shapes,base,clean,{base['clean']}",
@@ -213,37 +217,44 @@ def test_metrics_hold_rounded_counts_and_unweighted_means(tree: Path) -> None:
 
 
 def test_page_shows_every_set_and_sentence_escaped(tree: Path) -> None:
-    page = report.render(report.read_inputs())
+    page = report.render(report_inputs.read_inputs())
     assert "<title>Demo &lt;report&gt; &amp; more</title>" in page
     for name in ("shapes", "digits"):
         assert f"<b>{name}</b>" in page
-    rows = report.read_table(report.FILTERED, SCHEMA).to_pylist()
+    rows = report_inputs.read_table(report_inputs.FILTERED, SCHEMA).to_pylist()
     for row in rows:
         assert html.escape(row["text"]) in page
-    assert "<even>" not in page and "cross <x>" not in page
+    assert "<even>" not in page
+    assert "cross <x>" not in page
     assert "6 of 6 planted sentences were dropped" in page
     assert "6 of 18 correct ones" in page
-    assert "ε = 4/255" in page and "PGD, 20 steps of 1/255" in page
-    assert "finetune" in page and "options.saft.attention_refinement" in page
+    assert "ε = 4/255" in page
+    assert "PGD, 20 steps of 1/255" in page
+    assert "finetune" in page
+    assert "options.saft.attention_refinement" in page
 
 
 def test_page_is_self_contained(tree: Path) -> None:
-    page = report.render(report.read_inputs())
+    page = report.render(report_inputs.read_inputs())
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
-    assert sources and all(source.startswith("data:image/") for source in sources)
-    assert "<script" not in page and "url(" not in page and "@import" not in page
+    assert sources
+    assert all(source.startswith("data:image/") for source in sources)
+    assert "<script" not in page
+    assert "url(" not in page
+    assert "@import" not in page
     assert page.count('class="example"') == 2 * 2
 
 
 def test_numbers_of_the_table(tree: Path) -> None:
-    found = report.read_inputs().sets[0]
+    found = report_inputs.read_inputs().sets[0]
     view = report.set_view(found, 0)
     clean, robust, last = view["rows"]
     counts = json.loads(Path("data/evaluation/shapes/metrics.json").read_text())
     gain = counts["finetuned"]["robust_any"]["correct"] - counts["base"]["robust_any"]["correct"]
     assert robust["gained"] - robust["lost"] == gain
     assert robust["difference"] == pytest.approx(gain / 300)
-    assert clean["images"] == 300 and last["images"] == last["base"].images == 75
+    assert clean["images"] == 300
+    assert last["images"] == last["base"].images == 75
     assert view["examples"] == []
 
 
@@ -265,13 +276,15 @@ def test_one_set_without_examples_last_iterate_or_planted(tree: Path) -> None:
         found[model]["robust_last"] = None
     write_json(path, found)
     empty = np.zeros((0, 3, SIZE, SIZE), dtype=np.float32)
-    arrays = {name: empty for name in ("clean", "base", "finetuned")}
-    np.savez(path.with_name("examples.npz"), numbers=np.zeros(0, dtype=np.int64), **arrays)
-    rows = report.read_table(report.FILTERED, SCHEMA).to_pydict()
-    write_table(report.FILTERED, rows | {"source": ["llm"] * len(rows["source"])}, SCHEMA)
-    page = report.render(report.read_inputs())
-    assert "No examples were kept" in page and "planted" not in page
-    assert "unweighted" not in page and "robust (last)" not in page
+    none, place = np.zeros(0, dtype=np.int64), path.with_name("examples.npz")
+    np.savez(place, numbers=none, clean=empty, base=empty, finetuned=empty)
+    rows = report_inputs.read_table(report_inputs.FILTERED, SCHEMA).to_pydict()
+    write_table(report_inputs.FILTERED, rows | {"source": ["llm"] * len(rows["source"])}, SCHEMA)
+    page = report.render(report_inputs.read_inputs())
+    assert "No examples were kept" in page
+    assert "planted" not in page
+    assert "unweighted" not in page
+    assert "robust (last)" not in page
 
 
 @pytest.mark.parametrize(
@@ -292,8 +305,9 @@ def test_missing_or_broken_input_is_one_line_naming_it(tree: Path, path: str) ->
         if content is not None:
             (tree / path).write_bytes(content)
         with pytest.raises(UserError) as raised:
-            report.read_inputs()
-        assert path in str(raised.value) and "\n" not in str(raised.value)
+            report_inputs.read_inputs()
+        assert path in str(raised.value)
+        assert "\n" not in str(raised.value)
         (tree / path).touch()
 
 
@@ -302,10 +316,10 @@ def test_inputs_that_do_not_fit_are_user_errors(tree: Path) -> None:
     found = json.loads(path.read_text())
     write_json(path, found | {"images": 7})
     with pytest.raises(UserError, match="not the 7 images"):
-        report.read_inputs()
+        report_inputs.read_inputs()
     write_json(path, {key: value for key, value in found.items() if key != "base"})
     with pytest.raises(UserError, match="digits/metrics.json: missing key 'base'"):
-        report.read_inputs()
+        report_inputs.read_inputs()
 
 
 def test_bad_input_leaves_the_old_report_untouched(tree: Path) -> None:

@@ -1,6 +1,6 @@
 """Rendered image-caption pairs that the demo's small CLIP is pretrained on.
 
-They play the part of web data: coloured shapes of every composition and digits in the
+They play the part of web data: coloured shapes of every composition and digits and letters in the
 fonts that matplotlib ships, each with a caption drawn from a small grammar. No image of
 any other set appears here: the random streams differ, and the digits are printed ones.
 """
@@ -12,7 +12,16 @@ from pydantic import Field
 
 from pipeline.images import ClassEntry, ImageSource, Item
 from pipeline.params import Section
-from pipeline.rendering import COLOURS, DIGITS, SHAPES, SIZE, fonts, render, render_digit, to_array
+from pipeline.rendering import (
+    COLOURS,
+    SHAPES,
+    SIZE,
+    Subject,
+    composition,
+    digits,
+    letters,
+    to_array,
+)
 
 STREAM = 7_919  # keeps these pictures apart from `shapes` with the same seed
 OPENINGS = (
@@ -49,51 +58,50 @@ class Params(Section):
 
     source: Literal["pairs"]
     images: int = Field(ge=100)
-    digit_share: float = Field(ge=0, le=1)
-    """Share of printed digits among the images."""
+    glyph_share: float = Field(ge=0, le=1)
+    """Share of printed digits and letters among the images."""
     seed: int = Field(ge=0)
 
 
 def open_source(params: Params) -> ImageSource:
-    """Captioned images; classes are the 80 compositions followed by the ten digits."""
-    pairs = [(shape, colour) for shape in SHAPES for colour in COLOURS]
-    classes = [ClassEntry(f"{colour}-{shape}", f"{colour} {shape}") for shape, colour in pairs]
-    classes += [ClassEntry(f"digit-{i}", f"digit {name}") for i, name in enumerate(DIGITS)]
+    """Captioned images of the 80 compositions, the ten digits and the twenty letters."""
+    shapes = [composition(shape, colour) for shape in SHAPES for colour in COLOURS]
+    glyphs = digits() + letters()
+    subjects = shapes + glyphs
     rng = np.random.default_rng([params.seed, STREAM])
-    is_digit = rng.random(params.images) < params.digit_share
+    is_glyph = rng.random(params.images) < params.glyph_share
     choice = rng.random(params.images)
     labels = np.where(
-        is_digit, len(pairs) + (choice * len(DIGITS)).astype(int), (choice * len(pairs)).astype(int)
+        is_glyph,
+        len(shapes) + (choice * len(glyphs)).astype(int),
+        (choice * len(shapes)).astype(int),
     )
     items = [
-        Item(int(label), f"pairs/{i}", _caption(int(label), pairs, rng))
+        Item(int(label), f"pairs/{i}", caption(subjects[label], rng))
         for i, label in enumerate(labels)
     ]
-    faces = fonts()
 
     def decode(index: int) -> np.ndarray:
         stream = np.random.default_rng([params.seed, STREAM, index])
-        label = items[index].label
-        if label < len(pairs):
-            return to_array(render(*pairs[label], stream))
-        return to_array(render_digit(label - len(pairs), faces, stream))
+        return to_array(subjects[items[index].label].draw(stream))
 
+    classes = [ClassEntry(subject.class_id, subject.name) for subject in subjects]
     return ImageSource(classes, items, SIZE, decode)
 
 
-def _caption(label: int, pairs: list[tuple[str, str]], rng: np.random.Generator) -> str:
-    if label >= len(pairs):
-        name = DIGITS[label - len(pairs)]
-        noun = str(rng.choice((f"the digit {name}", f"the number {name}", f"a handwritten {name}")))
+def caption(subject: Subject, rng: np.random.Generator) -> str:
+    """A sentence about the subject, drawn from the grammar."""
+    first, _, second = subject.name.partition(" ")
+    if first in ("digit", "letter"):
+        noun = str(
+            rng.choice((f"the {first} {second}", f"a {first} {second}", f"a handwritten {second}"))
+        )
         return str(rng.choice(OPENINGS)).format(noun)
-    shape, colour = pairs[label]
-    tint = str(rng.choice(TINTS[colour]))
-    look = shape if rng.random() < 0.5 else str(rng.choice(LOOKS[shape]))
-    noun = (
-        f"{article(tint)} {tint} {look}"
-        if rng.random() < 0.8
-        else f"{article(look)} {look} that is {tint}"
-    )
+    tint = str(rng.choice(TINTS[first]))
+    look = second if rng.random() < 0.5 else str(rng.choice(LOOKS[second]))
+    noun = f"{article(tint)} {tint} {look}"
+    if rng.random() < 0.2:
+        noun = f"{article(look)} {look} that is {tint}"
     return str(rng.choice(OPENINGS)).format(noun) + str(rng.choice(PLACES))
 
 

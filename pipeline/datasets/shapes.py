@@ -6,6 +6,7 @@ zero-shot CLIP. Size, place, angle, shade and background vary freely. Every imag
 follows from (seed, class, number) alone.
 """
 
+import zlib
 from typing import Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from pydantic import Field
 
 from pipeline.images import ClassEntry, ImageSource, Item
 from pipeline.params import Section
-from pipeline.rendering import COLOURS, SHAPES, SIZE, render, to_array
+from pipeline.rendering import COLOURS, SHAPES, SIZE, Subject, composition, letters, to_array
 
 Split = Literal["seen", "validation", "held-out"]
 
@@ -24,6 +25,8 @@ class Params(Section):
     source: Literal["shapes"]
     split: Split
     """seen: 40 classes to fine-tune on; validation: 20 to choose by; held-out: 20 to report."""
+    letters: bool
+    """Whether the 20 printed letters join as further classes."""
     images_per_class: int = Field(ge=1)
     seed: int = Field(ge=0)
 
@@ -34,25 +37,31 @@ def split_of(shape: int, colour: int) -> Split:
     return "held-out" if remainder < 2 else "validation" if remainder < 4 else "seen"
 
 
-def open_source(params: Params) -> ImageSource:
-    """Classes and images of one split, in class order."""
-    pairs = [
-        (shape, colour)
+def subjects(params: Params) -> list[Subject]:
+    """The classes of a split, in label order."""
+    chosen = [
+        composition(shape, colour)
         for s, shape in enumerate(SHAPES)
         for c, colour in enumerate(COLOURS)
         if split_of(s, c) == params.split
     ]
-    classes = [ClassEntry(f"{colour}-{shape}", f"{colour} {shape}") for shape, colour in pairs]
-    count = params.images_per_class
+    return chosen + (letters() if params.letters else [])
+
+
+def open_source(params: Params) -> ImageSource:
+    """Classes and images of one split, in class order."""
+    drawn, count = subjects(params), params.images_per_class
     items = [
-        Item(label, f"{entry.class_id}/{number}")
-        for label, entry in enumerate(classes)
+        Item(label, f"{subject.class_id}/{number}")
+        for label, subject in enumerate(drawn)
         for number in range(count)
     ]
 
     def decode(index: int) -> np.ndarray:
-        shape, colour = pairs[index // count]
-        key = [params.seed, list(SHAPES).index(shape), list(COLOURS).index(colour), index % count]
-        return to_array(render(shape, colour, np.random.default_rng(key)))
+        label, number = divmod(index, count)
+        subject = drawn[label]
+        stream = [params.seed, zlib.crc32(subject.class_id.encode()), number]
+        return to_array(subject.draw(np.random.default_rng(stream)))
 
+    classes = [ClassEntry(subject.class_id, subject.name) for subject in drawn]
     return ImageSource(classes, items, SIZE, decode)

@@ -1,0 +1,18 @@
+"""Schema of the per-image results: one row per image and model."""
+
+import pyarrow as pa
+
+PREDICTIONS = pa.schema(
+    [
+        ("model", pa.string()),
+        ("number", pa.int64()),
+        ("label", pa.int32()),
+        ("clean_prediction", pa.int32()),
+        ("clean_margin", pa.float32()),
+        ("adversarial_prediction", pa.int32()),
+        ("adversarial_margin", pa.float32()),
+        ("fooled_at", pa.int32()),
+        ("robust_any", pa.bool_()),
+        ("robust_last", pa.bool_()),
+    ]
+)

@@ -1,0 +1,93 @@
+"""Small real things for the tests: a tiny CLIP in the real on-disk form, a tiny packed set."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from open_clip.model import CLIP
+from PIL import Image
+
+from pipeline import clip
+from pipeline.datasets import imagefolder
+from pipeline.prepare import pack
+
+SIZE, CLASSES = 16, 3
+MODEL_CFG = {
+    "embed_dim": 16,
+    "vision_cfg": {
+        "image_size": SIZE,
+        "patch_size": 4,
+        "width": 32,
+        "layers": 2,
+        "head_width": 16,
+    },
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # two workers share two cores; more threads than cores make both slow
+    torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if torch.cuda.is_available():
+        return
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device; torch sees none"))
+
+
+@pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained open_clip folder; inputs of 16 x 16 pixels, a 4 x 4 patch grid."""
+    torch.manual_seed(0)
+    model = CLIP(**MODEL_CFG)
+    # a fresh model's patch features are nearly constant: spread them
+    torch.nn.init.normal_(model.visual.conv1.weight, std=0.5)
+    folder = tmp_path_factory.mktemp("clip") / "model"
+    config = {"model_cfg": MODEL_CFG, "preprocess_cfg": clip.preprocess_config(size=SIZE)}
+    clip.save(model, config, folder)
+    return folder
+
+
+@pytest.fixture
+def class_folders(tmp_path: Path) -> Path:
+    """Three class folders of five PNGs each, one of them greyscale."""
+    root = tmp_path / "raw"
+    rng = np.random.default_rng(0)
+    for label in range(CLASSES):
+        folder = root / f"n{label:02d}"
+        folder.mkdir(parents=True)
+        for number in range(5):
+            pixels = rng.integers(0, 256, size=(20, 30, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number}.png")
+    Image.fromarray(pixels[..., 0]).save(folder / "grey.png")
+    return root
+
+
+def folder_params(root: Path, **changes: object) -> imagefolder.Params:
+    """Params of an `imagefolder` set at `root`."""
+    values = {
+        "source": "imagefolder",
+        "root": str(root),
+        "names": None,
+        "classes": None,
+        "images_per_class": None,
+        "skip": 0,
+        "size": SIZE,
+        "resize": "stretch",
+    }
+    return imagefolder.Params.model_validate(values | changes)
+
+
+@pytest.fixture
+def packed(class_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The class folders packed as set "tiny" in an empty folder, which becomes current."""
+    project = tmp_path / "project"
+    project.mkdir()
+    monkeypatch.chdir(project)
+    source = imagefolder.open_source(folder_params(class_folders))
+    pack(source, "tiny", Path("data/images/tiny"), Path("data/classes/tiny.parquet"))
+    return project

@@ -1,0 +1,99 @@
+"""A throw-away copy of this repository with a tiny profile, driven by the real dvc command."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+SETS = ["shapes-held-out", "digits"]
+CHANGES: dict[str, dict[str, Any]] = {
+    "base_model.options.pretrain": {
+        "width": 32,
+        "layers": 1,
+        "text_width": 32,
+        "text_layers": 1,
+        "embed_dim": 32,
+        "steps": 3,
+        "batch_size": 16,
+    },
+    "finetune": {"epochs": 2, "batch_size": 40, "attack_steps": 1, "checkpoint_every": 1},
+    "evaluate": {"datasets": SETS, "images": 10, "attack_steps": 3, "last_images": 4},
+    "prepare.pairs": {"images": 100},
+    "prepare.shapes-train": {"letters": False, "images_per_class": 2},
+    "prepare.shapes-held-out": {"images_per_class": 1},
+    "prepare.digits": {"images": 10},
+}
+
+
+def environment() -> dict[str, str]:
+    """The caller's, with this interpreter's folder first and one thread per process."""
+    scripts = str(Path(sys.executable).parent)
+    found = dict(os.environ)
+    found.update(
+        PATH=f"{scripts}{os.pathsep}{found['PATH']}",
+        OMP_NUM_THREADS="1",
+        DVC_NO_ANALYTICS="1",
+        GIT_AUTHOR_NAME="t",
+        GIT_AUTHOR_EMAIL="t@example.invalid",
+        GIT_COMMITTER_NAME="t",
+        GIT_COMMITTER_EMAIL="t@example.invalid",
+    )
+    # a stage must not see that pytest itself may run below another dvc
+    for name in ("DVC_ROOT", "DVC_STAGE", "SAFT_DATA"):
+        found.pop(name, None)
+    return found
+
+
+def run(folder: Path, *command: str, status: int = 0, **extra: str) -> str:
+    """Run a command in `folder`, insist on its exit status, return its output."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment() | extra,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=540,
+    )
+    assert done.returncode == status, f"{command} exited {done.returncode}\n{done.stdout[-4000:]}"
+    return done.stdout
+
+
+def make(folder: Path) -> Path:
+    """Copy this working tree's files, write the tiny profile, commit."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file() and not name.startswith("tests/") and name != "dvc.lock":
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    _write_profile(folder / "params.yaml")
+    run(folder, "git", "init", "-q", "-b", "main")
+    run(folder, "git", "add", "-A")
+    run(folder, "git", "commit", "-q", "-m", "tiny")
+    return folder
+
+
+def _write_profile(file: Path) -> None:
+    yaml = YAML()  # keeps the comments, as dvc does
+    values = yaml.load(file.read_text())
+    for section, changes in CHANGES.items():
+        target = values
+        for part in section.split("."):
+            target = target[part]
+        assert set(changes) <= set(target), section
+        target.update(changes)
+    for name in ("shapes-seen", "shapes-validation"):
+        del values["prepare"][name]
+    with file.open("w") as stream:
+        yaml.dump(values, stream)

@@ -1,0 +1,186 @@
+"""The whole pipeline by the real dvc, on the tiny profile."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import open_clip
+import pandas as pd
+import pytest
+
+from tests.project import SETS, environment, make, run
+
+ALL = {
+    "prepare@pairs",
+    "prepare@shapes-train",
+    "prepare@shapes-held-out",
+    "prepare@digits",
+    "base_model",
+    "describe",
+    "filter",
+    "embed",
+    "finetune",
+    *(f"evaluate@{name}" for name in SETS),
+    "report",
+}
+TRAINING = {"finetune", *(f"evaluate@{name}" for name in SETS), "report"}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A project after its first `dvc repro`, committed, and what that printed."""
+    folder = make(tmp_path_factory.mktemp("project"))
+    output = run(folder, "dvc", "repro")
+    run(folder, "git", "add", "-A")
+    run(folder, "git", "commit", "-q", "-m", "results")
+    return folder, output
+
+
+def stages_run(output: str) -> set[str]:
+    return set(re.findall(r"Running stage '([^']+)'", output))
+
+
+def test_one_command_runs_every_stage_and_prints_its_time(built):
+    folder, output = built
+    assert stages_run(output) == ALL
+    for name in ALL:
+        assert re.search(rf"\[{re.escape(name)}\] \d+\.\d s", output), name
+    assert "robust (any)" in output
+    assert "robust (last)" in output
+    assert (folder / "reports/report.html").stat().st_size > 10_000
+    assert not list((folder / ".scratch").glob("*/state.pt"))
+
+
+def test_git_sees_nothing_but_the_lock_and_the_metrics(built):
+    folder, _ = built
+    listed = run(folder, "git", "show", "--name-only", "--format=", "HEAD").split()
+    assert sorted(listed) == ["dvc.lock", "reports/metrics.json"]
+
+
+def test_a_second_repro_runs_nothing(built):
+    output = run(built[0], "dvc", "repro")
+    assert stages_run(output) == set()
+    assert "up to date" in output
+
+
+def test_outputs_load_with_public_tools(built):
+    folder, _ = built
+    for name in ("base_model", "model"):
+        model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder / 'data' / name}")
+        assert sum(p.numel() for p in model.parameters()) > 0
+    rows = pd.read_parquet(folder / "data/evaluation/digits/predictions.parquet")
+    assert len(rows) == 2 * 10
+    metrics = json.loads((folder / "data/evaluation/digits/metrics.json").read_text())
+    base = rows[rows.model == "base"]
+    assert metrics["base"]["clean"]["correct"] == (base.clean_prediction == base.label).sum()
+    assert metrics["base"]["robust_any"]["correct"] == base.robust_any.sum()
+    assert metrics["base"]["robust_last"]["images"] == 4
+    training = pd.read_csv(folder / "data/model/training.csv")
+    assert list(training.step) == list(range(4))
+    texts = pd.read_parquet(folder / "data/embeddings/descriptions.parquet")
+    assert (texts.groupby("class_id").slot.apply(list).map(tuple) == (0, 1, 2, 3, 4)).all()
+
+
+def test_only_the_image_encoder_was_trained(built):
+    from safetensors.torch import load_file
+
+    weights = {
+        name: load_file(built[0] / "data" / name / "open_clip_model.safetensors")
+        for name in ("base_model", "model")
+    }
+    changed = {k for k, v in weights["model"].items() if not v.equal(weights["base_model"][k])}
+    assert changed
+    assert all(name.startswith("visual.") for name in changed)
+
+
+def test_a_forced_second_run_gives_the_same_bytes_everywhere(built):
+    folder, _ = built
+    before = (folder / "dvc.lock").read_bytes()
+    metrics = (folder / "reports/metrics.json").read_bytes()
+    assert stages_run(run(folder, "dvc", "repro", "--force")) == ALL
+    assert (folder / "dvc.lock").read_bytes() == before
+    assert (folder / "reports/metrics.json").read_bytes() == metrics
+
+
+def test_an_experiment_reruns_training_and_never_describe(built):
+    folder, _ = built
+    output = run(folder, "dvc", "exp", "run", "-n", "two", "-S", "finetune.epsilon_255=2")
+    assert stages_run(output) == TRAINING
+    shown = json.loads(run(folder, "dvc", "metrics", "diff", "--json", "HEAD"))
+    assert "reports/metrics.json" in shown
+    table = run(folder, "dvc", "exp", "show", "--csv", "--no-pager")
+    assert "two" in table
+    run(folder, "git", "checkout", "-q", ".")
+    run(folder, "dvc", "checkout", "-q")
+    # going back costs nothing: the run cache knows the old result
+    assert stages_run(run(folder, "dvc", "repro")) == set()
+
+
+def test_a_temporary_experiment_leaves_the_workspace_alone(built):
+    folder, _ = built
+    lock = (folder / "dvc.lock").read_bytes()
+    output = run(
+        folder, "dvc", "exp", "run", "--temp", "-n", "steps", "-S", "finetune.attack_steps=2"
+    )
+    assert stages_run(output) == TRAINING
+    assert (folder / "dvc.lock").read_bytes() == lock
+    assert run(folder, "git", "status", "--porcelain") == ""
+    assert "steps" in run(folder, "dvc", "exp", "show", "--csv", "--no-pager")
+
+
+def test_a_queued_grid_runs_the_code_it_was_queued_with(built):
+    folder, _ = built
+    run(
+        folder, "dvc", "exp", "run", "--queue", "-n", "grid",
+        "-S", "evaluate.epsilon_255=1,2", "-S", "evaluate.last_images=0",
+    )  # fmt: skip
+    code = folder / "pipeline/evaluate.py"
+    original = code.read_text()
+    try:
+        code.write_text("raise RuntimeError('edited after queueing')\n")
+        run(folder, "dvc", "queue", "start", "-j", "1")
+        status = wait_for_queue(folder, 2)
+    finally:
+        code.write_text(original)
+    assert status.count("Success") == 2, status
+    table = run(folder, "dvc", "exp", "show", "--csv", "--no-pager")
+    assert "grid-1" in table
+    assert "grid-2" in table
+
+
+def wait_for_queue(folder: Path, jobs: int) -> str:
+    """The queue's status once `jobs` jobs succeeded; fails early when one failed."""
+    deadline = time.monotonic() + 300
+    status = ""
+    while time.monotonic() < deadline and status.count("Success") < jobs:
+        status = run(folder, "dvc", "queue", "status")
+        assert "Failed" not in status, status
+        time.sleep(2)
+    return status
+
+
+def test_a_killed_finetune_resumes_and_ends_with_the_same_bytes(built):
+    folder, _ = built
+    model = folder / "data/model/open_clip_model.safetensors"
+    expected = model.read_bytes()
+    log = (folder / "data/model/training.csv").read_bytes()
+    command = [sys.executable, "-m", "stages.finetune"]
+    child = subprocess.Popen(
+        command, cwd=folder, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    deadline = time.monotonic() + 120
+    while not list((folder / ".scratch").glob("finetune-*/state.pt")):
+        assert time.monotonic() < deadline
+        assert child.poll() is None, "ended before it could be killed"
+        time.sleep(0.002)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    output = run(folder, *command)
+    assert re.search(r"resuming at step [123] of 4", output)
+    assert model.read_bytes() == expected
+    assert (folder / "data/model/training.csv").read_bytes() == log
+    assert not list((folder / ".scratch").glob("finetune-*/state.pt"))
