@@ -69,13 +69,7 @@ def open_source(params: Params) -> ImageSource:
     glyphs = digits() + letters()
     subjects = shapes + glyphs
     rng = np.random.default_rng([params.seed, STREAM])
-    is_glyph = rng.random(params.images) < params.glyph_share
-    choice = rng.random(params.images)
-    labels = np.where(
-        is_glyph,
-        len(shapes) + (choice * len(glyphs)).astype(int),
-        (choice * len(shapes)).astype(int),
-    )
+    labels = rng.permutation(balanced_labels(params, len(shapes), len(glyphs)))
     items = [
         Item(int(label), f"pairs/{i}", caption(subjects[label], rng))
         for i, label in enumerate(labels)
@@ -87,6 +81,14 @@ def open_source(params: Params) -> ImageSource:
 
     classes = [ClassEntry(subject.class_id, subject.name) for subject in subjects]
     return ImageSource(classes, items, SIZE, decode)
+
+
+def balanced_labels(params: Params, shapes: int, glyphs: int) -> np.ndarray:
+    """Every class of a kind equally often: shapes are 0..shapes-1, glyphs follow."""
+    count = round(params.images * params.glyph_share)
+    return np.concatenate(
+        [np.arange(params.images - count) % shapes, shapes + np.arange(count) % glyphs]
+    )
 
 
 def caption(subject: Subject, rng: np.random.Generator) -> str:
