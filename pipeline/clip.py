@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import open_clip
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -117,7 +118,7 @@ def load(folder: Path) -> Clip:
         with _quiet():
             model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder}")
             tokenize = open_clip.get_tokenizer(f"local-dir:{folder}")
-    except (RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
+    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{folder / WEIGHTS_FILE}: does not fit {CONFIG_FILE}: {reason}") from None
     return Clip(model.eval(), config, tokenize)
@@ -136,7 +137,10 @@ def save(model: nn.Module, config: dict[str, Any], folder: Path) -> None:
 def write_files(model: nn.Module, config: dict[str, Any], folder: Path) -> None:
     """Write config and weights into an existing folder."""
     weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    save_file(weights, folder / WEIGHTS_FILE)
+    try:
+        save_file(weights, folder / WEIGHTS_FILE)
+    except SafetensorError as error:  # a full disk, as text
+        raise UserError(f"{folder.parent}: cannot write {WEIGHTS_FILE}: {error}") from None
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
 

@@ -59,11 +59,10 @@ def clean_predictions(
     """Prediction int32 (N,) and margin float32 (N,) on the unperturbed images."""
     predictions, distances = [], []
     for start in range(0, len(targets.labels), batch_size):
-        part = slice(start, start + batch_size)
-        images = torch.from_numpy(targets.pixels[part]).to(device).float().div_(255)
+        images, labels = targets.read(slice(start, start + batch_size), device)
         logits = classifier(images)
         predictions.append(logits.argmax(1).cpu())
-        distances.append(margins(logits, torch.from_numpy(targets.labels[part]).to(device)).cpu())
+        distances.append(margins(logits, labels).cpu())
     return torch.cat(predictions).numpy().astype(np.int32), torch.cat(distances).numpy()
 
 
@@ -79,7 +78,7 @@ def judge(
     follow = followed(len(targets.labels), params)
     examples = np.arange(len(targets.labels)) < params.examples
     attacked = np.flatnonzero((prediction == targets.labels) | follow | examples)
-    chosen = Targets(targets.pixels[attacked], targets.labels[attacked], targets.numbers[attacked])
+    chosen = Targets(targets.pixels, targets.numbers[attacked], targets.labels[attacked])
     settings = Settings(
         epsilon=params.epsilon_255 / 255,
         step_size=params.step_255 / 255,

@@ -41,9 +41,7 @@ def pack(source: ImageSource, name: str, images: Path, classes: Path) -> None:
     check_source(source, name)
     shape = (len(source.items), 3, source.size, source.size)
     with replacing_directory(images) as folder:
-        out = np.lib.format.open_memmap(
-            folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape
-        )
+        out = _allocate(folder / "images.npy", shape)
         broken = []
         with counter(f"prepare {name}", shape[0], "image") as bar:
             for index, result in _decoded(source):
@@ -70,6 +68,15 @@ def class_columns(classes: Sequence[ClassEntry]) -> dict[str, list]:
         "class_id": [entry.class_id for entry in classes],
         "name": [entry.name for entry in classes],
     }
+
+
+def _allocate(path: Path, shape: tuple[int, ...]) -> np.memmap:
+    """An .npy file to write through, its blocks reserved: a disk that fills up later would
+    kill the process instead of raising."""
+    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return out
 
 
 def _item_columns(source: ImageSource) -> dict[str, list]:

@@ -28,7 +28,7 @@ COLOURS = {
     "purple": (275, 0.75, 0.65),
     "pink": (330, 0.45, 1.00),
 }
-HAZE = (0.1, 0.45)  # share of grey mixed in
+HAZE = (0.15, 0.5)  # share of grey mixed in
 NOISE = 2  # largest standard deviation, of 255
 COARSE = 0.7  # share of glyphs drawn as a coarse scan
 Points = list[tuple[float, float]]

@@ -8,6 +8,7 @@ on failure. The fingerprint covers params, inputs and code: anything else starts
 """
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -66,16 +68,25 @@ def locked(stage: str, mark: str) -> Iterator[Path]:
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
     """Write the state atomically."""
+    buffer = io.BytesIO()  # torch's own writer hides a full disk behind an internal error
+    torch.save(state, buffer)
     with replacing_file(folder / "state.pt") as partial:
-        torch.save(state, partial)
+        partial.write_bytes(buffer.getbuffer())
 
 
 def load_state(folder: Path, device: torch.device) -> dict[str, Any] | None:
-    """The state, or None if there is none. Never unpickles code."""
+    """The state, or None if there is none. Never runs code from the file.
+
+    Raises:
+        UserError: the file is damaged or holds more than tensors and plain values.
+    """
     path = folder / "state.pt"
     if not path.exists():
         return None
-    return torch.load(path, map_location=device, weights_only=True)
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError):
+        raise UserError(f"{path}: not a resume state; delete it to start afresh") from None
 
 
 def clear(folder: Path) -> None:

@@ -45,13 +45,14 @@ def main(dataset: Annotated[str, typer.Argument(help="a set of evaluate.datasets
     images = open_images(dataset)
     trained = read_classes(read_value("finetune.dataset", str))
     numbers = evenly_spaced(len(images.labels), params.images)
-    targets = Targets(images.pixels[numbers], images.labels[numbers], numbers)
+    targets = Targets(images.pixels, numbers, images.labels[numbers])
     text_file = embed.FOLDER / "classes" / f"{dataset}.parquet"
     texts = embed.read_embeddings(text_file, [entry.class_id for entry in images.classes])[:, 0]
     results: dict[str, Any] = {}
     columns: dict[str, Any] = {name: [] for name in PREDICTIONS.names}
-    examples: dict[str, Any] = {"numbers": numbers[: params.examples]}
-    examples["clean"] = targets.pixels[: params.examples].astype(np.float32) / 255
+    shown = numbers[: params.examples]
+    clean = images.pixels[shown].astype(np.float32) / 255
+    examples: dict[str, Any] = {"numbers": shown, "clean": clean}
     for name, folder in MODELS.items():
         classifier = load_classifier(folder, texts, images.pixels.shape[-1], device)
         verdicts = judge(classifier, attack, targets, params, device)

@@ -93,7 +93,7 @@ def _write_profile(file: Path) -> None:
             target = target[part]
         assert set(changes) <= set(target), section
         target.update(changes)
-    for name in ("shapes-seen", "shapes-validation"):
+    for name in ("shapes-seen", "shapes-validation", "digits-validation"):
         del values["prepare"][name]
     with file.open("w") as stream:
         yaml.dump(values, stream)

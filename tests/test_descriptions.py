@@ -36,9 +36,7 @@ def test_ids_win_over_names_and_substrings_never_match(tmp_path):
     texts = [(s.class_id, s.text) for s in from_file(path, [ANT, ELEPHANT]).sentences]
     assert texts == [("n1", "small"), ("n2", "grey")]
     path = json_file(tmp_path, {"ant": ["small"], "Ant": ["capital"]})
-    with pytest.raises(
-        UserError, match=r"for 1 of 2 classes: n2 \(african elephant\)"
-    ):
+    with pytest.raises(UserError, match=r"for 1 of 2 classes: n2 \(african elephant\)"):
         from_file(path, [ANT, ELEPHANT])
 
 
@@ -128,9 +126,7 @@ def test_the_best_k_are_kept_within_each_class():
 
 def test_a_short_class_is_an_error_or_a_recorded_repeat():
     found = rows({"a": list("pqr"), "b": ["x"]})
-    with pytest.raises(
-        UserError, match=r"1 of 2 classes have fewer than filter.*= 3.*b \(1\)"
-    ):
+    with pytest.raises(UserError, match=r"1 of 2 classes have fewer than filter.*= 3.*b \(1\)"):
         check_counts(found, FilterParams(top_k=3, short_class="error"))
     assert check_counts(found, FilterParams(top_k=3, short_class="repeat")) == ["b"]
     table = rank_sentences(found, [3, 2, 1, 5], top_k=3)

@@ -19,15 +19,15 @@ from pipeline.evaluate import (
     prediction_columns,
 )
 
-N, C, SIZE = 23, 3, 16
+N, C, SIZE, FIRST = 23, 3, 16, 5
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
 def targets() -> Targets:
     rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, size=(N, 3, SIZE, SIZE), dtype=np.uint8)
-    return Targets(pixels, rng.integers(0, C, size=N), np.arange(100, 100 + N))
+    pixels = rng.integers(0, 256, size=(FIRST + N, 3, SIZE, SIZE), dtype=np.uint8)
+    return Targets(pixels, np.arange(FIRST, FIRST + N), rng.integers(0, C, size=N))
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def classifier(clip_folder: Path, targets: Targets) -> nn.Module:
     """A zero-shot classifier whose class features are means of the images of each class, so
     that it is mostly right and can be fooled."""
     encoder = clip.image_encoder(clip.load(clip_folder))
-    images = torch.from_numpy(targets.pixels).float() / 255
+    images = targets.read(slice(None), CPU)[0]
     with torch.no_grad():
         features = encoder(images).pooled
     centred = features - features.mean(0)
@@ -61,7 +61,8 @@ def settings(**changes) -> Settings:
 def slow_loop(classifier: nn.Module, targets: Targets, s: Settings) -> tuple[list, list, list]:
     """One image at a time, nothing dropped: first fooled iterate, last prediction, trajectory."""
     fooled, last, paths = [], [], []
-    for pixels, label, number in zip(targets.pixels, targets.labels, targets.numbers, strict=True):
+    for label, number in zip(targets.labels, targets.numbers, strict=True):
+        pixels = targets.pixels[number]
         image = torch.from_numpy(pixels)[None].float() / 255
         noise = torch.from_numpy(pgd.start_noise(int(number), pixels.shape, s.epsilon, s.seed))
         p = (image + noise.clamp(-s.epsilon, s.epsilon)).clamp(0, 1) - image
@@ -107,14 +108,14 @@ def test_verdicts_do_not_depend_on_the_batch(classifier, targets, batch_size):
 def test_verdicts_do_not_depend_on_the_other_images(classifier, targets):
     expected = pgd.run(classifier, targets, settings())
     part = np.arange(N)[::-2].copy()
-    some = Targets(targets.pixels[part], targets.labels[part], targets.numbers[part])
+    some = Targets(targets.pixels, targets.numbers[part], targets.labels[part])
     found = pgd.run(classifier, some, settings(follow=np.zeros(len(part), dtype=bool)))
     assert found.fooled_at.tolist() == expected.fooled_at[part].tolist()
 
 
 def test_examples_are_the_perturbations_that_decided(classifier, targets):
     outcome = pgd.run(classifier, targets, settings(examples=N))
-    images = torch.from_numpy(targets.pixels).float() / 255
+    images = targets.read(slice(None), CPU)[0]
     assert np.abs(outcome.perturbations).max() <= 2 / 255 + 1e-7
     shown = images + torch.from_numpy(outcome.perturbations)
     assert shown.min() >= 0

@@ -110,7 +110,7 @@ def test_an_experiment_reruns_training_and_never_describe(built):
     folder, _ = built
     output = run(folder, "dvc", "exp", "run", "-n", "two", "-S", "finetune.epsilon_255=2")
     assert stages_run(output) == TRAINING
-    shown = json.loads(run(folder, "dvc", "metrics", "diff", "--json", "HEAD"))
+    shown = json.loads(run(folder, "dvc", "metrics", "diff", "--all", "--json", "HEAD"))
     assert "reports/metrics.json" in shown
     table = run(folder, "dvc", "exp", "show", "--csv", "--no-pager")
     assert "two" in table

@@ -200,7 +200,9 @@ def test_rendered_sets_follow_their_seed():
 
 
 def test_digits_are_the_librarys_own():
-    source = digits.open_source(digits.Params(source="digits", images=50))
+    source = digits.open_source(digits.Params(source="digits", skip=10, images=50))
     assert [entry.name for entry in source.classes][:3] == ["zero", "one", "two"]
     assert [item.label for item in source.items][:10] == list(range(10))
+    assert source.items[0].source == "sklearn-digits/10"
+    assert len(source.items) == 50
     assert source.decode(0).max() > 200

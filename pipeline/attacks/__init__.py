@@ -11,12 +11,20 @@ from torch import Tensor
 
 
 class Targets(NamedTuple):
-    """The images to attack, in order: pixels uint8 (N, 3, S, S), labels int64 (N,), and
-    numbers int64 (N,), their places in the data set, which seed their random starts."""
+    """The images to attack, in order.
+
+    pixels: uint8 (total, 3, S, S), the whole set, usually a memory map; numbers: int64 (N,),
+    the images of it to attack, which also seed their random starts; labels: int64 (N,).
+    """
 
     pixels: np.ndarray
-    labels: np.ndarray
     numbers: np.ndarray
+    labels: np.ndarray
+
+    def read(self, part: slice | np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Images float32 (B, 3, S, S) in [0, 1] and labels (B,) of some targets, on `device`."""
+        pixels = torch.from_numpy(self.pixels[self.numbers[part]])
+        return pixels.to(device).float().div_(255), torch.from_numpy(self.labels[part]).to(device)
 
 
 class Settings(NamedTuple):

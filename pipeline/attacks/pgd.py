@@ -70,7 +70,7 @@ class _Slots:
     def _add(self, new: np.ndarray) -> None:
         targets, settings = self.targets, self.settings
         shape = targets.pixels.shape[1:]
-        images = torch.from_numpy(targets.pixels[new]).to(settings.device).float().div_(255)
+        images, labels = targets.read(new, settings.device)
         noise = np.stack(
             [
                 start_noise(int(n), shape, settings.epsilon, settings.seed)
@@ -79,7 +79,6 @@ class _Slots:
         )
         start = project(images, torch.from_numpy(noise).to(settings.device), settings.epsilon)
         rows = torch.from_numpy(new).to(settings.device)
-        labels = torch.from_numpy(targets.labels[new]).to(settings.device)
         self.rows = torch.cat([self.rows, rows])
         self.step = torch.cat([self.step, torch.zeros_like(rows)])
         self.labels = torch.cat([self.labels, labels])

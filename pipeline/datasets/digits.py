@@ -19,8 +19,10 @@ class Params(Section):
     """`prepare.<set>` with `source: digits`."""
 
     source: Literal["digits"]
-    images: int | None = Field(ge=10, le=1797)
-    """How many images, the first ones in the library's order (class-mixed); null: all."""
+    skip: int = Field(ge=0, le=1697)
+    """Leave out this many images first (for disjoint sets)."""
+    images: int | None = Field(ge=1, le=1797)
+    """How many images, in the library's order (class-mixed); null: all the others."""
 
 
 def open_source(params: Params) -> ImageSource:
@@ -28,11 +30,12 @@ def open_source(params: Params) -> ImageSource:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    count = params.images or len(digits.images)
-    items = [Item(int(t), f"sklearn-digits/{i}") for i, t in enumerate(digits.target[:count])]
+    last = params.skip + (params.images or len(digits.images))
+    numbers = range(params.skip, min(last, len(digits.images)))
+    items = [Item(int(digits.target[i]), f"sklearn-digits/{i}") for i in numbers]
 
     def decode(index: int) -> np.ndarray:
-        grey = (digits.images[index] * (255 / 16)).round().astype(np.uint8)
+        grey = (digits.images[numbers[index]] * (255 / 16)).round().astype(np.uint8)
         large = Image.fromarray(grey).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
         return np.repeat(np.asarray(large)[None], 3, axis=0)
 

@@ -7,6 +7,7 @@ loss = CE(adversarial, K-caption ensemble) + attention_refinement * L_AR
 with A the text-guided attention map of `pipeline.attention`.
 """
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -105,7 +106,7 @@ def base_maps(setup: Setup) -> Tensor:
     maps = []
     for start in track(range(0, len(setup.pixels), setup.batch_size), "base attention maps"):
         part = slice(start, start + setup.batch_size)
-        images = torch.from_numpy(setup.pixels[part]).to(device).float().div_(255)
+        images = torch.from_numpy(np.array(setup.pixels[part])).to(device).float().div_(255)
         labels = torch.from_numpy(setup.labels[part]).to(device)
         patches = encoder.project(encoder(images).tokens)
         maps.append(attention_map(patches, mean_text[labels]))

@@ -1,0 +1,1 @@
+"""Measurements of this project's code against what it replaces."""

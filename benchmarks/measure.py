@@ -1,0 +1,210 @@
+"""One process per variant: what a step computes, how long it takes, how much memory it needs.
+
+A process of its own keeps the peak memory of the variants apart, on the CPU too, and lets
+each run under its own backend flags.
+"""
+
+import multiprocessing
+import re
+import time
+import traceback
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils import flop_counter
+
+from benchmarks.project import Project
+from benchmarks.released import Released
+from benchmarks.setting import Scene, Setting, make_scene
+from pipeline.errors import UserError
+
+VARIANTS: dict[str, Callable[[Scene, Setting], "Variant"]] = {
+    "released": Released,
+    "pipeline": Project,
+}
+STEPS = ("training_step", "pgd_step")
+OUT_OF_MEMORY = "out of memory; lower --classes or --batch-size"
+
+
+class Variant(Protocol):
+    """Both variants start from the same weights and the same random perturbation."""
+
+    @property
+    def visual(self) -> nn.Module: ...
+    def perturb(self, steps: int) -> Tensor: ...
+    def train_step(self) -> dict[str, Tensor]: ...
+
+
+class Outcome(NamedTuple):
+    """What the first step of a variant computed. losses: name -> value; gradients: name of
+    a weight -> norm of its gradient; perturbation: (B, 3, S, S); flop: step -> FLOP."""
+
+    losses: dict[str, float]
+    gradients: dict[str, float]
+    perturbation: np.ndarray
+    flop: dict[str, int]
+
+
+class Timing(NamedTuple):
+    """seconds of one step; memory: its peak in bytes, None where it cannot be read."""
+
+    seconds: float
+    memory: int | None
+
+
+def first_step(variant: Variant, attack_steps: int) -> Outcome:
+    """Perturbation, then one training step, at the weights the variant starts with."""
+    with _counter() as attack:
+        perturbation = variant.perturb(attack_steps).detach().cpu().numpy()
+    with _counter() as training:
+        losses = {name: value.item() for name, value in variant.train_step().items()}
+    gradients = {
+        name: weight.grad.norm().item()
+        for name, weight in variant.visual.named_parameters()
+        if weight.grad is not None
+    }
+    flop = (training.get_total_flops(), attack.get_total_flops() // attack_steps)
+    return Outcome(losses, gradients, perturbation, dict(zip(STEPS, flop, strict=True)))
+
+
+class Worker:
+    """A variant in a process of its own; `ask` runs one command there.
+
+    Raises (also by `ask`):
+        UserError: out of memory, or the setting cannot be built.
+    """
+
+    def __init__(self, name: str, setting: Setting) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, other = context.Pipe()
+        self.process = context.Process(target=_serve, args=(other, name, setting), daemon=True)
+        self.process.start()
+        other.close()
+        self._receive()
+
+    def ask(self, command: str, *arguments: Any) -> Any:
+        """The answer to first_step(), time_step(step) or product_seconds(size)."""
+        self.pipe.send((command, arguments))
+        return self._receive()
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.join()
+
+    def _receive(self) -> Any:
+        try:
+            kind, value = self.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            self.process.join()
+            if self.process.exitcode == -9:  # by the kernel: the machine's memory is used up
+                raise UserError(OUT_OF_MEMORY) from None
+            raise RuntimeError(f"a variant ended with {self.process.exitcode}") from None
+        if kind == "user error":
+            raise UserError(value)
+        if kind == "error":
+            raise RuntimeError(value)
+        return value
+
+
+def _serve(pipe: Connection, name: str, setting: Setting) -> None:
+    """Build a variant, then answer commands until killed; sends (kind, value) pairs."""
+    try:
+        _prefer_as_victim()
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+        variant = VARIANTS[name](make_scene(setting), setting)
+        commands: dict[str, Callable[..., Any]] = {
+            "first_step": lambda: first_step(variant, setting.attack_steps),
+            "time_step": lambda step: _time_step(variant, step, setting.device),
+            "product_seconds": lambda size: _product_seconds(size, setting.device),
+        }
+        pipe.send(("ready", None))
+        while True:
+            command, arguments = pipe.recv()
+            pipe.send(("answer", commands[command](*arguments)))
+    except (UserError, MemoryError, RuntimeError) as error:
+        pipe.send(_told(error))
+    except EOFError:
+        pass
+
+
+def _told(error: Exception) -> tuple[str, str]:
+    """The error as the parent process should see it."""
+    if isinstance(error, UserError):
+        return "user error", str(error)
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "allocate memory" in str(error):
+        return "user error", OUT_OF_MEMORY
+    return "error", traceback.format_exc()
+
+
+def _time_step(variant: Variant, step: str, device: str) -> Timing:
+    run = variant.train_step if step == "training_step" else lambda: variant.perturb(1)
+    _reset_peak(device)
+    return Timing(_seconds(run, device), _peak(device))
+
+
+def _product_seconds(size: int, device: str) -> float:
+    first, second = torch.randn(2, size, size, device=device)
+    first @ second
+    return _seconds(lambda: first @ second, device)
+
+
+def _seconds(run: Callable[[], Any], device: str) -> float:
+    wait = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
+    wait()
+    started = time.perf_counter()
+    run()
+    wait()
+    return time.perf_counter() - started
+
+
+def _reset_peak(device: str) -> None:
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+    elif Path("/proc/self/clear_refs").exists():
+        Path("/proc/self/clear_refs").write_text("5")  # see proc(5): VmHWM starts anew
+
+
+def _peak(device: str) -> int | None:
+    """Allocated on the device, or resident in the process (Linux)."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device)
+    if not Path("/proc/self/clear_refs").exists():
+        return None
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(found[1]) * 1024 if found else None
+
+
+def _prefer_as_victim() -> None:
+    """Where memory runs out, Linux ends this process rather than another one."""
+    file = Path("/proc/self/oom_score_adj")
+    if file.exists():
+        file.write_text("1000")
+
+
+def _counter() -> flop_counter.FlopCounterMode:
+    """FLOPs as executed; torch knows no formula for its fused attention on the CPU."""
+    aten = torch.ops.aten
+    return flop_counter.FlopCounterMode(
+        display=False,
+        custom_mapping={
+            aten._scaled_dot_product_flash_attention_for_cpu: _attention_flop,
+            aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flop,
+        },
+    )
+
+
+def _attention_flop(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    return flop_counter.sdpa_flop_count(query, key, value)
+
+
+def _attention_backward_flop(
+    grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any
+) -> int:
+    return flop_counter.sdpa_backward_flop_count(grad, query, key, value)

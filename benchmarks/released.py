@@ -1,0 +1,123 @@
+"""A training step and a PGD step with the costs of SAFT's released code, written anew.
+
+Source: tmlr-group/SAFT at db30aec, attacks/pgd_attack.py, training.py and helper.py, for what
+is computed and how often:
+- all K * C prompts go through the text encoder in every PGD step and again in the outer
+  step, there with a graph: the text weights require gradients, which pile up unused;
+- the attack switches `requires_grad` off on every weight, the outer step on again;
+- the outer step encodes the adversarial images twice, for the logits and for the patches,
+  and its backward pass reaches into the pixels of the perturbation;
+- the frozen model keeps `requires_grad`: its forward has a graph and a backward pass;
+- attention maps are computed per caption and upsampled to the size of the image.
+
+Left out, because both variants have to compute the same function: float16 autocast of the
+outer step, and the class token in the norm over tokens (here, as in `pipeline.attention`,
+patches alone).
+Shapes: B images, C classes, K captions, T patches, D joint width, S pixels.
+"""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchmarks.setting import Scene, Setting, shift_weights
+from pipeline import clip
+from pipeline.clip import ImageEncoder
+
+REFINEMENT, CONSTRAINT = 0.08, 0.05
+
+
+class Released:
+    """Tuned model, frozen model and one batch on the device of the setting."""
+
+    def __init__(self, scene: Scene, setting: Setting) -> None:
+        torch.backends.cudnn.benchmark = True
+        device = torch.device(setting.device)
+        self.epsilon, self.step_size = setting.epsilon_255 / 255, setting.step_255 / 255
+        self.setting = setting
+        self.model = scene.base.model.to(device)
+        self.encoder = clip.image_encoder(scene.base).to(device)
+        self.frozen = copy.deepcopy(self.encoder)
+        shift_weights(self.encoder.visual, setting.seed)
+        self.images = torch.from_numpy(scene.pixels).to(device).float() / 255
+        self.labels = torch.from_numpy(scene.labels).to(device)
+        # caption-major: slot k of every class, for each k
+        texts = [row[k] for k in range(setting.captions) for row in scene.prompts]
+        self.tokens = scene.base.tokenize(texts).to(device)
+        self.optimiser = torch.optim.SGD(self.encoder.visual.parameters(), lr=1e-4, momentum=0.9)
+
+    @property
+    def visual(self) -> nn.Module:
+        """The trained part."""
+        return self.encoder.visual
+
+    def perturb(self, steps: int) -> Tensor:
+        """(B, 3, S, S) perturbation after `steps` PGD steps; a leaf that requires gradients."""
+        images, epsilon = self.images, self.epsilon
+        perturbation = torch.empty_like(images).uniform_(
+            -epsilon, epsilon, generator=self._generator()
+        )
+        perturbation = (images + perturbation).clamp(0, 1) - images
+        perturbation.requires_grad_()
+        self.model.requires_grad_(False)
+        for _ in range(steps):
+            logits = self._logits(images + perturbation, self._text_features())
+            self._cross_entropy(logits).backward()
+            assert perturbation.grad is not None
+            moved = perturbation.detach() + self.step_size * perturbation.grad.sign()
+            moved = (images + moved.clamp(-epsilon, epsilon)).clamp(0, 1) - images
+            perturbation.data.copy_(moved)
+            perturbation.grad.zero_()
+        return perturbation
+
+    def train_step(self) -> dict[str, Tensor]:
+        """Attack the batch, then descend once; the scalars of the loss."""
+        self.optimiser.zero_grad()
+        adversarial = self.images + self.perturb(self.setting.attack_steps)
+        self.model.requires_grad_(True)
+        text = self._text_features()
+        cross_entropy = self._cross_entropy(self._logits(adversarial, text))
+        own = text[:, self.labels]
+        attacked = self._map(self.encoder, adversarial, own)
+        base = self._map(self.frozen, self.images, own)
+        clean = self._map(self.encoder, self.images, own)
+        refinement = (attacked - base).norm(dim=1).mean()
+        constraint = (clean - base).norm(dim=1).mean()
+        loss = cross_entropy + REFINEMENT * refinement + CONSTRAINT * constraint
+        loss.backward()
+        self.optimiser.step()
+        return {
+            "loss": loss.detach(),
+            "cross_entropy": cross_entropy.detach(),
+            "attention_refinement": refinement.detach(),
+            "attention_constraint": constraint.detach(),
+        }
+
+    def _generator(self) -> torch.Generator:
+        """The random start of step 0 in `pipeline.finetune.train_step`."""
+        return torch.Generator(self.images.device).manual_seed(self.setting.seed * 2**32)
+
+    def _text_features(self) -> Tensor:
+        """(K, C, D) unit-norm features of all prompts, encoded anew."""
+        features = F.normalize(self.model.encode_text(self.tokens), dim=-1)
+        return features.view(self.setting.captions, self.setting.classes, -1)
+
+    def _logits(self, images: Tensor, text: Tensor) -> Tensor:
+        """(K, B, C) logits of (B, 3, S, S) pixels against (K, C, D) texts."""
+        return self.model.logit_scale.exp() * self.encoder(images).pooled @ text.transpose(1, 2)
+
+    def _cross_entropy(self, logits: Tensor) -> Tensor:
+        """Mean over captions and images of (K, B, C) logits."""
+        return F.cross_entropy(logits.flatten(0, 1), self.labels.repeat(len(logits)))
+
+    def _map(self, encoder: ImageEncoder, images: Tensor, text: Tensor) -> Tensor:
+        """(B, S * S) attention maps of (B, 3, S, S) pixels for (K, B, D) texts."""
+        patches = encoder.project(encoder(images).tokens)
+        patches = patches / patches.norm(dim=1, keepdim=True)
+        similarity = (patches[None] @ text[..., None]).squeeze(-1).mean(0)
+        low, high = similarity.amin(1, keepdim=True), similarity.amax(1, keepdim=True)
+        grid = ((similarity - low) / (high - low)).view(-1, 1, *encoder.grid)
+        size = (encoder.image_size, encoder.image_size)
+        return F.interpolate(grid, size=size, mode="bilinear", align_corners=False).flatten(1)
