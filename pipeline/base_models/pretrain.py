@@ -42,8 +42,9 @@ class Params(Section):
     learning_rate: float = Field(gt=0)
     weight_decay: float = Field(ge=0)
     warmup_steps: int = Field(ge=0)
-    captions: str | None
-    """JSON or Parquet file of sentences keyed by class id or name; null: none."""
+    captions: str
+    """JSON or Parquet file of sentences keyed by class id or exact name; classes that it
+    does not name have only the other captions."""
     templates: list[str]
     """Captions made from the class name, with one {} each."""
 
@@ -106,10 +107,10 @@ def class_captions(images: ImageSet, params: Params) -> list[Sequence[str]]:
     for label, caption in zip(images.labels, images.captions, strict=True):
         if caption:
             pools[label].append(caption)
-    if params.captions:
-        path = Path(params.captions)
-        sentences, _ = lookup(images.classes, read_sentences(path), path, fill="a photo of a {}")
-        by_id = {entry.class_id: pool for entry, pool in zip(images.classes, pools, strict=True)}
-        for sentence in sentences:
+    path = Path(params.captions)
+    sentences, unnamed = lookup(images.classes, read_sentences(path), path, fill="")
+    by_id = {entry.class_id: pool for entry, pool in zip(images.classes, pools, strict=True)}
+    for sentence in sentences:
+        if sentence.class_id not in unnamed:
             by_id[sentence.class_id].append(sentence.text)
     return list(pools)
