@@ -16,8 +16,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils import flop_counter
 
+from benchmarks.flop import counter
 from benchmarks.project import Project
 from benchmarks.released import Released
 from benchmarks.setting import Scene, Setting, make_scene
@@ -59,9 +59,9 @@ class Timing(NamedTuple):
 
 def first_step(variant: Variant, attack_steps: int) -> Outcome:
     """Perturbation, then one training step, at the weights the variant starts with."""
-    with _counter() as attack:
+    with counter() as attack:
         perturbation = variant.perturb(attack_steps).detach().cpu().numpy()
-    with _counter() as training:
+    with counter() as training:
         losses = {name: value.item() for name, value in variant.train_step().items()}
     gradients = {
         name: weight.grad.norm().item()
@@ -93,7 +93,9 @@ class Worker:
         return self._receive()
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, gently if it is idle."""
+        self.pipe.close()
+        self.process.join(timeout=5)
         self.process.kill()
         self.process.join()
 
@@ -113,7 +115,7 @@ class Worker:
 
 
 def _serve(pipe: Connection, name: str, setting: Setting) -> None:
-    """Build a variant, then answer commands until killed; sends (kind, value) pairs."""
+    """Build a variant, then answer commands until the pipe closes; sends (kind, value) pairs."""
     try:
         _prefer_as_victim()
         torch.backends.cuda.matmul.allow_tf32 = False
@@ -186,25 +188,3 @@ def _prefer_as_victim() -> None:
     file = Path("/proc/self/oom_score_adj")
     if file.exists():
         file.write_text("1000")
-
-
-def _counter() -> flop_counter.FlopCounterMode:
-    """FLOPs as executed; torch knows no formula for its fused attention on the CPU."""
-    aten = torch.ops.aten
-    return flop_counter.FlopCounterMode(
-        display=False,
-        custom_mapping={
-            aten._scaled_dot_product_flash_attention_for_cpu: _attention_flop,
-            aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flop,
-        },
-    )
-
-
-def _attention_flop(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    return flop_counter.sdpa_flop_count(query, key, value)
-
-
-def _attention_backward_flop(
-    grad: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any
-) -> int:
-    return flop_counter.sdpa_backward_flop_count(grad, query, key, value)

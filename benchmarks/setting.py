@@ -109,7 +109,8 @@ def _load(setting: Setting) -> Clip:
     model: Any
     if setting.pretrained:
         chosen = pretrained.Params(model=name, tag=setting.pretrained, cache_dir=None)
-        model, published = pretrained.build(chosen, "", setting.seed, torch.device("cpu"))
+        built = pretrained.build(chosen, "", setting.seed, torch.device("cpu"))
+        model, published = built.model, built.config
     else:
         model = open_clip.create_model(name)
         published = {"model_cfg": config, "preprocess_cfg": preprocess_config()}

@@ -19,6 +19,14 @@ def pack_folder(root: Path, **changes: object) -> None:
     pack(source, "tiny", IMAGES / "tiny", CLASSES / "tiny.parquet")
 
 
+def first_of_two_classes(tmp_path: Path) -> Path:
+    """An empty class folder that sorts before another one with an image."""
+    for name in ("a", "b"):
+        (tmp_path / "two" / name).mkdir(parents=True)
+    Image.new("RGB", (40, 40)).save(tmp_path / "two" / "b" / "x.png")
+    return tmp_path / "two" / "a"
+
+
 def nothing_written() -> bool:
     written = [p for p in Path(".").rglob("*") if p.is_file()]
     return written == []
@@ -52,8 +60,7 @@ def test_packing_twice_gives_the_same_bytes(packed, class_folders):
 
 @pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK", "I;16", "LA"])
 def test_other_modes_become_rgb_as_pil_converts_them(project, tmp_path, mode):
-    folder = tmp_path / "modes" / "only"
-    folder.mkdir(parents=True)
+    folder = first_of_two_classes(tmp_path)
     picture = Image.fromarray(np.arange(400, dtype=np.uint8).reshape(20, 20) % 251)
     if mode == "I;16":
         picture = Image.fromarray(np.arange(400, dtype=np.uint16).reshape(20, 20) * 100)
@@ -73,8 +80,7 @@ def test_other_modes_become_rgb_as_pil_converts_them(project, tmp_path, mode):
 
 @pytest.mark.parametrize("shape", [(300, 200), (200, 300), (257, 191), (64, 64)])
 def test_crop_equals_torchvisions_resize_256_and_centre_crop_224(project, tmp_path, shape):
-    folder = tmp_path / "crop" / "only"
-    folder.mkdir(parents=True)
+    folder = first_of_two_classes(tmp_path)
     rng = np.random.default_rng(0)
     picture = Image.fromarray(rng.integers(0, 256, size=(*shape, 3), dtype=np.uint8))
     picture.save(folder / "a.png")
@@ -103,9 +109,12 @@ def test_missing_folder_empty_class_and_unknown_class(project, class_folders):
     with pytest.raises(UserError, match="slice 5:9 of 3 classes is empty"):
         pack_folder(class_folders, classes="5:9")
     (class_folders / "n03").mkdir()
+    (class_folders.parent / "outer" / "inner").mkdir(parents=True)
     with pytest.raises(UserError, match="class 'n03' has no image"):
         pack_folder(class_folders)
-    with pytest.raises(UserError, match="holds no class folders"):
+    with pytest.raises(UserError, match="holds 1 class folders; is it the folder"):
+        pack_folder(class_folders.parent / "outer")
+    with pytest.raises(UserError, match="holds 0 class folders"):
         pack_folder(class_folders / "n03")
     assert nothing_written()
 

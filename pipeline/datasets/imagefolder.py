@@ -60,8 +60,10 @@ def open_source(params: Params) -> ImageSource:
             f"put the images there or set {ROOT_VARIABLE}"
         )
     found = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
-    if not found:
-        raise UserError(f"{root}: holds no class folders")
+    if len(found) < 2:
+        raise UserError(
+            f"{root}: holds {len(found)} class folders; is it the folder *of* class folders?"
+        )
     ids = choose(found, params.classes, root)
     names = _read_names(locate(params.names) if params.names else root / "classes.tsv", params)
     files, items = [], []
