@@ -114,9 +114,9 @@ class Released:
 
     def _map(self, encoder: ImageEncoder, images: Tensor, text: Tensor) -> Tensor:
         """(B, S * S) attention maps of (B, 3, S, S) pixels for (K, B, D) texts."""
-        patches = encoder.project(encoder(images).tokens)
-        patches = patches / patches.norm(dim=1, keepdim=True)
-        similarity = (patches[None] @ text[..., None]).squeeze(-1).mean(0)
+        tokens = encoder.project(encoder(images))
+        tokens = tokens / tokens.norm(dim=1, keepdim=True)
+        similarity = (tokens[None, :, 1:] @ text[..., None]).squeeze(-1).mean(0)
         low, high = similarity.amin(1, keepdim=True), similarity.amax(1, keepdim=True)
         grid = ((similarity - low) / (high - low)).view(-1, 1, *encoder.grid)
         size = (encoder.image_size, encoder.image_size)

@@ -11,21 +11,22 @@ from torch.nn import functional as F
 TINY = 1e-12
 
 
-def attention_map(patches: Tensor, text: Tensor) -> Tensor:
+def attention_map(tokens: Tensor, text: Tensor) -> Tensor:
     """Where an image agrees with its class text, min-max normalised per image.
 
     Args:
-        patches: (B, T, D) patch tokens after `ln_post` and the projection.
+        tokens: (B, 1 + T, D) class token and patch tokens after `ln_post` and projection.
         text: (B, D) the class text of each image. For K captions pass their mean: the map
             is linear in the text, so this equals the mean of the K maps before min-max.
 
     Returns:
         (B, T) in [0, 1]; all zeros for an image whose map is constant.
 
-    The norm is over the *token* axis, not the channels: a quirk of TGA-ZSR that SAFT keeps,
-    and that its published weights 0.08 and 0.05 belong to.
+    The norm is over the *token* axis, class token included, not over the channels: a quirk of
+    TGA-ZSR that SAFT keeps (helper.py, attention map), and that its published weights 0.08
+    and 0.05 belong to.
     """
-    scaled = patches / patches.norm(dim=1, keepdim=True).clamp_min(TINY)
+    scaled = tokens[:, 1:] / tokens.norm(dim=1, keepdim=True).clamp_min(TINY)
     similarity = torch.einsum("btd,bd->bt", scaled, text)
     low = similarity.amin(1, keepdim=True)
     spread = similarity.amax(1, keepdim=True) - low

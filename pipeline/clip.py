@@ -40,12 +40,17 @@ class Clip(NamedTuple):
 class Features(NamedTuple):
     """One forward of the image encoder.
 
-    pooled: (B, D) float32, unit norm; tokens: (B, T, W) patch tokens after `ln_post`,
-    row-major over the patch grid, not yet projected.
+    embedding: (B, D) projected class token, not normalised; tokens: (B, T, W) patch tokens
+    after `ln_post`, row-major over the patch grid, not yet projected.
     """
 
-    pooled: Tensor
+    embedding: Tensor
     tokens: Tensor
+
+    @property
+    def pooled(self) -> Tensor:
+        """(B, D) float32 image features of unit norm."""
+        return F.normalize(self.embedding.float(), dim=-1)
 
 
 class ImageEncoder(nn.Module):
@@ -68,14 +73,13 @@ class ImageEncoder(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Features:
-        """Encode (B, 3, S, S) pixels in [0, 1]: pooled features and tokens of one forward."""
-        pooled, tokens = self.visual((images - self.mean) / self.std)
-        return Features(F.normalize(pooled, dim=-1), tokens)
+        """Encode (B, 3, S, S) pixels in [0, 1]: embedding and tokens of one forward."""
+        return Features(*self.visual((images - self.mean) / self.std))
 
-    def project(self, tokens: Tensor) -> Tensor:
-        """Patch tokens (B, T, W) in the joint space (B, T, D); equals the reference's
-        `ln_post(x) @ proj` (SAFT release, clip model)."""
-        return tokens @ self.visual.proj
+    def project(self, features: Features) -> Tensor:
+        """All tokens in the joint space, (B, 1 + T, D), the class token first; equals the
+        reference's `ln_post(x) @ proj` (SAFT release, clip model)."""
+        return torch.cat([features.embedding[:, None], features.tokens @ self.visual.proj], dim=1)
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -102,7 +106,7 @@ class ImageClassifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits of (B, 3, S, S) pixels in [0, 1]."""
-        return self.scale * (self.encoder(images).pooled.float() @ self.weight)
+        return self.scale * (self.encoder(images).pooled @ self.weight)
 
 
 def load(folder: Path) -> Clip:

@@ -41,12 +41,15 @@ def test_patch_tokens_equal_forward_intermediates(clip_folder):
     encoder = clip.image_encoder(clip.load(clip_folder))
     normalised = (pixels() - encoder.mean) / encoder.std
     with torch.no_grad():
-        tokens = encoder(pixels()).tokens
+        features = encoder(pixels())
         expected = encoder.visual.forward_intermediates(
             normalised, indices=1, normalize_intermediates=True, output_fmt="NLC"
         )["image_intermediates"][0]
-    torch.testing.assert_close(tokens, expected)
-    assert encoder.project(tokens).shape == (3, 16, 16)
+    torch.testing.assert_close(features.tokens, expected)
+    projected = encoder.project(features)
+    assert projected.shape == (3, 1 + 16, 16)
+    torch.testing.assert_close(projected[:, 1:], expected @ encoder.visual.proj)
+    torch.testing.assert_close(projected[:, 0], encoder.visual(normalised)[0])
 
 
 def test_grad_and_no_grad_forwards_are_bit_equal(clip_folder):

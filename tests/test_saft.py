@@ -100,8 +100,8 @@ def test_a_training_step_encodes_clean_and_adversarial_images_once(encoder, obje
 def test_base_maps_are_those_of_the_encoder_without_a_graph(encoder, objective, setup):
     images = torch.from_numpy(setup.pixels).float() / 255
     with torch.no_grad():
-        patches = encoder.project(encoder(images).tokens)
-    expected = attention_map(patches, setup.texts.mean(1)[torch.arange(B) % C])
+        tokens = encoder.project(encoder(images))
+    expected = attention_map(tokens, setup.texts.mean(1)[torch.arange(B) % C])
     assert not objective.maps.requires_grad
     torch.testing.assert_close(objective.maps, expected, rtol=1e-4, atol=1e-5)
 

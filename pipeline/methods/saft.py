@@ -56,7 +56,7 @@ class Saft:
         logits = ensemble_logits(features.pooled, self.texts, self.scale)
         adversarial, clean = logits.chunk(2)
         text = self.mean_text[batch.labels]
-        maps = attention_map(encoder.project(features.tokens), torch.cat([text, text]))
+        maps = attention_map(encoder.project(features), torch.cat([text, text]))
         base = self.maps[batch.numbers]
         cross_entropy = ensemble_cross_entropy(adversarial, batch.labels).mean()
         refinement = map_distance(maps[: len(base)], base, self.factor)
@@ -80,7 +80,7 @@ def ensemble_logits(pooled: Tensor, texts: Tensor, scale: float) -> Tensor:
     """(B, C, K) logits of (B, D) unit-norm images against (C, K, D) unit-norm texts: caption
     slot k is a C-way classifier of its own; features are never averaged."""
     classes, captions, width = texts.shape
-    logits = scale * pooled.float() @ texts.reshape(classes * captions, width).T
+    logits = scale * pooled @ texts.reshape(classes * captions, width).T
     return logits.view(-1, classes, captions)
 
 
@@ -108,6 +108,6 @@ def base_maps(setup: Setup) -> Tensor:
         part = slice(start, start + setup.batch_size)
         images = torch.from_numpy(np.array(setup.pixels[part])).to(device).float().div_(255)
         labels = torch.from_numpy(setup.labels[part]).to(device)
-        patches = encoder.project(encoder(images).tokens)
-        maps.append(attention_map(patches, mean_text[labels]))
+        tokens = encoder.project(encoder(images))
+        maps.append(attention_map(tokens, mean_text[labels]))
     return torch.cat(maps)
