@@ -56,7 +56,7 @@ def pretrain_steps(
             draws one for each class in its batch, so each text is encoded once.
     """
     optimiser = torch.optim.AdamW(
-        _groups(model, weight_decay), lr=learning_rate, betas=(0.9, 0.98), eps=1e-6
+        _groups(model, weight_decay), lr=learning_rate, betas=(0.9, 0.98), eps=1e-6, fused=True
     )
     rng = np.random.default_rng(seed)
     order = _epochs(len(pixels), batch_size, rng)

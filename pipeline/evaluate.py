@@ -76,8 +76,10 @@ def judge(
     """
     prediction, margin = clean_predictions(classifier, targets, params.batch_size, device)
     follow = followed(len(targets.labels), params)
-    examples = np.arange(len(targets.labels)) < params.examples
-    attacked = np.flatnonzero((prediction == targets.labels) | follow | examples)
+    examples = evenly_spaced(len(targets.labels), params.examples)
+    wanted = (prediction == targets.labels) | follow
+    wanted[examples] = True
+    attacked = np.flatnonzero(wanted)
     chosen = Targets(targets.pixels, targets.numbers[attacked], targets.labels[attacked])
     settings = Settings(
         epsilon=params.epsilon_255 / 255,
@@ -86,7 +88,7 @@ def judge(
         batch_size=params.batch_size,
         seed=params.seed,
         follow=follow[attacked],
-        examples=params.examples,
+        examples=np.searchsorted(attacked, examples),
         device=device,
     )
     return Verdicts(prediction, margin, attacked, attack.run(classifier, chosen, settings))

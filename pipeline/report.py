@@ -55,12 +55,15 @@ def means(inputs: Inputs) -> dict[str, dict[str, float]]:
 
 def accuracy_rows(inputs: Inputs) -> Iterator[list[Any]]:
     """Header and rows of reports/plots/accuracy.csv, which `dvc plots` draws."""
-    yield ["dataset", "model", "measure", "accuracy"]
+    yield ["series", "dataset", "model", "measure", "accuracy"]
     for entry in inputs.sets:
+        dataset = entry.metrics.dataset
         for model in MODELS:
-            clean, robust = _accuracies(entry, model).values()
-            yield [entry.metrics.dataset, model, MEASURES["clean"], round(clean, 4)]
-            yield [entry.metrics.dataset, model, MEASURES["robust_any"], round(robust, 4)]
+            shares = zip(("clean", "robust_any"), _accuracies(entry, model).values(), strict=True)
+            for measure, share in shares:
+                named = MEASURES[measure]
+                series = f"{dataset} {model} {named}"
+                yield [series, dataset, model, named, round(share, 4)]
 
 
 def render(inputs: Inputs) -> str:

@@ -50,7 +50,7 @@ def main(dataset: Annotated[str, typer.Argument(help="a set of evaluate.datasets
     texts = embed.read_embeddings(text_file, [entry.class_id for entry in images.classes])[:, 0]
     results: dict[str, Any] = {}
     columns: dict[str, Any] = {name: [] for name in PREDICTIONS.names}
-    shown = numbers[: params.examples]
+    shown = numbers[evenly_spaced(len(numbers), params.examples)]
     clean = images.pixels[shown].astype(np.float32) / 255
     examples: dict[str, Any] = {"numbers": shown, "clean": clean}
     for name, folder in MODELS.items():

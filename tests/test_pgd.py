@@ -52,7 +52,7 @@ def settings(**changes) -> Settings:
         "batch_size": 7,
         "seed": 0,
         "follow": np.zeros(N, dtype=bool),
-        "examples": 2,
+        "examples": np.array([3, 11]),
         "device": CPU,
     }
     return Settings(**(values | changes))
@@ -109,12 +109,14 @@ def test_verdicts_do_not_depend_on_the_other_images(classifier, targets):
     expected = pgd.run(classifier, targets, settings())
     part = np.arange(N)[::-2].copy()
     some = Targets(targets.pixels, targets.numbers[part], targets.labels[part])
-    found = pgd.run(classifier, some, settings(follow=np.zeros(len(part), dtype=bool)))
+    found = pgd.run(
+        classifier, some, settings(follow=np.zeros(len(part), dtype=bool), examples=np.array([0]))
+    )
     assert found.fooled_at.tolist() == expected.fooled_at[part].tolist()
 
 
 def test_examples_are_the_perturbations_that_decided(classifier, targets):
-    outcome = pgd.run(classifier, targets, settings(examples=N))
+    outcome = pgd.run(classifier, targets, settings(examples=np.arange(N)))
     images = targets.read(slice(None), CPU)[0]
     assert np.abs(outcome.perturbations).max() <= 2 / 255 + 1e-7
     shown = images + torch.from_numpy(outcome.perturbations)
@@ -197,3 +199,16 @@ def test_robust_last_is_reported_on_evenly_spaced_images():
     assert followed(10, params(last_images=0)).sum() == 0
     assert followed(10, params(last_images=99)).sum() == 10
     assert followed(10, params(robust="last", last_images=0)).all()
+
+
+def test_stored_examples_belong_to_their_positions(classifier, targets):
+    everything = pgd.run(classifier, targets, settings(examples=np.arange(N)))
+    some = pgd.run(classifier, targets, settings(examples=np.array([3, 11])))
+    np.testing.assert_array_equal(some.perturbations, everything.perturbations[[3, 11]])
+    found = judge(classifier, pgd, targets, params(examples=4), CPU)
+    assert found.outcome.perturbations.shape[0] == 4
+    chosen = evenly_spaced(N, 4)
+    assert np.abs(found.outcome.perturbations).max(axis=(1, 2, 3)).min() > 0
+    np.testing.assert_allclose(
+        found.outcome.perturbations, everything.perturbations[chosen], atol=1e-6
+    )

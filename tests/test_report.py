@@ -207,12 +207,12 @@ def test_metrics_hold_rounded_counts_and_unweighted_means(tree: Path) -> None:
             means.append(exact)
         assert found["mean"][model]["robust"] == round(sum(means) / 2, 4)
     lines = report.ACCURACY.read_text().splitlines()
-    assert lines[0] == "dataset,model,measure,accuracy"
+    assert lines[0] == "series,dataset,model,measure,accuracy"
     assert len(lines) == 1 + 2 * 2 * 2
     base = found["datasets"]["shapes"]["base"]
     assert lines[1:3] == [
-        f"shapes,base,clean,{base['clean']}",
-        f"shapes,base,robust (any),{base['robust']}",
+        f"shapes base clean,shapes,base,clean,{base['clean']}",
+        f"shapes base robust (any),shapes,base,robust (any),{base['robust']}",
     ]
 
 

@@ -30,7 +30,7 @@ class Targets(NamedTuple):
 class Settings(NamedTuple):
     """epsilon and step_size in [0, 1] pixel units; `steps` ascents; at most `batch_size`
     images at once; `follow` bool (N,): images attacked to the end even when fooled; the
-    perturbations of the first `examples` images are kept."""
+    perturbations of the targets at the ascending positions `examples` are kept."""
 
     epsilon: float
     step_size: float
@@ -38,7 +38,7 @@ class Settings(NamedTuple):
     batch_size: int
     seed: int
     follow: np.ndarray
-    examples: int
+    examples: np.ndarray
     device: torch.device
 
 
@@ -48,7 +48,7 @@ class Outcome(NamedTuple):
     fooled_at: int32, the first iterate (0 is the start) that was misclassified, -1 if none;
     prediction, margin: int32 / float32 at that iterate, or at the last one if none;
     last_prediction: int32 at the last iterate for followed images, -1 for the others;
-    perturbations: float32 (examples, 3, S, S) at the iterate of `prediction`.
+    perturbations: float32 (E, 3, S, S) of the `examples`, at the iterate of `prediction`.
     margin = logit of the label - largest other logit.
     """
 

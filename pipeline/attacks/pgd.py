@@ -113,16 +113,19 @@ def _judge(logits: Tensor, slots: _Slots, outcome: Outcome, settings: Settings) 
     outcome.fooled_at[at] = np.where(wrong, slots.step.cpu().numpy(), -1)[decided]
     outcome.prediction[at] = prediction.cpu().numpy()[decided]
     outcome.margin[at] = margins(logits, slots.labels).cpu().numpy()[decided]
-    _keep_examples(slots, outcome, decided)
+    _keep_examples(slots, outcome, decided, settings)
     follow = settings.follow[rows]
     outcome.last_prediction[rows[final & follow]] = prediction.cpu().numpy()[final & follow]
     return torch.from_numpy(final | (wrong & ~follow)).to(logits.device)
 
 
-def _keep_examples(slots: _Slots, outcome: Outcome, decided: np.ndarray) -> None:
+def _keep_examples(
+    slots: _Slots, outcome: Outcome, decided: np.ndarray, settings: Settings
+) -> None:
     rows = slots.rows.cpu().numpy()
-    for place in np.flatnonzero(decided & (rows < len(outcome.perturbations))):
-        outcome.perturbations[rows[place]] = slots.perturbation[place].detach().cpu().numpy()
+    for place in np.flatnonzero(decided & np.isin(rows, settings.examples)):
+        example = np.searchsorted(settings.examples, rows[place])
+        outcome.perturbations[example] = slots.perturbation[place].detach().cpu().numpy()
 
 
 def _empty(targets: Targets, settings: Settings) -> Outcome:
@@ -134,6 +137,6 @@ def _empty(targets: Targets, settings: Settings) -> Outcome:
         margin=np.zeros(count, dtype=np.float32),
         last_prediction=minus_one.copy(),
         perturbations=np.zeros(
-            (min(settings.examples, count), *targets.pixels.shape[1:]), dtype=np.float32
+            (len(settings.examples), *targets.pixels.shape[1:]), dtype=np.float32
         ),
     )
