@@ -68,7 +68,7 @@ def test_every_key_has_a_comment_above_it():
 
 
 def test_exponents_are_floats_as_dvc_writes_them(tmp_path):
-    file = written(tmp_path, "learning_rate: 0.006", "learning_rate: 1e-05")
+    file = written(tmp_path, "learning_rate: 0.025", "learning_rate: 1e-05")
     assert read_section("finetune", FinetuneParams, file).learning_rate == 1e-5
 
 

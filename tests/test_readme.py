@@ -1,0 +1,30 @@
+"""The README's result table is the one that the committed run produced."""
+
+import json
+import re
+from pathlib import Path
+
+from tests.test_dvc_yaml import STAGES
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_result_table_equals_the_committed_metrics():
+    metrics = json.loads((ROOT / "reports/metrics.json").read_text())["datasets"]
+    for name, found in metrics.items():
+        row = next(line for line in README.splitlines() if line.startswith(f"| `{name}` |"))
+        shown = [float(number) for number in re.findall(r"\| \**(\d+\.\d) \(", row)]
+        expected = [found[m][k] for m in ("base", "finetuned") for k in ("clean", "robust")]
+        assert shown == [round(100 * value, 1) for value in expected], name
+
+
+def test_the_stage_table_names_every_stage():
+    for name in STAGES:
+        assert re.search(rf"^\| `{name}(@<set>)?` \|", README, re.MULTILINE), name
+
+
+def test_local_links_lead_somewhere():
+    for file in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\((?!http)([^)#]+)", file.read_text()):
+            assert (file.parent / target).exists(), f"{file.name}: {target}"
