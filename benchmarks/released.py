@@ -11,8 +11,7 @@ is computed and how often:
 - attention maps are computed per caption and upsampled to the size of the image.
 
 Left out, because both variants have to compute the same function: float16 autocast of the
-outer step, and the class token in the norm over tokens (here, as in `pipeline.attention`,
-patches alone).
+outer step.
 Shapes: B images, C classes, K captions, T patches, D joint width, S pixels.
 """
 
@@ -25,6 +24,7 @@ from torch.nn import functional as F
 from benchmarks.setting import Scene, Setting, shift_weights
 from pipeline import clip
 from pipeline.clip import ImageEncoder
+from pipeline.finetune import start_seed
 
 REFINEMENT, CONSTRAINT = 0.08, 0.05
 
@@ -97,7 +97,7 @@ class Released:
 
     def _generator(self) -> torch.Generator:
         """The random start of step 0 in `pipeline.finetune.train_step`."""
-        return torch.Generator(self.images.device).manual_seed(self.setting.seed * 2**32)
+        return torch.Generator(self.images.device).manual_seed(start_seed(self.setting.seed, 0))
 
     def _text_features(self) -> Tensor:
         """(K, C, D) unit-norm features of all prompts, encoded anew."""

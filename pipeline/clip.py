@@ -117,12 +117,12 @@ def load(folder: Path) -> Clip:
     """
     config = _read_config(folder)
     if not (folder / WEIGHTS_FILE).is_file():
-        raise UserError(f"{folder / WEIGHTS_FILE}: not found; run `dvc repro base_model`")
+        raise UserError(f"{folder / WEIGHTS_FILE}: not found; an open_clip folder has one")
     try:
         with _quiet():
             model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder}")
             tokenize = open_clip.get_tokenizer(f"local-dir:{folder}")
-    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError, OSError) as error:
+    except (SafetensorError, RuntimeError, ValueError, LookupError, TypeError, OSError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{folder / WEIGHTS_FILE}: does not fit {CONFIG_FILE}: {reason}") from None
     return Clip(model.eval(), config, tokenize)
@@ -174,6 +174,13 @@ def check_fit(encoder: ImageEncoder, size: int, width: int, where: str) -> None:
         )
 
 
+def check_finite(model: nn.Module, advice: str) -> None:
+    """Raise UserError with `advice` if a weight is NaN or infinite."""
+    bad = [name for name, value in model.state_dict().items() if not value.isfinite().all()]
+    if bad:
+        raise UserError(f"{len(bad)} weights are not finite, e.g. {bad[0]}; {advice}")
+
+
 def train_only_image_encoder(clip: Clip, encoder: ImageEncoder) -> None:
     """Gradients for the image encoder's weights, none for text tower and logit scale."""
     clip.model.requires_grad_(False)
@@ -206,12 +213,23 @@ def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG_FILE
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-        config["model_cfg"]["vision_cfg"], config["preprocess_cfg"]["mean"]
+        _check_config(config)
     except FileNotFoundError:
         raise UserError(f"{path}: not found; is '{folder}' an open_clip folder?") from None
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, LookupError, TypeError) as error:
         raise UserError(f"{path}: not an open_clip config: {error!r}") from None
     return config
+
+
+def _check_config(config: dict[str, Any]) -> None:
+    """Raise KeyError or TypeError unless the parts that this pipeline uses are there."""
+    config["model_cfg"]["vision_cfg"]
+    for key in ("mean", "std"):
+        values = config["preprocess_cfg"][key]
+        if len(values) != 3 or not all(isinstance(value, int | float) for value in values):
+            raise TypeError(f"preprocess_cfg.{key} must be three numbers")
+    if "hf_tokenizer_name" in config["model_cfg"].get("text_cfg", {}):
+        raise TypeError("tokenizers of the Hugging Face hub are not supported")
 
 
 class _quiet:

@@ -2,6 +2,7 @@
 not enter the hashes that DVC compares."""
 
 import os
+import re
 
 import torch
 
@@ -19,10 +20,9 @@ def pick_device() -> torch.device:
     name = os.environ.get(VARIABLE, "auto")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"{VARIABLE}={name}: not a device; use cpu, cuda or cuda:N") from None
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise UserError(f"{VARIABLE}={name}: not a device; use auto, cpu, cuda or cuda:N")
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(
             f"{VARIABLE}={name}: no such CUDA device, torch sees {torch.cuda.device_count()}; "

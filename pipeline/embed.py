@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import UserError
 from pipeline.images import ClassEntry
-from pipeline.params import Section
+from pipeline.params import Section, Template
 from pipeline.tables import read_table
 
 FOLDER = Path("data/embeddings")
@@ -28,7 +28,7 @@ Columns = tuple[dict[str, Any], pa.Schema]
 class EmbedParams(Section):
     """Section `embed` of params.yaml, where every key is explained."""
 
-    templates: dict[str, list[str]]
+    templates: dict[str, list[Template]]
 
 
 def schema(width: int) -> pa.Schema:
@@ -47,14 +47,11 @@ def templates_of(dataset: str, params: EmbedParams) -> list[str]:
     """The templates of a set: its own entry, else `default`.
 
     Raises:
-        UserError: neither exists, or a template has not exactly one {}.
+        UserError: neither exists.
     """
     chosen = params.templates.get(dataset, params.templates.get("default"))
     if not chosen:
         raise UserError(f"params.yaml: embed.templates has neither '{dataset}' nor 'default'")
-    for template in chosen:
-        if template.count("{}") != 1:
-            raise UserError(f"params.yaml: embed.templates: '{template}' needs exactly one {{}}")
     return chosen
 
 

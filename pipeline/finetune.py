@@ -124,7 +124,7 @@ def train_step(
     """Attack the batch, then descend once; the detached scalars of the log, on the device."""
     images = batch.images
     epsilon = params.epsilon_255 / 255
-    generator = torch.Generator(images.device).manual_seed(params.seed * 2**32 + step)
+    generator = torch.Generator(images.device).manual_seed(start_seed(params.seed, step))
     perturbation = attack.perturb(
         lambda perturbed: objective.attack_loss(encoder, perturbed, batch),
         images,
@@ -138,6 +138,11 @@ def train_step(
     losses["loss"].backward()
     optimiser.step()
     return {name: value.detach() for name, value in losses.items()}
+
+
+def start_seed(seed: int, step: int) -> int:
+    """32 bits mixed from both numbers: torch's CPU generator ignores all higher ones."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
 
 
 def read_batch(

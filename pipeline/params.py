@@ -8,9 +8,9 @@ would hand the optimiser a string, so the file is read with ruamel.yaml.
 """
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -22,9 +22,16 @@ PARAMS_FILE = Path("params.yaml")
 class Section(BaseModel):
     """Base of every params class: unknown keys, missing keys and wrong types are errors."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
+def _one_slot(text: str) -> str:
+    if text.count("{}") != 1:
+        raise ValueError("needs exactly one {}")
+    return text
+
+
+Template = Annotated[str, AfterValidator(_one_slot)]  # a sentence with one {}, the class name
 S = TypeVar("S", bound=Section)
 V = TypeVar("V")
 

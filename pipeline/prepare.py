@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from pipeline.atomic import replacing_directory
 from pipeline.errors import UserError
@@ -14,7 +15,8 @@ from pipeline.images import CLASS_SCHEMA, ITEM_SCHEMA, ClassEntry, ImageSource, 
 from pipeline.progress import counter
 from pipeline.tables import write_table
 
-UNREADABLE = (OSError, SyntaxError, ValueError)  # what PIL raises on broken files
+# what PIL raises on broken files
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 CHUNK = 256
 
 

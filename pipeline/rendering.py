@@ -33,7 +33,7 @@ NOISE = 2  # largest standard deviation, of 255
 COARSE = 0.7  # share of glyphs drawn as a coarse scan
 Points = list[tuple[float, float]]
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-LETTERS = "ABCEFHKLMNPRSTUVWXYZ"  # those that look like no digit
+LETTERS = "ABCEFHKLMNPRSTUVWXYZ"  # without I, O, Q and others drawn like a digit or each other
 
 
 class Subject(NamedTuple):

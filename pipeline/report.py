@@ -29,7 +29,8 @@ SAMPLE_CLASSES = 3  # classes whose sentences are shown without unfolding the fu
 
 
 def metrics(inputs: Inputs) -> dict[str, Any]:
-    """Clean and robust (any) accuracy per data set and model, and their unweighted means."""
+    """Accuracies per data set and model, and their unweighted means: clean, robust_any, and
+    robust_last where it was measured on every image (`evaluate.robust: last`)."""
     datasets = {
         entry.metrics.dataset: {
             model: {key: round(value, 4) for key, value in _accuracies(entry, model).items()}
@@ -49,7 +50,8 @@ def means(inputs: Inputs) -> dict[str, dict[str, float]]:
     result = {}
     for model in MODELS:
         values = [_accuracies(entry, model) for entry in inputs.sets]
-        result[model] = {k: float(np.mean([v[k] for v in values])) for k in ("clean", "robust")}
+        shared = [key for key in MEASURES if all(key in found for found in values)]
+        result[model] = {key: float(np.mean([found[key] for found in values])) for key in shared}
     return result
 
 
@@ -59,8 +61,7 @@ def accuracy_rows(inputs: Inputs) -> Iterator[list[Any]]:
     for entry in inputs.sets:
         dataset = entry.metrics.dataset
         for model in MODELS:
-            shares = zip(("clean", "robust_any"), _accuracies(entry, model).values(), strict=True)
-            for measure, share in shares:
+            for measure, share in _accuracies(entry, model).items():
                 named = MEASURES[measure]
                 series = f"{dataset} {model} {named}"
                 yield [series, dataset, model, named, round(share, 4)]
@@ -203,8 +204,12 @@ def p_value(value: float) -> str:
 
 def _accuracies(entry: Evaluated, model: str) -> dict[str, float]:
     found: Accuracies = getattr(entry.metrics, model)
-    shares = {"clean": found.clean, "robust": found.robust_any}
-    return {key: share.correct / share.images for key, share in shares.items()}
+    shares = {key: getattr(found, key) for key in MEASURES}
+    return {
+        key: share.correct / share.images
+        for key, share in shares.items()
+        if share is not None and share.images == entry.metrics.images
+    }
 
 
 def _verdicts(entry: Evaluated, measure: str) -> tuple[np.ndarray, np.ndarray]:

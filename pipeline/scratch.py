@@ -95,10 +95,12 @@ def clear(folder: Path) -> None:
 
 
 def _loaded_code() -> list[Path]:
-    files = (
-        getattr(m, "__file__", None) for n, m in sys.modules.items() if n.startswith("pipeline")
-    )
-    return sorted(Path(f) for f in files if f)
+    ours = [m for name, m in sys.modules.items() if name.split(".")[0] in ("pipeline", "stages")]
+    entry = sys.modules["__main__"]  # the stage itself, when run as `python -m stages.<name>`
+    spec = getattr(entry, "__spec__", None)
+    if spec is not None and spec.name.startswith("stages."):
+        ours.append(entry)
+    return sorted({Path(module.__file__) for module in ours if module.__file__})
 
 
 def _hash_file(path: Path, digest: Any) -> None:

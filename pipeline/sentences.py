@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import ArrowInvalid
 
@@ -34,9 +35,11 @@ def lookup(
     shared = {name for name, count in Counter(c.name for c in classes).items() if count > 1}
     sentences, filled, missing = [], [], []
     for entry in classes:
-        if entry.class_id not in found and entry.name in shared and entry.name in found:
-            raise UserError(f"{path}: several classes are named '{entry.name}'; key them by id")
-        texts = found.get(entry.class_id) or found.get(entry.name) or []
+        texts = found.get(entry.class_id)
+        if texts is None:
+            texts = found.get(entry.name, [])
+            if texts and entry.name in shared:
+                raise UserError(f"{path}: several classes are named '{entry.name}'; key them by id")
         if texts:
             sentences += [Sentence(entry.class_id, text, "file") for text in texts]
         elif fill is not None:
@@ -75,6 +78,12 @@ def _from_parquet(path: Path) -> dict[str, list[str]]:
     key = next((k for k in ("class_id", "name") if k in table.column_names), None)
     if key is None or "text" not in table.column_names:
         raise UserError(f"{path}: expected columns class_id (or name) and text")
+    for column in (key, "text"):
+        kind = table.schema.field(column).type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+            raise UserError(f"{path}: column '{column}' holds {kind}, expected strings")
+        if table[column].null_count:
+            raise UserError(f"{path}: column '{column}' has {table[column].null_count} nulls")
     found: dict[str, list[str]] = {}
     for row in table.select([key, "text"]).to_pylist():
         found.setdefault(row[key], []).append(row["text"])

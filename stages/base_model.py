@@ -28,6 +28,7 @@ def main() -> None:
     device = pick_device()
     be_deterministic()
     built = module.build(options, params.dataset, params.seed, device)
+    clip.check_finite(built.model, "base_model: these weights are broken; choose others")
     with replacing_directory(BASE_MODEL) as folder:
         clip.write_files(built.model, built.config, folder)
         if built.log:

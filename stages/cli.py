@@ -10,7 +10,7 @@ import typer
 
 from pipeline import registry
 from pipeline.errors import UserError
-from pipeline.params import PARAMS_FILE, read_params
+from pipeline.params import PARAMS_FILE, read_value
 
 app = typer.Typer(
     name="saft",
@@ -65,7 +65,7 @@ def _image_sets() -> dict[str, str]:
     if not PARAMS_FILE.exists():
         return {}
     try:
-        sets = read_params().get("prepare", {})
+        sets = read_value("prepare", dict[str, dict[str, Any]])
     except UserError as error:
         raise SystemExit(f"error: {error}") from None
     packed = {name: (Path("data/images") / name).is_dir() for name in sets}

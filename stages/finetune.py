@@ -50,9 +50,11 @@ def main() -> None:
         labels=images.labels,
         batch_size=params.batch_size,
     )
-    mark = scratch.fingerprint([params.model_dump(), str(device.type)], _inputs(params.dataset))
+    knobs = params.model_dump(exclude={"options", "checkpoint_every"})
+    mark = scratch.fingerprint([knobs, options.model_dump(), device.type], _inputs(params.dataset))
     with scratch.locked("finetune", mark) as folder:
         rows = train(base, encoder, method.build(options, setup), images, params, device, folder)
+        clip.check_finite(base.model, "finetune: lower finetune.learning_rate in params.yaml")
         with replacing_directory(MODEL) as out:
             clip.write_files(base.model, base.config, out)
             log = pd.DataFrame(rows).astype({"step": int})

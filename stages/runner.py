@@ -13,6 +13,7 @@ from functools import wraps
 from typing import NoReturn, ParamSpec
 
 from pipeline.errors import UserError
+from stages import STARTED
 
 P = ParamSpec("P")
 INTERRUPTED = 130
@@ -24,7 +25,6 @@ def stage(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
     def decorate(main: Callable[P, None]) -> Callable[P, None]:
         @wraps(main)
         def run(*args: P.args, **kwargs: P.kwargs) -> None:
-            started = time.perf_counter()
             try:
                 main(*args, **kwargs)
             except KeyboardInterrupt:
@@ -37,7 +37,7 @@ def stage(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
                 _leave(
                     name, f"{error.filename or 'output'}: {error.strerror}; nothing was written", 1
                 )
-            print(f"[{label(name)}] {time.perf_counter() - started:.1f} s", flush=True)
+            print(f"[{label(name)}] {time.perf_counter() - STARTED:.1f} s", flush=True)
 
         return run
 

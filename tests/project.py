@@ -21,12 +21,12 @@ CHANGES: dict[str, dict[str, Any]] = {
         "steps": 3,
         "batch_size": 16,
     },
-    "finetune": {"epochs": 2, "batch_size": 40, "attack_steps": 1, "checkpoint_every": 1},
+    "finetune": {"epochs": 3, "batch_size": 16, "attack_steps": 1, "checkpoint_every": 1},
     "evaluate": {"datasets": SETS, "images": 10, "attack_steps": 3, "last_images": 4},
     "prepare.pairs": {"images": 250},
     "prepare.shapes-train": {"letters": False, "images_per_class": 2},
     "prepare.shapes-held-out": {"images_per_class": 1},
-    "prepare.digits": {"images": 10},
+    "prepare.digits": {"skip": 0, "images": 10},
 }
 
 

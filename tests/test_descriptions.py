@@ -14,6 +14,7 @@ from pipeline.descriptions import Answers, Sentence, bundled, file, in_class_ord
 from pipeline.errors import UserError
 from pipeline.filter import FilterParams, check_counts, rank_sentences, ranking
 from pipeline.images import ClassEntry
+from pipeline.params import validate
 from pipeline.rendering import COLOURS, SHAPES, letters
 from pipeline.tables import write_table
 
@@ -43,6 +44,9 @@ def test_ids_win_over_names_and_substrings_never_match(tmp_path):
 def test_a_name_shared_by_two_ids_is_refused_until_keyed_by_id(tmp_path):
     with pytest.raises(UserError, match="several classes are named 'crane'; key them by id"):
         from_file(json_file(tmp_path, {"crane": ["a bird"]}), CRANES)
+    half = {"n3": [], "n4": ["a machine"], "crane": ["a bird"]}
+    with pytest.raises(UserError, match="no sentences for 1 of 2|for 1 of 2 classes: n3"):
+        from_file(json_file(tmp_path, half), CRANES)
     answers = from_file(json_file(tmp_path, {"n3": ["a bird"], "n4": ["a machine"]}), CRANES)
     assert [s.text for s in answers.sentences] == ["a bird", "a machine"]
 
@@ -60,6 +64,10 @@ def test_parquet_is_read_by_id_or_name(tmp_path):
     for key, value in (("class_id", "n1"), ("name", "ant")):
         pd.DataFrame({key: [value, value], "text": ["a", "b"]}).to_parquet(tmp_path / "d.parquet")
         assert [s.text for s in from_file(tmp_path / "d.parquet", [ANT]).sentences] == ["a", "b"]
+    for texts in (["a", None], [1, 2]):
+        pd.DataFrame({"name": ["ant", "ant"], "text": texts}).to_parquet(tmp_path / "d.parquet")
+        with pytest.raises(UserError, match="column 'text' (has 1 nulls|holds int64)"):
+            from_file(tmp_path / "d.parquet", [ANT])
     pd.DataFrame({"other": ["a"]}).to_parquet(tmp_path / "d.parquet")
     with pytest.raises(UserError, match="expected columns class_id"):
         from_file(tmp_path / "d.parquet", [ANT])
@@ -170,11 +178,12 @@ def test_class_features_are_the_normalised_mean_over_templates(tmp_path):
 
 
 def test_templates_fall_back_to_default_and_need_one_slot():
-    params = embed.EmbedParams(templates={"default": ["a {}"], "x": ["the {}"], "bad": ["no slot"]})
+    params = embed.EmbedParams(templates={"default": ["a {}"], "x": ["the {}"]})
     assert embed.templates_of("x", params) == ["the {}"]
     assert embed.templates_of("y", params) == ["a {}"]
-    with pytest.raises(UserError, match="'no slot' needs exactly one"):
-        embed.templates_of("bad", params)
+    for bad in ("no slot", "{} and {}"):
+        with pytest.raises(UserError, match=r"key 'templates.x.0': .*exactly one \{\}"):
+            validate({"templates": {"x": [bad]}}, embed.EmbedParams, "params.yaml: embed")
     with pytest.raises(UserError, match="neither 'y' nor 'default'"):
         embed.templates_of("y", embed.EmbedParams(templates={"x": ["a {}"]}))
 

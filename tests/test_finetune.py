@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pipeline import clip, scratch
+from pipeline import attack, clip, scratch
+from pipeline.device import be_deterministic
 from pipeline.errors import UserError
-from pipeline.finetune import FinetuneParams, batch_indices, finetune, total_steps
+from pipeline.finetune import FinetuneParams, batch_indices, finetune, start_seed, total_steps
 from pipeline.methods import Setup
 from pipeline.methods.saft import Params, build
 from pipeline.schedule import warmup_cosine
@@ -132,6 +133,16 @@ def test_another_seed_gives_other_weights(clip_folder):
     assert first.go()[0]["loss"] != second.go()[0]["loss"]
 
 
+def test_random_starts_follow_the_seed_even_where_torch_drops_high_bits():
+    def start(seed: int, step: int) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(start_seed(seed, step))
+        return attack.uniform_start(torch.full((1, 3, 4, 4), 0.5), 4 / 255, generator)
+
+    assert torch.equal(start(0, 4), start(0, 4))
+    assert not torch.equal(start(0, 4), start(1, 4))
+    assert not torch.equal(start(0, 4), start(0, 5))
+
+
 def test_log_rows_can_be_written(clip_folder, tmp_path):
     rows = Run(clip_folder, params(epochs=1)).go()
     with (tmp_path / "log.csv").open("w", newline="") as file:
@@ -145,6 +156,7 @@ def test_log_rows_can_be_written(clip_folder, tmp_path):
 @pytest.mark.gpu
 def test_cuda_repeats_itself_and_follows_the_cpu(clip_folder):
     device = torch.device("cuda")
+    be_deterministic()
 
     def rows() -> list[dict[str, float]]:
         run = Run(clip_folder, params())

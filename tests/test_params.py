@@ -1,5 +1,6 @@
 """Params: typed, strict, YAML 1.2, one-line errors."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -35,10 +36,11 @@ def written(tmp_path: Path, old: str, new: str) -> Path:
     return tmp_path / "params.yaml"
 
 
-def test_the_committed_file_is_valid_in_every_section_and_option():
+def check_all(file: Path) -> None:
+    """Every section, every plug-in's options, every image set."""
     for name, schema in SECTIONS.items():
-        read_section(name, schema, FILE)
-    values = read_params(FILE)
+        read_section(name, schema, file)
+    values = read_params(file)
     assert set(values) == {"prepare", *SECTIONS}
     for package, section in (
         ("pipeline.base_models", "base_model"),
@@ -51,20 +53,45 @@ def test_the_committed_file_is_valid_in_every_section_and_option():
     for name, spec in values["prepare"].items():
         module = registry.load("pipeline.datasets", spec["source"], name)
         validate(spec, module.Params, name)
+    wanted = {values["finetune"]["dataset"], values["describe"]["dataset"]}
+    assert wanted | set(values["evaluate"]["datasets"]) <= set(values["prepare"])
 
 
-def test_every_key_has_a_comment_above_it():
-    lines = FILE.read_text().splitlines()
-    seen: set[str] = set()
-    for previous, line in zip(lines, lines[1:], strict=False):
-        key = line.strip().split(":")[0]
-        if line.lstrip().startswith("#") or ":" not in line or key in ("options", "source"):
+def test_the_committed_file_is_valid_in_every_section_and_option():
+    check_all(FILE)
+
+
+def keys_without_comment(file: Path) -> list[str]:
+    """Paths of the keys that have no comment line directly above; keys of the image sets are
+    explained once per source, templates and image set names by the line above them all."""
+    bare, path, explained = [], [], set()
+    lines = file.read_text().splitlines()
+    for previous, line in zip(["", *lines], lines, strict=False):
+        found = re.match(r"( *)([\w-]+):", line)
+        if not found:
             continue
-        path_seen = key in seen  # repeated keys of the image sets are explained once
-        seen.add(key)
-        inside_templates = line.startswith("    d") and "This is" in line
-        if not path_seen and not inside_templates:
-            assert previous.strip().startswith("#"), f"no comment above: {line}"
+        depth = len(found[1]) // 2
+        path = [*path[:depth], found[2]]
+        commented = previous.strip().startswith("#")
+        identity = ("prepare", found[2]) if path[0] == "prepare" and depth == 2 else tuple(path)
+        free = found[2] in ("options", "source") or path[:2] == ["embed", "templates"]
+        if commented:
+            explained.add(identity)
+        elif not free and identity not in explained:
+            bare.append(".".join(path))
+    return bare
+
+
+def test_every_key_has_a_comment_above_it(tmp_path):
+    assert keys_without_comment(FILE) == []
+    text = FILE.read_text()
+    (tmp_path / "p.yaml").write_text(text.replace("  # seed of the random starts\n", ""))
+    assert keys_without_comment(tmp_path / "p.yaml") == ["evaluate.seed"]
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "profiles").glob("*.yaml")), ids=lambda f: f.name)
+def test_every_profile_is_valid(file):
+    check_all(file)
 
 
 def test_exponents_are_floats_as_dvc_writes_them(tmp_path):
@@ -81,8 +108,10 @@ def test_exponents_are_floats_as_dvc_writes_them(tmp_path):
         ("  momentum: 0.9", "  momentum: 1.5", "key 'momentum'.*less than 1.*1.5"),
         ("  epochs: ", "  epochs: true #", "key 'epochs'.*valid integer.*True"),
         ("  epsilon_255: 4", "  epsilon_255: 0.5", "key 'epsilon_255'.*valid integer.*0.5"),
+        ("learning_rate: 0.025", "learning_rate: .inf", "key 'learning_rate'.*finite.*inf"),
+        ("learning_rate: 0.025", "learning_rate: .nan", "key 'learning_rate'.*nan"),
     ],
-    ids=["unknown", "missing", "type", "range", "bool", "fraction"],
+    ids=["unknown", "missing", "type", "range", "bool", "fraction", "infinite", "nan"],
 )
 def test_a_bad_key_is_one_line_with_file_section_and_key(tmp_path, old, new, message):
     file = written(tmp_path, old, new)

@@ -1,5 +1,6 @@
 """Packing: decoded once, ids not names, and what users get for bad input."""
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,11 @@ def test_other_modes_become_rgb_as_pil_converts_them(project, tmp_path, mode):
     picture.save(folder / name)
     pack_folder(folder.parent)
     with Image.open(folder / name) as file:
-        expected = file.convert("RGB").resize((SIZE, SIZE), Image.Resampling.BILINEAR)
+        rgb = file.convert("RGB")
+    if mode == "I;16":  # PIL alone would clip it to white
+        grey = (np.arange(400).reshape(20, 20) * 100 / 257).round().astype(np.uint8)
+        rgb = Image.fromarray(grey).convert("RGB")
+    expected = rgb.resize((SIZE, SIZE), Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(
         open_images("tiny").pixels[0], np.asarray(expected).transpose(2, 0, 1)
     )
@@ -90,11 +95,14 @@ def test_crop_equals_torchvisions_resize_256_and_centre_crop_224(project, tmp_pa
     np.testing.assert_array_equal(open_images("tiny").pixels[0], expected)
 
 
-@pytest.mark.parametrize("damage", ["zero bytes", "truncated", "text"])
+@pytest.mark.parametrize("damage", ["zero bytes", "truncated", "text", "bomb"])
 def test_an_unreadable_image_is_named_and_nothing_is_written(project, class_folders, damage):
     victim = class_folders / "n01" / "3.png"
     content = victim.read_bytes()
-    victim.write_bytes({"zero bytes": b"", "truncated": content[:300], "text": b"no image"}[damage])
+    bomb = content[:16] + (30_000).to_bytes(4, "big") * 2 + content[24:]
+    bomb = bomb[:29] + zlib.crc32(bomb[12:29]).to_bytes(4, "big") + bomb[33:]
+    damaged = {"zero bytes": b"", "truncated": content[:300], "text": b"no image", "bomb": bomb}
+    victim.write_bytes(damaged[damage])
     with pytest.raises(UserError, match="1 of 16 images cannot be read: n01/3.png") as caught:
         pack_folder(class_folders)
     assert "\n" not in str(caught.value)
@@ -126,6 +134,12 @@ def test_class_names_come_from_the_table_and_may_repeat(project, class_folders):
     assert names == [("n00", "crane"), ("n01", "crane"), ("n02", "n02")]
     (class_folders / "classes.tsv").write_text("n00\tcrane\nn00\tbird\n")
     with pytest.raises(UserError, match=r"line 2: class id 'n00' occurs twice"):
+        pack_folder(class_folders)
+    (class_folders / "classes.tsv").write_text("n00\t \n")
+    with pytest.raises(UserError, match="line 1: expected id<TAB>name"):
+        pack_folder(class_folders)
+    (class_folders / "classes.tsv").write_bytes(b"n00\tcaf\xe9\n")
+    with pytest.raises(UserError, match="not UTF-8"):
         pack_folder(class_folders)
     with pytest.raises(UserError, match="absent.tsv: not found"):
         pack_folder(class_folders, names=str(class_folders / "absent.tsv"))

@@ -1,7 +1,9 @@
 """What a user sees when something is wrong: one line, a status, nothing half-written."""
 
 import errno
+import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,7 +20,7 @@ from pipeline.images import IMAGES
 from pipeline.prepare import pack
 from pipeline.scratch import save_state
 from pipeline.tables import write_table
-from stages import describe, evaluate, finetune
+from stages import base_model, describe, evaluate, finetune, prepare
 from stages import embed as embed_stage
 from stages import filter as filter_stage
 from stages.runner import stage
@@ -129,9 +131,10 @@ def test_cuda_asked_for_where_there_is_none(monkeypatch):
     monkeypatch.setenv("SAFT_DEVICE", "cuda")
     with pytest.raises(UserError, match="SAFT_DEVICE=cuda: no such CUDA device, torch sees 0"):
         pick_device()
-    monkeypatch.setenv("SAFT_DEVICE", "gpu")
-    with pytest.raises(UserError, match="SAFT_DEVICE=gpu: not a device"):
-        pick_device()
+    for name in ("gpu", "mps", "meta", "cuda:x"):
+        monkeypatch.setenv("SAFT_DEVICE", name)
+        with pytest.raises(UserError, match=f"SAFT_DEVICE={name}: not a device"):
+            pick_device()
     monkeypatch.setenv("SAFT_DEVICE", "auto")
     assert pick_device().type == "cpu"
 
@@ -175,7 +178,52 @@ def test_a_model_of_another_size_is_named(project, capsys):
     assert "takes 16 x 16 pixels, the images are 32 x 32" in one_line(capsys)
 
 
-def test_a_checkpoint_with_missing_keys_is_named(project, capsys):
+@pytest.mark.parametrize("kind", ["null", "digits", "[a]", "{digits: x}"])
+def test_a_section_of_another_kind_is_one_line(project, capsys, kind):
+    (project / "params.yaml").write_text(f"prepare: {kind}\n")
+    assert fails(prepare.main, "digits") == 1
+    assert "params.yaml: prepare: expected" in one_line(capsys)
+
+
+def test_pretraining_that_diverges_or_cannot_start_leaves_no_model(project, capsys):
+    shutil.rmtree(project / "data/base_model")
+    (project / "captions.json").write_text("{}")
+    values = YAML(typ="safe").load((ROOT / "params.yaml").read_text())["base_model"]["options"]
+    small = {"width": 32, "layers": 1, "patch_size": 4, "steps": 3, "batch_size": 8}
+    small |= {"text_width": 32, "text_layers": 1, "captions": "captions.json"}
+    for change, message in (
+        ({"learning_rate": 1e30}, r"the loss is nan at step \d; lower base_model.options"),
+        ({"patch_size": 5}, "patches of 5 pixels do not tile images of 16"),
+        ({"templates": []}, "key 'templates'.*at least 1 item"),
+        ({"templates": ["hello"]}, r"key 'templates.0'.*needs exactly one \{\}"),
+    ):
+        changed = values | {"pretrain": values["pretrain"] | small | change}
+        set_params(project, **{"base_model.dataset": "tiny", "base_model.options": changed})
+        assert fails(base_model.main) == 1
+        assert re.search(message, one_line(capsys))
+        assert not (project / "data/base_model").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["preprocess_cfg"].pop("std"), "KeyError.'std'"),
+        (lambda c: c["preprocess_cfg"].update(mean=None), "NoneType"),
+        (lambda c: c["model_cfg"]["text_cfg"].update(hf_tokenizer_name="x"), "not supported"),
+    ],
+)
+def test_a_local_model_that_cannot_be_used_is_refused_at_once(project, capsys, change, message):
+    config = project / "data/model" / clip.CONFIG_FILE
+    values = json.loads(config.read_text())
+    change(values)
+    config.write_text(json.dumps(values))
+    options = {"local": {"path": str(project / "data/model")}}
+    set_params(project, **{"base_model.source": "local", "base_model.options": options})
+    assert fails(base_model.main) == 1
+    assert re.search(f"{clip.CONFIG_FILE}: not an open_clip config.*{message}", one_line(capsys))
+
+
+def test_a_damaged_checkpoint_is_named(project, capsys):
     (project / "data/base_model" / clip.WEIGHTS_FILE).write_bytes(b"nonsense")
     assert fails(finetune.main) == 1
     assert f"data/base_model/{clip.WEIGHTS_FILE}: " in one_line(capsys)

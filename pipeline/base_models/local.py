@@ -1,22 +1,21 @@
 """An open_clip folder on disk: open_clip_config.json + open_clip_model.safetensors."""
 
-from pathlib import Path
-
 import torch
 
 from pipeline import clip
 from pipeline.base_models import BaseModel
 from pipeline.params import Section
+from pipeline.raw import locate
 
 
 class Params(Section):
     """`base_model.options.local`."""
 
     path: str
-    """The folder, absolute or relative to the project."""
+    """The folder; relative paths start at $SAFT_DATA, or data/raw without it."""
 
 
 def build(params: Params, dataset: str, seed: int, device: torch.device) -> BaseModel:
     """Load and check the folder; it is written again in this pipeline's own form."""
-    loaded = clip.load(Path(params.path))
+    loaded = clip.load(locate(params.path))
     return BaseModel(loaded.model, loaded.config)

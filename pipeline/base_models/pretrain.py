@@ -4,6 +4,7 @@ Captions of a class are those its images bring along, the sentences of a caption
 `templates` filled with its name, all with equal chance.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from pydantic import Field
 from pipeline.base_models import BaseModel
 from pipeline.clip import preprocess_config
 from pipeline.contrastive import pretrain_steps
+from pipeline.errors import UserError
 from pipeline.images import ImageSet, open_images
-from pipeline.params import Section
+from pipeline.params import Section, Template
 from pipeline.progress import track
 from pipeline.sentences import lookup, read_sentences
 
@@ -45,17 +47,23 @@ class Params(Section):
     captions: str
     """JSON or Parquet file of sentences keyed by class id or exact name; classes that it
     does not name have only the other captions."""
-    templates: list[str]
+    templates: list[Template] = Field(min_length=1)
     """Captions made from the class name, with one {} each."""
 
 
 def build(params: Params, dataset: str, seed: int, device: torch.device) -> BaseModel:
     """Train and return the model, in eval mode on the CPU."""
     images = open_images(dataset)
-    config = model_config(params, images.pixels.shape[-1])
+    size = images.pixels.shape[-1]
+    if size % params.patch_size:
+        raise UserError(
+            f"base_model: patches of {params.patch_size} pixels do not tile images of {size}; "
+            "change base_model.options.pretrain.patch_size"
+        )
+    config = model_config(params, size)
     torch.manual_seed(seed)
     model = CLIP(**config).to(device)
-    preprocess = preprocess_config(size=images.pixels.shape[-1])
+    preprocess = preprocess_config(size=size)
     mean = torch.tensor(preprocess["mean"], device=device).view(1, 3, 1, 1)
     std = torch.tensor(preprocess["std"], device=device).view(1, 3, 1, 1)
     losses = pretrain_steps(
@@ -73,7 +81,14 @@ def build(params: Params, dataset: str, seed: int, device: torch.device) -> Base
         seed=seed,
         device=device,
     )
-    log = list(enumerate(track(losses, "pretrain", total=params.steps, unit="step")))
+    log = []
+    for step, loss in enumerate(track(losses, "pretrain", total=params.steps, unit="step")):
+        if not math.isfinite(loss):
+            raise UserError(
+                f"base_model: the loss is {loss} at step {step}; "
+                "lower base_model.options.pretrain.learning_rate in params.yaml"
+            )
+        log.append((step, loss))
     return BaseModel(model.cpu(), {"model_cfg": config, "preprocess_cfg": preprocess}, log)
 
 

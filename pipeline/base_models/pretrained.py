@@ -56,7 +56,7 @@ def build(params: Params, dataset: str, seed: int, device: torch.device) -> Base
 def _create(params: Params, quick_gelu: bool) -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", UserWarning)
+            warnings.filterwarnings("error", message=".*QuickGELU mismatch.*")
             model, _, _ = open_clip.create_model_and_transforms(
                 params.model,
                 pretrained=params.tag,

@@ -4,12 +4,11 @@ The folder's name is the class id. `classes.tsv` (tab separated, "id<TAB>name" p
 header line "id<TAB>name" or "class_id<TAB>name" allowed) gives the names for prompts; without
 it the name is the id with `_` and `-` read as spaces.
 
-Greyscale, palette, CMYK, 16-bit and alpha images become RGB as PIL converts them (alpha is
-dropped), like torchvision's loader, which the reference uses. A truncated or corrupt file
-is an error that names it: it is never padded or skipped in silence.
+Greyscale, palette, CMYK and alpha images become RGB as PIL converts them (alpha is dropped),
+like torchvision's loader, which the reference uses; 16-bit grey is scaled. A truncated or
+corrupt file is an error that names it: it is never padded or skipped in silence.
 """
 
-import os
 import random
 from pathlib import Path
 from typing import Literal
@@ -21,9 +20,9 @@ from pydantic import Field
 from pipeline.errors import UserError
 from pipeline.images import ClassEntry, ImageSource, Item
 from pipeline.params import Section
+from pipeline.raw import ROOT_VARIABLE, locate
 
 ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".ppm", ".tif", ".tiff"}
-ROOT_VARIABLE = "SAFT_DATA"
 
 
 class Params(Section):
@@ -59,7 +58,8 @@ def open_source(params: Params) -> ImageSource:
             f"{root}: no such folder (prepare.*.root = '{params.root}'); "
             f"put the images there or set {ROOT_VARIABLE}"
         )
-    found = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+    folders = (entry.name for entry in root.iterdir() if entry.is_dir())
+    found = sorted(name for name in folders if not name.startswith("."))
     if len(found) < 2:
         raise UserError(
             f"{root}: holds {len(found)} class folders; is it the folder *of* class folders?"
@@ -79,13 +79,6 @@ def open_source(params: Params) -> ImageSource:
     return ImageSource(classes, items, params.size, decode)
 
 
-def locate(path: str) -> Path:
-    """An absolute path as it is; a relative one under $SAFT_DATA, else under data/raw of the
-    main repository ($DVC_ROOT), which a temporary experiment folder does not contain."""
-    base = os.environ.get(ROOT_VARIABLE) or Path(os.environ.get("DVC_ROOT", ".")) / "data/raw"
-    return Path(base) / path
-
-
 def choose(found: list[str], wanted: list[str] | str | None, root: Path) -> list[str]:
     """The class ids to use, out of the sorted ids `found`."""
     if wanted is None:
@@ -98,6 +91,8 @@ def choose(found: list[str], wanted: list[str] | str | None, root: Path) -> list
         if not chosen:
             raise UserError(f"{root}: the slice {wanted} of {len(found)} classes is empty")
         return chosen
+    if not wanted:
+        raise UserError(f"{root}: prepare.*.classes is an empty list; null means all")
     absent = [class_id for class_id in wanted if class_id not in set(found)]
     if absent:
         raise UserError(f"{root}: no folder for class '{absent[0]}' ({len(absent)} absent in all)")
@@ -107,12 +102,20 @@ def choose(found: list[str], wanted: list[str] | str | None, root: Path) -> list
 def load_image(path: Path, size: int, resize: str) -> np.ndarray:
     """Decode one file to uint8 (3, size, size), RGB, bilinear with antialiasing (PIL)."""
     with Image.open(path) as file:
-        image = file.convert("RGB")
+        image = to_rgb(file)
     if resize == "stretch":
         image = image.resize((size, size), Image.Resampling.BILINEAR)
     else:
         image = _crop(image, size)
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any mode to RGB; 16-bit grey is scaled to 8 bits (PIL alone would clip it to white)."""
+    if image.mode.startswith("I"):
+        grey = np.asarray(image, dtype=np.float64) / 257
+        image = Image.fromarray(grey.round().clip(0, 255).astype(np.uint8))
+    return image.convert("RGB")
 
 
 def _crop(image: Image.Image, size: int) -> Image.Image:
@@ -146,12 +149,16 @@ def _read_names(path: Path, params: Params) -> dict[str, str]:
         if params.names:
             raise UserError(f"{path}: not found (prepare.*.names)")
         return {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text; save it as UTF-8") from None
     names: dict[str, str] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         fields = line.split("\t")
         if not line.strip() or (number == 1 and fields[0] in ("id", "class_id")):
             continue
-        if len(fields) < 2:
+        if len(fields) < 2 or not fields[1].strip():
             raise UserError(f"{path}: line {number}: expected id<TAB>name")
         if fields[0] in names:
             raise UserError(f"{path}: line {number}: class id '{fields[0]}' occurs twice")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.descriptions import Answers
 from pipeline.images import ClassEntry
-from pipeline.params import Section
+from pipeline.params import Section, Template
 from pipeline.sentences import lookup, read_sentences
 
 
@@ -15,7 +15,7 @@ class Params(Section):
 
     path: str
     """JSON or Parquet file, relative to the project's folder or absolute."""
-    fill: str | None
+    fill: Template | None
     """null: a class without sentences is an error. A template with one {} (for example
     "This is a photo of a {}"): such a class gets it as its only sentence, with source
     "template", and is listed in provenance.json."""
