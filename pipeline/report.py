@@ -270,7 +270,7 @@ def _example(entry: Evaluated, place: int) -> dict[str, Any]:
         index = pc.index(rows["number"], number).as_py()
         if index < 0:
             folder = EVALUATION / entry.metrics.dataset
-            raise UserError(f"{folder / 'examples.npz'}: image {number} has no prediction")
+            raise UserError(f"{folder / 'examples.safetensors'}: image {number} has no prediction")
         row = rows.slice(index, 1).to_pylist()[0]
         change = entry.examples[model][place]
         models.append(

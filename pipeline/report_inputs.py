@@ -4,7 +4,6 @@ The data sets are those of params.yaml, never what happens to lie in the folder.
 """
 
 import csv
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 
 from pipeline.errors import UserError
 from pipeline.filter import SCHEMA as DESCRIPTIONS
@@ -77,7 +78,7 @@ class Metrics(Section, extra="ignore"):
 @dataclass(frozen=True)
 class Evaluated:
     """One data set: its metrics, class names by label, per model the columns of PREDICTIONS
-    sorted by image number (the same images in both), and the arrays of examples.npz."""
+    sorted by image number (the same images in both), and the arrays of examples.safetensors."""
 
     metrics: Metrics
     classes: list[str]
@@ -133,17 +134,17 @@ def read_evaluated(name: str) -> Evaluated:
     numbers = [predictions[model]["number"] for model in MODELS]
     if numbers[0] != numbers[1] or len(numbers[0]) != metrics.images:
         raise UserError(f"{path}: not the {metrics.images} images of metrics.json for each model")
-    return Evaluated(metrics, classes, predictions, read_examples(folder / "examples.npz"))
+    return Evaluated(metrics, classes, predictions, read_examples(folder / "examples.safetensors"))
 
 
 def read_examples(path: Path) -> dict[str, np.ndarray]:
     """The arrays numbers (E,), clean, base and finetuned, each (E, 3, S, S)."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in ("numbers", "clean", *MODELS)}
+        found = load_file(path)
+        arrays = {name: found[name] for name in ("numbers", "clean", *MODELS)}
     except FileNotFoundError:
         raise UserError(f"{path}: not found; run `dvc repro` first") from None
-    except (ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+    except (SafetensorError, KeyError) as error:
         raise UserError(f"{path}: not a file of examples: {' '.join(str(error).split())}") from None
     shape = arrays["clean"].shape
     fits = len(shape) == 4 and shape[:2] == (len(arrays["numbers"]), 3)

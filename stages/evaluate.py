@@ -2,7 +2,7 @@
 
 Reads data/images/<set>/, data/embeddings/classes/<set>.parquet, data/base_model/ and
 data/model/; writes data/evaluation/<set>/: predictions.parquet (one row per image and
-model), metrics.json and examples.npz (a few perturbations, for the report).
+model), metrics.json and examples.safetensors (a few perturbations, for the report).
 """
 
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
+from safetensors.numpy import save_file
 
 from pipeline import clip, embed, registry
 from pipeline.atomic import replacing_directory
@@ -67,7 +68,7 @@ def main(dataset: Annotated[str, typer.Argument(help="a set of evaluate.datasets
     with replacing_directory(EVALUATION / dataset) as out:
         write_table(out / "predictions.parquet", columns, PREDICTIONS)
         write_json(out / "metrics.json", metrics | results)
-        np.savez(out / "examples.npz", **examples)
+        save_file(examples, out / "examples.safetensors")
 
 
 def load_classifier(

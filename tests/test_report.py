@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 
 from pipeline import report, report_inputs
 from pipeline.errors import UserError
@@ -84,7 +85,10 @@ def write_set(root: Path, name: str, count: int, tuned: float, seed: int) -> Non
     noise = {m: (rng.integers(-1, 2, clean.shape) * 4 / 255).astype(np.float32) for m in models}
     base, tuned = noise["base"], noise["finetuned"]
     numbers = np.arange(3) * 3
-    np.savez(folder / "examples.npz", numbers=numbers, clean=clean, base=base, finetuned=tuned)
+    arrays = {"numbers": numbers, "clean": clean, "base": base, "finetuned": tuned}
+    save_file(
+        {k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / "examples.safetensors"
+    )
     ids = [f"{name}-{i}" for i in range(len(names))]
     write_table(
         root / f"data/classes/{name}.parquet",
@@ -276,8 +280,8 @@ def test_one_set_without_examples_last_iterate_or_planted(tree: Path) -> None:
         found[model]["robust_last"] = None
     write_json(path, found)
     empty = np.zeros((0, 3, SIZE, SIZE), dtype=np.float32)
-    none, place = np.zeros(0, dtype=np.int64), path.with_name("examples.npz")
-    np.savez(place, numbers=none, clean=empty, base=empty, finetuned=empty)
+    none, place = np.zeros(0, dtype=np.int64), path.with_name("examples.safetensors")
+    save_file({"numbers": none, "clean": empty, "base": empty, "finetuned": empty}, place)
     rows = report_inputs.read_table(report_inputs.FILTERED, SCHEMA).to_pydict()
     write_table(report_inputs.FILTERED, rows | {"source": ["llm"] * len(rows["source"])}, SCHEMA)
     page = report.render(report_inputs.read_inputs())
@@ -292,7 +296,7 @@ def test_one_set_without_examples_last_iterate_or_planted(tree: Path) -> None:
     [
         "data/evaluation/digits/metrics.json",
         "data/evaluation/digits/predictions.parquet",
-        "data/evaluation/digits/examples.npz",
+        "data/evaluation/digits/examples.safetensors",
         "data/classes/digits.parquet",
         "data/model/training.csv",
         "data/filtered/descriptions.parquet",
