@@ -133,7 +133,7 @@ def _serve(pipe: Connection, name: str, setting: Setting) -> None:
     except (UserError, MemoryError, RuntimeError) as error:
         pipe.send(_told(error))
     except EOFError:
-        pass
+        return  # the parent has closed its end: the work is done
 
 
 def _told(error: Exception) -> tuple[str, str]:
