@@ -7,7 +7,7 @@ from benchmarks.released import CONSTRAINT, REFINEMENT
 from benchmarks.setting import Scene, Setting, shift_weights
 from pipeline import attack, clip
 from pipeline.device import be_deterministic
-from pipeline.finetune import read_batch, train_step
+from pipeline.finetune import read_batch, start_seed, train_step
 from pipeline.methods import Setup, saft
 
 
@@ -49,7 +49,7 @@ class Project:
     def perturb(self, steps: int) -> Tensor:
         """(B, 3, S, S) perturbation after `steps` PGD steps from the start of step 0."""
         images, epsilon = self.batch.images, self.params.epsilon_255 / 255
-        generator = torch.Generator(images.device).manual_seed(self.params.seed * 2**32)
+        generator = torch.Generator(images.device).manual_seed(start_seed(self.params.seed, 0))
         return attack.perturb(
             lambda perturbed: self.objective.attack_loss(self.encoder, perturbed, self.batch),
             images,
