@@ -23,7 +23,7 @@ from pipeline.device import pick_device
 from pipeline.errors import UserError
 from stages.runner import stage
 
-LOSS_TOLERANCE = 1e-4  # relative, each term of the loss
+LOSS_TOLERANCE = 1e-4  # difference of each term, relative to the whole loss
 GRADIENT_TOLERANCE = 1e-3  # difference of gradient norms, relative to the largest weight's
 FLIP_TOLERANCE = 1e-3  # share of pixels
 TERMS = ("loss", "cross_entropy", "attention_refinement", "attention_constraint")
@@ -36,7 +36,7 @@ def agreement(released: Outcome, pipeline: Outcome, setting: Setting) -> dict[st
     a step apart counts as a flip.
     """
     losses = [
-        abs(released.losses[term] - pipeline.losses[term]) / abs(pipeline.losses[term])
+        abs(released.losses[term] - pipeline.losses[term]) / abs(pipeline.losses["loss"])
         for term in TERMS
     ]
     largest = max(pipeline.gradients.values())
