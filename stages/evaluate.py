@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from pipeline import clip, embed, registry
 from pipeline.atomic import replacing_directory
@@ -68,7 +68,8 @@ def main(dataset: Annotated[str, typer.Argument(help="a set of evaluate.datasets
     with replacing_directory(EVALUATION / dataset) as out:
         write_table(out / "predictions.parquet", columns, PREDICTIONS)
         write_json(out / "metrics.json", metrics | results)
-        save_file(examples, out / "examples.safetensors")
+        # as bytes: safetensors' own writer hides a full disk behind an error of its own
+        (out / "examples.safetensors").write_bytes(save(examples))
 
 
 def load_classifier(
