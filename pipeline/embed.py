@@ -78,12 +78,12 @@ def read_embeddings(path: Path, class_ids: Sequence[str]) -> np.ndarray:
 
 
 def description_columns(rows: Sequence[dict[str, Any]], encode: Encode) -> Columns:
-    """One row per kept sentence (class_id, rank as slot, text), with its schema."""
-    vectors = encode([row["text"] for row in rows])
+    """One row per kept sentence (class_id, rank as slot, sentence), with its schema."""
+    vectors = encode([row["sentence"] for row in rows])
     return _columns(
         [row["class_id"] for row in rows],
         [row["rank"] for row in rows],
-        [row["text"] for row in rows],
+        [row["sentence"] for row in rows],
         vectors,
     )
 

@@ -1,87 +1,200 @@
-"""Keep, per class, the K sentences closest to the class name in CLIP's own text space.
+"""Clean the sentences, score them in CLIP's own space, keep the K best of each class.
 
-Source: SAFT release, helper.py `select_top_n_descriptions`: cosine of the text encoder on
-the sentence and on the bare class name (no template, no image), top K, no threshold.
-Hallucinations fall out because they are far from the class.
+Source of the default: SAFT release, helper.py `select_top_n_descriptions`: cosine of the
+text encoder on the sentence and on the bare class name (no template, no image), top K, no
+threshold. Hallucinations fall out because they are far from the class.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 from pydantic import Field
 
+from pipeline.cleaning import CleaningParams, CountTokens, clean
 from pipeline.errors import UserError
-from pipeline.params import Section
+from pipeline.filtered import SCHEMA, TEMPLATE
+from pipeline.images import ClassEntry
+from pipeline.params import Section, Template
+from pipeline.relevance import order_by_relevance, score
 
-SCHEMA = pa.schema(
-    [
-        ("class_id", pa.string()),
-        ("name", pa.string()),
-        ("text", pa.string()),
-        ("source", pa.string()),
-        ("score", pa.float32()),
-        ("rank", pa.int32()),
-        ("kept", pa.bool_()),
-    ]
-)
+Row = dict[str, Any]
+Encode = Callable[[list[str]], np.ndarray]  # N texts -> float32 (N, D), unit norm
 
 
 class FilterParams(Section):
     """Section `filter` of params.yaml, where every key is explained."""
 
     top_k: int = Field(ge=1)
-    short_class: Literal["error", "repeat"]
+    reference: Literal["class_name", "template", "image"]
+    template: Template
+    images_per_class: int | None = Field(ge=1)
+    diversity: float = Field(ge=0, lt=1)
+    min_similarity: float | None = Field(ge=-1, le=1)
+    min_margin: float | None = Field(ge=-2, le=2)
+    short_class: Literal["error", "repeat", "template"]
+    cleaning: CleaningParams
 
 
-def check_counts(rows: Sequence[dict[str, Any]], params: FilterParams) -> list[str]:
-    """Ids of classes with fewer than K sentences, which only `short_class: repeat` allows.
+def reference_texts(classes: Sequence[ClassEntry], params: FilterParams) -> list[str]:
+    """What each class is compared with: its bare name, or the template filled with it."""
+    pattern = params.template if params.reference == "template" else "{}"
+    return [pattern.replace("{}", entry.name) for entry in classes]
+
+
+def clean_rows(
+    found: Mapping[str, Sequence[Row]],
+    classes: Sequence[ClassEntry],
+    params: FilterParams,
+    context: int,
+    count_tokens: CountTokens,
+) -> list[Row]:
+    """Rows of SCHEMA for every sentence, class by class, not yet scored; to those of a
+    class its filled template is added where the policy may need it.
+
+    Args:
+        found: class id -> rows of the artifact (pipeline.artifact.SCHEMA).
+    """
+    rows: list[Row] = []
+    blank = dict.fromkeys(SCHEMA.names) | {"shortened": False, "kept": False}
+    for entry in classes:
+        own = found.get(entry.class_id, [])
+        cleaned = clean([row["sentence"] for row in own], params.cleaning, context, count_tokens)
+        for row, result in zip(own, cleaned, strict=True):
+            values = {"sentence": result.text, "tokens": result.tokens, "reason": result.reason}
+            rows.append(blank | row | values | {"shortened": result.shortened})
+        if params.short_class != "error":
+            rows.append(blank | _template_row(entry, params, count_tokens))
+    return rows
+
+
+def score_rows(
+    rows: Sequence[Row],
+    classes: Sequence[ClassEntry],
+    references: np.ndarray,
+    reference_names: Sequence[str],
+    encode: Encode,
+) -> np.ndarray:
+    """Fill in score, margin and nearest_class of the clean rows, in place; their features
+    float32 (len(rows), D), zero for the others."""
+    labels = {entry.class_id: label for label, entry in enumerate(classes)}
+    clean_places = [place for place, row in enumerate(rows) if row["reason"] is None]
+    features = np.zeros((len(rows), references.shape[1]), dtype=np.float32)
+    if not clean_places:
+        return features
+    features[clean_places] = encode([rows[place]["sentence"] for place in clean_places])
+    own = np.array([labels[rows[place]["class_id"]] for place in clean_places])
+    found = score(features[clean_places], own, references, reference_names)
+    for place, cosine, margin, nearest in zip(clean_places, *found, strict=True):
+        rows[place]["score"] = float(cosine)
+        if nearest >= 0:
+            rows[place]["margin"] = float(margin)
+            rows[place]["nearest_class"] = classes[nearest].class_id
+    return features
+
+
+def choose(
+    rows: Sequence[Row],
+    features: np.ndarray,
+    classes: Sequence[ClassEntry],
+    params: FilterParams,
+) -> tuple[list[Row], list[str]]:
+    """All rows, class by class and by rank, with exactly K kept ones per class; and the ids of
+    the classes that had fewer.
 
     Raises:
-        UserError: there are such classes and the policy is `error`.
+        UserError: there are such classes and `filter.short_class` is `error`.
     """
-    counts = Counter(row["class_id"] for row in rows)
+    places: dict[str, list[int]] = {entry.class_id: [] for entry in classes}
+    for place, row in enumerate(rows):
+        places[row["class_id"]].append(place)
+    selected, templates = {}, {}
+    for class_id, own in places.items():
+        written = [place for place in own if rows[place]["source"] != TEMPLATE]
+        selected[class_id] = select([rows[p] for p in written], features[written], params)
+        templates[class_id] = next((rows[p] for p in own if rows[p]["source"] == TEMPLATE), None)
+    short = check_short(selected, params)
+    filled = [
+        row
+        for class_id, own in selected.items()
+        for row in fill_up(own, templates[class_id], params)
+    ]
+    return filled, short
+
+
+def select(rows: Sequence[Row], features: np.ndarray, params: FilterParams) -> list[Row]:
+    """The sentences of one class, ranked ones first: `rank`, `kept` and `reason` filled in.
+
+    Args:
+        rows: with `reason` None for the clean ones, which have `score` and `margin`.
+        features: float32 (N, D), unit norm, of the rows; unused where `reason` is set.
+    """
+    rows = [{**row, "reason": row["reason"] or _below(row, params)} for row in rows]
+    racing = [place for place, row in enumerate(rows) if row["reason"] is None]
+    scores = np.array([rows[place]["score"] for place in racing], dtype=np.float32)
+    order = order_by_relevance(scores, features[racing], params.diversity)
+    ranked = []
+    for rank, place in enumerate(order):
+        kept = rank < params.top_k
+        reason = None if kept else "rank"
+        ranked.append({**rows[racing[place]], "rank": rank, "kept": kept, "reason": reason})
+    dropped = [{**row, "rank": None, "kept": False} for row in rows if row["reason"]]
+    return ranked + dropped
+
+
+def fill_up(rows: Sequence[Row], template: Row | None, params: FilterParams) -> list[Row]:
+    """The kept rows and as many more as K asks for, by `filter.short_class`; then the others.
+
+    `repeat` takes the class's own kept sentences again, best first, and says ", repeated" in
+    `source`; `template` (and `repeat` where nothing was kept) takes the row `template`.
+    """
+    kept = [row for row in rows if row["kept"]]
+    missing = params.top_k - len(kept)
+    extra: list[Row] = []
+    for place in range(max(missing, 0)):
+        rank = len(kept) + place
+        if params.short_class == "repeat" and kept:
+            again = kept[place % len(kept)]
+            extra.append({**again, "rank": rank, "source": f"{again['source']}, repeated"})
+        elif template is not None:
+            extra.append({**template, "rank": rank, "kept": True, "sample_index": place})
+    return kept + extra + [row for row in rows if not row["kept"]]
+
+
+def check_short(found: Mapping[str, Sequence[Row]], params: FilterParams) -> list[str]:
+    """Ids of the classes with fewer than K kept sentences.
+
+    Raises:
+        UserError: there are such classes and `filter.short_class` is `error`; the message
+            says how many sentences each has and why others were dropped.
+    """
+    counts = {class_id: sum(row["kept"] for row in rows) for class_id, rows in found.items()}
     short = [class_id for class_id, count in counts.items() if count < params.top_k]
     if short and params.short_class == "error":
-        listed = ", ".join(f"{c} ({counts[c]})" for c in short[:10]) + ", ..." * (len(short) > 10)
+        listed = ", ".join(_account(c, counts[c], found[c]) for c in short[:10])
         raise UserError(
             f"filter: {len(short)} of {len(counts)} classes have fewer than "
-            f"filter.top_k = {params.top_k} sentences: {listed}; "
-            "describe them better, lower filter.top_k, or set filter.short_class: repeat"
+            f"filter.top_k = {params.top_k} sentences: {listed}{', ...' * (len(short) > 10)}; "
+            "describe them better, lower filter.top_k, or set filter.short_class: repeat | template"
         )
     return short
 
 
-def ranking(scores: Sequence[float]) -> list[int]:
-    """Positions by falling score; equal scores keep their order."""
-    return np.argsort(-np.asarray(scores, dtype=np.float32), kind="stable").tolist()
+def _template_row(entry: ClassEntry, params: FilterParams, count_tokens: CountTokens) -> Row:
+    text = params.template.replace("{}", entry.name)
+    names = {"class_id": entry.class_id, "class_name": entry.name, "sentence": text}
+    asked = {"prompt_set": "", "prompt_id": "", "sample_index": 0, "source": TEMPLATE}
+    return names | asked | {"tokens": count_tokens([text])[0]}
 
 
-def rank_sentences(
-    rows: Sequence[dict[str, Any]], scores: Sequence[float], top_k: int
-) -> dict[str, list[Any]]:
-    """Columns of SCHEMA: classes in their first order, sentences by rank, the top K kept.
+def _account(class_id: str, count: int, rows: Sequence[Row]) -> str:
+    reasons = sorted({row["reason"] for row in rows if row["reason"] not in (None, "rank")})
+    return f"{class_id} ({count}{'; dropped: ' + ', '.join(reasons) if reasons else ''})"
 
-    Args:
-        rows: class_id, name, text, source of each sentence.
-        scores: cosine of each sentence with its class name, in [-1, 1].
 
-    A class with fewer than K sentences gets its own again, best first, up to K; such rows
-    say ", repeated" in `source`.
-    """
-    grouped: dict[str, list[int]] = {}
-    for position, row in enumerate(rows):
-        grouped.setdefault(row["class_id"], []).append(position)
-    table: list[dict[str, Any]] = []
-    for positions in grouped.values():
-        order = [positions[i] for i in ranking([scores[p] for p in positions])]
-        for rank in range(max(top_k, len(order))):
-            position = order[rank % len(order)]
-            entry = {**rows[position], "score": scores[position], "rank": rank}
-            entry["kept"] = rank < top_k
-            if rank >= len(order):
-                entry["source"] += ", repeated"
-            table.append(entry)
-    return {name: [entry[name] for entry in table] for name in SCHEMA.names}
+def _below(row: Row, params: FilterParams) -> str | None:
+    if params.min_similarity is not None and row["score"] < params.min_similarity:
+        return "similarity"
+    if params.min_margin is not None and row["margin"] < params.min_margin:
+        return "margin"
+    return None

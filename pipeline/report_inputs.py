@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from pipeline.errors import UserError
-from pipeline.filter import SCHEMA as DESCRIPTIONS
+from pipeline.filtered import SCHEMA as DESCRIPTIONS
 from pipeline.images import check_labels, read_classes
 from pipeline.params import Section, read_params, read_section, validate
 from pipeline.paths import EVALUATION, FILTERED, MODEL

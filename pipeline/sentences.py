@@ -1,9 +1,8 @@
 """Sentence files keyed by class: JSON {class: [sentences]} or Parquet (class_id or name, text).
 
-A class is looked up by its id first, then by its exact name; there is no case folding and no
-substring match, which is how the released SAFT code gave "african elephant" the sentences
-of "ant". A name that several ids share (crane, the bird and the machine) is ambiguous and
-must be keyed by id.
+A class is looked up by its id first, then by its exact name. A name that several ids share
+(crane, the bird and the machine) is ambiguous and must be keyed by id. Files of other
+people, whose names differ from ours, are for pipeline.descriptions.published.
 """
 
 from collections import Counter
@@ -15,45 +14,29 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import ArrowInvalid
 
-from pipeline.descriptions import Sentence
 from pipeline.errors import UserError
 from pipeline.images import ClassEntry
 from pipeline.tables import read_json
 
 
-def lookup(
-    classes: Sequence[ClassEntry],
-    found: Mapping[str, Sequence[str]],
-    path: Path,
-    fill: str | None,
-) -> tuple[list[Sentence], list[str]]:
-    """Match classes to the file's keys; also the ids of the classes that were filled.
+def by_class(
+    classes: Sequence[ClassEntry], found: Mapping[str, Sequence[str]], path: Path
+) -> list[Sequence[str]]:
+    """The sentences of each class; none for a class that the file does not name.
 
     Raises:
-        UserError: a class has no sentences and `fill` is None, or its name is ambiguous.
+        UserError: a name in the file belongs to several classes.
     """
     shared = {name for name, count in Counter(c.name for c in classes).items() if count > 1}
-    sentences, filled, missing = [], [], []
+    result = []
     for entry in classes:
         texts = found.get(entry.class_id)
         if texts is None:
             texts = found.get(entry.name, [])
             if texts and entry.name in shared:
                 raise UserError(f"{path}: several classes are named '{entry.name}'; key them by id")
-        if texts:
-            sentences += [Sentence(entry.class_id, text, "file") for text in texts]
-        elif fill is not None:
-            sentences.append(Sentence(entry.class_id, fill.replace("{}", entry.name), "template"))
-            filled.append(entry.class_id)
-        else:
-            missing.append(f"{entry.class_id} ({entry.name})")
-    if missing:
-        raise UserError(
-            f"{path}: no sentences for {len(missing)} of {len(classes)} classes: "
-            f"{', '.join(missing[:10])}{' ...' if len(missing) > 10 else ''}; "
-            "add them under the class id or set describe.options.file.fill"
-        )
-    return sentences, filled
+        result.append(texts)
+    return result
 
 
 def read_sentences(path: Path) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ import typer
 from pipeline import clip, embed
 from pipeline.atomic import replacing_directory
 from pipeline.device import be_deterministic, pick_device
-from pipeline.filter import SCHEMA as FILTERED_SCHEMA
+from pipeline.filtered import SCHEMA
 from pipeline.images import read_classes
 from pipeline.params import read_section, read_value
 from pipeline.paths import BASE_MODEL, FILTERED
@@ -23,7 +23,7 @@ def main() -> None:
     """Write the text embeddings of the kept descriptions and of every evaluation class."""
     params = read_section("embed", embed.EmbedParams)
     datasets = read_value("evaluate.datasets", list[str])
-    rows = [row for row in read_table(FILTERED, FILTERED_SCHEMA).to_pylist() if row["kept"]]
+    rows = [row for row in read_table(FILTERED, SCHEMA).to_pylist() if row["kept"]]
     classes = {name: read_classes(name) for name in datasets}
     templates = {name: embed.templates_of(name, params) for name in classes}
     device = pick_device()

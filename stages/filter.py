@@ -1,39 +1,80 @@
-"""Keep the K best sentences of each class: `python -m stages.filter`.
+"""Clean the descriptions and keep the K best of each class: `python -m stages.filter`.
 
-Reads data/descriptions/descriptions.parquet and data/base_model/; writes
-data/filtered/descriptions.parquet, in which dropped sentences stay visible (kept = false).
+Reads data/descriptions/descriptions.parquet, the class table and data/base_model/, with
+`filter.reference: image` also the training images; writes data/filtered/descriptions.parquet,
+in which every dropped sentence stays visible with its reason.
 """
 
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+
+import numpy as np
+import torch
 import typer
 
 from pipeline import clip
-from pipeline.descriptions import DESCRIPTIONS, SCHEMA
+from pipeline.artifact import DESCRIPTIONS, read_artifact
+from pipeline.clip_tokens import count_tokens
 from pipeline.device import be_deterministic, pick_device
-from pipeline.filter import SCHEMA as FILTERED_SCHEMA
-from pipeline.filter import FilterParams, check_counts, rank_sentences
-from pipeline.params import read_section
+from pipeline.filter import FilterParams, choose, clean_rows, reference_texts, score_rows
+from pipeline.filtered import SCHEMA
+from pipeline.image_features import class_means, encode_images, spread_over_classes
+from pipeline.images import ClassEntry, open_images, read_classes
+from pipeline.params import read_section, read_value
 from pipeline.paths import BASE_MODEL, FILTERED
-from pipeline.tables import read_table, write_table
+from pipeline.tables import write_table
 from stages.runner import stage
 
 
 @stage("filter")
 def main() -> None:
-    """Rank sentences by CLIP text-text cosine with the bare class name; keep the top K."""
+    """Clean the sentences, score them against their class's reference, keep the top K."""
     params = read_section("filter", FilterParams)
-    rows = read_table(DESCRIPTIONS, SCHEMA).to_pylist()
-    short = check_counts(rows, params)
+    dataset = read_value("describe.dataset", str)
+    classes = read_classes(dataset)
+    found = read_artifact(DESCRIPTIONS, classes)
     device = pick_device()
     be_deterministic()
     model = clip.load(BASE_MODEL)
-    names = list(dict.fromkeys(row["name"] for row in rows))
-    texts = clip.encode_texts(model, [row["text"] for row in rows], device)
-    anchors = dict(zip(names, clip.encode_texts(model, names, device), strict=True))
-    scores = [float(text @ anchors[row["name"]]) for text, row in zip(texts, rows, strict=True)]
-    columns = rank_sentences(rows, scores, params.top_k)
-    write_table(FILTERED, columns, FILTERED_SCHEMA)
-    kept = sum(columns["kept"])
-    print(f"kept {kept} of {len(rows)} sentences; {len(short)} classes repeat a sentence")
+
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        return clip.encode_texts(model, list(texts), device).numpy()
+
+    counting = partial(count_tokens, tokenizer=model.tokenize)
+    rows = clean_rows(found, classes, params, model.tokenize.context_length, counting)
+    names = reference_texts(classes, params)
+    if params.reference == "image":
+        references = _image_references(model, dataset, params, device)
+    else:
+        references = encode(names)
+    features = score_rows(rows, classes, references, names, encode)
+    table, short = choose(rows, features, classes, params)
+    columns = {name: [row[name] for row in table] for name in SCHEMA.names}
+    write_table(FILTERED, columns, SCHEMA)
+    _summary(columns, short, classes)
+
+
+def _image_references(
+    model: clip.Clip, dataset: str, params: FilterParams, device: torch.device
+) -> np.ndarray:
+    """Unit-norm mean image feature of each class, float32 (C, D)."""
+    images = open_images(dataset)
+    encoder = clip.image_encoder(model)
+    clip.check_fit(encoder, images.pixels.shape[-1], encoder.visual.output_dim, dataset)
+    numbers = spread_over_classes(images, params.images_per_class)
+    features = encode_images(encoder, images.pixels, numbers, device)
+    return class_means(features, images.labels[numbers], len(images.classes)).numpy()
+
+
+def _summary(columns: dict[str, list], short: list[str], classes: Sequence[ClassEntry]) -> None:
+    reasons = Counter(reason for reason in columns["reason"] if reason)
+    dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    counts = f"{sum(columns['kept'])} of {len(columns['kept'])} sentences"
+    print(f"kept {counts} for {len(classes)} classes")
+    print(f"dropped: {dropped or 'none'}; shortened: {sum(columns['shortened'])}")
+    if short:
+        print(f"{len(short)} classes had too few of their own: {', '.join(short[:10])}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 import typer
 
-from pipeline import clip, embed, scratch
+from pipeline import checkpoint, clip, embed, scratch
 from pipeline.atomic import replacing_directory
 from pipeline.clip import Clip, ImageEncoder
 from pipeline.device import be_deterministic, pick_device
@@ -51,7 +51,9 @@ def main() -> None:
         batch_size=params.batch_size,
     )
     knobs = params.model_dump(exclude={"options", "checkpoint_every"})
-    mark = scratch.fingerprint([knobs, options.model_dump(), device.type], _inputs(params.dataset))
+    mark = checkpoint.fingerprint(
+        [knobs, options.model_dump(), device.type], _inputs(params.dataset)
+    )
     with scratch.locked("finetune", mark) as folder:
         rows = train(base, encoder, method.build(options, setup), images, params, device, folder)
         clip.check_finite(base.model, "finetune: lower finetune.learning_rate in params.yaml")
@@ -72,7 +74,7 @@ def train(
     folder: Path,
 ) -> list[dict[str, float]]:
     """Run the loop, resuming from `folder` if it holds a state; all log rows."""
-    state = scratch.load_state(folder, device)
+    state = checkpoint.load_state(folder, device)
     rows: list[dict[str, float]] = state["rows"] if state else []
     clip.train_only_image_encoder(base, encoder)
     total, first = total_steps(len(images.pixels), params), state["step"] if state else 0
@@ -86,7 +88,7 @@ def train(
         params,
         device,
         state,
-        checkpoint=lambda new: scratch.save_state(folder, new | {"rows": rows}),
+        checkpoint=lambda new: checkpoint.save_state(folder, new | {"rows": rows}),
     )
     with counter("finetune", total, "step") as bar:
         bar.update(first)

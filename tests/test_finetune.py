@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pipeline import attack, clip, scratch
+from pipeline import attack, checkpoint, clip
 from pipeline.device import be_deterministic
 from pipeline.errors import UserError
 from pipeline.finetune import FinetuneParams, batch_indices, finetune, start_seed, total_steps
@@ -108,7 +108,7 @@ def test_a_resumed_run_ends_with_the_same_bits(clip_folder, tmp_path):
         pass
 
     def save_then_die(state):
-        scratch.save_state(tmp_path, state)
+        checkpoint.save_state(tmp_path, state)
         if state["step"] == 4:
             raise Killed
 
@@ -116,7 +116,7 @@ def test_a_resumed_run_ends_with_the_same_bits(clip_folder, tmp_path):
     with pytest.raises(Killed):
         first.go(checkpoint=save_then_die)
     second = Run(clip_folder, params())
-    state = scratch.load_state(tmp_path, CPU)
+    state = checkpoint.load_state(tmp_path, CPU)
     rows = second.go(state)
     assert rows == expected[4:]
     for name, value in second.weights().items():

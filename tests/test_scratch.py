@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipeline import scratch
+from pipeline import checkpoint, scratch
 from pipeline.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -22,15 +22,15 @@ def project(tmp_path, monkeypatch):
 
 def test_the_fingerprint_follows_params_and_inputs(project):
     (project / "a").write_bytes(b"1")
-    first = scratch.fingerprint({"lr": 1}, [project / "a"])
-    assert first == scratch.fingerprint({"lr": 1}, [project / "a"])
-    assert first != scratch.fingerprint({"lr": 2}, [project / "a"])
+    first = checkpoint.fingerprint({"lr": 1}, [project / "a"])
+    assert first == checkpoint.fingerprint({"lr": 1}, [project / "a"])
+    assert first != checkpoint.fingerprint({"lr": 2}, [project / "a"])
     (project / "a").write_bytes(b"2")
-    assert first != scratch.fingerprint({"lr": 1}, [project / "a"])
+    assert first != checkpoint.fingerprint({"lr": 1}, [project / "a"])
 
 
 def test_the_fingerprint_follows_the_code(project):
-    command = "from pipeline import scratch; print(scratch.fingerprint({}, []))"
+    command = "from pipeline import checkpoint; print(checkpoint.fingerprint({}, []))"
 
     def printed(folder: Path) -> str:
         return subprocess.run(
@@ -39,7 +39,7 @@ def test_the_fingerprint_follows_the_code(project):
 
     copy = project / "copy" / "pipeline"
     copy.mkdir(parents=True)
-    for name in ("__init__", "scratch", "atomic", "errors"):
+    for name in ("__init__", "checkpoint", "atomic", "errors"):
         (copy / f"{name}.py").write_text((ROOT / "pipeline" / f"{name}.py").read_text())
     before = printed(copy.parent)
     assert before == printed(copy.parent)
@@ -48,24 +48,24 @@ def test_the_fingerprint_follows_the_code(project):
 
 
 def test_large_files_are_sampled_not_skipped(project, monkeypatch):
-    monkeypatch.setattr(scratch, "BLOCK", 16)
+    monkeypatch.setattr(checkpoint, "BLOCK", 16)
     content = bytearray(range(256)) * 16
     (project / "a").write_bytes(content)
-    first = scratch.fingerprint({}, [project / "a"])
+    first = checkpoint.fingerprint({}, [project / "a"])
     content[5] ^= 1
     (project / "a").write_bytes(content)
-    assert first != scratch.fingerprint({}, [project / "a"])
+    assert first != checkpoint.fingerprint({}, [project / "a"])
 
 
 def test_state_survives_and_is_cleared(project):
     with scratch.locked("finetune", "abc") as folder:
         assert folder == project / "main/.scratch/finetune-abc"
-        assert scratch.load_state(folder, torch.device("cpu")) is None
-        scratch.save_state(
+        assert checkpoint.load_state(folder, torch.device("cpu")) is None
+        checkpoint.save_state(
             folder, {"step": 3, "encoder": {"w": torch.ones(2)}, "rows": [{"a": 1.0}]}
         )
     with scratch.locked("finetune", "abc") as folder:
-        state = scratch.load_state(folder, torch.device("cpu"))
+        state = checkpoint.load_state(folder, torch.device("cpu"))
         assert state["step"] == 3
         assert state["rows"] == [{"a": 1.0}]
         scratch.clear(folder)
@@ -89,4 +89,4 @@ def test_a_state_that_carries_code_is_not_run(project):
     with scratch.locked("finetune", "abc") as folder:
         torch.save({"step": Evil()}, folder / "state.pt")
         with pytest.raises(UserError, match="state.pt.*delete"):
-            scratch.load_state(folder, torch.device("cpu"))
+            checkpoint.load_state(folder, torch.device("cpu"))

@@ -18,7 +18,7 @@ from pipeline.device import pick_device
 from pipeline.errors import UserError
 from pipeline.images import IMAGES
 from pipeline.prepare import pack
-from pipeline.scratch import save_state
+from pipeline.checkpoint import save_state
 from pipeline.tables import write_table
 from stages import base_model, describe, evaluate, finetune, prepare
 from stages import embed as embed_stage

@@ -22,7 +22,7 @@ from pipeline.errors import UserError
 from pipeline.images import ImageSet, open_images
 from pipeline.params import Section, Template
 from pipeline.progress import track
-from pipeline.sentences import lookup, read_sentences
+from pipeline.sentences import by_class, read_sentences
 
 VOCABULARY = 49408  # of open_clip's own tokenizer
 
@@ -123,9 +123,7 @@ def class_captions(images: ImageSet, params: Params) -> list[Sequence[str]]:
         if caption:
             pools[label].append(caption)
     path = Path(params.captions)
-    sentences, unnamed = lookup(images.classes, read_sentences(path), path, fill="")
-    by_id = {entry.class_id: pool for entry, pool in zip(images.classes, pools, strict=True)}
-    for sentence in sentences:
-        if sentence.class_id not in unnamed:
-            by_id[sentence.class_id].append(sentence.text)
+    found = by_class(images.classes, read_sentences(path), path)
+    for pool, sentences in zip(pools, found, strict=True):
+        pool += sentences
     return list(pools)

@@ -6,16 +6,15 @@ looks at the mark, the report counts how many of them it dropped.
 """
 
 import hashlib
-from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.descriptions import Answers, Sentence
+from pipeline.descriptions import Answers, Sentence, Task
 from pipeline.errors import UserError
-from pipeline.images import ClassEntry
 from pipeline.params import Section
 from pipeline.tables import read_json
 
 FILE = Path("data/bundled/descriptions.json")
+SOURCE = "bundled"
 PLANTED = "bundled, planted"
 
 
@@ -23,19 +22,24 @@ class Params(Section):
     """`describe.options.bundled` has no keys."""
 
 
-def describe(classes: Sequence[ClassEntry], params: Params, seed: int) -> Answers:
-    """Sentences of the demo's classes, keyed by class id; `seed` is not used."""
+def describe(task: Task, params: Params) -> Answers:
+    """Sentences of the demo's classes, keyed by class id.
+
+    Raises:
+        UserError: a class is not one of the demo's.
+    """
     known = read_json(FILE)
-    missing = [entry.class_id for entry in classes if entry.class_id not in known]
+    missing = [entry.class_id for entry in task.classes if entry.class_id not in known]
     if missing:
         raise UserError(
             f"{FILE}: no descriptions for class '{missing[0]}' ({len(missing)} classes in all); "
             "choose another describe.backend for other data sets"
         )
-    sentences = []
-    for entry in classes:
-        own = known[entry.class_id]
-        sentences += [Sentence(entry.class_id, text, "bundled") for text in own["sentences"]]
-        sentences += [Sentence(entry.class_id, text, PLANTED) for text in own["planted"]]
+    sentences = [
+        Sentence(entry.class_id, text, source, sample_index=index)
+        for entry in task.classes
+        for key, source in (("sentences", SOURCE), ("planted", PLANTED))
+        for index, text in enumerate(known[entry.class_id][key])
+    ]
     digest = hashlib.sha256(FILE.read_bytes()).hexdigest()
     return Answers(sentences, {"file": FILE.name, "sha256": digest})

@@ -1,0 +1,66 @@
+"""Answers of a model as they come in, one JSON line each, so that none is paid for twice.
+
+An answer is found again by the content of its request (model, message, images, sampling,
+seed), not by its place in a run: whatever is interrupted, or asked again with more classes
+or more retries, continues with what is there. A line torn by a kill is dropped.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipeline.errors import UserError
+
+
+class Reply(NamedTuple):
+    """What a model said; complete: it ended by itself, not at the token limit."""
+
+    text: str
+    complete: bool
+    prompt_tokens: int
+    completion_tokens: int
+
+
+def request_key(request: Any) -> str:
+    """sha256 of a JSON-serialisable request."""
+    return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
+
+
+class AnswerLog:
+    """The replies in `path`, by request key. One process writes (see pipeline.scratch)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.replies: dict[str, Reply] = {}
+        if path.exists():
+            self._read()
+
+    def get(self, key: str) -> Reply | None:
+        """The reply to a request, if it was ever given."""
+        return self.replies.get(key)
+
+    def add(self, key: str, reply: Reply) -> None:
+        """Keep a reply; on disk before the next one is waited for."""
+        self.replies[key] = reply
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([key, *reply]) + "\n")
+
+    def _read(self) -> None:
+        whole = 0
+        content = self.path.read_bytes()
+        for number, line in enumerate(content.splitlines(keepends=True), start=1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                key, *values = json.loads(line)
+                self.replies[key] = Reply(*values)
+            except (ValueError, TypeError):
+                raise UserError(
+                    f"{self.path}: line {number} is no answer; delete the file to ask all again"
+                ) from None
+            whole += len(line)
+        if whole < len(content):
+            with self.path.open("r+b") as file:
+                file.truncate(whole)

@@ -1,0 +1,28 @@
+"""data/filtered/descriptions.parquet: every sentence with its verdict, and why.
+
+Classes in label order; within a class the K kept ones first, then the others by rank, then
+those that were out of the race.
+"""
+
+import pyarrow as pa
+
+SCHEMA = pa.schema(
+    [
+        ("class_id", pa.string()),
+        ("class_name", pa.string()),
+        ("sentence", pa.string()),  # after cleaning
+        ("prompt_set", pa.string()),
+        ("prompt_id", pa.string()),
+        ("sample_index", pa.int32()),
+        ("source", pa.string()),
+        ("tokens", pa.int32()),  # of the model's tokenizer, with start and end
+        ("shortened", pa.bool_()),
+        ("score", pa.float32()),  # cosine with the reference of its class; null: not scored
+        ("margin", pa.float32()),  # score minus the highest with another class
+        ("nearest_class", pa.string()),  # id of that other class
+        ("rank", pa.int32()),  # from 0 within the class; null: out of the race
+        ("kept", pa.bool_()),
+        ("reason", pa.string()),  # why it was dropped; null: kept
+    ]
+)
+TEMPLATE = "template"  # the source of a sentence that nobody wrote for the class

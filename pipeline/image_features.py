@@ -1,0 +1,73 @@
+"""CLIP features of an image set, and what stands for a whole class in image space."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pipeline.clip import ImageEncoder
+from pipeline.errors import UserError
+from pipeline.images import ImageSet
+from pipeline.progress import track
+
+
+def spread_over_classes(images: ImageSet, per_class: int | None) -> np.ndarray:
+    """Image numbers, int64 in rising order: at most `per_class` of each class at even
+    distances; None: all.
+
+    Raises:
+        UserError: a class has no image.
+    """
+    numbers = []
+    for label, entry in enumerate(images.classes):
+        own = np.flatnonzero(images.labels == label)
+        if not len(own):
+            raise UserError(f"data/images/{images.name}: class '{entry.class_id}' has no image")
+        count = min(per_class or len(own), len(own))
+        numbers.append(own[np.arange(count) * len(own) // count])
+    return np.sort(np.concatenate(numbers))
+
+
+@torch.no_grad()
+def encode_images(
+    encoder: ImageEncoder,
+    pixels: np.ndarray,
+    numbers: np.ndarray,
+    device: torch.device,
+    batch: int = 256,
+) -> Tensor:
+    """Unit-norm features (len(numbers), D), float32 on the CPU, of uint8 (N, 3, S, S) pixels."""
+    encoder = encoder.to(device).eval()
+    starts = range(0, len(numbers), batch)
+    features = [
+        encoder(_to_float(pixels[numbers[start : start + batch]], device)).pooled.cpu()
+        for start in track(starts, "image features")
+    ]
+    return torch.cat(features)
+
+
+def class_means(features: Tensor, labels: np.ndarray, classes: int) -> Tensor:
+    """Unit-norm mean (C, D) of the unit-norm features (N, D) of each class."""
+    sums = torch.zeros(classes, features.shape[1], dtype=torch.float64)
+    sums.index_add_(0, torch.from_numpy(labels), features.double())
+    return F.normalize(sums, dim=-1).float()
+
+
+def nearest_to_mean(
+    features: Tensor, labels: np.ndarray, classes: int, count: int
+) -> list[list[tuple[int, float]]]:
+    """Per class the places of the `count` features nearest to the class's mean, best first
+    (equal ones in their order), each with its cosine."""
+    means = class_means(features, labels, classes)
+    similarities = (features * means[torch.from_numpy(labels)]).sum(-1).numpy()
+    chosen = []
+    for label in range(classes):
+        own = np.flatnonzero(labels == label)
+        order = own[np.argsort(-similarities[own], kind="stable")[:count]]
+        chosen.append([(int(place), float(similarities[place])) for place in order])
+    return chosen
+
+
+def _to_float(pixels: np.ndarray, device: torch.device) -> Tensor:
+    """uint8 0..255 to float32 in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).to(device).float() / 255
