@@ -27,7 +27,7 @@ CountTokens = Callable[[Sequence[str]], list[int]]
 
 _TYPOGRAPHY = str.maketrans("‘’‚“”„‐‑‒–—―−", "'''\"\"\"-------")
 _LEAD = re.compile(
-    r"^(?:[-*+•·>#|]+\s+|#+\s*|\(?\d{1,3}[.):]\s+|\(?[a-zA-Z][.)]\s+|\[?\d{1,3}\]\s+|[-•·]\s*)+"
+    r"^(?:[-*+•·>#|]+\s+|#+\s*|\(?\d{1,3}[.):](?:\s+|$)|[a-z]\.\s+|\(?[a-zA-Z]\)\s+|\[\d{1,3}\]\s+|[-•·]\s*)+"
 )
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _MARKS = re.compile(r"(\*\*|__|\*|`+|~~)(?=\S)(.+?)(?<=\S)\1")
@@ -39,7 +39,7 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 _META = re.compile(
-    r"^(?:(?:sure|certainly|of course|absolutely|okay|ok|great)\b[!,.:]"
+    r"^(?:(?:sure|certainly|of course|absolutely|okay|ok)\b[!,.:]|great!"
     r"|here (?:are|is|'s)\b[^.]*:|here (?:are|is) (?:\w+ ){0,4}(?:sentences?|descriptions?)\b"
     r"|below (?:are|is)\b|the following (?:sentences?|descriptions?|are)\b"
     r"|(?:i hope|let me know|feel free|note that (?:this|these|the above))\b"

@@ -1,6 +1,7 @@
 """How long a text is for CLIP, whose context ends at 77 tokens in OpenAI's models."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 
@@ -10,8 +11,12 @@ def count_tokens(texts: Sequence[str], tokenizer: Any = None) -> list[int]:
     Args:
         tokenizer: one of open_clip's; None: OpenAI's, which all CLIP models here share.
     """
-    if tokenizer is None:
-        from open_clip.tokenizer import SimpleTokenizer  # seconds to import
-
-        tokenizer = SimpleTokenizer()
+    tokenizer = tokenizer or _openai_tokenizer()
     return [len(tokenizer.encode(text)) + 2 for text in texts]
+
+
+@cache
+def _openai_tokenizer() -> Any:
+    from open_clip.tokenizer import SimpleTokenizer  # seconds to import, a tenth to build
+
+    return SimpleTokenizer()

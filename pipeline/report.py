@@ -18,6 +18,7 @@ from pipeline.errors import UserError
 from pipeline.params import PARAMS_FILE
 from pipeline.paths import EVALUATION
 from pipeline.report_inputs import MODELS, Accuracies, Evaluated, Inputs
+from pipeline.report_sentences import decimal, filter_view, number, signed
 from pipeline.statistics import disjoint, paired, survivors, wilson
 
 METRICS = Path("reports/metrics.json")
@@ -25,7 +26,6 @@ ACCURACY = Path("reports/plots/accuracy.csv")
 PAGE = Path("reports/report.html")
 TEMPLATE = Path(__file__).with_name("report.html.j2")
 MEASURES = {"clean": "clean", "robust_any": "robust (any)", "robust_last": "robust (last)"}
-SAMPLE_CLASSES = 3  # classes whose sentences are shown without unfolding the full list
 
 
 def metrics(inputs: Inputs) -> dict[str, Any]:
@@ -73,6 +73,7 @@ def render(inputs: Inputs) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"percent": percent, "points": points, "p_value": p_value}
+    environment.filters |= {"decimal": decimal, "signed": signed, "number": number}
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
     sets = [set_view(entry, inputs.params.examples) for entry in inputs.sets]
     return template.render(
@@ -82,7 +83,7 @@ def render(inputs: Inputs) -> str:
         mean=means(inputs),
         summary=summary_view(sets),
         figures=figure_view(sets, inputs.training),
-        filter=filter_view(inputs.sentences),
+        filter=filter_view(inputs.sentences, inputs.filter, inputs.provenance),
         settings=[(key, flatten(value)) for key, value in inputs.settings.items()],
         params_file=PARAMS_FILE.name,
         provenance=flatten(inputs.provenance),
@@ -147,31 +148,6 @@ def figure_view(sets: list[dict[str, Any]], training: dict[str, np.ndarray]) -> 
     if accuracies:
         result["accuracies"] = figures.accuracy_curves(training, accuracies)
     return result
-
-
-def filter_view(sentences: list[dict[str, Any]]) -> dict[str, Any]:
-    """Counts and the sentences per class, best first. `planted` marks those that were put
-    among the descriptions on purpose, to see whether the filter drops them."""
-    classes: dict[str, dict[str, Any]] = {}
-    for row in sorted(sentences, key=lambda row: row["rank"]):
-        row = {**row, "planted": "planted" in row["source"]}
-        classes.setdefault(row["class_id"], {"name": row["name"], "rows": []})["rows"].append(row)
-    ordered = [classes[key] for key in dict.fromkeys(row["class_id"] for row in sentences)]
-    rows = [row for entry in ordered for row in entry["rows"]]
-    planted = [row for row in rows if row["planted"]]
-    dropped = [row for row in rows if not row["kept"]]
-    count = min(SAMPLE_CLASSES, len(ordered))
-    return {
-        "classes": ordered,
-        "sample": [ordered[i * len(ordered) // count] for i in range(count)],
-        "total": len(rows),
-        "dropped": len(dropped),
-        "planted": len(planted),
-        "planted_dropped": sum(not row["kept"] for row in planted),
-        "planted_kept": [row for row in planted if row["kept"]],
-        "correct": len(rows) - len(planted),
-        "correct_dropped": sum(not row["planted"] for row in dropped),
-    }
 
 
 def flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:

@@ -24,6 +24,7 @@ LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("-", "--", "-.", ":")
 WIDTH = 4.6  # inches
 BINS = 200  # most points per training curve; longer runs are averaged
+BARS = 40  # most steps of a histogram
 LINEAR_STEPS = 20  # beyond, iterates are drawn on a logarithmic axis
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "report",
@@ -172,6 +173,32 @@ def learning_rate_curve(log: Mapping[str, np.ndarray]) -> str:
         axes.set_title("Learning rate", loc="right")  # the factor 10^n stands on the left
 
     return _svg(draw, 2.2)
+
+
+def score_histogram(kept: np.ndarray, dropped: np.ndarray, lowest: float | None) -> str:
+    """Cosines of kept and of dropped sentences over the same steps; `lowest`: the threshold."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        scores = np.concatenate([kept, dropped])
+        edges = MaxNLocator(BARS, steps=[1, 2, 5, 10]).tick_values(scores.min(), scores.max())
+        heights = [np.histogram(values, edges)[0] for values in (kept, dropped)]
+        axes.stairs(
+            heights[1], edges, label=f"dropped ({len(dropped)})", color=BASE, linestyle="--",
+            linewidth=1.4, fill=False, hatch="////",
+        )  # fmt: skip
+        axes.stairs(
+            heights[0], edges, label=f"kept ({len(kept)})", facecolor=f"{TUNED}55",
+            edgecolor=TUNED, linewidth=1.8, fill=True,
+        )  # fmt: skip
+        if lowest is not None:
+            axes.axvline(lowest, color="#222222", linestyle=":", label="lowest allowed")
+        axes.yaxis.set_major_locator(MaxNLocator(7, steps=[1, 2, 5, 10], integer=True))
+        axes.set(title="How close the sentences are", ylabel="sentences", ylim=(0, None))
+        axes.set(xlabel="cosine with the reference of the class")
+        figure.legend(loc="outside lower center", ncols=3)
+
+    return _svg(draw, 3.0)
 
 
 def picture(pixels: np.ndarray) -> str:

@@ -6,7 +6,7 @@ The data sets are those of params.yaml, never what happens to lie in the folder.
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -40,6 +40,24 @@ class _Evaluate(Section, extra="ignore"):
 
 class _Finetune(Section, extra="ignore"):
     dataset: str
+
+
+class _Cleaning(Section, extra="ignore"):
+    min_words: int
+    near_duplicate: float
+
+
+class FilterSettings(Section, extra="ignore"):
+    """What the page tells of section `filter`; the filter stage checks the values."""
+
+    top_k: int
+    reference: Literal["class_name", "template", "image"]
+    template: str
+    images_per_class: int | None
+    diversity: float
+    min_similarity: float | None
+    min_margin: float | None
+    cleaning: _Cleaning
 
 
 class Accuracy(Section, extra="ignore"):
@@ -96,6 +114,7 @@ class Inputs:
     sets: list[Evaluated]
     training: dict[str, np.ndarray]
     sentences: list[dict[str, Any]]
+    filter: FilterSettings
     provenance: dict[str, Any]
 
 
@@ -116,6 +135,7 @@ def read_inputs() -> Inputs:
         sets=[read_evaluated(name) for name in read_section("evaluate", _Evaluate).datasets],
         training=read_training(TRAINING),
         sentences=read_table(FILTERED, DESCRIPTIONS).to_pylist(),
+        filter=read_section("filter", FilterSettings),
         provenance=provenance,
     )
 

@@ -11,14 +11,17 @@ import typer
 from pipeline import registry
 from pipeline.errors import UserError
 from pipeline.params import PARAMS_FILE, read_value
+from stages import descriptions_cli
 
 app = typer.Typer(
     name="saft",
     help="Semantic-aware adversarial fine-tuning of CLIP. The pipeline itself runs by "
-    "`dvc repro`; this command shows what is installed and registered.",
+    "`dvc repro`; this command shows what is installed and registered, and looks after "
+    "description artifacts.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.add_typer(descriptions_cli.app)
 PLUGINS = {
     "data set sources": "pipeline.datasets",
     "base model sources": "pipeline.base_models",
@@ -27,11 +30,6 @@ PLUGINS = {
     "attacks": "pipeline.attacks",
 }
 PACKAGES = ("torch", "open_clip_torch", "dvc", "pyarrow", "pandas", "vllm")
-
-
-@app.callback()
-def saft() -> None:
-    """Keeps `info` a subcommand while it is the only one."""
 
 
 @app.command()

@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from pipeline import report, report_inputs
 from pipeline.errors import UserError
 from pipeline.evaluate import accuracies
-from pipeline.filter import SCHEMA
+from pipeline.filtered import SCHEMA
 from pipeline.images import CLASS_SCHEMA
 from pipeline.predictions import PREDICTIONS
 from pipeline.report_figures import picture
@@ -36,6 +36,16 @@ PARAMS = """\
 report: {title: "Demo <report> & more", examples: 2}
 evaluate: {datasets: [shapes, digits], attack: pgd, images: null}
 finetune: {dataset: shapes, options: {saft: {attention_refinement: 0.08}}, learning_rate: 1e-3}
+filter:
+  top_k: 2
+  reference: class_name
+  template: This is a <photo> of a {}
+  images_per_class: 20
+  diversity: 0.0
+  min_similarity: null
+  min_margin: null
+  short_class: repeat
+  cleaning: {min_words: 3, near_duplicate: 0.95, too_long: shorten}
 """
 OUTPUTS = (report.METRICS, report.ACCURACY, report.PAGE)
 
@@ -97,6 +107,19 @@ def write_set(root: Path, name: str, count: int, tuned: float, seed: int) -> Non
     )
 
 
+def sentence_row(**values: Any) -> dict[str, Any]:
+    """A row of data/filtered/descriptions.parquet: kept and scored unless `values` differ."""
+    row = {"class_id": "a", "class_name": "circle", "sentence": "A round one.", "source": "llm"}
+    row |= {"prompt_set": "", "prompt_id": "", "sample_index": 0, "tokens": 9, "shortened": False}
+    row |= {"score": 0.8, "margin": 0.1, "nearest_class": "b", "rank": 0, "kept": True}
+    return row | {"reason": None} | values
+
+
+def write_rows(root: Path, rows: list[dict[str, Any]]) -> None:
+    columns = {name: [row[name] for row in rows] for name in SCHEMA.names}
+    write_table(root / "data/filtered/descriptions.parquet", columns, SCHEMA)
+
+
 def write_sentences(root: Path) -> None:
     """Four sentences per class: two kept, a correct and a planted one dropped."""
     rows = []
@@ -107,11 +130,13 @@ def write_sentences(root: Path) -> None:
             (f"It looks like a {name} & has an <even> edge.", "bundled"),
             (f"The {name} is a large mammal that lives in herds.", "bundled, planted"),
         ]
+        own = {"class_id": f"shapes-{label}", "class_name": name}
+        own["nearest_class"] = f"shapes-{(label + 1) % len(CLASSES['shapes'])}"
         for rank, (text, source) in enumerate(texts):
-            rows.append((f"shapes-{label}", name, text, source, 0.9 - 0.1 * rank, rank, rank < 2))
-    transposed = zip(SCHEMA.names, zip(*rows, strict=True), strict=True)
-    table = {key: list(values) for key, values in transposed}
-    write_table(root / "data/filtered/descriptions.parquet", table, SCHEMA)
+            found = {"score": 0.9 - 0.1 * rank, "margin": 0.3 - 0.1 * rank - 0.01 * label}
+            verdict = {"rank": rank, "kept": rank < 2, "reason": None if rank < 2 else "rank"}
+            rows.append(sentence_row(sentence=text, source=source, **own, **found, **verdict))
+    write_rows(root, rows)
 
 
 def write_training(root: Path, steps: int = 240) -> None:
@@ -227,7 +252,7 @@ def test_page_shows_every_set_and_sentence_escaped(tree: Path) -> None:
         assert f"<b>{name}</b>" in page
     rows = report_inputs.read_table(report_inputs.FILTERED, SCHEMA).to_pylist()
     for row in rows:
-        assert html.escape(row["text"]) in page
+        assert html.escape(row["sentence"]) in page
     assert "<even>" not in page
     assert "cross <x>" not in page
     assert "6 of 6 planted sentences were dropped" in page

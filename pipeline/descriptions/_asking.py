@@ -6,18 +6,17 @@ another seed, up to `retries` times. No backend lives here, hence the underscore
 """
 
 import hashlib
-import json
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field
 
 from pipeline.answer_log import AnswerLog, Reply, request_key
 from pipeline.descriptions import Sentence, Task
+from pipeline.descriptions._messages import Query, parse, request_seed
 from pipeline.params import Section
 from pipeline.progress import counter
 
@@ -33,19 +32,6 @@ class Asking(Section):
     top_p: float = Field(gt=0, le=1)
     max_tokens: int = Field(ge=16)
     retries: int = Field(ge=0)
-
-
-@dataclass(frozen=True, eq=False)
-class Query:
-    """One answer to get. `text` and `images` (PNG files) make the message."""
-
-    class_id: str
-    prompt_id: str
-    answer: int
-    attempt: int
-    seed: int
-    text: str
-    images: Sequence[bytes]
 
 
 Send = Callable[[Sequence[Query]], Iterator[tuple[Query, Reply]]]
@@ -91,46 +77,14 @@ def ask(
 def asked_with(task: Task, params: Asking) -> dict[str, Any]:
     """The part of provenance.json that tells the questions and how they were put."""
     return {
+        "model": params.model,
         "prompts": task.prompt_set,
         "prompts_version": task.prompts.version,
         "prompts_sha256": task.prompts.digest(),
         "exemplars_per_class": max(map(len, task.exemplars.values()), default=0),
         "seed": task.seed,
-        "sampling": _sampling(params) | {"answers": params.answers, "retries": params.retries},
+        "sampling": params.model_dump(include=set(Asking.model_fields) - {"model"}),
     }
-
-
-def parse(text: str) -> list[str]:
-    """The sentences of an answer, {"sentences": [...]} or a bare list; none if it is neither,
-    holds anything but strings, or only blanks."""
-    try:
-        values = json.loads(text)
-    except ValueError:
-        return []
-    if isinstance(values, dict):
-        values = values.get("sentences")
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        return []
-    return [value for value in values if value.strip()]
-
-
-def answer_schema(sentences: int) -> dict[str, Any]:
-    """JSON schema of an answer; the root is an object because some servers insist on it."""
-    items = {"type": "array", "items": {"type": "string"}}
-    return {
-        "type": "object",
-        "properties": {"sentences": items | {"minItems": sentences, "maxItems": sentences}},
-        "required": ["sentences"],
-        "additionalProperties": False,
-    }
-
-
-def request_seed(
-    class_id: str, prompt_id: str, answer: int, attempt: int, seed: int, bits: int = 31
-) -> int:
-    """A seed that depends on what is asked, not on its place in a batch; the same for ever."""
-    key = json.dumps([seed, class_id, prompt_id, answer, attempt])
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % 2**bits
 
 
 def _sampling(params: Asking) -> dict[str, Any]:

@@ -5,7 +5,6 @@ Needs no GPU and no vLLM here. Time-outs, back-off and retries of failed connect
 when the server goes away, and a rerun asks for the rest only.
 """
 
-import base64
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -16,7 +15,8 @@ from pydantic import Field
 
 from pipeline.answer_log import Reply
 from pipeline.descriptions import Answers, Task
-from pipeline.descriptions._asking import Asking, Query, answer_schema, ask, asked_with
+from pipeline.descriptions._asking import Asking, ask, asked_with
+from pipeline.descriptions._messages import Query, answer_schema, message_content
 from pipeline.errors import UserError
 
 WHERE = "describe.options.openai"
@@ -103,7 +103,7 @@ def _complete(client: openai.OpenAI, params: Params, query: Query) -> Reply:
     limit: Any = {params.limit_field: params.max_tokens}
     found = client.chat.completions.create(
         model=params.model,
-        messages=[{"role": "user", "content": _content(query)}],
+        messages=[{"role": "user", "content": message_content(query)}],
         temperature=params.temperature,
         top_p=params.top_p,
         seed=query.seed,
@@ -119,14 +119,6 @@ def _complete(client: openai.OpenAI, params: Params, query: Query) -> Reply:
         usage.prompt_tokens if usage else 0,
         usage.completion_tokens if usage else 0,
     )
-
-
-def _content(query: Query) -> Any:
-    if not query.images:
-        return query.text
-    urls = [f"data:image/png;base64,{base64.b64encode(png).decode()}" for png in query.images]
-    pictures = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
-    return [*pictures, {"type": "text", "text": query.text}]
 
 
 def _response_format(params: Params) -> Any:

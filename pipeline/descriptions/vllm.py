@@ -1,169 +1,107 @@
-"""Descriptions written by a language model, with vLLM's offline engine on a CUDA device.
+"""Descriptions written by a language or vision-language model in vLLM's offline engine.
 
-All classes x questions go to the engine as one batch; the answer to each is a JSON list of
-sentences, held to a schema while it is decoded. An answer that cannot be read (cut off, or no
-valid list) is asked again with another seed, one more batch per retry; all of them are counted.
+Every answer is a request of its own, and all of them share one continuous batch; each is
+kept as soon as it is finished. JSON is enforced while decoding. With exemplars the message
+shows the class's images first, which needs a model that reads images.
 
-The text repeats only on the same kind of GPU with the same vLLM, in spite of every seed: what
-was generated is data, and no later stage asks for it again. Written for the API of vLLM 0.33.
+The text repeats only on the same kind of device with the same vLLM, and on a GPU only with
+`batch_invariant` if a run is interrupted: what was generated is data, and no later stage asks
+for it again. Written for vLLM 0.33; the CPU build of vLLM 0.32 serves to test it.
 """
 
-import json
 import os
-import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from pydantic import Field
 
-from pipeline.descriptions import Answers, Sentence
-from pipeline.descriptions._prompts import (
-    SEED_SPACING,
-    Question,
-    SetName,
-    digest,
-    questions,
-    request_seed,
-)
+from pipeline.answer_log import Reply
+from pipeline.descriptions import Answers, Task
+from pipeline.descriptions._asking import Asking, ask, asked_with
+from pipeline.descriptions._messages import Query, answer_schema, message_content
 from pipeline.errors import UserError
-from pipeline.images import ClassEntry
-from pipeline.params import Section
 
 WHERE = "describe.options.vllm"
-SAMPLING = {"answers", "sentences", "temperature", "top_p", "max_tokens", "retries"}
-MEMORY = {"max_model_len", "gpu_memory_utilization", "enforce_eager"}
-ENGINE = MEMORY | {"dtype", "tensor_parallel_size"}
-Chat = Callable[..., Sequence[Any]]
+NO_GPU = (
+    "take descriptions that somebody made (`dvc pull describe`), or let a server write them "
+    "(describe.backend: openai)"
+)
+IN_FLIGHT = 2048  # requests the engine holds: more than it can run at once, few enough to render
+DECIDING = {"revision", "dtype"}  # what, besides question and sampling, decides an answer
+ENGINE = {
+    "dtype",
+    "tensor_parallel_size",
+    "gpu_memory_utilization",
+    "max_model_len",
+    "enforce_eager",
+}
 
 
-class Params(Section):
+class Params(Asking):
     """`describe.options.vllm`."""
 
-    model: str
     revision: str
-    prompts: SetName
-    answers: int = Field(ge=1, le=SEED_SPACING)
-    sentences: int = Field(ge=1)
-    # Above 0: greedy answers would all be equal, and a retry would fail the same way.
-    temperature: float = Field(gt=0)
-    top_p: float = Field(gt=0, le=1)
-    max_tokens: int = Field(ge=16)
-    retries: int = Field(ge=0)
     dtype: Literal["auto", "bfloat16", "float16", "float32"]
     tensor_parallel_size: int = Field(ge=1)
     gpu_memory_utilization: float = Field(gt=0, le=1)
     max_model_len: int = Field(ge=256)
     enforce_eager: bool
+    batch_invariant: bool
 
 
-def describe(classes: Sequence[ClassEntry], params: Params, seed: int) -> Answers:
-    """Up to questions x `answers` x `sentences` sentences per class, source "vllm:<prompt id>".
+def describe(task: Task, params: Params) -> Answers:
+    """Up to prompts x `answers` x `sentences` sentences per class, source "vllm".
 
     Raises:
-        UserError: no CUDA device, vLLM is missing, or the engine cannot load the model.
+        UserError: no GPU, vLLM is missing, the engine cannot load the model, or a question
+            does not fit it.
     """
-    vllm = _load_vllm(params.tensor_parallel_size)
-    llm = _start(vllm, params, seed)
+    vllm = _load_vllm(params)
     try:
-        asked = questions(params.prompts, classes, params.sentences)
-        sentences, counts = ask(llm.chat, asked, params, seed)
-        provenance = _provenance(vllm, llm, params, counts)
+        return _generate(vllm, task, params)
     finally:
-        # Without both steps the weights stay on the GPU until the process ends.
-        del llm
+        # Without it, and with the engine still in a variable here, the weights would stay on
+        # the GPU until the process ends.
         import_module("vllm.distributed").cleanup_dist_env_and_memory()
-    return Answers(sentences, provenance)
 
 
-def ask(
-    chat: Chat, asked: Sequence[Question], params: Params, seed: int
-) -> tuple[list[Sentence], dict[str, int]]:
-    """Sentences in the order of `asked`, and counts of answers by what became of them.
-
-    `lost` are the answers still unreadable after `retries` further batches; a class left with
-    nothing is an error in `in_class_order`.
-    """
-    found: dict[Question, list[str]] = {question: [] for question in asked}
-    counts = Counter(asked=0, truncated=0, invalid=0, lost=0)
-    wanted = Counter({question: params.answers for question in asked})
-    for attempt in range(params.retries + 1):
-        failed: Counter[Question] = Counter()
-        for question, answer in _batch(chat, wanted, params, seed, attempt):
-            texts = parse(answer.text)
-            found[question] += texts
-            counts["asked"] += 1
-            if not texts:
-                failed[question] += 1
-                counts["truncated" if answer.finish_reason == "length" else "invalid"] += 1
-        wanted = failed
-        if not wanted:
-            break
-    counts["lost"] = wanted.total()
-    if counts["truncated"] or counts["invalid"]:
-        print(f"describe: some answers could not be read: {dict(counts)}", file=sys.stderr)
-    return [
-        Sentence(q.class_id, text, f"vllm:{q.prompt_id}") for q in found for text in found[q]
-    ], dict(counts)
+def _generate(vllm: Any, task: Task, params: Params) -> Answers:
+    images = max(map(len, task.exemplars.values()), default=0)
+    llm = _start(vllm, params, task.seed, images)
+    identity = params.model_dump(include=DECIDING)
+    sentences, made = ask(task, params, "vllm", identity, partial(_send, llm, params))
+    return Answers(sentences, asked_with(task, params) | _provenance(vllm, llm, params) | made)
 
 
-def _batch(
-    chat: Chat, wanted: Counter[Question], params: Params, seed: int, attempt: int
-) -> Iterator[tuple[Question, Any]]:
-    """One call of the engine for `wanted` answers to each question; every answer it gave."""
-    conversations = [[{"role": "user", "content": question.message}] for question in wanted]
-    sampling = [_sampling(params, wanted[q], request_seed(q, seed, attempt)) for q in wanted]
-    for question, output in zip(wanted, chat(conversations, sampling), strict=True):
-        for answer in output.outputs:
-            yield question, answer
-
-
-def parse(text: str) -> list[str]:
-    """The sentences of an answer; none if it is no JSON list of strings or holds only blanks."""
-    try:
-        values = json.loads(text)
-    except ValueError:
-        return []
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        return []
-    return [value for value in values if value.strip()]
-
-
-def _sampling(params: Params, answers: int, seed: int) -> Any:
-    # Every field is given: what is left out would come from vLLM's defaults (max_tokens 16).
-    module = import_module("vllm.sampling_params")
-    length = {"minItems": params.sentences, "maxItems": params.sentences}
-    schema = {"type": "array", "items": {"type": "string"}, **length}
-    return module.SamplingParams(
-        n=answers,
-        temperature=params.temperature,
-        top_p=params.top_p,
-        max_tokens=params.max_tokens,
-        seed=seed,
-        # White space between tokens of the JSON can otherwise eat the whole budget.
-        structured_outputs=module.StructuredOutputsParams(json=schema, disable_any_whitespace=True),
-    )
-
-
-def _load_vllm(devices: int) -> Any:
-    if not torch.cuda.is_available() or torch.cuda.device_count() < devices:
-        raise UserError(
-            f"{WHERE}: needs {devices} CUDA device(s), torch sees {torch.cuda.device_count()}; "
-            "run it on a GPU machine or set describe.backend to file"
-        )
+def _load_vllm(params: Params) -> Any:
     # The engine in this process has a fixed schedule; set before vLLM reads its environment.
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    if params.batch_invariant:
+        os.environ["VLLM_BATCH_INVARIANT"] = "1"
+    seen = torch.cuda.device_count()
+    missing = f"{WHERE}: needs {params.tensor_parallel_size} GPU(s), torch sees {seen}; {NO_GPU}"
     try:
-        return import_module("vllm")
-    except ImportError as error:
+        vllm = import_module("vllm")
+        on_cpu = import_module("vllm.platforms").current_platform.is_cpu()
+    except (ImportError, OSError, RuntimeError) as error:
+        if seen < params.tensor_parallel_size:
+            raise UserError(missing) from None
         raise UserError(
             f"{WHERE}: vLLM cannot be imported ({error}); install it with `pip install -e .[vllm]`"
         ) from None
+    if not on_cpu and seen < params.tensor_parallel_size:
+        raise UserError(missing)
+    return vllm
 
 
-def _start(vllm: Any, params: Params, seed: int) -> Any:
+def _start(vllm: Any, params: Params, seed: int, images: int) -> Any:
+    where = f"{WHERE}: vLLM cannot start {params.model} at revision {params.revision}"
+    if params.model.startswith((".", "/", "~")) and not Path(params.model).is_dir():
+        raise UserError(f"{where}: there is no such folder")
     try:
         return vllm.LLM(
             model=params.model,
@@ -172,27 +110,87 @@ def _start(vllm: Any, params: Params, seed: int) -> Any:
             trust_remote_code=False,
             generation_config="vllm",  # not the checkpoint's own sampling defaults
             seed=seed,
+            # White space between tokens of the JSON can otherwise eat the whole budget; vLLM
+            # ignores the wish when a request makes it.
+            structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
+            **({"limit_mm_per_prompt": {"image": images}} if images else {}),
+            **_cpu_settings(params),
             **params.model_dump(include=ENGINE),
         )
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        where = f"{WHERE}: vLLM cannot start {params.model} at revision {params.revision}"
-        raise UserError(f"{where}: {reason}") from None
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{where}: {_short(error)}") from None
 
 
-def _provenance(vllm: Any, llm: Any, params: Params, counts: dict[str, int]) -> dict[str, Any]:
+def _cpu_settings(params: Params) -> dict[str, Any]:
+    """On a CPU a seeded request whose prompt is split over two steps stops the engine."""
+    if not import_module("vllm.platforms").current_platform.is_cpu():
+        return {}
+    return {"enable_chunked_prefill": False, "max_num_batched_tokens": params.max_model_len}
+
+
+def _send(llm: Any, params: Params, queries: Sequence[Query]) -> Iterator[tuple[Query, Reply]]:
+    """Keep the engine's queue full; each reply as soon as its request is finished."""
+    waiting, running = list(reversed(queries)), dict[str, Query]()
+    engine = llm.llm_engine
+    while waiting or running:
+        while waiting and len(running) < IN_FLIGHT:
+            query = waiting.pop()
+            running[_enqueue(llm, params, query)] = query
+        for output in engine.step():
+            if output.finished:
+                yield running.pop(output.request_id), _reply(output)
+
+
+def _enqueue(llm: Any, params: Params, query: Query) -> str:
+    """Hand one request to the engine; the id that its output will carry."""
+    message = [{"role": "user", "content": message_content(query)}]
+    try:
+        [request_id] = llm.enqueue_chat(message, _sampling(params, query.seed), use_tqdm=False)
+    except (ValueError, RuntimeError, import_module("vllm.exceptions").VLLMError) as error:
+        raise UserError(
+            f"{WHERE}: {params.model} does not take question '{query.prompt_id}' about class "
+            f"'{query.class_id}': {_short(error)}"
+        ) from None
+    return str(request_id).rpartition("-")[0]  # vLLM appends a random part for its own use
+
+
+def _sampling(params: Params, seed: int) -> Any:
+    # Every field is given: what is left out would come from vLLM's defaults (max_tokens 16).
+    module = import_module("vllm.sampling_params")
+    schema = answer_schema(params.sentences)
+    return module.SamplingParams(
+        n=1,
+        temperature=params.temperature,
+        top_p=params.top_p,
+        max_tokens=params.max_tokens,
+        seed=seed,
+        structured_outputs=module.StructuredOutputsParams(json=schema),
+        output_kind=module.RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def _reply(output: Any) -> Reply:
+    [answer] = output.outputs
+    return Reply(
+        answer.text,
+        answer.finish_reason != "length",
+        len(output.prompt_token_ids or ()),
+        len(answer.token_ids),
+    )
+
+
+def _provenance(vllm: Any, llm: Any, params: Params) -> dict[str, Any]:
     config = getattr(getattr(llm, "model_config", None), "hf_config", None)
     return {
-        "model": params.model,
         "revision": params.revision,
         # What a branch name such as "main" stood for; None for a model in a local folder.
         "commit": getattr(config, "_commit_hash", None),
-        "prompts": params.prompts,
-        "prompts_sha256": digest(params.prompts),
-        "sampling": params.model_dump(include=SAMPLING),
-        "engine": params.model_dump(include=ENGINE),
+        "engine": params.model_dump(include=ENGINE | {"batch_invariant"}),
         "vllm": vllm.__version__,
         "torch": torch.__version__,
-        "gpu": torch.cuda.get_device_name(),
-        "counts": counts,
+        "device": import_module("vllm.platforms").current_platform.get_device_name(),
     }
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:400]
