@@ -19,6 +19,7 @@ from pipeline.images import ClassEntry
 from pipeline.tables import read_table
 
 FOLDER = Path("data/exemplars")
+NO_EXEMPLARS = "none"
 SCHEMA = pa.schema(
     [
         ("class_id", pa.string()),

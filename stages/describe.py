@@ -6,7 +6,8 @@ it (how they were made; nothing downstream reads it but the report).
 """
 
 import hashlib
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import typer
@@ -17,7 +18,7 @@ from pipeline.clip_tokens import count_tokens
 from pipeline.describe import DescribeParams, wanted_classes
 from pipeline.descriptions import Answers, Task
 from pipeline.errors import UserError
-from pipeline.exemplars import read_exemplars
+from pipeline.exemplars import NO_EXEMPLARS, read_exemplars
 from pipeline.images import CLASSES, ClassEntry, read_classes
 from pipeline.options import chosen
 from pipeline.params import Section, read_section
@@ -34,36 +35,49 @@ def main() -> None:
     module, options = chosen(
         "pipeline.descriptions", "describe", "backend", params.backend, params.options
     )
-    table = str(CLASSES / f"{params.dataset}.parquet")
-    classes = wanted_classes(read_classes(params.dataset), params.only, table)
+    known = read_classes(params.dataset)
+    classes = wanted_classes(known, params.only, str(CLASSES / f"{params.dataset}.parquet"))
     prompts = read_prompts(params.prompts)
     exemplars = read_exemplars(params.exemplars, classes)
-    asks = hasattr(options, "model")  # answers of a model are kept until all are there
-    with (
-        locked("describe", _mark(params.backend, options))
-        if asks
-        else nullcontext(Path()) as folder
-    ):
-        task = Task(classes, params.prompts, prompts, exemplars, params.seed, folder)
+    _check_exemplars(params, options)
+    with _scratch(params.backend, options) as folder:
+        task = Task(classes, params.prompts, prompts, exemplars, params.seed, folder, known)
         answers = module.describe(task, options)
-        _check(answers, classes, params)
+        _check_empty(answers, classes, params)
         columns = to_columns(answers.sentences, classes, count_tokens)
         with replacing_directory(DESCRIPTIONS.parent) as output:
             write_table(output / DESCRIPTIONS.name, columns, SCHEMA)
             provenance = {"backend": params.backend, "sentences": len(columns["sentence"])}
             write_json(output / PROVENANCE.name, provenance | answers.provenance)
-        if asks:
-            clear(folder)
     print(f"{len(columns['sentence'])} sentences for {len(classes)} classes ({params.backend})")
 
 
-def _mark(backend: str, options: Section) -> str:
-    """One folder of answers per backend and model: they are found by their content in it."""
+def _asks(options: Section) -> bool:
+    return hasattr(options, "model")
+
+
+def _check_exemplars(params: DescribeParams, options: Section) -> None:
+    if params.exemplars != NO_EXEMPLARS and not _asks(options):
+        raise UserError(
+            f"params.yaml: describe.exemplars: backend {params.backend} shows images to nobody; "
+            f"set {NO_EXEMPLARS}"
+        )
+
+
+@contextmanager
+def _scratch(backend: str, options: Section) -> Iterator[Path]:
+    """Where answers of a model are kept until all are there: one folder per backend and model,
+    in which an answer is found by its content."""
+    if not _asks(options):
+        yield Path()
+        return
     which = f"{getattr(options, 'model', '')}@{getattr(options, 'revision', '')}"
-    return f"{backend}-{hashlib.sha256(which.encode()).hexdigest()[:12]}"
+    with locked("describe", f"{backend}-{hashlib.sha256(which.encode()).hexdigest()[:12]}") as kept:
+        yield kept
+        clear(kept)
 
 
-def _check(answers: Answers, classes: list[ClassEntry], params: DescribeParams) -> None:
+def _check_empty(answers: Answers, classes: list[ClassEntry], params: DescribeParams) -> None:
     empty = without_sentence(answers, classes)
     if not answers.sentences:
         raise UserError(f"describe: {params.backend} gave no sentence for any class")

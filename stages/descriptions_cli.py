@@ -106,6 +106,11 @@ def read(path: Path) -> Artifact:
             provenance.json beside it is no JSON object.
     """
     file = path / DESCRIPTIONS.name if path.is_dir() else path
+    if not file.exists():
+        raise UserError(
+            f"{file}: not found; `dvc pull describe` fetches what your team made, "
+            "`dvc repro describe` makes it"
+        )
     table = read_table(file, SCHEMA)
     holes = [name for name in SCHEMA.names if table[name].null_count]
     if holes or not len(table):

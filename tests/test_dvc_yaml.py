@@ -125,7 +125,7 @@ def test_a_stage_tracks_its_own_section_and_the_chosen_options_only(name):
         extra = {"finetune.dataset"} if name == "evaluate" else set()
         assert params == expected | extra
     else:
-        assert "prepare.${key}" in params if name == "prepare" else name in params
+        assert (f"{name}.${{key}}" if "foreach" in STAGES[name] else name) in params
 
 
 def test_every_output_is_ignored_by_git_except_the_metrics():
@@ -141,3 +141,20 @@ def test_every_output_is_ignored_by_git_except_the_metrics():
 def test_a_training_knob_leads_to_no_dependency_of_describe():
     assert "pipeline/finetune.py" not in body("describe")["deps"]
     assert all(key.startswith("describe.") for key in body("describe")["params"])
+
+
+def test_describe_hangs_on_no_model_and_no_cleaning_rule():
+    """What is expensive and shared must not be made again for what came after it."""
+    deps = set(body("describe")["deps"])
+    assert not [dep for dep in deps if dep.startswith(("data/images", "data/base_model"))]
+    rules = {"cleaning", "filter", "relevance", "clip", "embed"}
+    assert not deps & {f"pipeline/{name}.py" for name in rules}
+    downstream = [
+        dep for name in STAGES for dep in body(name)["deps"] if "data/descriptions" in dep
+    ]
+    assert set(downstream) == {
+        "data/descriptions/descriptions.parquet",
+        "data/descriptions/provenance.json",
+    }
+    readers = [name for name in STAGES if "data/descriptions/provenance.json" in body(name)["deps"]]
+    assert readers == ["report"]

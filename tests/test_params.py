@@ -15,6 +15,7 @@ from pipeline.filter import FilterParams
 from pipeline.finetune import FinetuneParams
 from pipeline.params import read_params, read_section, read_value, validate
 from pipeline.report_inputs import ReportParams
+from stages.exemplars import ExemplarParams
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "params.yaml"
@@ -41,7 +42,11 @@ def check_all(file: Path) -> None:
     for name, schema in SECTIONS.items():
         read_section(name, schema, file)
     values = read_params(file)
-    assert set(values) == {"prepare", *SECTIONS}
+    assert set(values) == {"prepare", "exemplars", *SECTIONS}
+    for name, spec in values["exemplars"].items():
+        validate(spec, ExemplarParams, name)
+    assert values["describe"]["exemplars"] in {"none", *values["exemplars"]}
+    assert (ROOT / f"data/prompts/{values['describe']['prompts']}.yaml").is_file()
     for package, section in (
         ("pipeline.base_models", "base_model"),
         ("pipeline.descriptions", "describe"),

@@ -10,22 +10,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from ruamel.yaml import YAML
 
 from pipeline import clip, embed
 from pipeline.atomic import replacing_directory, replacing_file
+from pipeline.checkpoint import save_state
 from pipeline.device import pick_device
 from pipeline.errors import UserError
-from pipeline.images import IMAGES
+from pipeline.exemplars import SCHEMA as EXEMPLARS
+from pipeline.filtered import SCHEMA as FILTERED_SCHEMA
+from pipeline.images import IMAGES, open_images
+from pipeline.paths import FILTERED
 from pipeline.prepare import pack
-from pipeline.checkpoint import save_state
-from pipeline.tables import write_table
+from pipeline.tables import read_table, write_table
 from stages import base_model, describe, evaluate, finetune, prepare
 from stages import embed as embed_stage
+from stages import exemplars as exemplars_stage
 from stages import filter as filter_stage
 from stages.runner import stage
 from tests.conftest import folder_params
-from tests.test_descriptions import fake_encode
+from tests.test_embed import fake_encode
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,7 +49,7 @@ def project(packed, clip_folder, monkeypatch):
     shutil.copytree(clip_folder, packed / "data/model")
     set_params(packed)
     rows = [
-        {"class_id": c, "name": c, "text": f"{c} {i}", "source": "s", "rank": i}
+        {"class_id": c, "name": c, "sentence": f"{c} {i}", "source": "s", "rank": i}
         for c in ("n00", "n01", "n02")
         for i in range(2)
     ]
@@ -139,16 +144,91 @@ def test_cuda_asked_for_where_there_is_none(monkeypatch):
     assert pick_device().type == "cpu"
 
 
+def published(project: Path, sentences: dict[str, list[str]], **changes: object) -> None:
+    """Let the describe stage read `sentences` by class id."""
+    for name in ("prompts", "exemplars"):
+        shutil.copytree(ROOT / "data" / name, project / "data" / name, dirs_exist_ok=True)
+    (project / "d.json").write_text(json.dumps(sentences))
+    (project / "aliases.json").write_text("{}")
+    options = {"path": "d.json", "aliases": "aliases.json", "descriptor_template": None}
+    values = {"describe.backend": "published", "describe.options": {"published": options}}
+    set_params(project, **values | changes)
+
+
+TEXTS = {"n00": ["a red ball", "a big ball"], "n01": ["a blue cup", "a tall cup"]}
+
+
 def test_k_larger_than_the_number_of_sentences(project, capsys):
-    (project / "d.json").write_text('{"n00": ["a", "b"], "n01": ["c", "d"], "n02": ["e"]}')
-    values = {"describe.backend": "file", "filter.top_k": 2}
-    set_params(
-        project, **values, **{"describe.options": {"file": {"path": "d.json", "fill": None}}}
-    )
+    published(project, {**TEXTS, "n02": ["a flat map"]}, **{"filter.top_k": 2})
     describe.main()
     assert fails(filter_stage.main) == 1
     assert "1 of 3 classes have fewer than filter.top_k = 2 sentences: n02 (1)" in one_line(capsys)
     assert not (project / "data/filtered").exists()
+
+
+def test_a_class_without_sentences_is_an_error_or_filled_and_marked(project, capsys):
+    sentences = {**TEXTS, "n02": []}
+    published(project, sentences, **{"filter.top_k": 2})
+    assert fails(describe.main) == 1
+    message = one_line(capsys)
+    assert "no sentence for 1 of 3 classes: n02" in message
+    assert "describe.empty_class: allow" in message
+    assert not (project / "data/descriptions").exists()
+    changes = {"describe.empty_class": "allow", "filter.short_class": "template"}
+    published(project, sentences, **{"filter.top_k": 2}, **changes)
+    describe.main()
+    filter_stage.main()
+    rows = read_table(FILTERED, FILTERED_SCHEMA).to_pylist()
+    filled = [(r["class_id"], r["rank"]) for r in rows if r["source"] == "template" and r["kept"]]
+    assert filled == [("n02", 0), ("n02", 1)]
+    assert sum(r["kept"] for r in rows) == 6
+
+
+def test_the_filter_can_trust_the_images(project, capsys):
+    published(project, {**TEXTS, "n02": ["a flat map", "an old map", "a torn map"]},
+              **{"filter.top_k": 2, "filter.reference": "image"})  # fmt: skip
+    describe.main()
+    filter_stage.main()
+    rows = read_table(FILTERED, FILTERED_SCHEMA).to_pylist()
+    assert [r["reason"] for r in rows if r["class_id"] == "n02"] == [None, None, "rank"]
+    # by hand: cosine of a sentence with the mean image feature of its class
+    model = clip.load(Path("data/base_model"))
+    images = open_images("tiny")
+    own = torch.from_numpy(np.array(images.pixels[images.labels == 2])).float() / 255
+    with torch.no_grad():
+        mean = clip.image_encoder(model)(own).pooled.mean(0)
+    text = clip.encode_texts(model, [rows[-1]["sentence"]], torch.device("cpu"))[0]
+    expected = float(text @ (mean / mean.norm()))
+    assert rows[-1]["score"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_exemplars_are_picked_by_the_stage_and_refused_by_who_shows_none(project, capsys):
+    entry = {"images_per_class": 2, "candidates_per_class": None}
+    published(project, TEXTS, **{"describe.exemplars": "near"})
+    yaml = YAML()
+    values = yaml.load((project / "params.yaml").read_text()) | {"exemplars": {"near": entry}}
+    with (project / "params.yaml").open("w") as stream:
+        yaml.dump(values, stream)
+    exemplars_stage.main("near")
+    rows = read_table(Path("data/exemplars/near.parquet"), EXEMPLARS).to_pylist()
+    assert [(r["class_id"], r["rank"]) for r in rows][:3] == [("n00", 0), ("n00", 1), ("n01", 0)]
+    assert rows[0]["similarity"] >= rows[1]["similarity"]
+    capsys.readouterr()
+    assert fails(describe.main) == 1
+    assert "describe.exemplars: backend published shows images to nobody" in one_line(capsys)
+    assert fails(exemplars_stage.main, "far") == 1
+    assert "'exemplars.far' is missing" in one_line(capsys)
+
+
+def test_a_server_that_is_down_leaves_nothing_but_the_answers(project, capsys, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(project))
+    published(project, TEXTS)
+    values = YAML(typ="safe").load((ROOT / "params.yaml").read_text())["describe"]["options"]
+    gone = values["openai"] | {"base_url": "http://127.0.0.1:9/v1", "connection_retries": 0}
+    set_params(project, **{"describe.backend": "openai", "describe.options": {"openai": gone}})
+    assert fails(describe.main) == 1
+    assert "the server at http://127.0.0.1:9/v1" in one_line(capsys)
+    assert not (project / "data/descriptions").exists()
 
 
 def test_stages_before_their_inputs(project, capsys):

@@ -20,6 +20,7 @@ from pipeline.prompts import PromptSet
 class Task:
     """What to describe.
 
+    table: the whole class table, of which `classes` may be a part; empty: they are all of it.
     exemplars: class id -> PNG files of the class's images, best first; empty: none to look at.
     scratch: folder that survives an interruption, for answers already paid for.
     """
@@ -30,6 +31,7 @@ class Task:
     exemplars: Mapping[str, Sequence[bytes]]
     seed: int
     scratch: Path
+    table: Sequence[ClassEntry] = ()
 
 
 @dataclass(frozen=True)

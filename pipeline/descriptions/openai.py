@@ -139,7 +139,10 @@ def _explained(error: BaseException, key: str, params: Params) -> BaseException:
     if isinstance(error, openai.APITimeoutError):
         reason = f"no answer within timeout_s = {params.timeout_s:g}"
     elif isinstance(error, openai.APIConnectionError):
-        reason = f"cannot be reached ({error.__cause__ or reason}); start it or mend base_url"
+        reason = (
+            f"cannot be reached ({error.__cause__ or reason}); start it, mend base_url, or take "
+            "descriptions that somebody made (`dvc pull describe`)"
+        )
     elif isinstance(error, openai.RateLimitError):
         reason = f"refuses, too many requests; lower concurrency ({reason})"
     elif not isinstance(error, openai.APIError | UserError | ValueError):
