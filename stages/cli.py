@@ -11,6 +11,7 @@ import typer
 from pipeline import registry
 from pipeline.errors import UserError
 from pipeline.params import PARAMS_FILE, read_value
+from pipeline.prompts import FOLDER
 from stages import descriptions_cli
 
 app = typer.Typer(
@@ -52,6 +53,7 @@ def collect() -> dict[str, Any]:
     """What `info` shows, as plain values."""
     return {
         **{heading: registry.names(package) for heading, package in PLUGINS.items()},
+        "prompt sets": sorted(file.stem for file in FOLDER.glob("*.yaml")),
         "image sets": _image_sets(),
         "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
         "device": _device(),

@@ -85,7 +85,8 @@ def _check_empty(answers: Answers, classes: list[ClassEntry], params: DescribePa
         listed = ", ".join(empty[:10]) + ", ..." * (len(empty) > 10)
         raise UserError(
             f"describe: no sentence for {len(empty)} of {len(classes)} classes: {listed}; "
-            "mend them, or set describe.empty_class: allow and let filter.short_class decide"
+            "mend them (a model: raise its retries), or set describe.empty_class: allow and "
+            "let filter.short_class decide"
         )
 
 

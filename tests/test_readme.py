@@ -4,6 +4,9 @@ import json
 import re
 from pathlib import Path
 
+from ruamel.yaml import YAML
+
+from pipeline import registry
 from tests.test_dvc_yaml import STAGES
 
 ROOT = Path(__file__).parents[1]
@@ -28,3 +31,19 @@ def test_local_links_lead_somewhere():
     for file in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")):
         for target in re.findall(r"\]\((?!http)([^)#]+)", file.read_text()):
             assert (file.parent / target).exists(), f"{file.name}: {target}"
+
+
+def test_every_parameter_in_a_command_exists():
+    named = re.findall(r"-S '?([a-z_.]+[a-z_])=", README)
+    assert len(named) > 8
+    for key in named:
+        value = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
+        for part in key.split("."):
+            assert part in value, key
+            value = value[part]
+
+
+def test_every_prompt_set_and_backend_is_explained():
+    sets = [file.stem for file in (ROOT / "data/prompts").glob("*.yaml")]
+    for name in [*sets, *registry.names("pipeline.descriptions")]:
+        assert f"`{name}`" in README, name
