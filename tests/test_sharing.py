@@ -25,7 +25,9 @@ WORDS = ["small", "round", "bright", "plain", "flat", "sharp"]
 
 def written(number: int, body: dict[str, Any]) -> Response:
     """Six sentences that mention what was asked about."""
-    name = body["messages"][0]["content"].split(" distinguish ")[-1].split(" from other")[0]
+    content = body["messages"][0]["content"]
+    question = content if isinstance(content, str) else content[-1]["text"]
+    name = question.split(" distinguish ")[-1].split(" from other")[0]
     texts = [f"{name} looks {word} in picture {body['seed'] % 1000}" for word in WORDS]
     return completion(body, json.dumps({"sentences": texts}))
 
@@ -229,3 +231,35 @@ def test_two_people_describe_halves_and_merge_them(team: Team) -> None:
         cwd=editor, capture_output=True, text=True,
     )  # fmt: skip
     assert conflict.returncode == 0, "identical rows are no conflict"
+
+
+def test_exemplars_are_a_stage_of_their_own_that_only_describe_needs(team: Team) -> None:
+    mate = team.clone("images")
+    run(mate, "git", "checkout", "-q", "first")
+    run(mate, "dvc", "pull", "-q", "describe", "prepare@shapes-train", "base_model")
+    file = mate / "params.yaml"
+    text = file.read_text()
+    entry = "exemplars:\n  nearest: {images_per_class: 2, candidates_per_class: null}\n"
+    assert "\nexemplars: {}\n" in text
+    assert "  exemplars: none\n" in text
+    text = text.replace("\nexemplars: {}\n", f"\n{entry}")
+    file.write_text(text.replace("  exemplars: none\n", "  exemplars: nearest\n"))
+    server = Server(written)
+    try:
+        edit(mate, {}, base_url=server.url)
+        output = run(mate, "dvc", "repro", "describe")
+    finally:
+        server.http.shutdown()
+        server.http.server_close()
+    assert "Running stage 'exemplars@nearest'" in output
+    assert "Running stage 'describe'" in output
+    kinds = [[part["type"] for part in b["messages"][0]["content"]] for b in server.bodies]
+    assert kinds == [["image_url", "image_url", "text"]] * len(server.bodies)
+    assert (
+        json.loads((mate / "data/descriptions/provenance.json").read_text())["exemplars_per_class"]
+        == 2
+    )
+    edit_filter(mate)
+    assert "Running stage" not in run(mate, "dvc", "repro", "describe")
+    ignored = run(mate, "git", "status", "--porcelain", "data")
+    assert ignored == "", "no output shows up in git"
