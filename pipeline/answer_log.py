@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pipeline.atomic import replacing_file
 from pipeline.errors import UserError
 
 
@@ -27,25 +28,42 @@ def request_key(request: Any) -> str:
     return hashlib.sha256(json.dumps(request, sort_keys=True).encode()).hexdigest()
 
 
+def _line(key: str, reply: Reply) -> str:
+    return json.dumps([key, *reply]) + "\n"
+
+
 class AnswerLog:
     """The replies in `path`, by request key. One process writes (see pipeline.scratch)."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.replies: dict[str, Reply] = {}
+        self.used: set[str] = set()
         if path.exists():
             self._read()
 
     def get(self, key: str) -> Reply | None:
         """The reply to a request, if it was ever given."""
+        self.used.add(key)
         return self.replies.get(key)
 
     def add(self, key: str, reply: Reply) -> None:
         """Keep a reply; on disk before the next one is waited for."""
+        self.used.add(key)
         self.replies[key] = reply
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps([key, *reply]) + "\n")
+            file.write(_line(key, reply))
+
+    def forget_used(self) -> None:
+        """Drop what this run asked for, once its output is written; answers to other
+        questions, of a run that was interrupted, stay."""
+        left = {key: reply for key, reply in self.replies.items() if key not in self.used}
+        if not left:
+            self.path.unlink(missing_ok=True)
+            return
+        with replacing_file(self.path) as partial:
+            partial.write_text("".join(_line(*item) for item in left.items()), encoding="utf-8")
 
     def _read(self) -> None:
         whole = 0

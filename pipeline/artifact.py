@@ -5,6 +5,7 @@ sentences give the same bytes, whichever came first. provenance.json beside it s
 were made; only the report reads it.
 """
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow as pa
 
 from pipeline.descriptions import Answers, Sentence
 from pipeline.errors import UserError
+from pipeline.filtered import is_fill
 from pipeline.images import ClassEntry
 from pipeline.tables import read_table
 
@@ -31,6 +33,7 @@ SCHEMA = pa.schema(
         ("tokens", pa.int32()),  # of OpenAI's CLIP tokenizer, with start and end
     ]
 )
+HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # JSON can say it, no file can hold it
 CountTokens = Callable[[list[str]], list[int]]
 
 
@@ -41,7 +44,8 @@ def to_columns(
     appear, samples by index; blank sentences are left out.
 
     Raises:
-        UserError: a sentence is for an unknown class, or two are the same sample.
+        UserError: a sentence is for an unknown class, two are the same sample, or the source
+            is one that the filter gives.
     """
     names = {entry.class_id: entry.name for entry in classes}
     places = {class_id: place for place, class_id in enumerate(names)}
@@ -49,6 +53,9 @@ def to_columns(
     unknown = next((s.class_id for s in sentences if s.class_id not in names), None)
     if unknown is not None:
         raise UserError(f"describe: sentence for unknown class '{unknown}'")
+    reserved = next((s.source for s in sentences if is_fill(s.source)), None)
+    if reserved is not None:
+        raise UserError(f"describe: source '{reserved}' is kept for what the filter fills in")
     twice = [key for key, count in Counter(map(_identity, sentences)).items() if count > 1]
     if twice:
         raise UserError(f"describe: two sentences are sample {twice[0]}")

@@ -12,11 +12,11 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.cleaning import CleaningParams, CountTokens, clean
-from pipeline.errors import UserError
 from pipeline.filtered import SCHEMA, TEMPLATE
 from pipeline.images import ClassEntry
 from pipeline.params import Section, Template
 from pipeline.relevance import order_by_relevance, score
+from pipeline.short_classes import check_short, fill_up
 
 Row = dict[str, Any]
 Encode = Callable[[list[str]], np.ndarray]  # N texts -> float32 (N, D), unit norm
@@ -36,8 +36,11 @@ class FilterParams(Section):
     cleaning: CleaningParams
 
 
-def reference_texts(classes: Sequence[ClassEntry], params: FilterParams) -> list[str]:
-    """What each class is compared with: its bare name, or the template filled with it."""
+def reference_names(classes: Sequence[ClassEntry], params: FilterParams) -> list[str]:
+    """What each class is compared with: its bare name, or the template filled with it; with
+    `image`, where classes of the same name differ, its id."""
+    if params.reference == "image":
+        return [entry.class_id for entry in classes]
     pattern = params.template if params.reference == "template" else "{}"
     return [pattern.replace("{}", entry.name) for entry in classes]
 
@@ -113,11 +116,11 @@ def choose(
         written = [place for place in own if rows[place]["source"] != TEMPLATE]
         selected[class_id] = select([rows[p] for p in written], features[written], params)
         templates[class_id] = next((rows[p] for p in own if rows[p]["source"] == TEMPLATE), None)
-    short = check_short(selected, params)
+    short = check_short(selected, params.top_k, params.short_class)
     filled = [
         row
         for class_id, own in selected.items()
-        for row in fill_up(own, templates[class_id], params)
+        for row in fill_up(own, templates[class_id], params.top_k, params.short_class)
     ]
     return filled, short
 
@@ -142,44 +145,6 @@ def select(rows: Sequence[Row], features: np.ndarray, params: FilterParams) -> l
     return ranked + dropped
 
 
-def fill_up(rows: Sequence[Row], template: Row | None, params: FilterParams) -> list[Row]:
-    """The kept rows and as many more as K asks for, by `filter.short_class`; then the others.
-
-    `repeat` takes the class's own kept sentences again, best first, and says ", repeated" in
-    `source`; `template` (and `repeat` where nothing was kept) takes the row `template`.
-    """
-    kept = [row for row in rows if row["kept"]]
-    missing = params.top_k - len(kept)
-    extra: list[Row] = []
-    for place in range(max(missing, 0)):
-        rank = len(kept) + place
-        if params.short_class == "repeat" and kept:
-            again = kept[place % len(kept)]
-            extra.append({**again, "rank": rank, "source": f"{again['source']}, repeated"})
-        elif template is not None:
-            extra.append({**template, "rank": rank, "kept": True, "sample_index": place})
-    return kept + extra + [row for row in rows if not row["kept"]]
-
-
-def check_short(found: Mapping[str, Sequence[Row]], params: FilterParams) -> list[str]:
-    """Ids of the classes with fewer than K kept sentences.
-
-    Raises:
-        UserError: there are such classes and `filter.short_class` is `error`; the message
-            says how many sentences each has and why others were dropped.
-    """
-    counts = {class_id: sum(row["kept"] for row in rows) for class_id, rows in found.items()}
-    short = [class_id for class_id, count in counts.items() if count < params.top_k]
-    if short and params.short_class == "error":
-        listed = ", ".join(_account(c, counts[c], found[c]) for c in short[:10])
-        raise UserError(
-            f"filter: {len(short)} of {len(counts)} classes have fewer than "
-            f"filter.top_k = {params.top_k} sentences: {listed}{', ...' * (len(short) > 10)}; "
-            "describe them better, lower filter.top_k, or set filter.short_class: repeat | template"
-        )
-    return short
-
-
 def _template_row(entry: ClassEntry, params: FilterParams, count_tokens: CountTokens) -> Row:
     text = params.template.replace("{}", entry.name)
     names = {"class_id": entry.class_id, "class_name": entry.name, "sentence": text}
@@ -187,14 +152,10 @@ def _template_row(entry: ClassEntry, params: FilterParams, count_tokens: CountTo
     return names | asked | {"tokens": count_tokens([text])[0]}
 
 
-def _account(class_id: str, count: int, rows: Sequence[Row]) -> str:
-    reasons = sorted({row["reason"] for row in rows if row["reason"] not in (None, "rank")})
-    return f"{class_id} ({count}{'; dropped: ' + ', '.join(reasons) if reasons else ''})"
-
-
 def _below(row: Row, params: FilterParams) -> str | None:
     if params.min_similarity is not None and row["score"] < params.min_similarity:
         return "similarity"
-    if params.min_margin is not None and row["margin"] < params.min_margin:
+    margin = row["margin"]  # None: there is no other class
+    if params.min_margin is not None and margin is not None and margin < params.min_margin:
         return "margin"
     return None

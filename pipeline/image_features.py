@@ -10,6 +10,8 @@ from pipeline.errors import UserError
 from pipeline.images import ImageSet
 from pipeline.progress import track
 
+CHUNK = 4096
+
 
 def spread_over_classes(images: ImageSet, per_class: int | None) -> np.ndarray:
     """Image numbers, int64 in rising order: at most `per_class` of each class at even
@@ -49,7 +51,10 @@ def encode_images(
 def class_means(features: Tensor, labels: np.ndarray, classes: int) -> Tensor:
     """Unit-norm mean (C, D) of the unit-norm features (N, D) of each class."""
     sums = torch.zeros(classes, features.shape[1], dtype=torch.float64)
-    sums.index_add_(0, torch.from_numpy(labels), features.double())
+    places = torch.from_numpy(labels)
+    for start in range(0, len(features), CHUNK):  # a copy in double precision of a part only
+        part = slice(start, start + CHUNK)
+        sums.index_add_(0, places[part], features[part].double())
     return F.normalize(sums, dim=-1).float()
 
 
@@ -59,12 +64,12 @@ def nearest_to_mean(
     """Per class the places of the `count` features nearest to the class's mean, best first
     (equal ones in their order), each with its cosine."""
     means = class_means(features, labels, classes)
-    similarities = (features * means[torch.from_numpy(labels)]).sum(-1).numpy()
     chosen = []
     for label in range(classes):
         own = np.flatnonzero(labels == label)
-        order = own[np.argsort(-similarities[own], kind="stable")[:count]]
-        chosen.append([(int(place), float(similarities[place])) for place in order])
+        similarities = (features[torch.from_numpy(own)] @ means[label]).numpy()
+        order = np.argsort(-similarities, kind="stable")[:count]
+        chosen.append([(int(own[place]), float(similarities[place])) for place in order])
     return chosen
 
 

@@ -32,6 +32,7 @@ Claims = dict[str, list[str]]  # class id -> keys that it finds on a tier, at le
 CANDIDATES = 3  # keys shown for an undecided class
 
 _ACCENTS = re.compile("[\u0300-\u036f]")
+_ENUMERATION = re.compile(r",.*\s(?:and|or)\s")
 _SPACES, _DROPPED = ("Pc", "Pd"), ("P", "Sk", "Cf")  # Unicode categories
 _WITHIN_A_PHRASE = 0.95  # equal words beside others ("reel", "fishing casting reel"), at most 1
 _ALIKE = 40  # of 100: what is less alike is no help
@@ -92,7 +93,10 @@ def normalise(name: str) -> str:
 
 
 def synonyms(name: str) -> list[str]:
-    """The normalised names between the commas of `name`, each once."""
+    """The normalised names between the commas of `name`, each once; of an enumeration ("black,
+    white and red flag") only the whole."""
+    if _ENUMERATION.search(name):
+        return [normalise(name)]
     return [word for word in dict.fromkeys(map(normalise, name.split(","))) if word]
 
 

@@ -7,6 +7,8 @@ tests/test_prompts.py asks for a new version number when a word changes.
 
 import hashlib
 import json
+import re
+import unicodedata
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -70,8 +72,20 @@ def read_prompts(name: str, folder: Path = FOLDER) -> PromptSet:
 
 
 def with_article(name: str) -> str:
-    """`name` after "a" or "an", by its sound: an Ostrich, a unicycle, an hourglass."""
-    return str(_inflect().a(name))
+    """`name` after "a" or "an", by its sound: an Ostrich, a unicycle, an hourglass, an SUV."""
+    plain = unicodedata.normalize("NFD", name)
+    plain = "".join(c for c in plain if not unicodedata.combining(c))
+    if number := re.match(r"\d+", plain):
+        vowel = number[0].startswith("8") or number[0] in ("11", "18")
+    elif spelled := _SPELLED.match(plain):
+        vowel = spelled[0][0].lower() in "aefhilmnorsx"
+    else:
+        vowel = str(_inflect().a(plain)).startswith("an ")
+    return f"{'an' if vowel else 'a'} {name}"
+
+
+# Letters said one by one: an SUV, an MP3 player, a T-shirt; AC/DC is, NASA is not.
+_SPELLED = re.compile(r"(?:[A-Z]{2,3}|[A-Z]|[A-Za-z]{1,3}\d+)(?![a-zA-Z])")
 
 
 @cache

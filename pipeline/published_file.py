@@ -6,7 +6,6 @@ Parquet  one row per sentence: `class_id` or `name`, `sentence` or `text`, and w
 """
 
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,13 +14,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.artifact import SCHEMA
+from pipeline.artifact import HALF_CHARACTER, SCHEMA
 from pipeline.descriptions import Sentence
 from pipeline.errors import UserError
 
 SOURCE = "published"
 _ORIGIN = ("prompt_set", "prompt_id", "source", "sample_index")
-_HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # no file can hold it
 
 
 def read_published(path: Path) -> dict[str, list[Sentence]]:
@@ -91,7 +89,7 @@ def _texts(values: Any, where: str) -> Iterator[str]:
     for value in values:
         if not isinstance(value, str):
             raise UserError(f"{where}: expected sentences in its list, found {_kind(value)}")
-        if _HALF_CHARACTER.search(value):
+        if HALF_CHARACTER.search(value):
             raise UserError(f"{where}: a sentence holds half a character: {ascii(value)}")
         yield value
 

@@ -13,14 +13,16 @@ def score(
     Args:
         features: float32 (N, D) of the sentences, references: float32 (C, D), unit norm.
         labels: int64 (N,), the class of each sentence.
-        names: C texts; a class whose text is the same is not another one (crane, crane).
+        names: C texts; a class whose text is the same, but for case and white space (which
+            CLIP does not see), is not another one: crane, crane; Cardigan, cardigan.
 
     Returns:
         float32 (N,), float32 (N,), int64 (N,); with a single class margin NaN and label -1.
     """
     similarities = features @ references.T
     own = similarities[np.arange(len(labels)), labels]
-    _, kind = np.unique(np.asarray(names), return_inverse=True)
+    seen = [" ".join(name.casefold().split()) for name in names]
+    _, kind = np.unique(np.asarray(seen), return_inverse=True)
     others = np.where(kind[None, :] == kind[labels][:, None], -np.inf, similarities)
     nearest = others.argmax(1)
     highest = others[np.arange(len(labels)), nearest]

@@ -6,12 +6,13 @@ it (how they were made; nothing downstream reads it but the report).
 """
 
 import hashlib
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import typer
 
+from pipeline.answer_log import AnswerLog
 from pipeline.artifact import DESCRIPTIONS, PROVENANCE, SCHEMA, to_columns, without_sentence
 from pipeline.atomic import replacing_directory
 from pipeline.clip_tokens import count_tokens
@@ -22,8 +23,8 @@ from pipeline.exemplars import NO_EXEMPLARS, read_exemplars
 from pipeline.images import CLASSES, ClassEntry, read_classes
 from pipeline.options import chosen
 from pipeline.params import Section, read_section
-from pipeline.prompts import read_prompts
-from pipeline.scratch import clear, locked
+from pipeline.prompts import PromptSet, read_prompts
+from pipeline.scratch import locked
 from pipeline.tables import write_json, write_table
 from stages.runner import stage
 
@@ -40,8 +41,8 @@ def main() -> None:
     prompts = read_prompts(params.prompts)
     exemplars = read_exemplars(params.exemplars, classes)
     _check_exemplars(params, options)
-    with _scratch(params.backend, options) as folder:
-        task = Task(classes, params.prompts, prompts, exemplars, params.seed, folder, known)
+    with _answer_log(params, options, prompts) as log:
+        task = Task(classes, params.prompts, prompts, exemplars, params.seed, log, known)
         answers = module.describe(task, options)
         _check_empty(answers, classes, params)
         columns = to_columns(answers.sentences, classes, count_tokens)
@@ -65,16 +66,20 @@ def _check_exemplars(params: DescribeParams, options: Section) -> None:
 
 
 @contextmanager
-def _scratch(backend: str, options: Section) -> Iterator[Path]:
-    """Where answers of a model are kept until all are there: one folder per backend and model,
-    in which an answer is found by its content."""
+def _answer_log(
+    params: DescribeParams, options: Section, prompts: PromptSet
+) -> Iterator[AnswerLog | None]:
+    """Where a model's answers are kept until the output is written. Runs with other questions,
+    another model or seed have another file: they may go on side by side."""
     if not _asks(options):
-        yield Path()
+        yield None
         return
-    which = f"{getattr(options, 'model', '')}@{getattr(options, 'revision', '')}"
-    with locked("describe", f"{backend}-{hashlib.sha256(which.encode()).hexdigest()[:12]}") as kept:
-        yield kept
-        clear(kept)
+    which = [getattr(options, key, "") for key in ("model", "revision", "base_url")]
+    mark = hashlib.sha256(json.dumps([*which, prompts.digest(), params.seed]).encode())
+    with locked("describe", f"{params.backend}-{mark.hexdigest()[:12]}") as folder:
+        log = AnswerLog(folder / "answers.jsonl")
+        yield log
+        log.forget_used()
 
 
 def _check_empty(answers: Answers, classes: list[ClassEntry], params: DescribeParams) -> None:

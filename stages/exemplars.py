@@ -9,6 +9,7 @@ from pydantic import Field
 
 from pipeline import clip, exemplars
 from pipeline.device import be_deterministic, pick_device
+from pipeline.errors import UserError
 from pipeline.image_features import encode_images, nearest_to_mean, spread_over_classes
 from pipeline.images import open_images
 from pipeline.params import Section, read_section, read_value
@@ -27,6 +28,8 @@ class ExemplarParams(Section):
 @stage("exemplars")
 def main(name: str) -> None:
     """Write the exemplar set NAME of params.yaml: exemplars."""
+    if name == exemplars.NO_EXEMPLARS:
+        raise UserError(f"params.yaml: exemplars.{name}: this name stands for none; choose another")
     params = read_section(f"exemplars.{name}", ExemplarParams)
     images = open_images(read_value("describe.dataset", str))
     numbers = spread_over_classes(images, params.candidates_per_class)

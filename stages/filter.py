@@ -17,8 +17,8 @@ from pipeline import clip
 from pipeline.artifact import DESCRIPTIONS, read_artifact
 from pipeline.clip_tokens import count_tokens
 from pipeline.device import be_deterministic, pick_device
-from pipeline.filter import FilterParams, choose, clean_rows, reference_texts, score_rows
-from pipeline.filtered import SCHEMA
+from pipeline.filter import FilterParams, choose, clean_rows, reference_names, score_rows
+from pipeline.filtered import SCHEMA, is_fill
 from pipeline.image_features import class_means, encode_images, spread_over_classes
 from pipeline.images import ClassEntry, open_images, read_classes
 from pipeline.params import read_section, read_value
@@ -43,7 +43,7 @@ def main() -> None:
 
     counting = partial(count_tokens, tokenizer=model.tokenize)
     rows = clean_rows(found, classes, params, model.tokenize.context_length, counting)
-    names = reference_texts(classes, params)
+    names = reference_names(classes, params)
     if params.reference == "image":
         references = _image_references(model, dataset, params, device)
     else:
@@ -70,11 +70,15 @@ def _image_references(
 def _summary(columns: dict[str, list], short: list[str], classes: Sequence[ClassEntry]) -> None:
     reasons = Counter(reason for reason in columns["reason"] if reason)
     dropped = ", ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
-    counts = f"{sum(columns['kept'])} of {len(columns['kept'])} sentences"
-    print(f"kept {counts} for {len(classes)} classes")
-    print(f"dropped: {dropped or 'none'}; shortened: {sum(columns['shortened'])}")
+    rows = list(zip(columns["kept"], columns["source"], columns["shortened"], strict=True))
+    filled = sum(is_fill(source) for _, source, _ in rows)
+    kept = sum(kept for kept, _, _ in rows) - filled
+    print(f"kept {kept} of {len(rows) - filled} sentences for {len(classes)} classes")
+    shortened = sum(kept and cut for kept, _, cut in rows)
+    print(f"dropped: {dropped or 'none'}; shortened among the kept: {shortened}")
     if short:
-        print(f"{len(short)} classes had too few of their own: {', '.join(short[:10])}")
+        listed = ", ".join(short[:10]) + ", ..." * (len(short) > 10)
+        print(f"{len(short)} classes had too few of their own, {filled} slots filled: {listed}")
 
 
 if __name__ == "__main__":

@@ -69,13 +69,13 @@ def test_the_bundled_file_covers_the_demo_and_plants_wrong_sentences(monkeypatch
     monkeypatch.chdir(ROOT)
     classes = [ClassEntry(f"{c}-{s}", f"{c} {s}") for s in SHAPES for c in COLOURS]
     classes += [ClassEntry(letter.class_id, letter.name) for letter in letters()]
-    task = Task(classes, "visual", read_prompts("visual"), {}, 0, Path())
+    task = Task(classes, "visual", read_prompts("visual"), {}, 0)
     answers = bundled.describe(task, bundled.Params())
     planted = [s for s in answers.sentences if s.source == bundled.PLANTED]
     assert len(planted) == 3 * len(classes)
     assert len(answers.sentences) - len(planted) == 8 * len(classes)
     assert len({(s.class_id, s.text) for s in answers.sentences}) == len(answers.sentences)
     assert to_columns(answers.sentences, classes, lambda texts: [0] * len(texts))
-    stranger = Task([ANT], "visual", read_prompts("visual"), {}, 0, Path())
+    stranger = Task([ANT], "visual", read_prompts("visual"), {}, 0)
     with pytest.raises(UserError, match="no descriptions for class 'n1'"):
         bundled.describe(stranger, bundled.Params())

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from pipeline.answer_log import AnswerLog, Reply, request_key
 from pipeline.descriptions import Sentence, Task
-from pipeline.descriptions._asking import Asking, ask, asked_with
+from pipeline.descriptions._asking import COUNTED, Asking, ask, asked_with
 from pipeline.descriptions._messages import (
     Query,
     answer_schema,
@@ -59,7 +60,7 @@ class Model:
 
 def task(folder: Path, classes: Sequence[ClassEntry] = CLASSES, **changes: Any) -> Task:
     values = {"exemplars": {}, "seed": 0} | changes
-    return Task(classes, "cupl", PROMPTS, scratch=folder, **values)
+    return Task(classes, "cupl", PROMPTS, log=AnswerLog(folder / "answers.jsonl"), **values)
 
 
 def run(folder: Path, model: Model, **changes: Any) -> tuple[list[Sentence], dict[str, Any]]:
@@ -81,7 +82,7 @@ def test_everything_is_asked_at_once_and_comes_back_in_order(tmp_path):
         ("cupl", "looks_like", "test")
     }
     assert [s.sample_index for s in first] == [0, 1, 2, 3, 4, 5]
-    counts = {"answers": 30, "from_earlier_run": 0, "truncated": 0, "unreadable": 0, "lost": 0}
+    counts = dict.fromkeys(COUNTED, 0) | {"answers": 30}
     assert made["counts"] == counts | {"prompt_tokens": 300, "completion_tokens": 150}
 
 
@@ -160,6 +161,25 @@ def test_an_interrupted_run_asks_for_the_rest_only(tmp_path):
     assert len(more.batches[0]) == 15
 
 
+def test_a_finished_run_forgets_its_own_answers_only(tmp_path):
+    run(tmp_path, Model())
+    log = AnswerLog(tmp_path / "answers.jsonl")
+    some = task(tmp_path, CLASSES[1:2])
+    params = Asking.model_validate(OPTIONS)
+    finished = replace(some, log=log)
+    ask(finished, params, "test", {"revision": "abc"}, Model().send)
+    log.forget_used()
+    model = Model()
+    _, made = run(tmp_path, model)
+    assert {query.class_id for query in model.batches[0]} == {"c1"}
+    assert made["counts"]["from_earlier_run"] == 20
+    log = AnswerLog(tmp_path / "answers.jsonl")
+    for key in list(log.replies):
+        log.get(key)
+    log.forget_used()
+    assert not log.path.exists()
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -169,10 +189,13 @@ def test_an_interrupted_run_asks_for_the_rest_only(tmp_path):
         {"options": {"sentences": 2}},
         {"seed": 5},
         {"exemplars": {c.class_id: [b"png"] for c in CLASSES}},
+        {"exemplars": {c.class_id: [b"another"] for c in CLASSES}},
     ],
 )
 def test_another_request_is_not_answered_from_the_log(tmp_path, changes):
     run(tmp_path, Model())
+    if changes.get("exemplars", {}).get("c0") == [b"another"]:
+        run(tmp_path, Model(), exemplars={c.class_id: [b"png"] for c in CLASSES})
     model = Model()
     _, made = run(tmp_path, model, **changes)
     assert len(model.batches[0]) == 30
@@ -214,15 +237,28 @@ def test_exemplars_come_before_the_question(tmp_path):
 @pytest.mark.parametrize(
     "text",
     ["", "[", "3", "null", '"one"', "[1]", '["a", 2]', "[]", '[" "]', "{}", '{"sentences": "a"}',
-     '{"sentences": {"a": "b"}}', '{"sentences": []}'],
+     '{"sentences": {"a": "b"}}', '{"sentences": []}', '{"a": ["x"], "b": ["y"]}', "]a[", "} {",
+     '["half \\ud850 a character"]', "[" * 100_000, "I'm sorry, but I cannot.",
+     '["I’m sorry, but I cannot describe it.", "As an AI model I have no eyes."]'],
 )  # fmt: skip
 def test_unreadable_texts(text):
     assert parse(text) == []
 
 
-def test_readable_texts():
-    assert parse('{"sentences": ["One.", " ", "Two."]}') == ["One.", "Two."]
-    assert parse('["One."]') == ["One."]
+@pytest.mark.parametrize(
+    "text",
+    ['{"sentences": ["One.", " ", "Two."]}', '["One.", "Two."]', '{"list": ["One.", "Two."]}',
+     '```json\n{"sentences": ["One.", "Two."]}\n```', 'Sure, here: ["One.", "Two."] Enjoy!',
+     '<think>a [list] {?}</think>\n{"sentences": ["One.", "Two."]}'],
+)  # fmt: skip
+def test_readable_texts(text):
+    assert parse(text) == ["One.", "Two."]
+
+
+def test_one_refusal_among_sentences_is_left_to_the_filter():
+    assert parse('["I cannot say more.", "A tench is green."]') == [
+        "I cannot say more.", "A tench is green.",
+    ]  # fmt: skip
 
 
 def test_the_schema_asks_for_the_right_number():
@@ -235,7 +271,8 @@ def test_a_model_that_says_too_much_is_cut_to_the_number_asked(tmp_path):
     def says(query: Query) -> Reply:
         return Reply(json.dumps([f"{query.seed} {i}" for i in range(9)]), True, 1, 1)
 
-    sentences, _ = run(tmp_path, Model(says), classes=CLASSES[:1])
+    sentences, made = run(tmp_path, Model(says), classes=CLASSES[:1])
+    assert made["counts"]["surplus_sentences"] == 10 * 6
     assert [s.sample_index for s in sentences[:6]] == [0, 1, 2, 3, 4, 5]
     assert len(sentences) == 30
 

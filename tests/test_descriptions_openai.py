@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.answer_log import AnswerLog
 from pipeline.descriptions import Answers, Task
 from pipeline.descriptions import openai as backend
 from pipeline.errors import UserError
@@ -101,7 +102,7 @@ def params(url: str, **changes: Any) -> backend.Params:
 
 
 def describe(folder: Path, url: str, exemplars: Any = None, **changes: Any) -> Answers:
-    task = Task(CLASSES, "cupl", PROMPTS, exemplars or {}, 7, folder)
+    task = Task(CLASSES, "cupl", PROMPTS, exemplars or {}, 7, AnswerLog(folder / "answers.jsonl"))
     return backend.describe(task, params(url, **changes))
 
 
@@ -246,12 +247,93 @@ def test_broken_json_in_an_answer_is_asked_again(serve, tmp_path):
     [
         (200, {"Content-Type": "text/html"}, "<html>log in first</html>"),
         (200, {"Content-Type": "application/json"}, "{nonsense"),
-        (200, {"Content-Type": "application/json"}, '{"choices": []}'),
+        *(
+            (200, {"Content-Type": "application/json"}, body)
+            for body in (
+                '{"choices": []}',
+                "[]",
+                "null",
+                "3",
+                '{"choices": [{}]}',
+                '{"choices": [null]}',
+                '{"choices": {}}',
+                '{"choices": "a"}',
+                '{"choices": [{"message": null}]}',
+            )
+        ),
     ],
 )
 def test_what_is_no_such_server_is_one_line(serve, tmp_path, response):
     server = serve(lambda number, body: response)
     assert server.url in refused(tmp_path, server.url)
+
+
+@pytest.mark.parametrize("content", [["a"], {"a": 1}, 3, None, '["\\ud850"]', "[" * 90_000])
+def test_odd_content_is_asked_again_and_never_a_traceback(serve, tmp_path, content):
+    def odd(number: int, body: dict[str, Any]) -> Response:
+        status, headers, text = completion(body)
+        if number == 0:
+            answer = json.loads(text)
+            answer["choices"][0]["message"]["content"] = content
+            answer["usage"] = {}
+            text = json.dumps(answer)
+        return status, headers, text
+
+    answers = describe(tmp_path, serve(odd).url)
+    counts = answers.provenance["counts"]
+    assert (counts["unreadable"], counts["lost"]) == (1, 0)
+    assert len(answers.sentences) == 90
+
+
+def test_a_url_that_is_none_is_one_line(tmp_path):
+    assert "base_url 'http://[::1'" in refused(tmp_path, "http://[::1")
+
+
+def test_another_server_is_another_model(serve, tmp_path):
+    first, second = (serve(lambda number, body: completion(body)) for _ in range(2))
+    describe(tmp_path, first.url)
+    describe(tmp_path, first.url)
+    assert len(first.bodies) == 30, "answered from the log"
+    describe(tmp_path, second.url)
+    assert len(second.bodies) == 30
+
+
+def test_ctrl_c_keeps_what_is_under_way(serve, tmp_path, monkeypatch):
+    def slow(number: int, body: dict[str, Any]) -> Response:
+        time.sleep(0.3)
+        return completion(body)
+
+    server = serve(slow)
+    real, calls = backend.wait, []
+
+    def interrupted(*args: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            time.sleep(0.1)
+            raise KeyboardInterrupt
+        return real(*args, **options)
+
+    monkeypatch.setattr(backend, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        describe(tmp_path, server.url)
+    assert kept(tmp_path) == len(server.bodies) == 4, "one per connection, all of them kept"
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\n", f" {KEY}\r\n"])
+def test_white_space_around_a_key_is_no_part_of_it(serve, tmp_path, monkeypatch, key):
+    monkeypatch.setenv("SOME_KEY", key)
+    server = serve(lambda number, body: completion(body))
+    describe(tmp_path, server.url, api_key_env="SOME_KEY")
+    assert server.keys == {f"Bearer {KEY}"}
+
+
+@pytest.mark.parametrize("key", ["sk-\x01secret", "sk-sécret", "a\nb"])
+def test_a_key_that_cannot_be_one_is_not_shown(tmp_path, monkeypatch, key):
+    monkeypatch.setenv("SOME_KEY", key)
+    message = refused(tmp_path, "http://127.0.0.1:9/v1", api_key_env="SOME_KEY")
+    assert "SOME_KEY holds what no key can" in message
+    assert "secret" not in message
+    assert "sécret" not in message
 
 
 def test_the_key_comes_from_the_environment_and_is_written_nowhere(

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from pipeline.answer_log import AnswerLog
 from pipeline.descriptions import Answers, Task
 from pipeline.descriptions import vllm as backend
 from pipeline.errors import UserError
@@ -113,7 +114,7 @@ def params(**changes: Any) -> backend.Params:
 
 
 def describe(folder: Path, exemplars: dict[str, list[bytes]] | None = None, **changes: Any):
-    task = Task(CLASSES, "cupl", PROMPTS, exemplars or {}, 7, folder)
+    task = Task(CLASSES, "cupl", PROMPTS, exemplars or {}, 7, AnswerLog(folder / "answers.jsonl"))
     return backend.describe(task, params(**changes))
 
 
@@ -192,6 +193,28 @@ def test_the_engine_is_released_after_an_error_and_answers_are_kept(monkeypatch,
     assert len(again.seen) == 30 - kept
 
 
+def test_an_answer_cut_at_the_limit_is_counted_so(monkeypatch, tmp_path):
+    def cut(request: SimpleNamespace) -> tuple[str, str]:
+        return ('{"sentences": ["A', "length") if request.id == "3" else good(request)
+
+    install(monkeypatch, cut)
+    counts = describe(tmp_path).provenance["counts"]
+    assert (counts["truncated"], counts["unreadable"], counts["lost"]) == (1, 0, 0)
+
+
+def test_other_weights_in_the_same_folder_are_another_model(monkeypatch, tmp_path):
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "weights").write_bytes(b"1")
+    monkeypatch.setattr(backend, "_commit", lambda llm: None)
+    for content, asked in ((b"1", 30), (b"1", 0), (b"22", 30)):
+        if (model / "weights").read_bytes() != content:
+            (model / "weights").write_bytes(content)
+        engine = install(monkeypatch)
+        describe(tmp_path, model=str(model))
+        assert len(engine.seen) == asked
+
+
 def test_exemplars_are_shown_and_announced(monkeypatch, tmp_path):
     engine = install(monkeypatch)
     answers = describe(tmp_path, {c.class_id: [b"1", b"2"] for c in CLASSES})
@@ -240,7 +263,7 @@ def test_too_few_gpus_say_what_to_do_instead(monkeypatch, tmp_path, gpus, instal
     assert "describe.backend: openai" in str(caught.value)
 
 
-@pytest.mark.parametrize("kind", [OSError, ValueError, RuntimeError])
+@pytest.mark.parametrize("kind", [OSError, ValueError, RuntimeError, ArithmeticError])
 def test_an_unknown_model_is_a_user_error(monkeypatch, tmp_path, kind):
     def start(**arguments: Any) -> None:
         raise kind("no such repository\nsee the hub")

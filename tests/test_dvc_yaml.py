@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline import registry
 from pipeline.base_model import BaseModelParams
 from pipeline.describe import DescribeParams
 from pipeline.evaluate import EvaluateParams
@@ -147,6 +148,9 @@ def test_describe_hangs_on_no_model_and_no_cleaning_rule():
     """What is expensive and shared must not be made again for what came after it."""
     deps = set(body("describe")["deps"])
     assert not [dep for dep in deps if dep.startswith(("data/images", "data/base_model"))]
+    assert "data/inputs/${describe.backend}" in deps
+    for backend in registry.names("pipeline.descriptions"):
+        assert (ROOT / "data/inputs" / backend).is_dir(), "what DVC watches for this backend"
     rules = {"cleaning", "filter", "relevance", "clip", "embed"}
     assert not deps & {f"pipeline/{name}.py" for name in rules}
     downstream = [

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.filter import FilterParams, choose, clean_rows, reference_texts, score_rows, select
+from pipeline.filter import FilterParams, choose, clean_rows, reference_names, score_rows, select
 from pipeline.filtered import SCHEMA
 from pipeline.images import ClassEntry
 from pipeline.params import validate
@@ -57,7 +57,7 @@ def run(texts: Mapping[str, list[str]], **changes: object):
         for class_id, own in texts.items()
     }  # fmt: skip
     rows = clean_rows(found, CLASSES, chosen, 77, words)
-    names = reference_texts(CLASSES, chosen)
+    names = reference_names(CLASSES, chosen)
     features = score_rows(rows, CLASSES, encode(names), names, encode)
     return choose(rows, features, CLASSES, chosen)
 
@@ -125,6 +125,42 @@ def test_margin_ignores_classes_of_the_same_name():
     assert nearest.tolist() == [-1, -1]
 
 
+def test_clip_sees_no_capitals_so_margins_ignore_them():
+    references = np.stack([unit(1, 0), unit(1, 0), unit(0, 1)])
+    names = ["Cardigan", " cardigan", "ant"]
+    _, margin, nearest = score(references[:1], np.array([0]), references, names)
+    assert margin.tolist() == [1]
+    assert nearest.tolist() == [2]
+
+
+def test_classes_of_one_name_are_told_apart_by_their_images():
+    cranes = [ClassEntry("n3", "crane"), ClassEntry("n4", "crane")]
+    assert reference_names(cranes, params(reference="image")) == ["n3", "n4"]
+    assert reference_names(cranes, params()) == ["crane", "crane"]
+
+
+def test_a_single_class_has_no_margin_to_fall_short_of():
+    rows = [{"reason": None, "score": 0.5, "margin": None}]
+    picked = select(rows, np.zeros((1, 2), np.float32), params(min_margin=0.1))
+    assert [(row["kept"], row["reason"]) for row in picked] == [(True, None)]
+
+
+def test_a_threshold_is_reached_by_equal_values():
+    rows = [{"reason": None, "score": 0.5, "margin": 0.25}] * 2
+    features = np.zeros((2, 2), np.float32)
+    for changes in ({"min_similarity": 0.5}, {"min_margin": 0.25}):
+        assert all(row["kept"] for row in select(rows, features, params(**changes)))
+    for changes in ({"min_similarity": 0.51}, {"min_margin": 0.26}):
+        assert not any(row["kept"] for row in select(rows, features, params(**changes)))
+
+
+def test_a_threshold_that_leaves_too_few_is_named():
+    with pytest.raises(UserError, match=r"loosen filter.min_margin, lower filter.top_k"):
+        run(FULL, min_margin=0.5)
+    with pytest.raises(UserError, match="describe them better, lower filter.top_k"):
+        run(FULL, top_k=3)
+
+
 def test_diversity_prefers_the_unlike():
     features = np.stack([unit(1, 0, 0), unit(1, 0.01, 0), unit(0.8, 0, 0.6), unit(0, 1, 0)])
     scores = np.array([0.9, 0.89, 0.8, 0.3], dtype=np.float32)
@@ -167,6 +203,7 @@ def test_a_short_class_is_filled_with_the_template_and_says_so():
         "This is a photo of a bee", "This is a photo of a cat", "This is a photo of a cat",
     ]  # fmt: skip
     assert [row["rank"] for row in filled] == [1, 0, 1]
+    assert [row["sample_index"] for row in filled] == [0, 0, 1]
     assert all(row["kept"] and row["score"] is not None for row in filled)
     kept = [row["class_id"] for row in rows if row["kept"]]
     assert kept == ["n1", "n1", "n2", "n2", "n3", "n3"]
@@ -176,8 +213,8 @@ def test_a_short_class_is_filled_with_the_template_and_says_so():
 
 
 def test_the_template_can_be_the_reference():
-    assert reference_texts(CLASSES, params())[0] == "ant"
-    assert reference_texts(CLASSES, params(reference="template"))[0] == "This is a photo of a ant"
+    assert reference_names(CLASSES, params())[0] == "ant"
+    assert reference_names(CLASSES, params(reference="template"))[0] == "This is a photo of a ant"
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,11 @@ def test_names_are_equal_but_for_case_accents_and_punctuation(name, normal):
     assert normalise(name) == normal
 
 
+def test_an_enumeration_is_one_name():
+    assert synonyms("black, white and red flag") == ["black white and red flag"]
+    assert synonyms("black and tan coonhound, hound") == ["black and tan coonhound", "hound"]
+
+
 def test_synonyms_stand_between_commas():
     assert synonyms("tench, Tinca tinca,, Tench") == ["tench", "tinca tinca"]
 

@@ -107,6 +107,33 @@ def test_a_forced_second_run_gives_the_same_bytes_everywhere(built):
     assert (folder / "reports/metrics.json").read_bytes() == metrics
 
 
+def test_options_of_another_backend_and_rules_of_the_filter_leave_describe_alone(built):
+    folder, _ = built
+    params = folder / "params.yaml"
+    original = params.read_text()
+    for old, new in (
+        ("      file: descriptions.json\n", "      file: other.json\n"),
+        ("      aliases: aliases/none.json\n", "      aliases: aliases/imagenet-cupl.json\n"),
+        ("      base_url: http://127.0.0.1:8000/v1\n", "      base_url: http://there/v1\n"),
+        ("    min_words: 3\n", "    min_words: 2\n"),
+    ):
+        assert old in original
+        try:
+            params.write_text(original.replace(old, new))
+            assert "up to date" in run(folder, "dvc", "status", "describe")
+        finally:
+            params.write_text(original)
+    note = folder / "data/descriptions/provenance.json"
+    kept = note.read_bytes()
+    try:
+        note.unlink()  # never write through what may be a link into the cache
+        note.write_bytes(kept + b"\n")
+        status = run(folder, "dvc", "status", "filter")
+        assert "descriptions.parquet" not in status
+    finally:
+        run(folder, "dvc", "checkout", "-q", "--force")
+
+
 def test_an_experiment_reruns_training_and_never_describe(built):
     folder, _ = built
     output = run(folder, "dvc", "exp", "run", "-n", "two", "-S", "finetune.epsilon_255=2")

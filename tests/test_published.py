@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from pipeline.artifact import SCHEMA, to_columns
-from pipeline.descriptions import Answers, Sentence, Task
+from pipeline.descriptions import Answers, Sentence, Task, published
 from pipeline.descriptions.published import Params, describe
 from pipeline.errors import UserError
 from pipeline.images import ClassEntry
@@ -24,6 +24,12 @@ ROOT = Path(__file__).parents[1]
 ANT, ELEPHANT = ClassEntry("n1", "ant"), ClassEntry("n2", "African elephant")
 BIRD, MACHINE = ClassEntry("n3", "crane"), ClassEntry("n4", "crane")
 NO_QUESTIONS = PromptSet(version=1, questions={"a": "What is {}?"}, rules="{}", pictures="{}")
+
+
+@pytest.fixture(autouse=True)
+def inputs(tmp_path, monkeypatch):
+    """The folder whose files `published` reads."""
+    monkeypatch.setattr(published, "FOLDER", tmp_path)
 
 
 def imported(
@@ -42,8 +48,8 @@ def imported(
     else:
         path.write_text(content if isinstance(content, str) else json.dumps(content))
     aliases.write_text(decisions if isinstance(decisions, str) else json.dumps(decisions or {}))
-    values = {"path": str(path), "aliases": str(aliases), "descriptor_template": template}
-    task = Task(classes, "none", NO_QUESTIONS, {}, 0, folder, table)
+    values = {"file": path.name, "aliases": aliases.name, "descriptor_template": template}
+    task = Task(classes, "none", NO_QUESTIONS, {}, 0, None, table)
     return describe(task, validate(values, Params, "params.yaml: describe.options.published"))
 
 
@@ -132,9 +138,9 @@ def test_our_own_artifact_comes_back_as_it_was(tmp_path):
     columns = to_columns(rows, [ANT, ELEPHANT], lambda texts: [5] * len(texts))
     write_table(tmp_path / "own.parquet", columns, SCHEMA)
     (tmp_path / "none.json").write_text("{}")
-    task = Task([ANT, ELEPHANT], "none", NO_QUESTIONS, {}, 0, tmp_path)
-    options = {"aliases": str(tmp_path / "none.json"), "descriptor_template": None}
-    answers = describe(task, Params(path=str(tmp_path / "own.parquet"), **options))
+    task = Task([ANT, ELEPHANT], "none", NO_QUESTIONS, {}, 0)
+    options = {"aliases": "none.json", "descriptor_template": None}
+    answers = describe(task, Params(file="own.parquet", **options))
     assert answers.sentences == rows
     again = to_columns(answers.sentences, [ANT, ELEPHANT], lambda texts: [5] * len(texts))
     write_table(tmp_path / "again.parquet", again, SCHEMA)
@@ -154,6 +160,33 @@ def test_a_plain_table_is_read_by_id_or_name(tmp_path):
                 Sentence("n1", "a", "published"),
                 Sentence("n1", "b", "published", sample_index=1),
             ]
+
+
+def test_how_an_artifact_was_made_stays_known(tmp_path):
+    rows = to_columns([Sentence("n1", "a b c", "vllm")], [ANT], lambda texts: [5])
+    write_table(tmp_path / "own.parquet", rows, SCHEMA)
+    (tmp_path / "none.json").write_text("{}")
+    params = Params(file="own.parquet", aliases="none.json", descriptor_template=None)
+    task = Task([ANT], "none", NO_QUESTIONS, {}, 0)
+    assert "origin" not in describe(task, params).provenance
+    (tmp_path / "provenance.json").write_text('{"model": "maker/model"}')
+    assert describe(task, params).provenance["origin"] == {"model": "maker/model"}
+
+
+@pytest.mark.parametrize("source", ["template", "vllm, repeated"])
+def test_what_the_filter_filled_in_is_no_description(tmp_path, source):
+    table = pd.DataFrame({"name": ["ant"], "text": ["a"], "source": [source]})
+    answers = imported(tmp_path, [ANT], table)
+    with pytest.raises(UserError, match=f"source '{source}' is kept for what the filter fills"):
+        to_columns(answers.sentences, [ANT], lambda texts: [5])
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../d.json", "a/../../d.json"])
+@pytest.mark.parametrize("key", ["file", "aliases"])
+def test_a_file_that_dvc_does_not_watch_is_refused(key, name):
+    values = {"file": "d.json", "aliases": "a.json", "descriptor_template": None, key: name}
+    with pytest.raises(UserError, match=f"key '{key}'.*must be below"):
+        validate(values, Params, "params.yaml: describe.options.published")
 
 
 # --- errors -------------------------------------------------------------------------------
@@ -182,15 +215,15 @@ def test_a_table_of_another_form_is_refused(tmp_path, table, reason):
 def test_a_file_that_is_no_parquet_is_refused(tmp_path):
     (tmp_path / "d.parquet").write_text("no parquet")
     (tmp_path / "a.json").write_text("{}")
-    task = Task([ANT], "none", NO_QUESTIONS, {}, 0, tmp_path)
-    options = {"aliases": str(tmp_path / "a.json"), "descriptor_template": None}
+    task = Task([ANT], "none", NO_QUESTIONS, {}, 0)
+    options = {"aliases": "a.json", "descriptor_template": None}
     with pytest.raises(UserError, match=r"d\.parquet: cannot be read as Parquet"):
-        describe(task, Params(path=str(tmp_path / "d.parquet"), **options))
+        describe(task, Params(file="d.parquet", **options))
     for name in ("none.parquet", "none.json"):
         with pytest.raises(UserError, match=rf"{name}: not found"):
-            describe(task, Params(path=str(tmp_path / name), **options))
+            describe(task, Params(file=name, **options))
     with pytest.raises(UserError, match="cannot be read: Is a directory"):
-        describe(task, Params(path=str(tmp_path), **options))
+        describe(task, Params(file=".", **options))
 
 
 @pytest.mark.parametrize(
@@ -264,7 +297,7 @@ def test_undecided_classes_are_counted_named_and_printed_as_lines_to_complete(tm
     assert texts(imported(tmp_path, classes, content, decided)) == [("n3", "tall"), ("n1", "small")]
 
 
-# --- provenance and the tables in data/aliases --------------------------------------------
+# --- provenance and the tables in data/inputs/published/aliases ---------------------------
 
 
 def test_provenance_tells_what_matched_how_and_names_no_folder(tmp_path):
@@ -306,7 +339,7 @@ def test_provenance_tells_what_matched_how_and_names_no_folder(tmp_path):
 
 
 def test_the_alias_tables_are_sorted_decisions_on_wnids():
-    tables = sorted((ROOT / "data/aliases").glob("*.json"))
+    tables = sorted((ROOT / "data/inputs/published/aliases").glob("*.json"))
     assert len(tables) == 5
     for path in tables:
         pairs = json.loads(path.read_text(), object_pairs_hook=list)
@@ -318,8 +351,8 @@ def test_the_alias_tables_are_sorted_decisions_on_wnids():
 
 
 def test_the_alias_tables_tell_cranes_and_cardigans_apart():
-    saft = json.loads((ROOT / "data/aliases/imagenet-saft.json").read_text())
-    cupl = json.loads((ROOT / "data/aliases/imagenet-cupl.json").read_text())
+    saft = json.loads((ROOT / "data/inputs/published/aliases/imagenet-saft.json").read_text())
+    cupl = json.loads((ROOT / "data/inputs/published/aliases/imagenet-cupl.json").read_text())
     assert (saft["n02012849"], saft["n03126707"]) == ("crane", None)
     assert (saft["n02113186"], saft["n02963159"]) == ("Cardigan", "cardigan")
     assert (saft["n03710637"], saft["n03710721"]) == ("maillot", None)

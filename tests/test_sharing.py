@@ -19,6 +19,7 @@ from ruamel.yaml import YAML
 from tests.project import make, run
 from tests.test_descriptions_openai import Response, Server, completion
 
+SHARED = "data/inputs/published/shared"
 ARTIFACT = "data/descriptions/descriptions.parquet"
 WORDS = ["small", "round", "bright", "plain", "flat", "sharp"]
 
@@ -211,21 +212,23 @@ def test_two_people_describe_halves_and_merge_them(team: Team) -> None:
     editor = team.clone("editor")
     parts = [str(team.folder / name / "data/descriptions") for name in halves]
     merge = [sys.executable, "-m", "stages.cli", "descriptions", "merge"]
-    run(editor, *merge, *parts[::-1], "--output", "data/shared")
-    merged = pd.read_parquet(editor / "data/shared/descriptions.parquet")
+    run(editor, *merge, *parts[::-1], "--output", SHARED)
+    merged = pd.read_parquet(editor / SHARED / "descriptions.parquet")
     columns = [*merged.columns]
     by = ["class_id", "prompt_id", "sample_index"]
     pd.testing.assert_frame_equal(
         merged.sort_values(by)[columns].reset_index(drop=True),
         whole.sort_values(by)[columns].reset_index(drop=True),
     )
-    run(editor, "dvc", "add", "-q", "data/shared")
-    edit(editor, {"backend": "published"}, path="data/shared/descriptions.parquet")
+    run(editor, "dvc", "add", "-q", SHARED)
+    edit(editor, {"backend": "published"}, file="shared/descriptions.parquet")
     run(editor, "dvc", "repro", "describe")
     final = pd.read_parquet(editor / ARTIFACT)
     assert list(dict.fromkeys(final["class_id"])) == ids, "the order of the class table"
     assert sorted(final["sentence"]) == sorted(whole["sentence"])
     assert set(final["prompt_id"]) == {"distinguishing"}
+    made = json.loads((editor / "data/descriptions/provenance.json").read_text())
+    assert [one["provenance"]["seed"] for one in made["origin"]["merged"]] == [1, 1]
     conflict = subprocess.run(
         [*merge, parts[0], str(team.author / "data/descriptions"), "--output", "data/again"],
         cwd=editor, capture_output=True, text=True,

@@ -148,9 +148,11 @@ def published(project: Path, sentences: dict[str, list[str]], **changes: object)
     """Let the describe stage read `sentences` by class id."""
     for name in ("prompts", "exemplars"):
         shutil.copytree(ROOT / "data" / name, project / "data" / name, dirs_exist_ok=True)
-    (project / "d.json").write_text(json.dumps(sentences))
-    (project / "aliases.json").write_text("{}")
-    options = {"path": "d.json", "aliases": "aliases.json", "descriptor_template": None}
+    inputs = project / "data/inputs/published"
+    inputs.mkdir(parents=True, exist_ok=True)
+    (inputs / "d.json").write_text(json.dumps(sentences))
+    (inputs / "aliases.json").write_text("{}")
+    options = {"file": "d.json", "aliases": "aliases.json", "descriptor_template": None}
     values = {"describe.backend": "published", "describe.options": {"published": options}}
     set_params(project, **values | changes)
 

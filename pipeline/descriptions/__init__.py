@@ -9,9 +9,9 @@ that a better rule never makes an expensive model run again.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from pipeline.answer_log import AnswerLog
 from pipeline.images import ClassEntry
 from pipeline.prompts import PromptSet
 
@@ -22,7 +22,8 @@ class Task:
 
     table: the whole class table, of which `classes` may be a part; empty: they are all of it.
     exemplars: class id -> PNG files of the class's images, best first; empty: none to look at.
-    scratch: folder that survives an interruption, for answers already paid for.
+    log: answers already paid for, which survive an interruption; None for backends that ask
+    no model.
     """
 
     classes: Sequence[ClassEntry]
@@ -30,7 +31,7 @@ class Task:
     prompts: PromptSet
     exemplars: Mapping[str, Sequence[bytes]]
     seed: int
-    scratch: Path
+    log: AnswerLog | None = None
     table: Sequence[ClassEntry] = ()
 
 

@@ -34,6 +34,7 @@ class Asking(Section):
     retries: int = Field(ge=0)
 
 
+COUNTED = ("from_earlier_run", "truncated", "unreadable", "lost", "surplus_sentences")
 Send = Callable[[Sequence[Query]], Iterator[tuple[Query, Reply]]]
 """All queries at once, each with its reply as soon as it is there, in any order."""
 
@@ -48,18 +49,19 @@ def ask(
         identity: what decides an answer besides query and sampling (revision, dtype, ...).
     """
     identity = {"source": source, **identity, **_sampling(params)}
-    log = AnswerLog(task.scratch / "answers.jsonl")
+    assert task.log is not None, "the stage gives every asking backend a log"
     wanted, good = _queries(task, params), {}
-    counts = Counter(answers=len(wanted), from_earlier_run=0, truncated=0, unreadable=0, lost=0)
+    counts = Counter({"answers": len(wanted)} | dict.fromkeys(COUNTED, 0))
     start = time.perf_counter()
     for attempt in range(params.retries + 1):
         failed = []
-        for query, reply in _replies(wanted, identity, log, send, counts):
-            texts = parse(reply.text)[: params.sentences]
+        for query, reply in _replies(wanted, identity, task.log, send, counts):
+            texts = parse(reply.text)
+            counts["surplus_sentences"] += max(len(texts) - params.sentences, 0)
             counts["prompt_tokens"] += reply.prompt_tokens
             counts["completion_tokens"] += reply.completion_tokens
             if texts:
-                good[query.class_id, query.prompt_id, query.answer] = texts
+                good[query.class_id, query.prompt_id, query.answer] = texts[: params.sentences]
             else:
                 counts["unreadable" if reply.complete else "truncated"] += 1
                 failed.append(query)

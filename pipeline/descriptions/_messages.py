@@ -6,9 +6,18 @@ No backend lives here, hence the underscore (see pipeline.registry).
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from pipeline.artifact import HALF_CHARACTER
+
+_THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
+_DECLINED = re.compile(
+    r"(?:i(?:'|\u2019)?m sorry|i am sorry|sorry,|i (?:cannot|can(?:'|\u2019)t) |as an ai )",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,17 +43,32 @@ def message_content(query: Query) -> Any:
 
 
 def parse(text: str) -> list[str]:
-    """The sentences of an answer, {"sentences": [...]} or a bare list; none if it is neither,
-    holds anything but strings, or only blanks."""
+    """The sentences of an answer; none if it cannot be read or says nothing.
+
+    Read are {"sentences": [...]}, an object whose only value is a list, and a bare list, also
+    inside a code fence, after a <think> block or between other words. An answer whose every
+    sentence declines to answer, or that holds half characters, counts as unreadable.
+    """
     try:
-        values = json.loads(text)
-    except ValueError:
+        values = json.loads(_json_part(text))
+    except (ValueError, RecursionError):
         return []
     if isinstance(values, dict):
-        values = values.get("sentences")
+        values = values.get("sentences", [*values.values()][0] if len(values) == 1 else None)
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         return []
-    return [value for value in values if value.strip()]
+    if any(HALF_CHARACTER.search(value) for value in values):
+        return []
+    said = [value for value in values if value.strip()]
+    return [] if all(_DECLINED.match(value.strip()) for value in said) else said
+
+
+def _json_part(text: str) -> str:
+    """From the first brace or bracket to the last one, thoughts left out."""
+    text = _THOUGHT.sub("", text)
+    starts = [place for place in (text.find("{"), text.find("[")) if place >= 0]
+    end = max(text.rfind("}"), text.rfind("]")) + 1
+    return text[min(starts) : end] if starts else text
 
 
 def answer_schema(sentences: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pipeline.errors import UserError
 from pipeline.params import Section
 from pipeline.tables import read_json
 
-FILE = Path("data/bundled/descriptions.json")
+FILE = Path("data/inputs/bundled/descriptions.json")
 SOURCE = "bundled"
 PLANTED = "bundled, planted"
 

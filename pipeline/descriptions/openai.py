@@ -5,9 +5,10 @@ Needs no GPU and no vLLM here. Time-outs, back-off and retries of failed connect
 when the server goes away, and a rerun asks for the rest only.
 """
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import Any, Literal
 
 import openai
@@ -41,17 +42,14 @@ def describe(task: Task, params: Params) -> Answers:
         UserError: no key, or the server cannot be reached, refuses, or is no such server.
     """
     key = _key(params)
-    client = openai.OpenAI(
-        base_url=params.base_url,
-        api_key=key,
-        timeout=params.timeout_s,
-        max_retries=params.connection_retries,
-    )
+    client = _client(params, key)
 
     def send(queries: Sequence[Query]) -> Iterator[tuple[Query, Reply]]:
         return _send(client, key, params, queries)
 
-    identity = {"response_format": params.response_format}
+    # Not the URL itself: it may hold a password, and provenance goes to everybody.
+    where = hashlib.sha256(params.base_url.encode()).hexdigest()
+    identity = {"response_format": params.response_format, "server": where}
     with client:
         sentences, made = ask(task, params, "openai", identity, send)
     versions = {"openai": openai.__version__}
@@ -59,44 +57,58 @@ def describe(task: Task, params: Params) -> Answers:
     return Answers(sentences, asked_with(task, params) | settings | versions | made)
 
 
+def _client(params: Params, key: str) -> openai.OpenAI:
+    try:
+        return openai.OpenAI(
+            base_url=params.base_url,
+            api_key=key,
+            timeout=params.timeout_s,
+            max_retries=params.connection_retries,
+        )
+    except Exception as error:  # of the client or the library below it
+        raise UserError(f"{WHERE}: base_url {params.base_url!r}: {error}") from None
+
+
 def _key(params: Params) -> str:
     if params.api_key_env is None:
         return "none"  # the client insists on one
-    key = os.environ.get(params.api_key_env, "")
+    key = os.environ.get(params.api_key_env, "").strip()
     if not key:
         raise UserError(
             f"{WHERE}: the environment has no {params.api_key_env}; export it, or set "
             "api_key_env: null for a server that asks for no key"
         )
+    if not (key.isascii() and key.isprintable()):
+        raise UserError(f"{WHERE}: {params.api_key_env} holds what no key can; export it anew")
     return key
 
 
 def _send(
     client: openai.OpenAI, key: str, params: Params, queries: Sequence[Query]
 ) -> Iterator[tuple[Query, Reply]]:
-    """At most `concurrency` requests at a time. After a failure nothing new is sent, what
-    is under way is still received, then the failure is raised."""
+    """At most `concurrency` requests at a time. After a failure, or Ctrl-C, nothing new is
+    sent, what is under way is still received, then the failure is raised."""
     failure: BaseException | None = None
     with ThreadPoolExecutor(params.concurrency) as pool:
         waiting = {pool.submit(_complete, client, params, query): query for query in queries}
         try:
-            for done in as_completed(waiting):
-                if done.cancelled():
-                    continue
-                if error := done.exception():
-                    failure = failure or error
-                    _cancel(waiting)
-                else:
-                    yield waiting[done], done.result()
+            while waiting:
+                try:
+                    done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+                except KeyboardInterrupt as stop:
+                    failure, done = stop, set()
+                for future in done:
+                    query = waiting.pop(future)
+                    if error := future.exception():
+                        failure = failure or error
+                    else:
+                        yield query, future.result()
+                if failure is not None:
+                    waiting = {f: query for f, query in waiting.items() if not f.cancel()}
         finally:
-            _cancel(waiting)
+            pool.shutdown(cancel_futures=True)
     if failure is not None:
         raise _explained(failure, key, params) from None
-
-
-def _cancel(waiting: dict[Future[Reply], Query]) -> None:
-    for future in waiting:
-        future.cancel()
 
 
 def _complete(client: openai.OpenAI, params: Params, query: Query) -> Reply:
@@ -110,15 +122,21 @@ def _complete(client: openai.OpenAI, params: Params, query: Query) -> Reply:
         **limit,
         **_response_format(params),
     )
-    if isinstance(found, str) or not found.choices:
-        raise UserError(f"the answer is no chat completion: {str(found)[:80]!r}")
-    choice, usage = found.choices[0], found.usage
-    return Reply(
-        choice.message.content or "",
-        choice.finish_reason != "length",
-        usage.prompt_tokens if usage else 0,
-        usage.completion_tokens if usage else 0,
-    )
+    return _reply(found)
+
+
+def _reply(found: Any) -> Reply:
+    """What a server that is none may answer is no reason for a traceback: the client does not
+    check what it receives."""
+    try:
+        [choice, *_] = found.choices
+        text = choice.message.content
+        complete = choice.finish_reason != "length"
+    except (AttributeError, TypeError, ValueError):
+        raise UserError(f"the answer is no chat completion: {str(found)[:80]!r}") from None
+    counts = [getattr(found.usage, f"{kind}_tokens", None) for kind in ("prompt", "completion")]
+    tokens = [count if isinstance(count, int) else 0 for count in counts]
+    return Reply(text if isinstance(text, str) else "", complete, *tokens)
 
 
 def _response_format(params: Params) -> Any:
@@ -132,10 +150,7 @@ def _response_format(params: Params) -> Any:
 
 def _explained(error: BaseException, key: str, params: Params) -> BaseException:
     """A UserError for what the user or the server can mend; anything else as it is."""
-    reason = " ".join(str(error).split())
-    if params.api_key_env:
-        reason = reason.replace(key, "***")
-    reason = reason[:300]
+    reason = str(error)
     if isinstance(error, openai.APITimeoutError):
         reason = f"no answer within timeout_s = {params.timeout_s:g}"
     elif isinstance(error, openai.APIConnectionError):
@@ -145,9 +160,11 @@ def _explained(error: BaseException, key: str, params: Params) -> BaseException:
         )
     elif isinstance(error, openai.RateLimitError):
         reason = f"refuses, too many requests; lower concurrency ({reason})"
-    elif not isinstance(error, openai.APIError | UserError | ValueError):
+    elif not isinstance(error, openai.OpenAIError | UserError | ValueError):
         return error
+    if params.api_key_env:
+        reason = reason.replace(key, "***")
     return UserError(
-        f"{WHERE}: the server at {params.base_url}, model {params.model}: {reason}; "
-        "answers so far are kept, run again to continue"
+        f"{WHERE}: the server at {params.base_url}, model {params.model}: "
+        f"{' '.join(reason.split())[:400]}; answers so far are kept, run again to continue"
     )

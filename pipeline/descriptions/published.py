@@ -16,6 +16,7 @@ from typing import Annotated, Any, NoReturn
 
 from pydantic import AfterValidator
 
+from pipeline.artifact import PROVENANCE
 from pipeline.descriptions import Answers, Sentence, Task
 from pipeline.errors import UserError
 from pipeline.images import ClassEntry
@@ -23,6 +24,7 @@ from pipeline.matching import TIERS, Match, Undecided, match, nearest
 from pipeline.params import Section
 from pipeline.published_file import read_object, read_published
 
+FOLDER = Path("data/inputs/published")
 OPEN = "??"  # begins a decision that is still to be made
 LISTED = 10
 EXACT = ("id", "name")  # tiers whose matches need no second look
@@ -35,11 +37,20 @@ def _both_slots(text: str) -> str:
     return text
 
 
+def _inside(name: str) -> str:
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ValueError(f"must be below {FOLDER}, of which DVC keeps track")
+    return name
+
+
+Inside = Annotated[str, AfterValidator(_inside)]
+
+
 class Params(Section):
     """`describe.options.published`."""
 
-    path: str
-    aliases: str
+    file: Inside
+    aliases: Inside
     descriptor_template: Annotated[str, AfterValidator(_both_slots)] | None
 
 
@@ -51,7 +62,7 @@ def describe(task: Task, params: Params) -> Answers:
         UserError: a file is missing, broken or of another form, a decision is no key of the
             file, or a class is undecided.
     """
-    path, aliases = Path(params.path), Path(params.aliases)
+    path, aliases = FOLDER / params.file, FOLDER / params.aliases
     found = read_published(path)
     table = task.table or task.classes  # a name can be ambiguous because of a class not asked for
     decisions = _decisions(aliases, table, path, list(found))
@@ -66,13 +77,21 @@ def describe(task: Task, params: Params) -> Answers:
         for sentence in _joined(found[key] for key in matches[entry.class_id].keys)
     ]
     made = {
-        "file": path.name,
+        "file": params.file,
         "sha256": _digest(path),
-        "aliases": aliases.name,
+        "aliases": params.aliases,
         "aliases_sha256": _digest(aliases),
         "descriptor_template": params.descriptor_template,
     }
-    return Answers(sentences, made | _account(matches, found))
+    return Answers(sentences, made | _account(matches, found) | _origin(path))
+
+
+def _origin(path: Path) -> dict[str, Any]:
+    """How an artifact of this pipeline was made, if its provenance.json lies beside it."""
+    beside = path.with_name(PROVENANCE.name)
+    if path.suffix != ".parquet" or not beside.exists():
+        return {}
+    return {"origin": read_object(beside)}
 
 
 def _decisions(

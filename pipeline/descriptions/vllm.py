@@ -72,7 +72,7 @@ def describe(task: Task, params: Params) -> Answers:
 def _generate(vllm: Any, task: Task, params: Params) -> Answers:
     images = max(map(len, task.exemplars.values()), default=0)
     llm = _start(vllm, params, task.seed, images)
-    identity = params.model_dump(include=DECIDING)
+    identity = params.model_dump(include=DECIDING) | {"weights": _weights(llm, params)}
     sentences, made = ask(task, params, "vllm", identity, partial(_send, llm, params))
     return Answers(sentences, asked_with(task, params) | _provenance(vllm, llm, params) | made)
 
@@ -117,8 +117,22 @@ def _start(vllm: Any, params: Params, seed: int, images: int) -> Any:
             **_cpu_settings(params),
             **params.model_dump(include=ENGINE),
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # of any of the libraries that read a model
         raise UserError(f"{where}: {_short(error)}") from None
+
+
+def _weights(llm: Any, params: Params) -> Any:
+    """What stands behind the model's name now: the commit on the hub, or a folder's files."""
+    commit = _commit(llm)
+    if commit is not None or not Path(params.model).is_dir():
+        return commit
+    files = sorted(file for file in Path(params.model).rglob("*") if file.is_file())
+    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+
+
+def _commit(llm: Any) -> str | None:
+    config = getattr(getattr(llm, "model_config", None), "hf_config", None)
+    return getattr(config, "_commit_hash", None)
 
 
 def _cpu_settings(params: Params) -> dict[str, Any]:
@@ -180,11 +194,10 @@ def _reply(output: Any) -> Reply:
 
 
 def _provenance(vllm: Any, llm: Any, params: Params) -> dict[str, Any]:
-    config = getattr(getattr(llm, "model_config", None), "hf_config", None)
     return {
         "revision": params.revision,
         # What a branch name such as "main" stood for; None for a model in a local folder.
-        "commit": getattr(config, "_commit_hash", None),
+        "commit": _commit(llm),
         "engine": params.model_dump(include=ENGINE | {"batch_invariant"}),
         "vllm": vllm.__version__,
         "torch": torch.__version__,

@@ -15,6 +15,6 @@ if [ ! -e "$venv/.installed" ]; then
     pip uninstall --quiet --yes torchaudio torchcodec  # built for CUDA, cannot be imported
     touch "$venv/.installed"
 fi
-export SAFT_REAL_VLLM=1 VLLM_CPU_KVCACHE_SPACE=1 HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1
+export OMP_NUM_THREADS=1 SAFT_REAL_VLLM=1 VLLM_CPU_KVCACHE_SPACE=1 HF_HUB_OFFLINE=1 VLLM_NO_USAGE_STATS=1
 export PYTHONPATH="$PWD/tests/integration/shim"
 "$venv/bin/python" -m pytest -p no:cacheprovider -ra -s tests/integration
