@@ -3,51 +3,71 @@
 | code             | dropped because                                                       |
 |------------------|-----------------------------------------------------------------------|
 | `empty`          | nothing but white space, markup or numbering                          |
-| `refusal`        | the model declines ("I'm sorry, but I cannot ...")                    |
-| `meta`           | talk about the answer ("Sure, here are five sentences:")              |
+| `refusal`        | no answer: the model declines, does not know or asks for more         |
+| `meta`           | talk about the answer ("Here are five sentences:"), or a question     |
 | `fragment`       | fewer words than `min_words`                                          |
 | `duplicate`      | says the same as an earlier one, but for case and punctuation         |
-| `near_duplicate` | as alike to an earlier one as `near_duplicate` or more                |
-| `too_long`       | CLIP would cut it and it cannot be shortened at the end of a clause   |
+| `near_duplicate` | as alike to an earlier one as `near_duplicate` or more, and no word   |
+|                  | of weight differs but in spelling ("horn", "horns")                   |
+| `too_long`       | CLIP would cut it and no beginning of it stands on its own            |
 """
 
 import re
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
-from rapidfuzz import fuzz
+from rapidfuzz import fuzz, process
 
 from pipeline.params import Section
+from pipeline.plain_text import beginnings, normalise
 
 REASONS = ("empty", "refusal", "meta", "fragment", "duplicate", "near_duplicate", "too_long")
 CountTokens = Callable[[Sequence[str]], list[int]]
 
-_TYPOGRAPHY = str.maketrans("‘’‚“”„‐‑‒–—―−", "'''\"\"\"-------")
-_LEAD = re.compile(
-    r"^(?:[-*+•·>#|]+\s+|#+\s*|\(?\d{1,3}[.):](?:\s+|$)|[a-z]\.\s+|\(?[a-zA-Z]\)\s+|\[\d{1,3}\]\s+|[-•·]\s*)+"
-)
-_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
-_MARKS = re.compile(r"(\*\*|__|\*|`+|~~)(?=\S)(.+?)(?<=\S)\1")
-_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,40}>")
 _REFUSAL = re.compile(
-    r"^(?:i(?:'m| am) (?:sorry|unable|not able|afraid)|sorry,|i apologi[sz]e"
-    r"|i (?:can(?:'t|not| not)|could(?:n't| not)|won't|do(?:n't| not) have) |unfortunately, i "
-    r"|(?:as|i'm|i am) an? (?:\w+ )?(?:ai|language model|assistant))",
+    r"^i(?:'m| am| was) (?:\w+ )?"
+    r"(?:sorry|afraid|unable|unsure|not (?:able|certain|familiar|sure))\b"
+    r"|^(?:sorry|(?:my )?apologies|i apologi[sz]e|please|can you|could you|what do you mean)\b"
+    r"|^i have no (?:idea|information|knowledge|way)\b"
+    r"|^i do(?:n't| not) (?:know|understand|recogni[sz]e|have (?!to\b)|see (?:an?|any|the)\b)"
+    r"|^i (?:can(?:'t|not| not)|could(?:n't| not)|won't|will not) (?:be able|access|answer|assist"
+    r"|comply|continue|create|describe|determine|generate|give|help(?! but)|identify|provide"
+    r"|recogni[sz]e|say|see (?:an?|any|that|the|this|your)\b|tell|view|write)"
+    r"|^unfortunately,? (?:i|it|no|there|we)\b"
+    r"|^(?:as|i'm|i am) (?:just |only )?an? (?:\w+ ){0,2}(?:ai|language model)(?![\w-])"
+    r"|^(?:as an? (?:\w+ )?assistant,|i(?:'m| am) an? (?:\w+ )?assistant\b)"
+    r"|^(?:it seems )?(?:that )?there (?:is|was|has been) an? (?:\w+ )?misunderstanding"
+    r"|^(?:(?:this |your )?question is|this is a (?:bit of a )?(?:[\w-]+ )?question)\b"
+    r"|\banswers? to (?:that|the|this|your) question\b"
+    r"|\bthere (?:is|are) (?:no|not) (?:[\w-]+ ){0,3}answers?\b"
+    r"|\b(?:difficult|hard|impossible) to (?:answer|(?:give|provide) an? (?:[\w-]+ )?answer)\b",
     re.IGNORECASE,
 )
+_ANSWER = r"(?:[\w-]+ ){0,4}(?:sentence|description|caption|answer|response|list)s?\b"
 _META = re.compile(
-    r"^(?:(?:sure|certainly|of course|absolutely|okay|ok)\b[!,.:]|great!"
-    r"|here (?:are|is|'s)\b[^.]*:|here (?:are|is) (?:\w+ ){0,4}(?:sentences?|descriptions?)\b"
-    r"|below (?:are|is)\b|the following (?:sentences?|descriptions?|are)\b"
-    r"|(?:i hope|let me know|feel free|note that (?:this|these|the above))\b"
-    r"|(?:sentences?|descriptions?|answers?|json|output)\s*:)",
+    r"^(?:sure|certainly|of course|absolutely|okay|ok)\b(?: thing)?[!,.:]|^great!"
+    rf"|^here(?:'s| is| are) (?:{_ANSWER}|(?:an? )?json\b)|^here you (?:go|are)\b"
+    rf"|^(?:below (?:is|are)|the following(?: are)?|note that (?:the|these|this)) {_ANSWER}"
+    r"|^these (?:[\w-]+ )?(?:sentence|description|caption)s?\b"
+    r"|^the (?:sentence|description|caption)s? (?:above|below)\b"
+    r"|^i(?:'ve| have) (?:attached|included|provided|written)\b"
+    r"|^i(?:'ll| will) (?:now|provide|write)\b"
+    r"|^(?:i hope|let me know|feel free|note that i)\b"
+    r"|(?<!\d):(?:\W*|-?\d[.)])$|\?[\"')]*\.?$",  # a list that is not there; a question
     re.IGNORECASE,
 )
-_CLAUSE_END = re.compile(r"[.;:!?](?=\s)|,(?=\s)|\s-\s")
 _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
+# words that two repeats may differ in
+_LIGHT = frozenset(
+    re.findall(
+        r"\w+",
+        "a also an and are as be by commonly generally has have in is it its mostly normally of "
+        "often on or that the their there these they this to typically usually very was were "
+        "which with",
+    )
+)
 
 
 class CleaningParams(Section):
@@ -96,59 +116,52 @@ def clean(
     return cleaned
 
 
-def normalise(text: str) -> str:
-    """One line of plain text: Unicode NFKC, plain quotes and dashes, no control or invisible
-    characters, no markdown, list numbering or enclosing quotes."""
-    text = unicodedata.normalize("NFKC", text).translate(_TYPOGRAPHY)
-    text = "".join(" " if c.isspace() else c for c in text if c.isspace() or _visible(c))
-    text = _TAG.sub(" ", _LINK.sub(r"\1", text))
-    previous = None
-    while previous != text:
-        previous = text
-        text = _MARKS.sub(r"\2", _LEAD.sub("", " ".join(text.split())))
-        if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" and text.count(text[0]) == 2:
-            text = text[1:-1]
-    return text.strip()
-
-
-def _visible(character: str) -> bool:
-    return unicodedata.category(character) not in ("Cc", "Cf", "Co", "Cs", "Cn")
-
-
 def _fault(text: str, params: CleaningParams) -> str | None:
     words = _WORD.findall(text)
     if not words:
         return "empty"
     if _REFUSAL.search(text):
         return "refusal"
-    if _META.search(text) or text.endswith(":"):
+    if _META.search(text):
         return "meta"
     return "fragment" if len(words) < params.min_words else None
-
-
-def _repeats(text: str, kept: Sequence[str], threshold: float) -> str | None:
-    if text in kept:
-        return "duplicate"
-    if threshold < 1 and any(fuzz.ratio(text, other) >= 100 * threshold for other in kept):
-        return "near_duplicate"
-    return None
 
 
 def _plain_words(text: str) -> str:
     return " ".join(_WORD.findall(text.casefold()))
 
 
+def _repeats(text: str, kept: Sequence[str], threshold: float) -> str | None:
+    if text in kept:
+        return "duplicate"
+    alike = process.extract_iter(text, kept, scorer=fuzz.ratio, score_cutoff=100 * threshold)
+    return "near_duplicate" if any(_same_words(text, other) for other, _, _ in alike) else None
+
+
+def _same_words(text: str, other: str) -> bool:
+    """Whether the words of weight that only one of the two has are the other's, spelled nearly
+    the same: "eight legs" is not "six legs", however long the sentence."""
+    words, others = ({*t.replace("-", " ").split()} - _LIGHT for t in (text, other))
+    mine, theirs = words - others, others - words
+    return all(any(_one_word(a, b) for b in theirs) for a in mine) and all(
+        any(_one_word(a, b) for a in mine) for b in theirs
+    )
+
+
+def _one_word(word: str, other: str) -> bool:
+    # the same first letter: "painted" is not "unpainted"; letters only: 1000 is not 10000
+    alike = word[0] == other[0] and fuzz.ratio(word, other) >= 85
+    return alike and not any(c.isdigit() for c in word + other)
+
+
 def _shorten(
     text: str, params: CleaningParams, context: int, count_tokens: CountTokens
 ) -> str | None:
-    """The longest beginning that ends with a clause, fits and is no fragment; None: there is
-    none, or shortening is not wanted."""
+    """The longest of `beginnings` that fits and has no fault; None: there is none, or
+    shortening is not wanted."""
     if params.too_long == "drop":
         return None
-    ends = [match.start() for match in _CLAUSE_END.finditer(text)]
-    candidates = [text[:end].rstrip(" ,;:-") for end in reversed(ends)]
-    candidates = [c if c[-1:] in ".!?" else f"{c}." for c in candidates]
-    candidates = [c for c in candidates if len(_WORD.findall(c)) >= params.min_words]
+    candidates = [part for part in beginnings(text) if _fault(part, params) is None][::-1]
     for candidate, tokens in zip(candidates, count_tokens(candidates), strict=True):
         if tokens <= context:
             return candidate

@@ -1,8 +1,9 @@
-"""One line of plain text out of what a language model writes: markdown, entities, lists."""
+"""One line of plain text out of what a language model writes, and where it may end early."""
 
 import html
 import re
 import unicodedata
+from collections.abc import Iterator
 
 # The fraction slash is what NFKC leaves of ½: 1, slash, 2.
 _TYPOGRAPHY = str.maketrans("‘’‚“”„‐‑‒–—―−⁄", "'''\"\"\"-------/")
@@ -10,7 +11,7 @@ _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]\w{1,31});")
 _TRADE_MARK = re.compile("[™℠®©]")
 # Would run into the number before it: 2½ is not 21/2, 10² is not 102.
 _FRACTION = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅟↉]|[⁰¹²³⁴-⁹]+⁄)")
-_POWER = re.compile(r"(?<=\d)(?=[⁰¹²³⁴-⁹])")
+_POWER = re.compile(r"(?<=\d)(?=[⁰¹²³⁴-⁻])")
 _LEAD = re.compile(
     r"""^(?:
         [-*+•·>#|]+\s+ | \#+\s*                         # bullet, quotation, heading
@@ -23,12 +24,47 @@ _LEAD = re.compile(
 )
 _LABEL = re.compile(
     r"^(?:(?:short|brief|long|image|photo|visual|alt) )?"
-    r"(?:sentence|description|caption|answer|output|response)s?(?: ?#?\d{1,3})?\s*:\s+(?=\S)",
+    r"(?:sentence|description|caption|answer|output|response)s?(?: ?#?\d{1,3})?\s*:\s*(?=\S)",
     re.IGNORECASE,
 )
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _MARKS = re.compile(r"(\*\*|__|\*|`+|~~|(?<!\w)_)(?=\S)(.+?)(?<=\S)\1(?!(?<=_)\w)")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,40}>")
+
+_BREAK = re.compile(r"[.!?][\"')]*(?=\s+[\"'(]?[^\W_a-z])|;(?=\s)|\s-(?=\s)|,(?=\s)")
+_ABBREVIATION = re.compile(
+    r"(?<![^\W_])(?:[a-z]|approx|ca|cf|dr|etc|fig|ft|in|jr|lbs?|mrs?|ms|mt|no|oz|sp|spp|st|vs)$",
+    re.IGNORECASE,
+)
+_OPENER = re.compile(
+    r"(?:after|although|as|at|because|before|by|compared|despite|due|during|for|from|given|if|in"
+    r"|like|on|once|since|though|to|under|unless|unlike|until|when|where|whereas|while|with"
+    r"|without)\b",
+    re.IGNORECASE,
+)
+# Those of descriptions; a sentence with another verb is not shortened at a comma.
+_VERB = re.compile(
+    r"\b(?:is|are|was|were|has|have|had|can|may|might|could|would|will|does|do|var(?:y|ies)"
+    r"|(?:appear|blend|boast|combine|come|consist|contain|depict|display|exhibit|feature|grow"
+    r"|include|lie|live|look|make|present|provide|range|resemble|serve|show|showcase|sit|sport"
+    r"|stand|tend|use|wear)s?|possess(?:es)?)\b"
+)
+_LONE_ADJECTIVE = re.compile(
+    r"\b(?:an?|its|the|their|with|has|have) (?:\w+ly |very )?"
+    r"(?:big|broad|large|long|narrow|short|slender|small|tall|thick|thin|tiny|wide)$"
+)
+# "often wooden" and "winding" may stand before a noun, "often made of" and "winding up" do not
+_FOLLOWS = (
+    r"(?:an?|as|at|both|by|for|from|in|into|its?|of|on|out|over|that|the|their|them|this|to|up"
+    r"|with)\b"
+)
+_SURE = r"(?:allowing|creating|featuring|giving|including|making|providing)\b"
+_MANNER = r"(?:commonly|generally|often|sometimes|typically|usually) "
+_DROPPABLE = re.compile(
+    rf"(?:(?:along |together )?with|such as|where(?:as)?|which|while|whos?e?)\b|{_SURE}"
+    rf"|(?:{_MANNER})?[a-z]+ing {_FOLLOWS}|{_MANNER}(?:{_SURE}|(?:[\w-]+ )?{_FOLLOWS})"
+)
+_AND = re.compile(rf"(?:and|but) (?:(?:are|can|has|have|is|may|they)\b|{_FOLLOWS})")
 
 
 def normalise(text: str) -> str:
@@ -52,3 +88,38 @@ def normalise(text: str) -> str:
 
 def _visible(character: str) -> bool:
     return unicodedata.category(character) not in ("Cc", "Cf", "Co", "Cs", "Cn")
+
+
+def beginnings(text: str) -> Iterator[str]:
+    """What stands in front of each place where `text` may end early, shortest first.
+
+    Such places are, outside brackets and quotation marks: the end of a sentence, where the
+    point is not that of an abbreviation; a semicolon; a dash that is the only one; and a
+    comma before something that can be left off.
+    """
+    for match in _BREAK.finditer(text):
+        part, mark, rest = text[: match.start()], match[0].strip(), text[match.end() :].lstrip()
+        whole = text[: match.end()]
+        if whole.count("(") != whole.count(")") or whole.count('"') % 2:
+            continue
+        if mark[0] in ".!?":
+            if not (mark[0] == "." and _ABBREVIATION.search(part)):
+                yield part + mark
+        elif mark == ";" or (mark == "-" and text.count(" - ") == 1) or _droppable(part, rest):
+            yield f"{part}."
+
+
+def _droppable(part: str, rest: str) -> bool:
+    """Whether `rest`, behind a comma, can be left off `part`.
+
+    It is "which ...", "with ...", "making ..." and the like, "often ...", or an "and ..." that
+    closes no list. `part` has a verb and is not "It has a long". The first comma of a sentence
+    that opens with "Unlike ...", "In ..." and so on is never such a place.
+    """
+    sentence = re.split(r"[.;!?]\s", part)[-1]
+    first = ", " not in sentence
+    if not _VERB.search(sentence) or _LONE_ADJECTIVE.search(sentence):
+        return False
+    if first and _OPENER.match(sentence):
+        return False
+    return bool(_DROPPABLE.match(rest) or (first and _AND.match(rest)))

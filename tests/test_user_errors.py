@@ -14,6 +14,7 @@ import torch
 from ruamel.yaml import YAML
 
 from pipeline import clip, embed
+from pipeline.artifact import DESCRIPTIONS, SCHEMA
 from pipeline.atomic import replacing_directory, replacing_file
 from pipeline.checkpoint import save_state
 from pipeline.device import pick_device
@@ -30,6 +31,7 @@ from stages import exemplars as exemplars_stage
 from stages import filter as filter_stage
 from stages.runner import stage
 from tests.conftest import folder_params
+from tests.test_descriptions_openai import Server, completion
 from tests.test_embed import fake_encode
 
 ROOT = Path(__file__).parents[1]
@@ -220,6 +222,34 @@ def test_exemplars_are_picked_by_the_stage_and_refused_by_who_shows_none(project
     assert "describe.exemplars: backend published shows images to nobody" in one_line(capsys)
     assert fails(exemplars_stage.main, "far") == 1
     assert "'exemplars.far' is missing" in one_line(capsys)
+
+
+def test_answers_are_kept_until_the_artifact_is_there_and_no_longer(project, capsys, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(project))
+    published(project, TEXTS)
+    values = YAML(typ="safe").load((ROOT / "params.yaml").read_text())["describe"]["options"]
+    # every answer about n01 is empty: the stage fails, then gives it up
+    server = Server(lambda number, body: completion(body, "[]" if " n01 " in str(body) else None))
+    options = values["openai"] | {"base_url": server.url, "answers": 1, "retries": 0}
+    changes = {"describe.backend": "openai", "describe.options": {"openai": options}}
+    changes["describe.prompts"] = "distinguishing"
+    try:
+        set_params(project, **changes)
+        assert fails(describe.main) == 1
+        message = one_line(capsys)
+        assert "no sentence for 1 of 3 classes: n01" in message
+        [log] = project.glob(".scratch/describe-openai-*/answers.jsonl")
+        assert len(log.read_bytes().splitlines()) == len(server.bodies) == 3
+        set_params(project, **changes | {"describe.empty_class": "allow"})
+        describe.main()
+        assert len(server.bodies) == 3, "nothing was asked twice"
+    finally:
+        server.http.shutdown()
+        server.http.server_close()
+    assert not log.exists()
+    assert {row["class_id"] for row in read_table(DESCRIPTIONS, SCHEMA).to_pylist()} == {
+        "n00", "n02",
+    }  # fmt: skip
 
 
 def test_a_server_that_is_down_leaves_nothing_but_the_answers(project, capsys, monkeypatch):
