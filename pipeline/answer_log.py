@@ -7,6 +7,7 @@ or more retries, continues with what is there. A line torn by a kill is dropped.
 
 import hashlib
 import json
+import threading
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,12 +34,14 @@ def _line(key: str, reply: Reply) -> str:
 
 
 class AnswerLog:
-    """The replies in `path`, by request key. One process writes (see pipeline.scratch)."""
+    """The replies in `path`, by request key. One process writes (see pipeline.scratch), from
+    any of its threads."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.replies: dict[str, Reply] = {}
         self.used: set[str] = set()
+        self._writing = threading.Lock()
         if path.exists():
             self._read()
 
@@ -49,11 +52,15 @@ class AnswerLog:
 
     def add(self, key: str, reply: Reply) -> None:
         """Keep a reply; on disk before the next one is waited for."""
-        self.used.add(key)
-        self.replies[key] = reply
+        with self._writing:
+            self.used.add(key)
+            self.replies[key] = reply
+            self._append(_line(key, reply))
+
+    def _append(self, line: str) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(_line(key, reply))
+            file.write(line)
 
     def forget_used(self) -> None:
         """Drop what this run asked for, once its output is written; answers to other
@@ -71,14 +78,16 @@ class AnswerLog:
         for number, line in enumerate(content.splitlines(keepends=True), start=1):
             if not line.endswith(b"\n"):
                 break
+            whole += len(line)
+            if not line.strip(b"\0 \r\n"):  # what a crash of the machine leaves of a block
+                continue
             try:
                 key, *values = json.loads(line)
                 self.replies[key] = Reply(*values)
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, RecursionError):
                 raise UserError(
                     f"{self.path}: line {number} is no answer; delete the file to ask all again"
                 ) from None
-            whole += len(line)
         if whole < len(content):
             with self.path.open("r+b") as file:
                 file.truncate(whole)

@@ -26,6 +26,7 @@ from pipeline.plain_text import beginnings, normalise
 REASONS = ("empty", "refusal", "meta", "fragment", "duplicate", "near_duplicate", "too_long")
 CountTokens = Callable[[Sequence[str]], list[int]]
 
+LONGEST = 2000  # characters of a text that are looked at; CLIP reads a few hundred
 _REFUSAL = re.compile(
     r"^i(?:'m| am| was) (?:\w+ )?"
     r"(?:sorry|afraid|unable|unsure|not (?:able|certain|familiar|sure))\b"
@@ -99,7 +100,7 @@ def clean(
     """
     cleaned: list[Cleaned] = []
     kept: list[str] = []
-    plain = [normalise(text) for text in texts]
+    plain = [normalise(text[:LONGEST]) for text in texts]
     for text, tokens in zip(plain, count_tokens(plain), strict=True):
         reason, shortened = _fault(text, params), False
         if reason is None and tokens > context:

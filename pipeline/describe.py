@@ -30,9 +30,12 @@ def wanted_classes(
     """The classes whose ids are in `only`, in label order; None: all.
 
     Raises:
-        UserError: an id stands twice in the class table, or `only` names no class or an
-            unknown one.
+        UserError: an id stands twice in the class table, a class has no name, or `only` names
+            no class or an unknown one.
     """
+    nameless = next((entry.class_id for entry in classes if not entry.name.strip()), None)
+    if nameless is not None:
+        raise UserError(f"{where}: class '{nameless}' has an empty name; name it")
     twice = [key for key, count in Counter(c.class_id for c in classes).items() if count > 1]
     if twice:
         raise UserError(f"{where}: class id '{twice[0]}' stands there more than once")

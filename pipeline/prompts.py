@@ -75,6 +75,8 @@ def with_article(name: str) -> str:
     """`name` after "a" or "an", by its sound: an Ostrich, a unicycle, an hourglass, an SUV."""
     plain = unicodedata.normalize("NFD", name)
     plain = "".join(c for c in plain if not unicodedata.combining(c))
+    if not plain.strip():
+        return name
     if number := re.match(r"\d+", plain):
         vowel = number[0].startswith("8") or number[0] in ("11", "18")
     elif spelled := _SPELLED.match(plain):

@@ -52,11 +52,17 @@ def read_object(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON: {_first_line(error)}") from None
+    except _Half as error:
+        raise UserError(f"{path}: key {str(error)!a} holds half a character; mend it") from None
     except _Twice as error:
         raise UserError(f"{path}: key '{error}' stands there twice; keep one") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected a JSON object, found {_kind(values)}")
     return values
+
+
+class _Half(Exception):
+    """A key with half a character, such as a cut emoji."""
 
 
 class _Twice(Exception):
@@ -65,6 +71,8 @@ class _Twice(Exception):
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
+    if half := next((key for key in values if HALF_CHARACTER.search(key)), None):
+        raise _Half(half)
     if len(values) < len(pairs):
         raise _Twice(next(key for key, n in Counter(key for key, _ in pairs).items() if n > 1))
     return values

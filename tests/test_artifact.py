@@ -61,6 +61,8 @@ def test_some_classes_only_and_by_id():
         wanted_classes(classes, ["ant"], "t")
     with pytest.raises(UserError, match="describe.only: names no class"):
         wanted_classes(classes, [], "t")
+    with pytest.raises(UserError, match="t: class 'n3' has an empty name; name it"):
+        wanted_classes([ANT, ClassEntry("n3", " ")], None, "t")
     with pytest.raises(UserError, match="t: class id 'n1' stands there more than once"):
         wanted_classes([ANT, ANT], None, "t")
 

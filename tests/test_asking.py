@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.answer_log import AnswerLog, Reply, request_key
 from pipeline.descriptions import Sentence, Task
-from pipeline.descriptions._asking import COUNTED, Asking, ask, asked_with
+from pipeline.descriptions._asking import COUNTED, Asking, Keep, ask, asked_with
 from pipeline.descriptions._messages import (
     Query,
     answer_schema,
@@ -52,10 +52,12 @@ class Model:
         self.says = says
         self.batches: list[list[Query]] = []
 
-    def send(self, queries: Sequence[Query]) -> Iterator[tuple[Query, Reply]]:
+    def send(self, queries: Sequence[Query], keep: Keep) -> Iterator[tuple[Query, Reply]]:
         self.batches.append(list(queries))
         for query in reversed(queries):
-            yield query, self.says(query)
+            reply = self.says(query)
+            keep(query, reply)
+            yield query, reply
 
 
 def task(folder: Path, classes: Sequence[ClassEntry] = CLASSES, **changes: Any) -> Task:
@@ -206,6 +208,9 @@ def test_a_damaged_log_is_named(tmp_path):
     (tmp_path / "answers.jsonl").write_text("{}\nnonsense\n")
     with pytest.raises(UserError, match=r"answers.jsonl: line 1 is no answer; delete the file"):
         AnswerLog(tmp_path / "answers.jsonl")
+    for content in ("\n", "\0" * 64 + "\n", "\r\n"):
+        (tmp_path / "answers.jsonl").write_text(content)
+        assert AnswerLog(tmp_path / "answers.jsonl").replies == {}
     log = AnswerLog(tmp_path / "new.jsonl")
     log.add(request_key(["a"]), Reply("text", True, 1, 2))
     assert AnswerLog(log.path).get(request_key(["a"])) == Reply("text", True, 1, 2)
@@ -239,7 +244,8 @@ def test_exemplars_come_before_the_question(tmp_path):
     ["", "[", "3", "null", '"one"', "[1]", '["a", 2]', "[]", '[" "]', "{}", '{"sentences": "a"}',
      '{"sentences": {"a": "b"}}', '{"sentences": []}', '{"a": ["x"], "b": ["y"]}', "]a[", "} {",
      '["half \\ud850 a character"]', "[" * 100_000, "I'm sorry, but I cannot.",
-     '["I’m sorry, but I cannot describe it.", "As an AI model I have no eyes."]'],
+     '{"error": ["model overloaded"]}', '<think>{"sentences": ["no"]}', "I am unable to help.",
+     '["I am unable to help."]', '["I’m sorry, but I cannot describe it.", "As an AI model I have no eyes."]'],
 )  # fmt: skip
 def test_unreadable_texts(text):
     assert parse(text) == []
@@ -248,11 +254,30 @@ def test_unreadable_texts(text):
 @pytest.mark.parametrize(
     "text",
     ['{"sentences": ["One.", " ", "Two."]}', '["One.", "Two."]', '{"list": ["One.", "Two."]}',
+     '{"sentences": ["One.", "Two."]} Hope {this} helps', 'Note: {"sentences": ["One.", "Two."]} [1]',
+     'Here [as asked] is: {"sentences": ["One.", "Two."]}', 'use {x}</think>["One.", "Two."]',
+     '<thinking>{"sentences": ["no"]}</thinking> {"sentences": ["One.", "Two."]}',
      '```json\n{"sentences": ["One.", "Two."]}\n```', 'Sure, here: ["One.", "Two."] Enjoy!',
      '<think>a [list] {?}</think>\n{"sentences": ["One.", "Two."]}'],
 )  # fmt: skip
 def test_readable_texts(text):
     assert parse(text) == ["One.", "Two."]
+
+
+def test_a_tag_inside_a_sentence_is_left_alone():
+    assert parse('["a <think> b </think> c", "d {e}"]') == ["a <think> b </think> c", "d {e}"]
+    assert parse('["I cannot think of a tench without red eyes."]') != []
+
+
+def test_what_cannot_be_read_is_not_kept(tmp_path):
+    bad = Model(lambda query: Reply("[]", True, 1, 1))
+    _, made = run(tmp_path, bad)
+    assert made["counts"]["lost"] == 30
+    assert not (tmp_path / "answers.jsonl").exists()
+    mended = Model()
+    sentences, _ = run(tmp_path, mended)
+    assert len(mended.batches[0]) == 30
+    assert len(sentences) == 90
 
 
 def test_one_refusal_among_sentences_is_left_to_the_filter():

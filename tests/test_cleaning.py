@@ -1,5 +1,7 @@
 """Every rule of cleaning, on the sentences that language models really write."""
 
+import time
+
 import pytest
 
 from pipeline.cleaning import REASONS, CleaningParams, clean
@@ -218,6 +220,14 @@ def test_what_is_no_description_is_not_what_is_left_of_a_long_one(text):
 def test_a_shortened_sentence_can_be_a_repeat():
     found = cleaned("A tench is green.", "A tench is green; " + "very " * 20, context=10)
     assert [c.reason for c in found] == [None, "duplicate"]
+
+
+def test_a_text_without_end_is_no_trap():
+    start = time.perf_counter()
+    for text in ("`a" * 10_000, "Aa. " * 5_000, "1. " * 6_666, "a, " * 6_000, "which " * 4_000):
+        [found] = cleaned(text)
+        assert found.reason is not None or found.tokens <= 77
+    assert time.perf_counter() - start < 20
 
 
 def test_tokens_are_those_of_clip():

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.answer_log import AnswerLog
-from pipeline.descriptions import Answers, Task
+from pipeline.descriptions import Answers, Task, _asking
 from pipeline.descriptions import openai as backend
 from pipeline.errors import UserError
 from pipeline.params import validate
@@ -140,6 +140,30 @@ def test_every_request_is_complete_and_answers_are_matched(serve, tmp_path):
     assert said == {m["seed"] for m in server.bodies}
     counts = answers.provenance["counts"]
     assert (counts["prompt_tokens"], counts["completion_tokens"]) == (210, 90)
+
+
+def test_a_password_in_the_url_is_not_shown(tmp_path):
+    message = refused(tmp_path, "http://me:secret@127.0.0.1:9/v1")
+    assert "http://***@127.0.0.1:9/v1" in message
+    assert "secret" not in message
+
+
+def test_ctrl_c_while_an_answer_is_worked_on_loses_none(serve, tmp_path, monkeypatch):
+    server = serve(lambda number, body: completion(body))
+    task = Task(CLASSES, "cupl", PROMPTS, {}, 7, AnswerLog(tmp_path / "answers.jsonl"))
+    real, calls = _asking.parse, []
+
+    def interrupted(text: str) -> list[str]:
+        if threading.current_thread() is threading.main_thread():
+            calls.append(1)
+            if len(calls) == 5:
+                raise KeyboardInterrupt
+        return real(text)
+
+    monkeypatch.setattr(_asking, "parse", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        backend.describe(task, params(server.url))
+    assert kept(tmp_path) == len(server.bodies)
 
 
 def test_at_most_so_many_requests_are_under_way(serve, tmp_path):

@@ -173,6 +173,18 @@ def test_how_an_artifact_was_made_stays_known(tmp_path):
     assert describe(task, params).provenance["origin"] == {"model": "maker/model"}
 
 
+def test_half_characters_are_refused_wherever_they_stand(tmp_path):
+    message = refused(tmp_path, [ANT], '{"ant": {"q\\ud83d": ["a b c"]}}')
+    assert "key 'q\\ud83d' holds half a character" in message
+    rows = to_columns([Sentence("n1", "a b c", "vllm")], [ANT], lambda texts: [5])
+    write_table(tmp_path / "own.parquet", rows, SCHEMA)
+    (tmp_path / "none.json").write_text("{}")
+    (tmp_path / "provenance.json").write_text('{"model": "\\ud83d"}')
+    params = Params(file="own.parquet", aliases="none.json", descriptor_template=None)
+    with pytest.raises(UserError, match=r"provenance\.json: holds half a character"):
+        describe(Task([ANT], "none", NO_QUESTIONS, {}, 0), params)
+
+
 @pytest.mark.parametrize("source", ["template", "vllm, repeated"])
 def test_what_the_filter_filled_in_is_no_description(tmp_path, source):
     table = pd.DataFrame({"name": ["ant"], "text": ["a"], "source": [source]})

@@ -239,10 +239,11 @@ def test_answers_are_kept_until_the_artifact_is_there_and_no_longer(project, cap
         message = one_line(capsys)
         assert "no sentence for 1 of 3 classes: n01" in message
         [log] = project.glob(".scratch/describe-openai-*/answers.jsonl")
-        assert len(log.read_bytes().splitlines()) == len(server.bodies) == 3
+        assert len(server.bodies) == 3
+        assert len(log.read_bytes().splitlines()) == 2, "an empty answer is worth nothing"
         set_params(project, **changes | {"describe.empty_class": "allow"})
         describe.main()
-        assert len(server.bodies) == 3, "nothing was asked twice"
+        assert len(server.bodies) == 4, "nothing that was answered was asked twice"
     finally:
         server.http.shutdown()
         server.http.server_close()

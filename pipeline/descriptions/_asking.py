@@ -35,8 +35,10 @@ class Asking(Section):
 
 
 COUNTED = ("from_earlier_run", "truncated", "unreadable", "lost", "surplus_sentences")
-Send = Callable[[Sequence[Query]], Iterator[tuple[Query, Reply]]]
-"""All queries at once, each with its reply as soon as it is there, in any order."""
+Keep = Callable[[Query, Reply], None]
+Send = Callable[[Sequence[Query], Keep], Iterator[tuple[Query, Reply]]]
+"""All queries at once, each with its reply as soon as it is there, in any order; what came is
+kept first, from any thread, so that an interruption loses nothing that was answered."""
 
 
 def ask(
@@ -133,9 +135,13 @@ def _replies(
     if not missing:
         return
     label = f"describe, attempt {wanted[0].attempt + 1}" if wanted[0].attempt else "describe"
-    for query, reply in _with_bar(send(missing), label, len(missing)):
-        log.add(keys[query], reply)
-        yield query, reply
+
+    def keep(query: Query, reply: Reply) -> None:
+        # What cannot be read is worth nothing: a rerun, perhaps of a mended server, asks again.
+        if parse(reply.text):
+            log.add(keys[query], reply)
+
+    yield from _with_bar(send(missing, keep), label, len(missing))
 
 
 def _with_bar(

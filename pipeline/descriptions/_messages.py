@@ -7,15 +7,22 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from pipeline.artifact import HALF_CHARACTER
 
-_THOUGHT = re.compile(r"<think>.*?</think>", re.DOTALL)
+_THOUGHTS = re.compile(r".*</think(?:ing)?>", re.DOTALL)
+_LISTS = ("sentences", "descriptions", "captions", "answers", "list")  # names models give it
+_BRACES = re.compile(r"[{\[]")
+_TRIES = 50  # places in an answer at which JSON is looked for
 _DECLINED = re.compile(
-    r"(?:i(?:'|\u2019)?m sorry|i am sorry|sorry,|i (?:cannot|can(?:'|\u2019)t) |as an ai )",
+    r"(?:i(?:'|\u2019)?m sorry|i am sorry|sorry,|as an ai "
+    r"|(?:unfortunately, )?i(?: am|'m|\u2019m) (?:unable|not able)"
+    r"|i (?:cannot|can(?:'|\u2019)t) "
+    r"(?:answer|assist|comply|describe|do|give|help|provide|see|view)\b)",
     re.IGNORECASE,
 )
 
@@ -45,30 +52,38 @@ def message_content(query: Query) -> Any:
 def parse(text: str) -> list[str]:
     """The sentences of an answer; none if it cannot be read or says nothing.
 
-    Read are {"sentences": [...]}, an object whose only value is a list, and a bare list, also
-    inside a code fence, after a <think> block or between other words. An answer whose every
+    Read are {"sentences": [...]} (or another usual name for the list) and a bare list, also
+    inside a code fence, after a model's thoughts or between other words. An answer whose every
     sentence declines to answer, or that holds half characters, counts as unreadable.
     """
+    for value in _json_values(text):
+        if isinstance(value, dict):
+            value = next((value[name] for name in _LISTS if name in value), None)
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            continue
+        said = [one for one in value if one.strip()]
+        if said and not any(map(HALF_CHARACTER.search, said)):
+            return [] if all(_DECLINED.match(one.strip()) for one in said) else said
+    return []
+
+
+def _json_values(text: str) -> Iterator[Any]:
+    """The whole text as JSON, or what JSON there is behind the thoughts, in its order."""
+    whole = _decoded(text, 0)
+    if whole is not None or text.lstrip().startswith("<think") and "</think" not in text:
+        yield whole
+        return
+    text = _THOUGHTS.sub("", text)
+    for match in islice(_BRACES.finditer(text), _TRIES):
+        yield _decoded(text, match.start())
+
+
+def _decoded(text: str, start: int) -> Any:
+    """The JSON value that begins at `start`; None: there is none."""
     try:
-        values = json.loads(_json_part(text))
+        return json.JSONDecoder().raw_decode(text.strip() if start == 0 else text, start)[0]
     except (ValueError, RecursionError):
-        return []
-    if isinstance(values, dict):
-        values = values.get("sentences", [*values.values()][0] if len(values) == 1 else None)
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        return []
-    if any(HALF_CHARACTER.search(value) for value in values):
-        return []
-    said = [value for value in values if value.strip()]
-    return [] if all(_DECLINED.match(value.strip()) for value in said) else said
-
-
-def _json_part(text: str) -> str:
-    """From the first brace or bracket to the last one, thoughts left out."""
-    text = _THOUGHT.sub("", text)
-    starts = [place for place in (text.find("{"), text.find("[")) if place >= 0]
-    end = max(text.rfind("}"), text.rfind("]")) + 1
-    return text[min(starts) : end] if starts else text
+        return None
 
 
 def answer_schema(sentences: int) -> dict[str, Any]:

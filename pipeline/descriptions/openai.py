@@ -7,6 +7,7 @@ when the server goes away, and a rerun asks for the rest only.
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from typing import Any, Literal
@@ -16,7 +17,7 @@ from pydantic import Field
 
 from pipeline.answer_log import Reply
 from pipeline.descriptions import Answers, Task
-from pipeline.descriptions._asking import Asking, ask, asked_with
+from pipeline.descriptions._asking import Asking, Keep, ask, asked_with
 from pipeline.descriptions._messages import Query, answer_schema, message_content
 from pipeline.errors import UserError
 
@@ -44,8 +45,8 @@ def describe(task: Task, params: Params) -> Answers:
     key = _key(params)
     client = _client(params, key)
 
-    def send(queries: Sequence[Query]) -> Iterator[tuple[Query, Reply]]:
-        return _send(client, key, params, queries)
+    def send(queries: Sequence[Query], keep: Keep) -> Iterator[tuple[Query, Reply]]:
+        return _send(client, key, params, queries, keep)
 
     # Not the URL itself: it may hold a password, and provenance goes to everybody.
     where = hashlib.sha256(params.base_url.encode()).hexdigest()
@@ -66,7 +67,9 @@ def _client(params: Params, key: str) -> openai.OpenAI:
             max_retries=params.connection_retries,
         )
     except Exception as error:  # of the client or the library below it
-        raise UserError(f"{WHERE}: base_url {params.base_url!r}: {error}") from None
+        raise UserError(
+            f"{WHERE}: base_url {_without_password(params.base_url)!r}: {error}"
+        ) from None
 
 
 def _key(params: Params) -> str:
@@ -84,13 +87,13 @@ def _key(params: Params) -> str:
 
 
 def _send(
-    client: openai.OpenAI, key: str, params: Params, queries: Sequence[Query]
+    client: openai.OpenAI, key: str, params: Params, queries: Sequence[Query], keep: Keep
 ) -> Iterator[tuple[Query, Reply]]:
     """At most `concurrency` requests at a time. After a failure, or Ctrl-C, nothing new is
     sent, what is under way is still received, then the failure is raised."""
     failure: BaseException | None = None
     with ThreadPoolExecutor(params.concurrency) as pool:
-        waiting = {pool.submit(_complete, client, params, query): query for query in queries}
+        waiting = {pool.submit(_kept, client, params, query, keep): query for query in queries}
         try:
             while waiting:
                 try:
@@ -109,6 +112,12 @@ def _send(
             pool.shutdown(cancel_futures=True)
     if failure is not None:
         raise _explained(failure, key, params) from None
+
+
+def _kept(client: openai.OpenAI, params: Params, query: Query, keep: Keep) -> Reply:
+    reply = _complete(client, params, query)
+    keep(query, reply)
+    return reply
 
 
 def _complete(client: openai.OpenAI, params: Params, query: Query) -> Reply:
@@ -165,6 +174,10 @@ def _explained(error: BaseException, key: str, params: Params) -> BaseException:
     if params.api_key_env:
         reason = reason.replace(key, "***")
     return UserError(
-        f"{WHERE}: the server at {params.base_url}, model {params.model}: "
+        f"{WHERE}: the server at {_without_password(params.base_url)}, model {params.model}: "
         f"{' '.join(reason.split())[:400]}; answers so far are kept, run again to continue"
     )
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"//[^/@]*@", "//***@", url)

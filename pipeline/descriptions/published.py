@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 
 from pydantic import AfterValidator
 
-from pipeline.artifact import PROVENANCE
+from pipeline.artifact import HALF_CHARACTER, PROVENANCE
 from pipeline.descriptions import Answers, Sentence, Task
 from pipeline.errors import UserError
 from pipeline.images import ClassEntry
@@ -91,7 +91,10 @@ def _origin(path: Path) -> dict[str, Any]:
     beside = path.with_name(PROVENANCE.name)
     if path.suffix != ".parquet" or not beside.exists():
         return {}
-    return {"origin": read_object(beside)}
+    origin = read_object(beside)
+    if HALF_CHARACTER.search(json.dumps(origin, ensure_ascii=False)):
+        raise UserError(f"{beside}: holds half a character, such as a cut emoji; mend it")
+    return {"origin": origin}
 
 
 def _decisions(

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from pipeline.answer_log import Reply
 from pipeline.descriptions import Answers, Task
-from pipeline.descriptions._asking import Asking, ask, asked_with
+from pipeline.descriptions._asking import Asking, Keep, ask, asked_with
 from pipeline.descriptions._messages import Query, answer_schema, message_content
 from pipeline.errors import UserError
 
@@ -142,7 +142,9 @@ def _cpu_settings(params: Params) -> dict[str, Any]:
     return {"enable_chunked_prefill": False, "max_num_batched_tokens": params.max_model_len}
 
 
-def _send(llm: Any, params: Params, queries: Sequence[Query]) -> Iterator[tuple[Query, Reply]]:
+def _send(
+    llm: Any, params: Params, queries: Sequence[Query], keep: Keep
+) -> Iterator[tuple[Query, Reply]]:
     """Keep the engine's queue full; each reply as soon as its request is finished."""
     waiting, running = list(reversed(queries)), dict[str, Query]()
     engine = llm.llm_engine
@@ -152,7 +154,9 @@ def _send(llm: Any, params: Params, queries: Sequence[Query]) -> Iterator[tuple[
             running[_enqueue(llm, params, query)] = query
         for output in engine.step():
             if output.finished:
-                yield running.pop(output.request_id), _reply(output)
+                query, reply = running.pop(output.request_id), _reply(output)
+                keep(query, reply)
+                yield query, reply
 
 
 def _enqueue(llm: Any, params: Params, query: Query) -> str:
