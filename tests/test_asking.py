@@ -245,7 +245,8 @@ def test_exemplars_come_before_the_question(tmp_path):
      '{"sentences": {"a": "b"}}', '{"sentences": []}', '{"a": ["x"], "b": ["y"]}', "]a[", "} {",
      '["half \\ud850 a character"]', "[" * 100_000, "I'm sorry, but I cannot.",
      '{"error": ["model overloaded"]}', '<think>{"sentences": ["no"]}', "I am unable to help.",
-     '["I am unable to help."]', '["I’m sorry, but I cannot describe it.", "As an AI model I have no eyes."]'],
+     '["I am unable to help."]',
+     '["I’m sorry, but I cannot describe it.", "As an AI model I have no eyes."]'],
 )  # fmt: skip
 def test_unreadable_texts(text):
     assert parse(text) == []
@@ -254,7 +255,8 @@ def test_unreadable_texts(text):
 @pytest.mark.parametrize(
     "text",
     ['{"sentences": ["One.", " ", "Two."]}', '["One.", "Two."]', '{"list": ["One.", "Two."]}',
-     '{"sentences": ["One.", "Two."]} Hope {this} helps', 'Note: {"sentences": ["One.", "Two."]} [1]',
+     '{"sentences": ["One.", "Two."]} Hope {this} helps',
+     'Note: {"sentences": ["One.", "Two."]} [1]',
      'Here [as asked] is: {"sentences": ["One.", "Two."]}', 'use {x}</think>["One.", "Two."]',
      '<thinking>{"sentences": ["no"]}</thinking> {"sentences": ["One.", "Two."]}',
      '```json\n{"sentences": ["One.", "Two."]}\n```', 'Sure, here: ["One.", "Two."] Enjoy!',
