@@ -271,6 +271,15 @@ def test_a_tag_inside_a_sentence_is_left_alone():
     assert parse('["I cannot think of a tench without red eyes."]') != []
 
 
+def test_an_answer_that_was_cut_off_is_never_taken_for_whole(tmp_path):
+    assert parse('{"sentences": ["[", "a b"]') == []
+    assert parse('["[\\"a b\\"]') == []
+    whole = Model(lambda query: good(query)._replace(complete=query.attempt > 0))
+    sentences, made = run(tmp_path, whole)
+    assert (made["counts"]["truncated"], made["counts"]["lost"]) == (30, 0)
+    assert len(sentences) == 90
+
+
 def test_what_cannot_be_read_is_not_kept(tmp_path):
     bad = Model(lambda query: Reply("[]", True, 1, 1))
     _, made = run(tmp_path, bad)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.answer_log import AnswerLog
+from pipeline.answer_log import AnswerLog, Reply
 from pipeline.descriptions import Answers, Task, _asking
 from pipeline.descriptions import openai as backend
 from pipeline.errors import UserError
@@ -151,16 +151,16 @@ def test_a_password_in_the_url_is_not_shown(tmp_path):
 def test_ctrl_c_while_an_answer_is_worked_on_loses_none(serve, tmp_path, monkeypatch):
     server = serve(lambda number, body: completion(body))
     task = Task(CLASSES, "cupl", PROMPTS, {}, 7, AnswerLog(tmp_path / "answers.jsonl"))
-    real, calls = _asking.parse, []
+    real, calls = _asking.readable, []
 
-    def interrupted(text: str) -> list[str]:
+    def interrupted(reply: Reply) -> list[str]:
         if threading.current_thread() is threading.main_thread():
             calls.append(1)
             if len(calls) == 5:
                 raise KeyboardInterrupt
-        return real(text)
+        return real(reply)
 
-    monkeypatch.setattr(_asking, "parse", interrupted)
+    monkeypatch.setattr(_asking, "readable", interrupted)
     with pytest.raises(KeyboardInterrupt):
         backend.describe(task, params(server.url))
     assert kept(tmp_path) == len(server.bodies)

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from pipeline.answer_log import AnswerLog, Reply, request_key
 from pipeline.descriptions import Sentence, Task
-from pipeline.descriptions._messages import Query, parse, request_seed
+from pipeline.descriptions._messages import Query, readable, request_seed
 from pipeline.params import Section
 from pipeline.progress import counter
 
@@ -58,7 +58,7 @@ def ask(
     for attempt in range(params.retries + 1):
         failed = []
         for query, reply in _replies(wanted, identity, task.log, send, counts):
-            texts = parse(reply.text)
+            texts = readable(reply)
             counts["surplus_sentences"] += max(len(texts) - params.sentences, 0)
             counts["prompt_tokens"] += reply.prompt_tokens
             counts["completion_tokens"] += reply.completion_tokens
@@ -138,7 +138,7 @@ def _replies(
 
     def keep(query: Query, reply: Reply) -> None:
         # What cannot be read is worth nothing: a rerun, perhaps of a mended server, asks again.
-        if parse(reply.text):
+        if readable(reply):
             log.add(keys[query], reply)
 
     yield from _with_bar(send(missing, keep), label, len(missing))

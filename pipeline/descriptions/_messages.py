@@ -9,14 +9,14 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
+from pipeline.answer_log import Reply
 from pipeline.artifact import HALF_CHARACTER
 
 _THOUGHTS = re.compile(r".*</think(?:ing)?>", re.DOTALL)
 _LISTS = ("sentences", "descriptions", "captions", "answers", "list")  # names models give it
-_BRACES = re.compile(r"[{\[]")
+_BRACE = re.compile(r"[{\[]")
 _TRIES = 50  # places in an answer at which JSON is looked for
 _DECLINED = re.compile(
     r"(?:i(?:'|\u2019)?m sorry|i am sorry|sorry,|as an ai "
@@ -49,6 +49,11 @@ def message_content(query: Query) -> Any:
     return [*pictures, {"type": "text", "text": query.text}]
 
 
+def readable(reply: Reply) -> list[str]:
+    """The sentences of a reply; none if it was cut off, for what is left of it may look whole."""
+    return parse(reply.text) if reply.complete else []
+
+
 def parse(text: str) -> list[str]:
     """The sentences of an answer; none if it cannot be read or says nothing.
 
@@ -68,22 +73,24 @@ def parse(text: str) -> list[str]:
 
 
 def _json_values(text: str) -> Iterator[Any]:
-    """The whole text as JSON, or what JSON there is behind the thoughts, in its order."""
-    whole = _decoded(text, 0)
-    if whole is not None or text.lstrip().startswith("<think") and "</think" not in text:
-        yield whole
-        return
-    text = _THOUGHTS.sub("", text)
-    for match in islice(_BRACES.finditer(text), _TRIES):
-        yield _decoded(text, match.start())
-
-
-def _decoded(text: str, start: int) -> Any:
-    """The JSON value that begins at `start`; None: there is none."""
-    try:
-        return json.JSONDecoder().raw_decode(text.strip() if start == 0 else text, start)[0]
-    except (ValueError, RecursionError):
-        return None
+    """What JSON there is behind a model's thoughts, in its order, not what is inside of it."""
+    text = text.strip()
+    if text.startswith("<think") and "</think" not in text:
+        return  # all of it is a thought
+    if not text.startswith(("{", "[")):
+        text = _THOUGHTS.sub("", text).strip()
+    place = 0
+    for _ in range(_TRIES):
+        found = _BRACE.search(text, place)
+        if found is None:
+            return
+        try:
+            value, place = json.JSONDecoder().raw_decode(text, found.start())
+            yield value
+        except (ValueError, RecursionError):
+            if found.start() == 0:
+                return  # broken: brackets further on may be part of a sentence
+            place = found.end()
 
 
 def answer_schema(sentences: int) -> dict[str, Any]:
