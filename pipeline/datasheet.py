@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Any
 
 from pipeline.cleaning import REASONS, Cleaned, CleaningParams, CountTokens, clean
-from pipeline.filtered import TEMPLATE
+from pipeline.filtered import is_fill
 from pipeline.images import ClassEntry
 
 Row = dict[str, Any]
@@ -129,7 +129,7 @@ def filtered(rows: Sequence[Row], sentences: int) -> dict[str, Any]:
     `filled` are the kept ones that filter.short_class added; `current` is False where the
     others are not as many as the artifact's `sentences`: it was filtered before it changed.
     """
-    added = [row["source"] == TEMPLATE or row["source"].endswith(", repeated") for row in rows]
+    added = [is_fill(row["source"]) for row in rows]
     reasons = Counter(row["reason"] for row in rows if row["reason"])
     return {
         "kept": sum(row["kept"] for row in rows),

@@ -75,7 +75,7 @@ def score_rows(
     rows: Sequence[Row],
     classes: Sequence[ClassEntry],
     references: np.ndarray,
-    reference_names: Sequence[str],
+    names: Sequence[str],
     encode: Encode,
 ) -> np.ndarray:
     """Fill in score, margin and nearest_class of the clean rows, in place; their features
@@ -87,7 +87,7 @@ def score_rows(
         return features
     features[clean_places] = encode([rows[place]["sentence"] for place in clean_places])
     own = np.array([labels[rows[place]["class_id"]] for place in clean_places])
-    found = score(features[clean_places], own, references, reference_names)
+    found = score(features[clean_places], own, references, names)
     for place, cosine, margin, nearest in zip(clean_places, *found, strict=True):
         rows[place]["score"] = float(cosine)
         if nearest >= 0:

@@ -1,13 +1,15 @@
 """CLIP features of an image set, and what stands for a whole class in image space."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline.clip import ImageEncoder
+from pipeline.clip import Clip, ImageEncoder, check_fit, image_encoder
 from pipeline.errors import UserError
-from pipeline.images import ImageSet
+from pipeline.images import ImageSet, open_images
 from pipeline.progress import track
 
 CHUNK = 4096
@@ -28,6 +30,32 @@ def spread_over_classes(images: ImageSet, per_class: int | None) -> np.ndarray:
         count = min(per_class or len(own), len(own))
         numbers.append(own[np.arange(count) * len(own) // count])
     return np.sort(np.concatenate(numbers))
+
+
+class SetFeatures(NamedTuple):
+    """Images of a set: their numbers and labels, int64 (M,), and unit-norm features, float32
+    (M, D)."""
+
+    images: ImageSet
+    numbers: np.ndarray
+    labels: np.ndarray
+    features: Tensor
+
+
+def set_features(
+    model: Clip, dataset: str, per_class: int | None, device: torch.device
+) -> SetFeatures:
+    """Encode at most `per_class` images of each class of the packed set `dataset`; None: all.
+
+    Raises:
+        UserError: the set is missing, of another size than the model's, or lacks a class.
+    """
+    images = open_images(dataset)
+    encoder = image_encoder(model)
+    check_fit(encoder, images.pixels.shape[-1], encoder.visual.output_dim, dataset)
+    numbers = spread_over_classes(images, per_class)
+    features = encode_images(encoder, images.pixels, numbers, device)
+    return SetFeatures(images, numbers, images.labels[numbers], features)
 
 
 @torch.no_grad()

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 
 from pipeline import report_figures as figures
-from pipeline.filtered import TEMPLATE
+from pipeline.filtered import REPEATED, TEMPLATE
 from pipeline.report_inputs import FilterSettings
 
 Row = dict[str, Any]
 SAMPLE_CLASSES = 3  # classes whose sentences are shown without unfolding the full list
 LOWEST = 8  # classes in the table of close calls
-REPEATED = ", repeated"  # end of `source` where a class's own sentence fills a slot
 MISSING = "–"
 REASONS = {  # in the order in which the filter looks; braces are its settings
     "empty": "nothing but white space, markup or numbering",

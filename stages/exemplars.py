@@ -10,8 +10,7 @@ from pydantic import Field
 from pipeline import clip, exemplars
 from pipeline.device import be_deterministic, pick_device
 from pipeline.errors import UserError
-from pipeline.image_features import encode_images, nearest_to_mean, spread_over_classes
-from pipeline.images import open_images
+from pipeline.image_features import nearest_to_mean, set_features
 from pipeline.params import Section, read_section, read_value
 from pipeline.paths import BASE_MODEL
 from pipeline.tables import write_table
@@ -31,19 +30,16 @@ def main(name: str) -> None:
     if name == exemplars.NO_EXEMPLARS:
         raise UserError(f"params.yaml: exemplars.{name}: this name stands for none; choose another")
     params = read_section(f"exemplars.{name}", ExemplarParams)
-    images = open_images(read_value("describe.dataset", str))
-    numbers = spread_over_classes(images, params.candidates_per_class)
     device = pick_device()
     be_deterministic()
-    encoder = clip.image_encoder(clip.load(BASE_MODEL))
-    clip.check_fit(encoder, images.pixels.shape[-1], encoder.visual.output_dim, images.name)
-    features = encode_images(encoder, images.pixels, numbers, device)
-    labels = images.labels[numbers]
-    near = nearest_to_mean(features, labels, len(images.classes), params.images_per_class)
-    chosen = [[(int(numbers[place]), cosine) for place, cosine in own] for own in near]
-    columns = exemplars.to_columns(images.classes, chosen, images.pixels)
+    dataset = read_value("describe.dataset", str)
+    found = set_features(clip.load(BASE_MODEL), dataset, params.candidates_per_class, device)
+    classes = found.images.classes
+    near = nearest_to_mean(found.features, found.labels, len(classes), params.images_per_class)
+    chosen = [[(int(found.numbers[place]), cosine) for place, cosine in own] for own in near]
+    columns = exemplars.to_columns(classes, chosen, found.images.pixels)
     write_table(exemplars.FOLDER / f"{name}.parquet", columns, exemplars.SCHEMA)
-    print(f"{len(columns['png'])} exemplars for {len(images.classes)} classes")
+    print(f"{len(columns['png'])} exemplars for {len(classes)} classes")
 
 
 if __name__ == "__main__":

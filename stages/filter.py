@@ -19,8 +19,8 @@ from pipeline.clip_tokens import count_tokens
 from pipeline.device import be_deterministic, pick_device
 from pipeline.filter import FilterParams, choose, clean_rows, reference_names, score_rows
 from pipeline.filtered import SCHEMA, is_fill
-from pipeline.image_features import class_means, encode_images, spread_over_classes
-from pipeline.images import ClassEntry, open_images, read_classes
+from pipeline.image_features import class_means, set_features
+from pipeline.images import ClassEntry, read_classes
 from pipeline.params import read_section, read_value
 from pipeline.paths import BASE_MODEL, FILTERED
 from pipeline.tables import write_table
@@ -59,12 +59,8 @@ def _image_references(
     model: clip.Clip, dataset: str, params: FilterParams, device: torch.device
 ) -> np.ndarray:
     """Unit-norm mean image feature of each class, float32 (C, D)."""
-    images = open_images(dataset)
-    encoder = clip.image_encoder(model)
-    clip.check_fit(encoder, images.pixels.shape[-1], encoder.visual.output_dim, dataset)
-    numbers = spread_over_classes(images, params.images_per_class)
-    features = encode_images(encoder, images.pixels, numbers, device)
-    return class_means(features, images.labels[numbers], len(images.classes)).numpy()
+    found = set_features(model, dataset, params.images_per_class, device)
+    return class_means(found.features, found.labels, len(found.images.classes)).numpy()
 
 
 def _summary(columns: dict[str, list], short: list[str], classes: Sequence[ClassEntry]) -> None:

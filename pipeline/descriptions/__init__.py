@@ -34,6 +34,11 @@ class Task:
     log: AnswerLog | None = None
     table: Sequence[ClassEntry] = ()
 
+    @property
+    def images_per_class(self) -> int:
+        """Most images that a class is shown with; 0: none at all."""
+        return max(map(len, self.exemplars.values()), default=0)
+
 
 @dataclass(frozen=True)
 class Sentence:

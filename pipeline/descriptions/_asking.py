@@ -85,7 +85,7 @@ def asked_with(task: Task, params: Asking) -> dict[str, Any]:
         "prompts": task.prompt_set,
         "prompts_version": task.prompts.version,
         "prompts_sha256": task.prompts.digest(),
-        "exemplars_per_class": max(map(len, task.exemplars.values()), default=0),
+        "exemplars_per_class": task.images_per_class,
         "seed": task.seed,
         "sampling": params.model_dump(include=set(Asking.model_fields) - {"model"}),
     }

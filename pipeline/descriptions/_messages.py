@@ -104,9 +104,8 @@ def answer_schema(sentences: int) -> dict[str, Any]:
     }
 
 
-def request_seed(
-    class_id: str, prompt_id: str, answer: int, attempt: int, seed: int, bits: int = 31
-) -> int:
-    """A seed that depends on what is asked, not on its place in a batch; the same for ever."""
+def request_seed(class_id: str, prompt_id: str, answer: int, attempt: int, seed: int) -> int:
+    """A seed below 2**31 that depends on what is asked, not on its place in a batch; the same
+    for ever."""
     key = json.dumps([seed, class_id, prompt_id, answer, attempt])
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % 2**bits
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % 2**31

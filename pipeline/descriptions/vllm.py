@@ -70,8 +70,7 @@ def describe(task: Task, params: Params) -> Answers:
 
 
 def _generate(vllm: Any, task: Task, params: Params) -> Answers:
-    images = max(map(len, task.exemplars.values()), default=0)
-    llm = _start(vllm, params, task.seed, images)
+    llm = _start(vllm, params, task.seed, task.images_per_class)
     identity = params.model_dump(include=DECIDING) | {"weights": _weights(llm, params)}
     sentences, made = ask(task, params, "vllm", identity, partial(_send, llm, params))
     return Answers(sentences, asked_with(task, params) | _provenance(vllm, llm, params) | made)
