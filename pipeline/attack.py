@@ -1,33 +1,78 @@
-"""Projected sign-gradient ascent under the l-infinity threat model, in raw pixel space.
+"""Projected gradient ascent under an l-infinity or l2 threat model, in raw pixel space.
 
-Source: Madry et al. 2018, eq. 1, as used by SAFT (released attacks/pgd_attack.py).
+Source: Madry et al. 2018, eq. 1, as used by SAFT (released attacks/pgd_attack.py); momentum as
+in FARE (released train/pgd_train.py).
 Shapes: images, perturbations and gradients are float32 (B, 3, S, S); images are in [0, 1],
-before normalisation; epsilon and step size are in the same unit (4/255, not 4).
+before normalisation; epsilon and step size are in the same unit (4/255, not 4); an l2 radius
+is the length of the whole perturbation of an image.
 """
 
 from collections.abc import Callable
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 Loss = Callable[[Tensor], Tensor]
+Norm = Literal["linf", "l2"]
+TINY = 1e-12
 
 
-def project(images: Tensor, perturbation: Tensor, epsilon: float) -> Tensor:
-    """Nearest perturbation with |p| <= epsilon and images + p in [0, 1]."""
-    clipped = perturbation.clamp(-epsilon, epsilon)
+def lengths(values: Tensor) -> Tensor:
+    """(B, 1, 1, 1) l2 length of each image's values."""
+    return values.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+
+
+def project(images: Tensor, perturbation: Tensor, epsilon: float, norm: Norm = "linf") -> Tensor:
+    """A perturbation of norm <= epsilon with images + p in [0, 1].
+
+    For l-infinity it is the nearest one. For l2 the ball comes first and the box second, as in
+    AutoAttack: clipping to the box only shortens a perturbation of an image that lies in it.
+    """
+    if norm == "linf":
+        clipped = perturbation.clamp(-epsilon, epsilon)
+    else:
+        clipped = perturbation * (epsilon / lengths(perturbation).clamp_min(TINY)).clamp_max(1)
     return (images + clipped).clamp(0, 1) - images
 
 
+def direction(gradient: Tensor, norm: Norm = "linf") -> Tensor:
+    """The steepest unit step of each image: the sign, or the gradient over its length; zero
+    where the gradient is zero."""
+    if norm == "linf":
+        return gradient.sign()
+    return gradient / lengths(gradient).clamp_min(TINY)
+
+
 def ascend(
-    images: Tensor, perturbation: Tensor, gradient: Tensor, step_size: float, epsilon: float
+    images: Tensor,
+    perturbation: Tensor,
+    gradient: Tensor,
+    step_size: float,
+    epsilon: float,
+    norm: Norm = "linf",
 ) -> Tensor:
-    """One step: perturbation + step_size * sign(gradient), projected."""
-    return project(images, perturbation + step_size * gradient.sign(), epsilon)
+    """One step of length `step_size` along the steepest direction, projected."""
+    moved = perturbation + step_size * direction(gradient, norm)
+    return project(images, moved, epsilon, norm)
+
+
+def accumulate(velocity: Tensor, gradient: Tensor, momentum: float, norm: Norm = "linf") -> Tensor:
+    """The new velocity, momentum * velocity + direction(gradient); `ascend` along it: with
+    momentum 0 that is plain PGD. The velocity itself is normalised, as FARE does."""
+    return direction(momentum * velocity + direction(gradient, norm), norm)
 
 
 def perturb(
-    loss: Loss, images: Tensor, start: Tensor, *, epsilon: float, step_size: float, steps: int
+    loss: Loss,
+    images: Tensor,
+    start: Tensor,
+    *,
+    epsilon: float,
+    step_size: float,
+    steps: int,
+    norm: Norm = "linf",
+    momentum: float = 0.0,
 ) -> Tensor:
     """Perturbation after `steps` ascents of `loss` from `start` (the last iterate).
 
@@ -35,18 +80,32 @@ def perturb(
         loss: images (B, 3, S, S) -> scalar, a *sum* over the batch: signs ignore the scale,
             and a mean would only bring the gradient nearer to underflow.
         start: the first perturbation; projected before use.
+        momentum: 0 for PGD, 0.9 for FARE's attack.
 
     Gradients are taken for the perturbation alone: no weight gets a `.grad`.
     """
-    perturbation = project(images, start, epsilon)
+    perturbation = project(images, start, epsilon, norm)
+    velocity = torch.zeros_like(images)
     for _ in range(steps):
         perturbation.requires_grad_()
         (gradient,) = torch.autograd.grad(loss(images + perturbation), perturbation)
-        perturbation = ascend(images, perturbation.detach(), gradient, step_size, epsilon)
+        velocity = accumulate(velocity, gradient, momentum, norm)
+        perturbation = ascend(images, perturbation.detach(), velocity, step_size, epsilon, norm)
     return perturbation
 
 
-def uniform_start(images: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
-    """U(-epsilon, epsilon) per pixel, projected so that images + start is in [0, 1]."""
-    noise = torch.empty_like(images).uniform_(-epsilon, epsilon, generator=generator)
-    return project(images, noise, epsilon)
+def uniform_start(
+    images: Tensor, epsilon: float, generator: torch.Generator, norm: Norm = "linf"
+) -> Tensor:
+    """A random perturbation inside the ball, projected so that images + start is in [0, 1].
+
+    l-infinity: U(-epsilon, epsilon) per pixel; l2: a direction drawn evenly and a length drawn
+    from U(0, epsilon).
+    """
+    if norm == "linf":
+        noise = torch.empty_like(images).uniform_(-epsilon, epsilon, generator=generator)
+    else:
+        noise = torch.empty_like(images).normal_(generator=generator)
+        radius = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device)
+        noise = noise / lengths(noise) * (epsilon * radius)
+    return project(images, noise, epsilon, norm)

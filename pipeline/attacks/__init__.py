@@ -1,13 +1,21 @@
-"""Evaluation attacks, one file each; the file name is what `evaluate.attack` names.
+"""Evaluation attacks, one file each; the file name is what `evaluate.attacks` lists.
 
-An attack module has `run(classifier, images, settings) -> Outcome`.
+An attack module has
+    TITLE                       its name as papers write it
+    class Params(Section)       its keys under `evaluate.options.<attack>`
+    def budget(params) -> int   most iterates of an image, the starts included
+    def run(victim, targets, params, settings) -> Outcome
+Names that begin with an underscore are shared parts, not attacks.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from pipeline.attack import Norm
 
 
 class Targets(NamedTuple):
@@ -28,38 +36,64 @@ class Targets(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """epsilon and step_size in [0, 1] pixel units; `steps` ascents; at most `batch_size`
-    images at once; `follow` bool (N,): images attacked to the end even when fooled; the
-    perturbations of the targets at the ascending positions `examples` are kept."""
+    """What every attack is told.
 
+    norm, epsilon: the ball, epsilon in [0, 1] pixel units; at most `batch_size` images at once;
+    `follow` bool (N,): images attacked to the end even when fooled, by attacks that have a last
+    iterate; the perturbations of the targets at the ascending positions `examples` are kept;
+    `starts`: image number -> float32 (3, S, S), first perturbations to use instead of drawn
+    ones, for comparison with another implementation.
+    """
+
+    norm: Norm
     epsilon: float
-    step_size: float
-    steps: int
     batch_size: int
     seed: int
     follow: np.ndarray
     examples: np.ndarray
     device: torch.device
+    starts: Mapping[int, np.ndarray] | None = None
 
 
 class Outcome(NamedTuple):
     """What happened to each image, all of length N.
 
-    fooled_at: int32, the first iterate (0 is the start) that was misclassified, -1 if none;
-    prediction, margin: int32 / float32 at that iterate, or at the last one if none;
-    last_prediction: int32 at the last iterate for followed images, -1 for the others;
-    perturbations: float32 (E, 3, S, S) of the `examples`, at the iterate of `prediction`.
-    margin = logit of the label - largest other logit.
+    fooled_at: int32, the first iterate (0 is the first start; restarts count on) that was
+    misclassified, -1 if none; prediction, margin: int32 / float32 at that iterate, or at the
+    last one if none; last_prediction: int32 at the last iterate for followed images, -1 for
+    the others; zero_gradient: float32, share of pixels whose gradient is exactly zero at the
+    start (NaN where the attack does not tell); perturbations: float32 (E, 3, S, S) of the
+    `examples`, at the iterate of `prediction`; note: what was done otherwise than the name
+    says, "" if nothing.
+    margin = logit of the label - largest other logit, of the classifier's texts.
     """
 
     fooled_at: np.ndarray
     prediction: np.ndarray
     margin: np.ndarray
     last_prediction: np.ndarray
+    zero_gradient: np.ndarray
     perturbations: np.ndarray
+    note: str = ""
 
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:
     """(B,) logit of the label minus the largest other logit."""
     own = logits.gather(1, labels[:, None])[:, 0]
     return own - logits.scatter(1, labels[:, None], -torch.inf).amax(1)
+
+
+def empty_outcome(targets: Targets, settings: Settings) -> Outcome:
+    """An outcome to be filled in: nothing fooled, nothing predicted."""
+    count = len(targets.labels)
+    minus_one = np.full(count, -1, dtype=np.int32)
+    return Outcome(
+        fooled_at=minus_one.copy(),
+        prediction=minus_one.copy(),
+        margin=np.zeros(count, dtype=np.float32),
+        last_prediction=minus_one.copy(),
+        zero_gradient=np.full(count, np.nan, dtype=np.float32),
+        perturbations=np.zeros(
+            (len(settings.examples), *targets.pixels.shape[1:]), dtype=np.float32
+        ),
+    )

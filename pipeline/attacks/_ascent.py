@@ -1,0 +1,92 @@
+"""Fixed-step ascent for evaluation: PGD and its relatives, judged at every iterate.
+
+What differs between them is the loss and the settings; one forward of the image encoder
+serves the verdict and the loss.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from pipeline.attack import accumulate, ascend
+from pipeline.attacks import Outcome, Settings, Targets
+from pipeline.attacks._slots import Recorder, Slots, State, random_starts
+from pipeline.params import Section
+from pipeline.progress import counter
+from pipeline.victim import Victim
+
+Loss = Callable[[Victim, Tensor, Tensor], Tensor]
+"""(victim, features (B, D), labels (B,)) -> scalar to ascend, a *sum* over the images."""
+
+
+class Steps(Section):
+    """Options of a fixed-step attack, in `evaluate.options.<attack>`."""
+
+    steps: int = Field(ge=1)
+    step_255: float = Field(gt=0, le=255 * 255)
+    """Step size in 1/255: of a pixel for l-infinity, of the whole image's length for l2."""
+    restarts: int = Field(ge=1)
+    """Runs per image, each from a start of its own; the next only if none has fooled yet."""
+    random_start: bool
+    """False: the first run begins at the image itself."""
+    momentum: float = Field(ge=0, lt=1)
+    """0: PGD; FARE's attack uses 0.9."""
+
+
+def budget(params: Steps) -> int:
+    """Iterates of an image that is never fooled, the starts included."""
+    return params.restarts * (params.steps + 1)
+
+
+def run(
+    victim: Victim, targets: Targets, params: Steps, settings: Settings, loss: Loss, name: str
+) -> Outcome:
+    """Ascend `loss` for every target, in float32."""
+
+    def begin(images: Tensor, _: Tensor, numbers: np.ndarray, rounds: Tensor) -> State:
+        start = random_starts(images, numbers, rounds, settings)
+        if not params.random_start:
+            start = start * (rounds > 0).view(-1, 1, 1, 1)
+        return {"perturbation": start, "velocity": torch.zeros_like(images)}
+
+    slots, recorder = Slots(targets, settings, begin), Recorder(victim, targets, settings)
+    with counter(name, len(targets.labels), "image") as bar:
+        while slots.refill():
+            gradient, logits = forward(victim, slots, loss)
+            recorder.zero_gradients(slots, gradient)
+            over = slots.step == params.steps
+            final = over & (slots.round == params.restarts - 1)
+            wrong = logits.argmax(1) != slots.labels
+            leaving = recorder.settle(slots, slots.state["perturbation"], wrong, final)
+            _step(slots, gradient, params, settings)
+            slots.next_round(over & ~final & ~leaving)
+            bar.update(slots.advance(leaving))
+    return recorder.outcome
+
+
+def forward(victim: Victim, slots: Slots, loss: Loss) -> tuple[Tensor, Tensor]:
+    """Gradient of the loss for the current perturbations, and the logits that decide."""
+    perturbation = slots.state["perturbation"].detach().requires_grad_()
+    features = victim.features(slots.images + perturbation)
+    (gradient,) = torch.autograd.grad(loss(victim, features, slots.labels), perturbation)
+    with torch.no_grad():
+        return gradient, victim.classify(features)
+
+
+def _step(slots: Slots, gradient: Tensor, params: Steps, settings: Settings) -> None:
+    state = slots.state
+    velocity = accumulate(state["velocity"], gradient, params.momentum, settings.norm)
+    slots.state = {
+        "perturbation": ascend(
+            slots.images,
+            state["perturbation"],
+            velocity,
+            params.step_255 / 255,
+            settings.epsilon,
+            settings.norm,
+        ),
+        "velocity": velocity,
+    }

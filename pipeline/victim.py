@@ -1,0 +1,67 @@
+"""The zero-shot classifier under attack, and what the attacker knows of it.
+
+One forward of the image encoder gives the logits of the texts that classify and of the texts
+that the attacker sees: usually the same (white box), but they may differ.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipeline.clip import ImageEncoder
+
+
+class Victim(nn.Module):
+    """Image encoder and text features, float32; attacks ascend through `features`.
+
+    Args:
+        classifier: (C, D) class features that decide the verdict.
+        attacker: (C, D) class features that the attacker's loss sees.
+        captions: (C, K, D) unit-norm single texts of the attacker's set, for attacks on the
+            whole ensemble.
+        scale: exp(logit scale).
+        resize: the images come at another ("native") size: they are brought to the model's by
+            bicubic interpolation *inside* the model, so that the perturbation lives at theirs.
+    """
+
+    classifier: Tensor
+    attacker: Tensor
+    ensemble: Tensor
+
+    def __init__(
+        self,
+        encoder: ImageEncoder,
+        classifier: Tensor,
+        attacker: Tensor,
+        captions: Tensor,
+        scale: float,
+        resize: bool = False,
+    ):
+        super().__init__()
+        self.encoder, self.scale, self.resize = encoder, scale, resize
+        self.register_buffer("classifier", classifier)
+        self.register_buffer("attacker", attacker)
+        self.register_buffer("ensemble", captions)
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, D) unit-norm features of (B, 3, S, S) pixels in [0, 1]."""
+        if self.resize:
+            size = self.encoder.image_size
+            images = F.interpolate(images, size=(size, size), mode="bicubic", antialias=True)
+        return self.encoder(images).pooled
+
+    def classify(self, features: Tensor) -> Tensor:
+        """(B, C) logits that decide."""
+        return self.scale * (features @ self.classifier.T)
+
+    def attacked(self, features: Tensor) -> Tensor:
+        """(B, C) logits that the attacker sees."""
+        return self.scale * (features @ self.attacker.T)
+
+    def attacked_captions(self, features: Tensor) -> Tensor:
+        """(B, C, K) logits of every single text that the attacker sees."""
+        return self.scale * torch.einsum("bd,ckd->bck", features, self.ensemble)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C) logits that decide, of (B, 3, S, S) pixels in [0, 1]."""
+        return self.classify(self.features(images))
