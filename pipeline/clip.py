@@ -93,22 +93,6 @@ class ImageEncoder(nn.Module):
         return int(self.visual.image_size[0])
 
 
-class ImageClassifier(nn.Module):
-    """Zero-shot classifier: logits (B, C) = scale * cos(image, class text), in float32."""
-
-    weight: Tensor
-
-    def __init__(self, encoder: ImageEncoder, class_features: Tensor, scale: float):
-        super().__init__()
-        self.encoder = encoder
-        self.scale = scale
-        self.register_buffer("weight", class_features.T.contiguous())
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits of (B, 3, S, S) pixels in [0, 1]."""
-        return self.scale * (self.encoder(images).pooled @ self.weight)
-
-
 def load(folder: Path) -> Clip:
     """Load an open_clip folder in float32, in eval mode, on the CPU.
 

@@ -1,16 +1,18 @@
 """Text embeddings as tables: the last place where text is encoded.
 
-`descriptions.parquet` holds K rows per class (caption slot k = rank k), and
-`classes/<set>.parquet` one row per class: the normalised mean of the unit-norm template
-embeddings (open_clip's zero-shot classifier).
+    descriptions.parquet            the training ensemble: K rows per class (slot k = rank k)
+    texts/<text set>/<set>.parquet  what classifies an image set: a row per class and text
+    attacker/<text set>/<set>.parquet   what the attacker sees when that text set classifies
+A text set is a name in `embed.texts` (templates), or "descriptions": the kept descriptions.
 """
 
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import open_clip
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -20,7 +22,10 @@ from pipeline.params import Section, Template
 from pipeline.tables import read_table
 
 FOLDER = Path("data/embeddings")
-TEMPLATES_KEY = "templates"  # of the Parquet file's metadata
+DESCRIPTIONS = "descriptions"  # the text set that is no entry of embed.texts
+TEMPLATE = "template"  # the text set that methods without descriptions train on
+SAME = "same"  # evaluate.attacker: the attacker sees the texts that classify
+METADATA = b"text set"
 Encode = Callable[[list[str]], np.ndarray]  # N texts -> float32 (N, D), unit norm
 Columns = tuple[dict[str, Any], pa.Schema]
 
@@ -28,7 +33,31 @@ Columns = tuple[dict[str, Any], pa.Schema]
 class EmbedParams(Section):
     """Section `embed` of params.yaml, where every key is explained."""
 
-    templates: dict[str, list[Template]]
+    texts: dict[str, dict[str, list[Template] | Literal["openai"]]]
+
+
+class TextSet(NamedTuple):
+    """Texts of the classes of one image set.
+
+    name: the text set; templates: what it was filled from, empty for descriptions;
+    captions: float32 (C, K, D), unit norm, one feature per text.
+    """
+
+    name: str
+    templates: list[str]
+    captions: np.ndarray
+
+    @property
+    def classifier(self) -> np.ndarray:
+        """float32 (C, D), one feature per class.
+
+        Templates: the normalised mean (open_clip's zero-shot classifier). Descriptions: the
+        plain mean, whose logits are the mean of the K descriptions' logits, as SAFT judges.
+        """
+        mean = self.captions.mean(1)
+        if self.name == DESCRIPTIONS:
+            return mean
+        return mean / np.linalg.norm(mean, axis=1, keepdims=True)
 
 
 def schema(width: int) -> pa.Schema:
@@ -43,16 +72,21 @@ def schema(width: int) -> pa.Schema:
     )
 
 
-def templates_of(dataset: str, params: EmbedParams) -> list[str]:
-    """The templates of a set: its own entry, else `default`.
+def templates_of(texts: str, dataset: str, params: EmbedParams) -> list[str]:
+    """The templates of a text set for an image set: its own entry, else `default`.
 
     Raises:
-        UserError: neither exists.
+        UserError: there is no such text set, or it has neither entry.
     """
-    chosen = params.templates.get(dataset, params.templates.get("default"))
+    if texts not in params.texts:
+        known = ", ".join([*sorted(params.texts), DESCRIPTIONS])
+        raise UserError(f"params.yaml: '{texts}' is not a text set; embed.texts has {known}")
+    chosen = params.texts[texts].get(dataset, params.texts[texts].get("default"))
     if not chosen:
-        raise UserError(f"params.yaml: embed.templates has neither '{dataset}' nor 'default'")
-    return chosen
+        raise UserError(f"params.yaml: embed.texts.{texts} has neither '{dataset}' nor 'default'")
+    if chosen == "openai":
+        return [template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
+    return list(chosen)
 
 
 def read_embeddings(path: Path, class_ids: Sequence[str]) -> np.ndarray:
@@ -77,38 +111,58 @@ def read_embeddings(path: Path, class_ids: Sequence[str]) -> np.ndarray:
     return np.stack([flat[rows[class_id]] for class_id in class_ids])
 
 
+def read_texts(path: Path, class_ids: Sequence[str]) -> TextSet:
+    """A file of texts/ or attacker/, with the classes in the order of `class_ids`."""
+    captions = read_embeddings(path, class_ids)
+    origin = json.loads((pq.read_schema(path).metadata or {}).get(METADATA, b"null"))
+    if not isinstance(origin, dict):
+        raise UserError(f"{path}: names no text set; run `dvc repro embed`")
+    return TextSet(origin["name"], origin["templates"], captions)
+
+
+def read_classifier(path: Path, class_ids: Sequence[str]) -> np.ndarray:
+    """float32 (C, D) class features of a file of texts/; see `TextSet.classifier`."""
+    return read_texts(path, class_ids).classifier
+
+
 def description_columns(rows: Sequence[dict[str, Any]], encode: Encode) -> Columns:
     """One row per kept sentence (class_id, rank as slot, sentence), with its schema."""
-    vectors = encode([row["sentence"] for row in rows])
+    texts = [row["sentence"] for row in rows]
     return _columns(
-        [row["class_id"] for row in rows],
-        [row["rank"] for row in rows],
-        [row["sentence"] for row in rows],
-        vectors,
+        [row["class_id"] for row in rows], [row["rank"] for row in rows], texts, encode(texts)
     )
 
 
-def class_columns(
-    classes: Sequence[ClassEntry], templates: Sequence[str], encode: Encode
+def template_columns(
+    name: str, classes: Sequence[ClassEntry], templates: Sequence[str], encode: Encode
 ) -> Columns:
-    """One row per class: the normalised mean of its template embeddings."""
+    """One row per class and template of text set `name`."""
     texts = [template.replace("{}", entry.name) for entry in classes for template in templates]
-    mean = encode(texts).reshape(len(classes), len(templates), -1).mean(1)
-    vectors = mean / np.linalg.norm(mean, axis=1, keepdims=True)
-    joined = [
-        " | ".join(template.replace("{}", entry.name) for template in templates)
-        for entry in classes
-    ]
-    columns, kind = _columns(
-        [entry.class_id for entry in classes], [0] * len(classes), joined, vectors
-    )
-    return columns, kind.with_metadata({TEMPLATES_KEY: json.dumps(list(templates))})
+    ids = [entry.class_id for entry in classes for _ in templates]
+    slots = list(range(len(templates))) * len(classes)
+    return _named(name, templates, _columns(ids, slots, texts, encode(texts)))
 
 
-def read_templates(path: Path) -> list[str]:
-    """The templates a class embedding file was made with."""
-    metadata = pq.read_schema(path).metadata or {}
-    return list(json.loads(metadata.get(TEMPLATES_KEY.encode(), b"[]")))
+def described_columns(dataset: str, classes: Sequence[ClassEntry], described: Columns) -> Columns:
+    """The rows of `described` (see `description_columns`) that belong to `classes`.
+
+    Raises:
+        UserError: a class has no description.
+    """
+    columns, _ = described
+    wanted = {entry.class_id for entry in classes}
+    missing = sorted(wanted - set(columns["class_id"]))
+    if missing:
+        raise UserError(
+            f"class '{missing[0]}' of set '{dataset}' has no description ({len(missing)} of "
+            f"{len(wanted)} have none); take '{DESCRIPTIONS}' out of evaluate.texts and "
+            "evaluate.attacker, or that set out of evaluate.datasets"
+        )
+    at = [i for i, class_id in enumerate(columns["class_id"]) if class_id in wanted]
+    width = columns["embedding"].type.list_size
+    vectors = columns["embedding"].flatten().to_numpy().reshape(-1, width)[at]
+    ids, slots, texts = ([columns[key][i] for i in at] for key in ("class_id", "slot", "text"))
+    return _named(DESCRIPTIONS, [], _columns(ids, slots, texts, vectors))
 
 
 def _columns(
@@ -123,3 +177,8 @@ def _columns(
         "embedding": pa.FixedSizeListArray.from_arrays(flat, width),
     }
     return columns, schema(width)
+
+
+def _named(name: str, templates: Sequence[str], columns: Columns) -> Columns:
+    origin = json.dumps({"name": name, "templates": list(templates)})
+    return columns[0], columns[1].with_metadata({METADATA: origin})

@@ -1,9 +1,10 @@
-"""Clean and adversarial accuracy of one model on one image set.
+"""Clean and adversarial accuracy of one model on one image set, under one attack.
 
 Everything is measured in float32, on the same images and with the same starts for every
 model. Two verdicts, both well defined and never mixed:
     robust (any)   right on the clean image and at every iterate of the attack
-    robust (last)  right at the last iterate, as the released SAFT code counts
+    robust (last)  right at the last iterate, as the released SAFT code counts; attacks that
+                   return their best iterate have none
 """
 
 from collections.abc import Sequence
@@ -12,11 +13,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from pydantic import Field
-from torch import nn
 
+from pipeline.attack import Norm
 from pipeline.attacks import Outcome, Settings, Targets, margins
 from pipeline.images import ClassEntry
 from pipeline.params import Section
+from pipeline.victim import Victim
 
 
 class EvaluateParams(Section):
@@ -24,15 +26,20 @@ class EvaluateParams(Section):
 
     datasets: list[str] = Field(min_length=1)
     images: int | None = Field(ge=1)
-    attack: str
-    epsilon_255: int = Field(ge=0, le=255)
-    step_255: float = Field(gt=0, le=255)
-    attack_steps: int = Field(ge=1)
+    attacks: list[str] = Field(min_length=1)
+    texts: list[str] = Field(min_length=1)
+    attacker: str
+    norm: Norm
+    epsilon_255: float = Field(gt=0, le=255 * 255)
+    space: Literal["model", "native"]
+    options: dict[str, dict[str, Any]]
     robust: Literal["any", "last"]
     last_images: int = Field(ge=0)
     batch_size: int = Field(ge=1)
     examples: int = Field(ge=0)
     seed: int = Field(ge=0, lt=2**31)
+    checks: dict[str, Any]
+    strict: bool
 
 
 class Verdicts(NamedTuple):
@@ -54,44 +61,53 @@ def evenly_spaced(total: int, count: int | None) -> np.ndarray:
 
 @torch.no_grad()
 def clean_predictions(
-    classifier: nn.Module, targets: Targets, batch_size: int, device: torch.device
+    victim: Victim, targets: Targets, batch_size: int, device: torch.device
 ) -> tuple[np.ndarray, np.ndarray]:
     """Prediction int32 (N,) and margin float32 (N,) on the unperturbed images."""
     predictions, distances = [], []
     for start in range(0, len(targets.labels), batch_size):
         images, labels = targets.read(slice(start, start + batch_size), device)
-        logits = classifier(images)
+        logits = victim(images)
         predictions.append(logits.argmax(1).cpu())
         distances.append(margins(logits, labels).cpu())
     return torch.cat(predictions).numpy().astype(np.int32), torch.cat(distances).numpy()
 
 
 def judge(
-    classifier: nn.Module, attack: Any, targets: Targets, params: EvaluateParams, device: Any
+    victim: Victim,
+    attack: Any,
+    options: Section,
+    targets: Targets,
+    params: EvaluateParams,
+    device: torch.device,
 ) -> Verdicts:
     """Clean predictions, then the attack on every image whose verdict is still open.
 
     An image that is wrong already is not robust (any) whatever happens, so it is attacked
     only where robust (last) is asked for.
+
+    Args:
+        attack, options: a module of `pipeline.attacks` and its checked Params.
     """
-    prediction, margin = clean_predictions(classifier, targets, params.batch_size, device)
+    prediction, margin = clean_predictions(victim, targets, params.batch_size, device)
     follow = followed(len(targets.labels), params)
+    if not getattr(attack, "LAST_ITERATE", False):
+        follow[:] = False
     examples = evenly_spaced(len(targets.labels), params.examples)
     wanted = (prediction == targets.labels) | follow
     wanted[examples] = True
     attacked = np.flatnonzero(wanted)
     chosen = Targets(targets.pixels, targets.numbers[attacked], targets.labels[attacked])
     settings = Settings(
+        norm=params.norm,
         epsilon=params.epsilon_255 / 255,
-        step_size=params.step_255 / 255,
-        steps=params.attack_steps,
         batch_size=params.batch_size,
         seed=params.seed,
         follow=follow[attacked],
         examples=np.searchsorted(attacked, examples),
         device=device,
     )
-    return Verdicts(prediction, margin, attacked, attack.run(classifier, chosen, settings))
+    return Verdicts(prediction, margin, attacked, attack.run(victim, chosen, options, settings))
 
 
 def followed(images: int, params: EvaluateParams) -> np.ndarray:
@@ -99,9 +115,8 @@ def followed(images: int, params: EvaluateParams) -> np.ndarray:
     if params.robust == "last":
         return np.ones(images, dtype=bool)
     mask = np.zeros(images, dtype=bool)
-    mask[evenly_spaced(images, min(params.last_images, images)) if params.last_images else []] = (
-        True
-    )
+    if params.last_images:
+        mask[evenly_spaced(images, min(params.last_images, images))] = True
     return mask
 
 
@@ -120,9 +135,12 @@ def prediction_columns(model: str, targets: Targets, verdicts: Verdicts) -> dict
     )
     right = verdicts.clean_prediction == targets.labels
     last: list[bool | None] = [None] * count
-    for position, predicted in zip(at, outcome.last_prediction, strict=True):
-        if predicted >= 0:
-            last[position] = bool(predicted == targets.labels[position])
+    zero: list[float | None] = [None] * count
+    for place, position in enumerate(at):
+        if outcome.last_prediction[place] >= 0:
+            last[position] = bool(outcome.last_prediction[place] == targets.labels[position])
+        if not np.isnan(outcome.zero_gradient[place]):
+            zero[position] = float(outcome.zero_gradient[place])
     return {
         "model": [model] * count,
         "number": targets.numbers,
@@ -134,6 +152,7 @@ def prediction_columns(model: str, targets: Targets, verdicts: Verdicts) -> dict
         "fooled_at": fooled_at,
         "robust_any": right & (fooled_at < 0),
         "robust_last": last,
+        "zero_gradient": zero,
     }
 
 
@@ -157,14 +176,13 @@ def training_overlap(classes: Sequence[ClassEntry], trained: Sequence[ClassEntry
     return len({entry.class_id for entry in classes} & {entry.class_id for entry in trained})
 
 
-def summary(dataset: str, model: str, result: dict[str, Any], params: EvaluateParams) -> str:
-    """One line for people: both verdicts, each with the number of images behind it."""
+def summary(name: str, result: dict[str, Any], where: str) -> str:
+    """One line for people: every verdict with the number of images behind it."""
     last = result["robust_last"]
-    shown = f"{_percent(last)} of {last['images']}" if last else "not measured"
+    shown = f", robust (last) {_percent(last)} of {last['images']}" if last else ""
     return (
-        f"{dataset} {model}: clean {_percent(result['clean'])} of {result['clean']['images']}, "
-        f"{params.attack}-{params.attack_steps} at {params.epsilon_255}/255: "
-        f"robust (any) {_percent(result['robust_any'])}, robust (last) {shown}"
+        f"{where}: {name}: clean {_percent(result['clean'])} of {result['clean']['images']}, "
+        f"robust (any) {_percent(result['robust_any'])}{shown}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Schema of the per-image results: one row per image and model."""
+"""Schema of the per-image results of one attack: one row per image and model."""
 
 import pyarrow as pa
 
@@ -14,5 +14,6 @@ PREDICTIONS = pa.schema(
         ("fooled_at", pa.int32()),
         ("robust_any", pa.bool_()),
         ("robust_last", pa.bool_()),
+        ("zero_gradient", pa.float32()),
     ]
 )

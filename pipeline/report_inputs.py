@@ -18,7 +18,7 @@ from pipeline.errors import UserError
 from pipeline.filtered import SCHEMA as DESCRIPTIONS
 from pipeline.images import check_labels, read_classes
 from pipeline.params import Section, read_params, read_section, validate
-from pipeline.paths import EVALUATION, FILTERED, MODEL
+from pipeline.paths import CHECKS, EVALUATION, FILTERED, MODEL
 from pipeline.predictions import PREDICTIONS
 from pipeline.tables import read_json, read_table
 
@@ -34,12 +34,23 @@ class ReportParams(Section):
     examples: int = Field(ge=0)
 
 
-class _Evaluate(Section, extra="ignore"):
+class EvaluateSettings(Section, extra="ignore"):
+    """What the page needs of section `evaluate`; the evaluate stage checks the values."""
+
     datasets: list[str] = Field(min_length=1)
+    attacks: list[str] = Field(min_length=1)
+    texts: list[str] = Field(min_length=1)
+    checks: "_Checks"
+    strict: bool
+
+
+class _Checks(Section, extra="ignore"):
+    datasets: list[str]
 
 
 class _Finetune(Section, extra="ignore"):
     dataset: str
+    method: str
 
 
 class _Cleaning(Section, extra="ignore"):
@@ -76,42 +87,74 @@ class Accuracies(Section, extra="ignore"):
     robust_last: Accuracy | None
 
 
+class Texts(Section, extra="ignore"):
+    """A text set by name, and the templates it was filled from (none for descriptions)."""
+
+    name: str
+    templates: list[str]
+
+
 class Metrics(Section, extra="ignore"):
-    """data/evaluation/<dataset>/metrics.json."""
+    """data/evaluation/<dataset>/<texts>/<attack>/metrics.json."""
 
     dataset: str
     images: int
     classes: int
     seen_in_training: int
     attack: str
-    epsilon_255: int
-    step_255: float
-    steps: int
+    title: str
+    options: dict[str, Any]
+    budget: int
+    norm: str
+    epsilon_255: float
+    space: str
+    pixels: int
+    precision: str
+    texts: Texts
+    attacker: Texts
     seed: int
-    templates: list[str]
+    note: str
     base: Accuracies
     finetuned: Accuracies
 
 
 @dataclass(frozen=True)
-class Evaluated:
-    """One data set: its metrics, class names by label, per model the columns of PREDICTIONS
-    sorted by image number (the same images in both), and the arrays of examples.safetensors."""
+class Attacked:
+    """One attack on one data set: its metrics, and per model the columns of PREDICTIONS sorted
+    by image number (the same images in both)."""
 
     metrics: Metrics
-    classes: list[str]
     predictions: dict[str, pa.Table]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One data set under one text set: every attack of `evaluate.attacks` in that order, on the
+    same images; class names by label; the arrays of the first attack's examples.safetensors."""
+
+    attacks: list[Attacked]
+    classes: list[str]
     examples: dict[str, np.ndarray]
+
+    @property
+    def metrics(self) -> Metrics:
+        """Of the first attack: what all of them share."""
+        return self.attacks[0].metrics
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """All that the report is made of."""
+    """All that the report is made of. sets: the data sets under the first text set;
+    other_texts: the same for every further text set; checks: data/checks/<set>.json."""
 
     params: ReportParams
     settings: dict[str, Any]
+    evaluate: EvaluateSettings
     tuned_on: str
+    method: str
     sets: list[Evaluated]
+    other_texts: list[Evaluated]
+    checks: list[dict[str, Any]]
     training: dict[str, np.ndarray]
     sentences: list[dict[str, Any]]
     filter: FilterSettings
@@ -128,11 +171,21 @@ def read_inputs() -> Inputs:
     provenance = read_json(PROVENANCE)
     if not isinstance(provenance, dict):
         raise UserError(f"{PROVENANCE}: expected a JSON object")
+    evaluate = read_section("evaluate", EvaluateSettings)
+    finetune = read_section("finetune", _Finetune)
+    sets = [
+        [read_evaluated(name, texts, evaluate.attacks) for name in evaluate.datasets]
+        for texts in evaluate.texts
+    ]
     return Inputs(
         params=params,
         settings=read_params(),
-        tuned_on=read_section("finetune", _Finetune).dataset,
-        sets=[read_evaluated(name) for name in read_section("evaluate", _Evaluate).datasets],
+        evaluate=evaluate,
+        tuned_on=finetune.dataset,
+        method=finetune.method,
+        sets=sets[0],
+        other_texts=[entry for part in sets[1:] for entry in part],
+        checks=[read_json(CHECKS / f"{name}.json") for name in evaluate.checks.datasets],
         training=read_training(TRAINING),
         sentences=read_table(FILTERED, DESCRIPTIONS).to_pylist(),
         filter=read_section("filter", FilterSettings),
@@ -140,21 +193,31 @@ def read_inputs() -> Inputs:
     )
 
 
-def read_evaluated(name: str) -> Evaluated:
-    """Read data/evaluation/<name>/ and the set's class names."""
-    folder = EVALUATION / name
+def read_evaluated(dataset: str, texts: str, attacks: list[str]) -> Evaluated:
+    """Read data/evaluation/<dataset>/<texts>/<attack>/ for every attack, and the class names."""
+    classes = [entry.name for entry in read_classes(dataset)]
+    folders = [EVALUATION / dataset / texts / attack for attack in attacks]
+    found = [read_attacked(folder, len(classes)) for folder in folders]
+    numbers = [entry.predictions["base"]["number"] for entry in found]
+    for folder, entry in zip(folders, numbers, strict=True):
+        if entry != numbers[0]:
+            raise UserError(f"{folder}: not the images of {folders[0]}; run `dvc repro`")
+    return Evaluated(found, classes, read_examples(folders[0] / "examples.safetensors"))
+
+
+def read_attacked(folder: Path, classes: int) -> Attacked:
+    """Read one folder of stages.evaluate."""
     metrics = validate(read_json(folder / "metrics.json"), Metrics, str(folder / "metrics.json"))
-    classes = [entry.name for entry in read_classes(name)]
     path = folder / "predictions.parquet"
     table = read_table(path, PREDICTIONS).sort_by("number")
     for column in ("label", "clean_prediction", "adversarial_prediction"):
-        check_labels(table[column].to_numpy(), len(classes), f"{path}: {column}")
+        check_labels(table[column].to_numpy(), classes, f"{path}: {column}")
     models = table["model"].to_numpy()
     predictions = {model: table.filter(models == model) for model in MODELS}
     numbers = [predictions[model]["number"] for model in MODELS]
     if numbers[0] != numbers[1] or len(numbers[0]) != metrics.images:
         raise UserError(f"{path}: not the {metrics.images} images of metrics.json for each model")
-    return Evaluated(metrics, classes, predictions, read_examples(folder / "examples.safetensors"))
+    return Attacked(metrics, predictions)
 
 
 def read_examples(path: Path) -> dict[str, np.ndarray]:

@@ -4,11 +4,15 @@ One forward of the image encoder gives the logits of the texts that classify and
 that the attacker sees: usually the same (white box), but they may differ.
 """
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pipeline import clip
 from pipeline.clip import ImageEncoder
+from pipeline.embed import TextSet
 
 
 class Victim(nn.Module):
@@ -65,3 +69,26 @@ class Victim(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, C) logits that decide, of (B, 3, S, S) pixels in [0, 1]."""
         return self.classify(self.features(images))
+
+
+def load_victim(
+    folder: Path, texts: TextSet, seen: TextSet, size: int, native: bool, device: torch.device
+) -> Victim:
+    """The model of a folder as a frozen classifier, float32, in eval mode.
+
+    Args:
+        texts, seen: the texts that classify, and those the attacker sees.
+        size: side of the images in pixels; must be the model's unless `native`.
+
+    Raises:
+        UserError: the folder is no model, or images or texts do not fit it.
+    """
+    loaded = clip.load(folder)
+    encoder = clip.image_encoder(loaded)
+    width = texts.captions.shape[-1]
+    clip.check_fit(encoder, encoder.image_size if native else size, width, str(folder))
+    classifier, attacker = (torch.from_numpy(t.classifier) for t in (texts, seen))
+    captions = torch.from_numpy(seen.captions)
+    resize = size != encoder.image_size
+    victim = Victim(encoder, classifier, attacker, captions, clip.logit_scale(loaded), resize)
+    return victim.requires_grad_(False).to(device).eval()

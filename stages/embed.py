@@ -1,9 +1,11 @@
 """Encode all text there will ever be: `python -m stages.embed`.
 
-Reads data/filtered/descriptions.parquet, the class tables of `evaluate.datasets` and
-data/base_model/; writes data/embeddings/descriptions.parquet (the training ensemble) and
-data/embeddings/classes/<set>.parquet (zero-shot classifiers).
+Reads data/filtered/descriptions.parquet, class tables and data/base_model/; writes
+data/embeddings/: descriptions.parquet (the training ensemble), texts/<text set>/<set>.parquet
+(zero-shot classifiers) and attacker/<text set>/<set>.parquet (what the attacker sees).
 """
+
+from pathlib import Path
 
 import typer
 
@@ -20,12 +22,14 @@ from stages.runner import stage
 
 @stage("embed")
 def main() -> None:
-    """Write the text embeddings of the kept descriptions and of every evaluation class."""
+    """Write the text embeddings of the kept descriptions and of every text set in use."""
     params = read_section("embed", embed.EmbedParams)
-    datasets = read_value("evaluate.datasets", list[str])
     rows = [row for row in read_table(FILTERED, SCHEMA).to_pylist() if row["kept"]]
-    classes = {name: read_classes(name) for name in datasets}
-    templates = {name: embed.templates_of(name, params) for name in classes}
+    wanted = text_sets()
+    classes = {dataset: read_classes(dataset) for _, dataset in wanted}
+    templates = {
+        key: embed.templates_of(*key, params) for key in wanted if key[0] != embed.DESCRIPTIONS
+    }
     device = pick_device()
     be_deterministic()
     model = clip.load(BASE_MODEL)
@@ -33,13 +37,40 @@ def main() -> None:
     def encode(texts: list[str]):
         return clip.encode_texts(model, texts, device).numpy()
 
+    described = embed.description_columns(rows, encode)
+    files = {
+        (name, dataset): embed.template_columns(
+            name, classes[dataset], templates[name, dataset], encode
+        )
+        if name != embed.DESCRIPTIONS
+        else embed.described_columns(dataset, classes[dataset], described)
+        for name, dataset in wanted
+    }
+    write(files, described)
+    print(f"{len(rows)} descriptions, {len(files)} classifiers for {len(classes)} sets")
+
+
+def text_sets() -> list[tuple[str, str]]:
+    """Every (text set, image set) that finetune or evaluate reads."""
+    datasets = read_value("evaluate.datasets", list[str])
+    names = read_value("evaluate.texts", list[str])
+    attacker = read_value("evaluate.attacker", str)
+    names = [*names, *([] if attacker == embed.SAME else [attacker])]
+    pairs = [(name, dataset) for name in names for dataset in datasets]
+    return list(dict.fromkeys([(embed.TEMPLATE, read_value("finetune.dataset", str)), *pairs]))
+
+
+def write(files: dict[tuple[str, str], embed.Columns], described: embed.Columns) -> None:
+    """Write data/embeddings/ as a whole."""
+    attacker = read_value("evaluate.attacker", str)
     with replacing_directory(embed.FOLDER) as folder:
-        columns, schema = embed.description_columns(rows, encode)
-        write_table(folder / "descriptions.parquet", columns, schema)
-        for name, entries in classes.items():
-            columns, schema = embed.class_columns(entries, templates[name], encode)
-            write_table(folder / "classes" / f"{name}.parquet", columns, schema)
-    print(f"{len(rows)} descriptions, classifiers for {len(classes)} sets")
+        write_table(folder / "descriptions.parquet", *described)
+        for (name, dataset), columns in files.items():
+            seen = columns if attacker == embed.SAME else files.get((attacker, dataset))
+            file = Path(name) / f"{dataset}.parquet"
+            write_table(folder / "texts" / file, *columns)
+            if seen:
+                write_table(folder / "attacker" / file, *seen)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,18 @@
-"""Clean and adversarial accuracy on one set: `python -m stages.evaluate <set>`.
+"""Accuracy on one set under one attack: `python -m stages.evaluate <set> <attack> <text set>`.
 
-Reads data/images/<set>/, data/embeddings/classes/<set>.parquet, data/base_model/ and
-data/model/; writes data/evaluation/<set>/: predictions.parquet (one row per image and
-model), metrics.json and examples.safetensors (a few perturbations, for the report).
+Reads data/images/<set>/, data/embeddings/{texts,attacker}/<text set>/<set>.parquet,
+data/base_model/ and data/model/; writes data/evaluation/<set>/<text set>/<attack>/:
+predictions.parquet (one row per image and model), metrics.json and examples.safetensors (a
+few perturbations, for the report).
 """
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import torch
 import typer
 from safetensors.numpy import save
 
-from pipeline import clip, embed, registry
+from pipeline import embed
 from pipeline.atomic import replacing_directory
 from pipeline.attacks import Targets
 from pipeline.device import be_deterministic, pick_device
@@ -26,76 +25,84 @@ from pipeline.evaluate import (
     summary,
     training_overlap,
 )
-from pipeline.images import open_images, read_classes
-from pipeline.params import PARAMS_FILE, read_section, read_value
+from pipeline.images import ImageSet, open_images, read_classes
+from pipeline.options import chosen
+from pipeline.params import read_section, read_value
 from pipeline.paths import BASE_MODEL, EVALUATION, MODEL
 from pipeline.predictions import PREDICTIONS
 from pipeline.tables import write_json, write_table
+from pipeline.victim import load_victim
 from stages.runner import stage
 
 MODELS = {"base": BASE_MODEL, "finetuned": MODEL}
 
 
 @stage("evaluate")
-def main(dataset: Annotated[str, typer.Argument(help="a set of evaluate.datasets")]) -> None:
+def main(
+    dataset: Annotated[str, typer.Argument(help="a set of evaluate.datasets")],
+    attack: Annotated[str, typer.Argument(help="an attack of evaluate.attacks")],
+    texts: Annotated[str, typer.Argument(help="a text set of evaluate.texts")],
+) -> None:
     """Attack the base and the fine-tuned model on the same images with the same starts."""
     params = read_section("evaluate", EvaluateParams)
-    attack = registry.load("pipeline.attacks", params.attack, f"{PARAMS_FILE}: evaluate.attack")
+    module, options = chosen("pipeline.attacks", "evaluate", "attacks", attack, params.options)
     device = pick_device()
     be_deterministic()
     images = open_images(dataset)
-    trained = read_classes(read_value("finetune.dataset", str))
+    ids = [entry.class_id for entry in images.classes]
+    text_sets = [
+        embed.read_texts(embed.FOLDER / part / texts / f"{dataset}.parquet", ids)
+        for part in ("texts", "attacker")
+    ]
     numbers = evenly_spaced(len(images.labels), params.images)
     targets = Targets(images.pixels, numbers, images.labels[numbers])
-    text_file = embed.FOLDER / "classes" / f"{dataset}.parquet"
-    texts = embed.read_embeddings(text_file, [entry.class_id for entry in images.classes])[:, 0]
-    results: dict[str, Any] = {}
+    results: dict[str, Any] = {"note": ""}
     columns: dict[str, Any] = {name: [] for name in PREDICTIONS.names}
-    shown = numbers[evenly_spaced(len(numbers), params.examples)]
-    clean = images.pixels[shown].astype(np.float32) / 255
-    examples: dict[str, Any] = {"numbers": shown, "clean": clean}
+    examples = clean_examples(targets, params.examples)
+    size, native = images.pixels.shape[-1], params.space == "native"
     for name, folder in MODELS.items():
-        classifier = load_classifier(folder, texts, images.pixels.shape[-1], device)
-        verdicts = judge(classifier, attack, targets, params, device)
+        victim = load_victim(folder, *text_sets, size, native, device)
+        verdicts = judge(victim, module, options, targets, params, device)
         part = prediction_columns(name, targets, verdicts)
         results[name] = accuracies(part)
+        results["note"] = verdicts.outcome.note
         examples[name] = verdicts.outcome.perturbations
         for key in columns:
             columns[key].extend(part[key])
-        print(summary(dataset, name, results[name], params), flush=True)
-    overlap = training_overlap(images.classes, trained)
-    metrics = describe_run(params, dataset, len(numbers), len(images.classes), overlap)
-    with replacing_directory(EVALUATION / dataset) as out:
+        print(summary(name, results[name], f"{dataset}, {module.TITLE}"), flush=True)
+    about = threat_model(params, images, len(numbers)) | {
+        "attack": attack,
+        "title": module.TITLE,
+        "options": options.model_dump(),
+        "budget": module.budget(options),
+        "texts": {"name": texts, "templates": text_sets[0].templates},
+        "attacker": {"name": text_sets[1].name, "templates": text_sets[1].templates},
+    }
+    with replacing_directory(EVALUATION / dataset / texts / attack) as out:
         write_table(out / "predictions.parquet", columns, PREDICTIONS)
-        write_json(out / "metrics.json", metrics | results)
+        write_json(out / "metrics.json", about | results)
         # as bytes: safetensors' own writer hides a full disk behind an error of its own
         (out / "examples.safetensors").write_bytes(save(examples))
 
 
-def load_classifier(
-    folder: Path, texts: np.ndarray, size: int, device: torch.device
-) -> clip.ImageClassifier:
-    """The zero-shot classifier of a model folder, frozen, in float32."""
-    loaded = clip.load(folder)
-    encoder = clip.image_encoder(loaded)
-    clip.check_fit(encoder, size, texts.shape[-1], str(folder))
-    classifier = clip.ImageClassifier(encoder, torch.from_numpy(texts), clip.logit_scale(loaded))
-    return classifier.requires_grad_(False).to(device).eval()
+def clean_examples(targets: Targets, count: int) -> dict[str, np.ndarray]:
+    """Numbers and clean pixels of the images that are kept for the report."""
+    shown = targets.numbers[evenly_spaced(len(targets.numbers), count)]
+    return {"numbers": shown, "clean": targets.pixels[shown].astype(np.float32) / 255}
 
 
-def describe_run(
-    params: EvaluateParams, dataset: str, images: int, classes: int, seen: int
-) -> dict[str, Any]:
-    """What was attacked and how, for metrics.json."""
-    keys = ("attack", "epsilon_255", "step_255", "robust", "seed")
+def threat_model(params: EvaluateParams, images: ImageSet, attacked: int) -> dict[str, Any]:
+    """What the attacker may do, and to which images, for metrics.json."""
+    trained = read_classes(read_value("finetune.dataset", str))
+    keys = ("norm", "epsilon_255", "space", "robust", "seed")
     return {
         **{key: getattr(params, key) for key in keys},
-        "steps": params.attack_steps,
-        "dataset": dataset,
-        "images": images,
-        "classes": classes,
-        "seen_in_training": seen,
-        "templates": embed.read_templates(embed.FOLDER / "classes" / f"{dataset}.parquet"),
+        "pixels": images.pixels.shape[-1],
+        "precision": "float32",
+        "dataset": images.name,
+        "images": attacked,
+        "classes": len(images.classes),
+        "seen_in_training": training_overlap(images.classes, trained),
     }
 
 

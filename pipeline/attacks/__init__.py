@@ -4,6 +4,7 @@ An attack module has
     TITLE                       its name as papers write it
     class Params(Section)       its keys under `evaluate.options.<attack>`
     def budget(params) -> int   most iterates of an image, the starts included
+    LAST_ITERATE = True         only if it has one that may differ from the best
     def run(victim, targets, params, settings) -> Outcome
 Names that begin with an underscore are shared parts, not attacks.
 """

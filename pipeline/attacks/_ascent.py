@@ -48,7 +48,7 @@ def run(
 
     def begin(images: Tensor, _: Tensor, numbers: np.ndarray, rounds: Tensor) -> State:
         start = random_starts(images, numbers, rounds, settings)
-        if not params.random_start:
+        if not (params.random_start or settings.starts):
             start = start * (rounds > 0).view(-1, 1, 1, 1)
         return {"perturbation": start, "velocity": torch.zeros_like(images)}
 

@@ -1,0 +1,56 @@
+"""APGD-T: APGD on the targeted difference of logits ratio (Croce & Hein 2020), one run per
+target class; the second attack of AutoAttack.
+
+The targets are the classes that the clean image's logits, of the texts that the attacker sees,
+rank highest after the label. With fewer than 4 classes the loss is not defined, and the margin
+to the target takes its place.
+"""
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from pipeline.attacks import Outcome, Settings, Targets, _apgd
+from pipeline.attacks._apgd_losses import targeted_dlr, targeted_margin
+from pipeline.params import Section
+from pipeline.victim import Victim
+
+TITLE = "APGD-T"
+
+
+class Params(Section):
+    """`evaluate.options.apgd_t`; as published: 100 steps, 9 targets."""
+
+    steps: int = Field(ge=1)
+    targets: int = Field(ge=1)
+    """Target classes per image, at most one less than there are classes; the next only if none
+    has fooled yet."""
+
+
+def budget(params: Params) -> int:
+    """Iterates of an image that is never fooled, the starts included."""
+    return params.targets * (params.steps + 1)
+
+
+def run(victim: Victim, targets: Targets, params: Params, settings: Settings) -> Outcome:
+    """Attack every target; see `pipeline.attacks` for shapes."""
+
+    def aim(images: Tensor, labels: Tensor, rounds: Tensor) -> Tensor:
+        return target_classes(victim, images, labels, rounds)
+
+    classes = len(victim.attacker)
+    rounds = min(params.targets, classes - 1)
+    plan = _apgd.Plan("apgd_t", params.steps, rounds, targeted_dlr, aim)
+    if classes < 4:
+        note = f"{classes} classes: margin loss, targeted DLR needs 4"
+        plan = plan._replace(loss=targeted_margin, note=note)
+    return _apgd.run(victim, targets, settings, plan)
+
+
+@torch.no_grad()
+def target_classes(victim: Victim, images: Tensor, labels: Tensor, rounds: Tensor) -> Tensor:
+    """(B,) the class ranked `rounds` (B,) among the classes that are not the label; 0 is the
+    highest. Clean `images` (B, 3, S, S)."""
+    logits = victim.attacked(victim.features(images))
+    ranked = logits.scatter(1, labels[:, None], -torch.inf).argsort(1, descending=True)
+    return ranked.gather(1, rounds[:, None])[:, 0]

@@ -1,0 +1,32 @@
+"""AutoAttack's standard version (Croce & Hein 2020), as RobustBench ranks by it.
+
+APGD-CE, APGD-T with 9 targets, FAB-T with 9 targets, and Square with 5,000 queries, one restart
+each and each on the images that those before it left, through the library `pyautoattack`
+(`pipeline.attacks._library`): the verdict on an image depends on the batch size and on the
+other images, because the library draws its starts per batch.
+"""
+
+from pipeline.attacks import Outcome, Settings, Targets, _library
+from pipeline.params import Section
+from pipeline.victim import Victim
+
+TITLE = "AutoAttack (standard)"
+
+
+class Params(Section):
+    """`evaluate.options.autoattack`: nothing to choose."""
+
+
+def budget(_: Params) -> int:
+    """1: the library returns one image and does not tell its iterates."""
+    return 1
+
+
+def run(victim: Victim, targets: Targets, _: Params, settings: Settings) -> Outcome:
+    """Attack every target; see `pipeline.attacks` for shapes. fooled_at is 0 or -1.
+
+    Raises:
+        UserError: the library is not installed.
+    """
+    attacks = ["apgd-ce", "apgd-t", "fab-t", "square"]
+    return _library.run(victim, targets, settings, attacks, "autoattack")

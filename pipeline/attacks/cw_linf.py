@@ -1,0 +1,34 @@
+"""Margin PGD, called "CW" in the robust-CLIP literature; not Carlini and Wagner's l2 attack.
+
+Ascends -sum relu(z_y - max_{c != y} z_c + confidence), with Carlini and Wagner's (2017) margin
+in place of the cross-entropy, by the steps of PGD. SAFT's and TGA-ZSR's releases use
+confidence 50 and steps as large as epsilon, which jump between corners of the ball: choose a
+smaller step for a strong attack.
+"""
+
+from pydantic import Field
+from torch import Tensor
+
+from pipeline.attacks import Outcome, Settings, Targets, margins
+from pipeline.attacks import _ascent as ascent
+from pipeline.victim import Victim
+
+TITLE = "CW-Linf (margin PGD)"
+LAST_ITERATE = True
+budget = ascent.budget
+
+
+class Params(ascent.Steps):
+    """`evaluate.options.cw_linf`."""
+
+    confidence: float = Field(ge=0)
+    """Margin beyond which a misclassification is not pushed further, in logits."""
+
+
+def run(victim: Victim, targets: Targets, params: Params, settings: Settings) -> Outcome:
+    """Attack every target; see `pipeline.attacks` for shapes."""
+
+    def loss(victim: Victim, features: Tensor, labels: Tensor) -> Tensor:
+        return -(margins(victim.attacked(features), labels) + params.confidence).relu().sum()
+
+    return ascent.run(victim, targets, params, settings, loss, "cw_linf")

@@ -1,0 +1,47 @@
+"""FGSM (Goodfellow et al. 2015): one step of the size of the ball, from the image itself.
+
+Weak by design: what it leaves says nothing about robustness, but a model that withstands it
+and falls to PGD is the usual sign of masked gradients.
+"""
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from pipeline.attacks import Outcome, Settings, Targets
+from pipeline.attacks import _ascent as ascent
+from pipeline.params import Section
+from pipeline.victim import Victim
+
+TITLE = "FGSM"
+LAST_ITERATE = True
+
+
+class Params(Section):
+    """`evaluate.options.fgsm`."""
+
+    random_start: bool
+    """True: from a random point of the ball (as in "fast" adversarial training)."""
+    restarts: int = Field(ge=1)
+
+
+def budget(params: Params) -> int:
+    """Start and end of every run."""
+    return 2 * params.restarts
+
+
+def run(victim: Victim, targets: Targets, params: Params, settings: Settings) -> Outcome:
+    """Attack every target; see `pipeline.attacks` for shapes."""
+    steps = ascent.Steps(
+        steps=1,
+        step_255=255 * settings.epsilon,
+        restarts=params.restarts,
+        random_start=params.random_start,
+        momentum=0.0,
+    )
+    return ascent.run(victim, targets, steps, settings, loss, "fgsm")
+
+
+def loss(victim: Victim, features: Tensor, labels: Tensor) -> Tensor:
+    """Summed cross-entropy of (B, D) features."""
+    return F.cross_entropy(victim.attacked(features), labels, reduction="sum")

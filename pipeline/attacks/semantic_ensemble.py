@@ -1,0 +1,29 @@
+"""SAFT's own attack at evaluation: PGD against every text of the attacker's set at once.
+
+Ascends the cross-entropy averaged over the K texts of a class (Zhang et al., TMLR 2026;
+released attacks/pgd_attack.py): each caption slot is a classifier of its own, and neither
+features nor logits are averaged. With a set of one text this is PGD.
+"""
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from pipeline.attacks import Outcome, Settings, Targets
+from pipeline.attacks import _ascent as ascent
+from pipeline.victim import Victim
+
+TITLE = "Semantic ensemble PGD"
+LAST_ITERATE = True
+Params, budget = ascent.Steps, ascent.budget
+
+
+def run(victim: Victim, targets: Targets, params: ascent.Steps, settings: Settings) -> Outcome:
+    """Attack every target; see `pipeline.attacks` for shapes."""
+    return ascent.run(victim, targets, params, settings, loss, "semantic_ensemble")
+
+
+def loss(victim: Victim, features: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of (B, D) features, mean over the K texts, sum over the images."""
+    logits = victim.attacked_captions(features)
+    targets = labels[:, None].expand(-1, logits.shape[2])
+    return F.cross_entropy(logits, targets, reduction="sum") / logits.shape[2]

@@ -1,0 +1,73 @@
+"""Is the evaluation itself to be trusted? Measurements that a sound attack cannot fail.
+
+PGD on a few images over a curve of epsilons, at an epsilon that no classifier withstands,
+and with more and more steps (Carlini et al. 2019, "On evaluating adversarial robustness",
+sections 3 and 4). `pipeline.report_checks` says what they mean.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from pipeline.attacks import Settings, Targets, pgd
+from pipeline.evaluate import EvaluateParams
+from pipeline.params import Section
+from pipeline.victim import Victim
+
+OVERSHOOT = 2.5  # steps * step size in units of epsilon: enough to cross the ball from any start
+
+
+class ChecksParams(Section):
+    """`evaluate.checks` of params.yaml, where every key is explained."""
+
+    datasets: list[str]
+    texts: str
+    images: int = Field(ge=1)
+    epsilons_255: list[float] = Field(min_length=1)
+    large_epsilon_255: float = Field(gt=0)
+    steps: int = Field(ge=4)
+
+
+def measure(
+    victim: Victim,
+    targets: Targets,
+    checks: ChecksParams,
+    params: EvaluateParams,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Counts of images that stay right, for metrics of one model.
+
+    Returns:
+        curve: [epsilon in 1/255, images right at every iterate], from 0 (clean) upwards;
+        large: the same at `large_epsilon_255`; steps: [steps, images right at every iterate]
+        at `evaluate.epsilon_255`, every run with a step size of its own.
+    """
+
+    def survivors(epsilon_255: float, steps: int) -> int:
+        options = pgd.Params(
+            steps=steps,
+            step_255=OVERSHOOT * epsilon_255 / steps,
+            restarts=1,
+            random_start=True,
+            momentum=0.0,
+        )
+        settings = Settings(
+            norm=params.norm,
+            epsilon=epsilon_255 / 255,
+            batch_size=params.batch_size,
+            seed=params.seed,
+            follow=np.zeros(len(targets.labels), dtype=bool),
+            examples=np.zeros(0, dtype=np.int64),
+            device=device,
+        )
+        return int((pgd.run(victim, targets, options, settings).fooled_at < 0).sum())
+
+    ladder = [checks.steps // 4, checks.steps // 2, checks.steps, 2 * checks.steps]
+    return {
+        "curve": [[0.0, len(targets.labels)]]
+        + [[e, survivors(e, checks.steps)] for e in sorted(checks.epsilons_255)],
+        "large": [checks.large_epsilon_255, survivors(checks.large_epsilon_255, checks.steps)],
+        "steps": [[steps, survivors(params.epsilon_255, steps)] for steps in ladder],
+    }

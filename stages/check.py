@@ -1,0 +1,54 @@
+"""Measurements that a sound attack cannot fail: `python -m stages.check <set>`.
+
+Reads what stages.evaluate reads; writes data/checks/<set>.json, which the report judges.
+"""
+
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from pipeline import embed
+from pipeline.attacks import Targets
+from pipeline.checks import ChecksParams, measure
+from pipeline.device import be_deterministic, pick_device
+from pipeline.evaluate import EvaluateParams, clean_predictions, evenly_spaced
+from pipeline.images import open_images
+from pipeline.params import read_section
+from pipeline.paths import BASE_MODEL, CHECKS, MODEL
+from pipeline.tables import write_json
+from pipeline.victim import load_victim
+from stages.runner import stage
+
+MODELS = {"base": BASE_MODEL, "finetuned": MODEL}
+
+
+@stage("check")
+def main(dataset: Annotated[str, typer.Argument(help="a set of evaluate.checks.datasets")]) -> None:
+    """Attack a few images at several epsilons and with several numbers of steps."""
+    params = read_section("evaluate", EvaluateParams)
+    checks = read_section("evaluate.checks", ChecksParams)
+    device = pick_device()
+    be_deterministic()
+    images = open_images(dataset)
+    ids = [entry.class_id for entry in images.classes]
+    texts, seen = (
+        embed.read_texts(embed.FOLDER / part / checks.texts / f"{dataset}.parquet", ids)
+        for part in ("texts", "attacker")
+    )
+    size, native = images.pixels.shape[-1], params.space == "native"
+    found: dict[str, Any] = {"dataset": dataset, "epsilon_255": params.epsilon_255}
+    for name, folder in MODELS.items():
+        victim = load_victim(folder, texts, seen, size, native, device)
+        numbers = evenly_spaced(len(images.labels), checks.images)
+        targets = Targets(images.pixels, numbers, images.labels[numbers])
+        prediction, _ = clean_predictions(victim, targets, params.batch_size, device)
+        right = np.flatnonzero(prediction == targets.labels)
+        targets = Targets(images.pixels, numbers[right], targets.labels[right])
+        found[name] = {"images": len(numbers)} | measure(victim, targets, checks, params, device)
+        print(f"{dataset} {name}: {found[name]}", flush=True)
+    write_json(CHECKS / f"{dataset}.json", found)
+
+
+if __name__ == "__main__":
+    typer.run(main)
