@@ -10,61 +10,50 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
-import pyarrow.compute as pc
 
-from pipeline import report_figures as figures
-from pipeline.errors import UserError
 from pipeline.params import PARAMS_FILE
-from pipeline.paths import EVALUATION
-from pipeline.report_inputs import MODELS, Accuracies, Evaluated, Inputs
+from pipeline.report_accuracy import accuracies, means, measures
+from pipeline.report_checks import Check, judge
+from pipeline.report_evaluated import MODELS
+from pipeline.report_inputs import Inputs
 from pipeline.report_sentences import decimal, filter_view, number, signed
-from pipeline.statistics import disjoint, paired, survivors, wilson
+from pipeline.report_views import figure_view, set_view, summary_view, threat_view
 
 METRICS = Path("reports/metrics.json")
 ACCURACY = Path("reports/plots/accuracy.csv")
 PAGE = Path("reports/report.html")
 TEMPLATE = Path(__file__).with_name("report.html.j2")
-MEASURES = {"clean": "clean", "robust_any": "robust (any)", "robust_last": "robust (last)"}
 
 
 def metrics(inputs: Inputs) -> dict[str, Any]:
-    """Accuracies per data set and model, and their unweighted means: clean, robust_any, and
-    robust_last where it was measured on every image (`evaluate.robust: last`)."""
-    datasets = {
-        entry.metrics.dataset: {
-            model: {key: round(value, 4) for key, value in _accuracies(entry, model).items()}
-            for model in MODELS
-        }
-        for entry in inputs.sets
+    """Accuracies per data set and model under the first text set, and their unweighted means
+    (keys: see `pipeline.report_accuracy`; a last iterate only where it was measured on every
+    image); how many checks passed and failed."""
+    checks = [check.passed for check in judge(inputs.sets, inputs.checks)]
+    return {
+        "datasets": {
+            entry.metrics.dataset: {model: _rounded(accuracies(entry, model)) for model in MODELS}
+            for entry in inputs.sets
+        },
+        "mean": {model: _rounded(values) for model, values in means(inputs.sets).items()},
+        "checks": {"passed": checks.count(True), "failed": checks.count(False)},
     }
-    mean = {
-        model: {key: round(value, 4) for key, value in values.items()}
-        for model, values in means(inputs).items()
-    }
-    return {"datasets": datasets, "mean": mean}
-
-
-def means(inputs: Inputs) -> dict[str, dict[str, float]]:
-    """Means over the data sets, each counting the same whatever its size."""
-    result = {}
-    for model in MODELS:
-        values = [_accuracies(entry, model) for entry in inputs.sets]
-        shared = [key for key in MEASURES if all(key in found for found in values)]
-        result[model] = {key: float(np.mean([found[key] for found in values])) for key in shared}
-    return result
 
 
 def accuracy_rows(inputs: Inputs) -> Iterator[list[Any]]:
     """Header and rows of reports/plots/accuracy.csv, which `dvc plots` draws."""
     yield ["series", "dataset", "model", "measure", "accuracy"]
     for entry in inputs.sets:
-        dataset = entry.metrics.dataset
+        dataset, labels = entry.metrics.dataset, measures(entry)
         for model in MODELS:
-            for measure, share in _accuracies(entry, model).items():
-                named = MEASURES[measure]
-                series = f"{dataset} {model} {named}"
-                yield [series, dataset, model, named, round(share, 4)]
+            for key, share in accuracies(entry, model).items():
+                series = f"{dataset} {model} {labels[key]}"
+                yield [series, dataset, model, labels[key], round(share, 4)]
+
+
+def failed(inputs: Inputs) -> list[Check]:
+    """The checks that did not pass; those that could not be judged are not among them."""
+    return [check for check in judge(inputs.sets, inputs.checks) if check.passed is False]
 
 
 def render(inputs: Inputs) -> str:
@@ -79,75 +68,19 @@ def render(inputs: Inputs) -> str:
     return template.render(
         title=inputs.params.title,
         tuned_on=inputs.tuned_on,
+        method=inputs.method,
         sets=sets,
-        mean=means(inputs),
+        others=[set_view(entry, 0) for entry in inputs.other_texts],
+        mean=means(inputs.sets),
         summary=summary_view(sets),
-        figures=figure_view(sets, inputs.training),
+        threat=threat_view(inputs.sets[0]),
+        checks=judge(inputs.sets, inputs.checks),
+        figures=figure_view(sets, inputs),
         filter=filter_view(inputs.sentences, inputs.filter, inputs.provenance),
         settings=[(key, flatten(value)) for key, value in inputs.settings.items()],
         params_file=PARAMS_FILE.name,
         provenance=flatten(inputs.provenance),
     )
-
-
-def set_view(entry: Evaluated, examples: int) -> dict[str, Any]:
-    """One data set as the template reads it."""
-    found = entry.metrics
-    step = f"{found.step_255:g}/255"
-    return {
-        "found": found,
-        "attack": f"{found.attack.upper()}, {found.steps} steps of {step}",
-        "epsilon": f"{found.epsilon_255}/255",
-        "rows": [row for measure in MEASURES if (row := _row(entry, measure))],
-        "curve": _attack_curve(entry),
-        "examples": [_example(entry, place) for place in range(examples)[: _kept(entry)]],
-        "amplified": _amplification(found.epsilon_255),
-    }
-
-
-def summary_view(sets: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the first paragraph counts: the data sets on which an accuracy rose or fell."""
-    rows = {key: [row for s in sets for row in s["rows"] if row["key"] == key] for key in MEASURES}
-    robust, clean = rows["robust_any"], rows["clean"]
-    worst = min(range(len(sets)), key=lambda i: clean[i]["difference"])
-    attacks = {f"{s['attack']}, ε = {s['epsilon']}" for s in sets}
-    return {
-        "attack": attacks.pop() if len(attacks) == 1 else "the attack named for each set",
-        "robust_up": sum(row["difference"] > 0 for row in robust),
-        "robust_apart": sum(disjoint(row["base"], row["tuned"]) for row in robust),
-        "clean_down": sum(row["difference"] < 0 for row in clean),
-        "worst": sets[worst]["found"].dataset,
-        "worst_difference": clean[worst]["difference"],
-        "unseen": sum(s["found"].seen_in_training == 0 for s in sets),
-        "fewest": min(s["found"].images for s in sets),
-        "widest": max(max(r[m].high - r[m].low for m in ("base", "tuned")) for r in robust) / 2,
-    }
-
-
-def figure_view(sets: list[dict[str, Any]], training: dict[str, np.ndarray]) -> dict[str, str]:
-    """Data URIs of the figures over all data sets and of the training."""
-    accuracies = [name for name in training if name.endswith("accuracy")]
-    losses = [n for n in training if n not in ("step", "learning_rate", *accuracies)]
-    names = [s["found"].dataset for s in sets]
-    rows = [{row["key"]: row for row in s["rows"]} for s in sets]
-    drops = [
-        figures.Drop(
-            name, *(r[k][m].value for k in ("clean", "robust_any") for m in ("base", "tuned"))
-        )
-        for name, r in zip(names, rows, strict=True)
-    ]
-    result = {"drop": figures.accuracy_drop(drops)}
-    for key in ("clean", "robust_any"):
-        bars = [
-            figures.Bar(n, r[key]["base"], r[key]["tuned"])
-            for n, r in zip(names, rows, strict=True)
-        ]
-        result[key] = figures.accuracy_bars(bars, f"Accuracy, {MEASURES[key]}")
-    result["losses"] = figures.loss_curves(training, losses)
-    result["learning_rate"] = figures.learning_rate_curve(training)
-    if accuracies:
-        result["accuracies"] = figures.accuracy_curves(training, accuracies)
-    return result
 
 
 def flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:
@@ -178,88 +111,5 @@ def p_value(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
-def _accuracies(entry: Evaluated, model: str) -> dict[str, float]:
-    found: Accuracies = getattr(entry.metrics, model)
-    shares = {key: getattr(found, key) for key in MEASURES}
-    return {
-        key: share.correct / share.images
-        for key, share in shares.items()
-        if share is not None and share.images == entry.metrics.images
-    }
-
-
-def _verdicts(entry: Evaluated, measure: str) -> tuple[np.ndarray, np.ndarray]:
-    """bool verdicts of both models on the images where both have one."""
-    columns = []
-    for model in MODELS:
-        table = entry.predictions[model]
-        if measure == "clean":
-            columns.append(pc.equal(table["clean_prediction"], table["label"]))
-        else:
-            columns.append(table[measure])
-    both = np.logical_and(*(column.is_valid().to_numpy() for column in columns))
-    base, tuned = (column.fill_null(False).to_numpy()[both] for column in columns)
-    return base, tuned
-
-
-def _row(entry: Evaluated, measure: str) -> dict[str, Any] | None:
-    """One line of the table; None where the measure was not taken."""
-    found = [getattr(getattr(entry.metrics, model), measure) for model in MODELS]
-    base, tuned = _verdicts(entry, measure)
-    if None in found or not len(base):
-        return None
-    shares = [wilson(share.correct, share.images) for share in found]
-    return {
-        "key": measure,
-        "measure": MEASURES[measure],
-        "base": shares[0],
-        "tuned": shares[1],
-        **paired(base, tuned)._asdict(),
-    }
-
-
-def _attack_curve(entry: Evaluated) -> str:
-    right = dict(zip(MODELS, _verdicts(entry, "clean"), strict=True))
-    curves = [
-        survivors(right[m], entry.predictions[m]["fooled_at"].to_numpy(), entry.metrics.steps)
-        for m in MODELS
-    ]
-    clean = (float(right["base"].mean()), float(right["finetuned"].mean()))
-    return figures.attack_curve(entry.metrics.dataset, curves[0], curves[1], clean)
-
-
-def _kept(entry: Evaluated) -> int:
-    return len(entry.examples["numbers"])
-
-
-def _amplification(epsilon_255: int) -> int:
-    """The largest whole factor that keeps a perturbation of epsilon around mid-grey."""
-    return max(1, 127 // max(1, epsilon_255))
-
-
-def _example(entry: Evaluated, place: int) -> dict[str, Any]:
-    """Pictures and predicted classes of example `place`, for both models."""
-    number, clean = int(entry.examples["numbers"][place]), entry.examples["clean"][place]
-    models = []
-    for model, title in zip(MODELS, ("base", "fine-tuned"), strict=True):
-        rows = entry.predictions[model]
-        index = pc.index(rows["number"], number).as_py()
-        if index < 0:
-            folder = EVALUATION / entry.metrics.dataset
-            raise UserError(f"{folder / 'examples.safetensors'}: image {number} has no prediction")
-        row = rows.slice(index, 1).to_pylist()[0]
-        change = entry.examples[model][place]
-        models.append(
-            {
-                "title": title,
-                "clean": entry.classes[row["clean_prediction"]],
-                "clean_right": row["clean_prediction"] == row["label"],
-                "change": figures.picture(0.5 + _amplification(entry.metrics.epsilon_255) * change),
-                "attacked": figures.picture(clean + change),
-                "prediction": entry.classes[row["adversarial_prediction"]],
-                "right": row["adversarial_prediction"] == row["label"],
-                "fooled_at": row["fooled_at"],
-            }
-        )
-        label = entry.classes[row["label"]]
-    return {"number": number, "label": label, "clean": figures.picture(clean), "models": models}
+def _rounded(values: dict[str, float]) -> dict[str, float]:
+    return {key: round(value, 4) for key, value in values.items()}

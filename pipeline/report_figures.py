@@ -132,6 +132,27 @@ def attack_curve(name: str, base: np.ndarray, tuned: np.ndarray, clean: tuple[fl
     return _svg(draw, 3.2)
 
 
+def epsilon_curve(
+    name: str, base: Sequence[tuple[float, float]], tuned: Sequence[tuple[float, float]]
+) -> str:
+    """Accuracy under attack over the radius: pairs of (epsilon in 1/255, share right)."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        models = (("base", base, BASE, "--", "o"), ("fine-tuned", tuned, TUNED, "-", "D"))
+        for label, curve, colour, dash, marker in models:
+            radii, shares = zip(*curve, strict=True)
+            axes.plot(
+                radii, [100 * s for s in shares], marker, linestyle=dash, color=colour,
+                label=label, clip_on=False,
+            )  # fmt: skip
+        axes.set(title=f"Over epsilon: {name}", xlabel="epsilon [1/255]")
+        axes.set(ylabel="accuracy [%]", ylim=(-2, 102), xlim=(0, None))
+        figure.legend(loc="outside lower center", ncols=2)
+
+    return _svg(draw, 3.0)
+
+
 def loss_curves(log: Mapping[str, np.ndarray], columns: Sequence[str]) -> str:
     """One panel per column: loss terms differ in scale, so they share only the step axis."""
 

@@ -1,7 +1,8 @@
 """Write the report: `python -m stages.report`.
 
-Reads params.yaml and what evaluate, finetune, filter and describe left in data/; writes
-reports/metrics.json, reports/plots/accuracy.csv and reports/report.html.
+Reads params.yaml and what evaluate, check, finetune, filter and describe left in data/; writes
+reports/metrics.json, reports/plots/accuracy.csv and reports/report.html. With evaluate.strict
+it fails, after writing them, if the evaluation failed a check.
 """
 
 import csv
@@ -10,6 +11,8 @@ import typer
 
 from pipeline import report
 from pipeline.atomic import replacing_file
+from pipeline.errors import UserError
+from pipeline.report_checks import Check
 from pipeline.report_inputs import read_inputs
 from pipeline.tables import write_json
 from stages.runner import stage
@@ -25,6 +28,18 @@ def main() -> None:
         csv.writer(file, lineterminator="\n").writerows(report.accuracy_rows(inputs))
     with replacing_file(report.PAGE) as partial:
         partial.write_text(page, encoding="utf-8")
+    if inputs.evaluate.strict:
+        insist(report.failed(inputs))
+
+
+def insist(failed: list[Check]) -> None:
+    """Raise a UserError that names the failed checks, if there are any."""
+    if failed:
+        named = "; ".join(f"{check.name} ({check.where}: {check.found})" for check in failed)
+        raise UserError(
+            f"evaluate.strict: {len(failed)} check(s) of the evaluation failed: {named}; "
+            f"{report.PAGE} says what that means"
+        )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """dvc.yaml against the code: every import is a dependency, every dependency is an import."""
 
 import ast
+import re
 import subprocess
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from ruamel.yaml import YAML
 
 from pipeline import registry
 from pipeline.base_model import BaseModelParams
+from pipeline.checks import ChecksParams
 from pipeline.describe import DescribeParams
 from pipeline.evaluate import EvaluateParams
 from pipeline.finetune import FinetuneParams
@@ -21,7 +23,7 @@ PLUGINS = {
     "base_model": ("base_models", "base_model.source"),
     "describe": ("descriptions", "describe.backend"),
     "finetune": ("methods", "finetune.method"),
-    "evaluate": ("attacks", "evaluate.attack"),
+    "evaluate": ("attacks", "item.attack"),
 }
 
 
@@ -105,9 +107,21 @@ def test_commands_run_modules_and_stages_explain_themselves(name):
     assert "persist" not in str(body(name))
 
 
-CHOSEN = {"base_model": "source", "describe": "backend", "finetune": "method"}
-# keys that cannot change a stage's output, or whose change must re-run no other data set
-UNTRACKED = {"options", "checkpoint_every", "datasets"}
+CHOSEN = {
+    "base_model": "base_model.source",
+    "describe": "describe.backend",
+    "finetune": "finetune.method",
+    "evaluate": "item.attack",
+}
+# keys that cannot change a stage's output, or whose change must re-run no other matrix entry
+UNTRACKED = {
+    "base_model": {"options"},
+    "describe": {"options"},
+    "finetune": {"options", "checkpoint_every"},
+    "evaluate": {
+        "options", "datasets", "attacks", "texts", "attacker", "checks", "strict"
+    },
+}  # fmt: skip
 SCHEMAS = {
     "base_model": BaseModelParams,
     "describe": DescribeParams,
@@ -120,11 +134,14 @@ SCHEMAS = {
 def test_a_stage_tracks_its_own_section_and_the_chosen_options_only(name):
     params = set(body(name)["params"])
     if name in SCHEMAS:
-        expected = {f"{name}.{key}" for key in set(SCHEMAS[name].model_fields) - UNTRACKED}
-        if name in CHOSEN:
-            expected.add(f"{name}.options.${{{name}.{CHOSEN[name]}}}")
+        expected = {f"{name}.{key}" for key in set(SCHEMAS[name].model_fields) - UNTRACKED[name]}
+        expected.add(f"{name}.options.${{{CHOSEN[name]}}}")
         extra = {"finetune.dataset"} if name == "evaluate" else set()
         assert params == expected | extra
+    elif name == "check":
+        own = {f"evaluate.checks.{key}" for key in set(ChecksParams.model_fields) - {"datasets"}}
+        shared = {"norm", "epsilon_255", "space", "batch_size", "seed"}
+        assert params == own | {f"evaluate.{key}" for key in shared}
     else:
         assert (f"{name}.${{key}}" if "foreach" in STAGES[name] else name) in params
 
@@ -132,7 +149,7 @@ def test_a_stage_tracks_its_own_section_and_the_chosen_options_only(name):
 def test_every_output_is_ignored_by_git_except_the_metrics():
     for name in STAGES:
         for out in body(name)["outs"]:
-            path = out.replace("${key}", "x").replace("${item.dataset}", "x")
+            path = re.sub(r"\$\{[^}]*\}", "x", out)
             found = subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT)
             assert found.returncode == 0, f"{path} is not in a .gitignore"
     metrics = subprocess.run(["git", "check-ignore", "-q", "reports/metrics.json"], cwd=ROOT)

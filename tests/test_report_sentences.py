@@ -19,7 +19,7 @@ from pipeline.report_sentences import (
     origin,
     signed,
 )
-from tests.test_report import PARAMS, make_tree, sentence_row, write_rows
+from tests.report_tree import PARAMS, make_tree, sentence_row, write_rows
 
 SETTINGS = FilterSettings.model_validate(
     {
