@@ -272,7 +272,7 @@ def _cycle(colours: Sequence[str], count: int) -> list[str]:
     return [colours[i % len(colours)] for i in range(count)]
 
 
-def _svg(draw: Callable[[Figure], Any], height: float) -> str:
+def svg(draw: Callable[[Figure], Any], height: float) -> bytes:
     """Draw on a fresh figure of `height` inches under our style, whatever the user's is."""
     buffer = io.BytesIO()
     with mpl.rc_context():
@@ -281,7 +281,11 @@ def _svg(draw: Callable[[Figure], Any], height: float) -> str:
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         draw(figure)
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return _data_uri("image/svg+xml", buffer.getvalue())
+    return buffer.getvalue()
+
+
+def _svg(draw: Callable[[Figure], Any], height: float) -> str:
+    return _data_uri("image/svg+xml", svg(draw, height))
 
 
 def _data_uri(kind: str, content: bytes) -> str:
