@@ -4,11 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run test test-vllm lint clean
+.PHONY: run compare test test-vllm lint clean
 
 run: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
 	@echo "report: $(CURDIR)/reports/report.html"
+
+# every method under the parameters of params.yaml, one table, one plot: about an hour on two cores
+compare: $(STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/saft compare
 
 test: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile

@@ -5,7 +5,7 @@ setting hold the same bytes.
 """
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from pipeline.base_models import pretrained
 from pipeline.clip import Clip, preprocess_config
 from pipeline.errors import UserError
-from pipeline.finetune import FinetuneParams
+from pipeline.methods import saft
+from pipeline.recipe import Recipe
 
 SHIFT = 0.01  # relative; how far the tuned weights are from the base weights
 
@@ -39,22 +40,32 @@ class Setting:
     seed: int
     device: str
 
-    def finetune_params(self) -> FinetuneParams:
-        """Section `finetune` of params.yaml for this setting; SGD as in the release."""
-        return FinetuneParams(
+    def recipe(self) -> Recipe:
+        """SAFT as published, with the attack, batch and seed of this setting."""
+        published = saft.PUBLISHED
+        assert published.attack is not None
+        attack = replace(
+            published.attack,
+            epsilon_255=self.epsilon_255,
+            step_255=self.step_255,
+            steps=self.attack_steps,
+        )
+        return Recipe(
             dataset="benchmark",
             method="saft",
             options={},
-            epsilon_255=self.epsilon_255,
-            step_255=self.step_255,
-            attack_steps=self.attack_steps,
+            optimiser=published.optimiser,
+            learning_rate=published.learning_rate,
+            momentum=published.momentum,
+            weight_decay=published.weight_decay,
+            attack=attack,
             epochs=1,
             batch_size=self.batch_size,
-            learning_rate=1e-4,
-            momentum=0.9,
-            weight_decay=0.0,
             warmup_steps=0,
-            checkpoint_every=1,
+            mix_alpha=1.0,
+            last_blocks=None,
+            gradient_clip=None,
+            averaging=None,
             seed=self.seed,
         )
 

@@ -38,10 +38,17 @@ def project(images: Tensor, perturbation: Tensor, epsilon: float, norm: Norm = "
 
 def direction(gradient: Tensor, norm: Norm = "linf") -> Tensor:
     """The steepest unit step of each image: the sign, or the gradient over its length; zero
-    where the gradient is zero."""
+    where the gradient is zero.
+
+    Where the model is sure, gradients are so small that their squares are zero in float32 (and
+    the length below any constant that keeps from dividing by zero): the largest value comes off
+    first, so that the step has unit length all the same.
+    """
     if norm == "linf":
         return gradient.sign()
-    return gradient / lengths(gradient).clamp_min(TINY)
+    largest = gradient.abs().amax((1, 2, 3), keepdim=True)
+    scaled = gradient / largest.where(largest > 0, 1)
+    return scaled / lengths(scaled).clamp_min(TINY)
 
 
 def ascend(

@@ -4,29 +4,35 @@ Source: TGA-ZSR (Yu et al. 2024, eq. 6-7) as released with SAFT. Legend for shap
 B images, T patch tokens (row-major over the grid), D joint width, S pixels.
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+TokenNorm = Literal["token", "channel"]
+AXES = {"token": 1, "channel": 2}
 TINY = 1e-12
 
 
-def attention_map(tokens: Tensor, text: Tensor) -> Tensor:
+def attention_map(tokens: Tensor, text: Tensor, norm: TokenNorm = "token") -> Tensor:
     """Where an image agrees with its class text, min-max normalised per image.
 
     Args:
         tokens: (B, 1 + T, D) class token and patch tokens after `ln_post` and projection.
         text: (B, D) the class text of each image. For K captions pass their mean: the map
             is linear in the text, so this equals the mean of the K maps before min-max.
+        norm: the axis that patch features are normalised over. "token", class token included:
+            a quirk of TGA-ZSR that SAFT keeps (helper.py, attention map), and that its published
+            weights 0.08 and 0.05 belong to. "channel": every patch has unit norm, and the map
+            is its cosine with the text.
 
     Returns:
         (B, T) in [0, 1]; all zeros for an image whose map is constant.
-
-    The norm is over the *token* axis, class token included, not over the channels: a quirk of
-    TGA-ZSR that SAFT keeps (helper.py, attention map), and that its published weights 0.08
-    and 0.05 belong to.
     """
-    scaled = tokens[:, 1:] / tokens.norm(dim=1, keepdim=True).clamp_min(TINY)
+    patches = tokens[:, 1:]
+    measured = tokens if norm == "token" else patches
+    scaled = patches / measured.norm(dim=AXES[norm], keepdim=True).clamp_min(TINY)
     similarity = torch.einsum("btd,bd->bt", scaled, text)
     low = similarity.amin(1, keepdim=True)
     spread = similarity.amax(1, keepdim=True) - low

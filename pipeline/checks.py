@@ -5,7 +5,7 @@ and with more and more steps (Carlini et al. 2019, "On evaluating adversarial ro
 sections 3 and 4). `pipeline.report_checks` says what they mean.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -19,14 +19,17 @@ from pipeline.victim import Victim
 OVERSHOOT = 2.5  # steps * step size in units of epsilon: enough to cross the ball from any start
 
 
+Radius = Annotated[float, Field(gt=0, le=255 * 255)]  # in 1/255
+
+
 class ChecksParams(Section):
     """`evaluate.checks` of params.yaml, where every key is explained."""
 
     datasets: list[str]
     texts: str
     images: int = Field(ge=1)
-    epsilons_255: list[float] = Field(min_length=1)
-    large_epsilon_255: float = Field(gt=0)
+    epsilons_255: list[Radius] = Field(min_length=1)
+    large_epsilon_255: Radius
     steps: int = Field(ge=4)
 
 

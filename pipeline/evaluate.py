@@ -16,7 +16,8 @@ from pydantic import Field
 
 from pipeline.attack import Norm
 from pipeline.attacks import Outcome, Settings, Targets, margins
-from pipeline.images import ClassEntry
+from pipeline.errors import UserError
+from pipeline.images import ClassEntry, ImageSet
 from pipeline.params import Section
 from pipeline.victim import Victim
 
@@ -169,6 +170,16 @@ def accuracies(columns: dict[str, Any]) -> dict[str, Any]:
 def _share(flags: Any) -> dict[str, Any]:
     correct, images = int(np.sum(flags)), len(flags)
     return {"correct": correct, "images": images, "accuracy": round(correct / images, 6)}
+
+
+def check_classes(images: ImageSet, key: str) -> None:
+    """Raise UserError, naming the `key` of params.yaml that lists the set, unless there is
+    anything to tell apart."""
+    if len(images.classes) < 2:
+        raise UserError(
+            f"params.yaml: {key}: set '{images.name}' has {len(images.classes)} class; an attack "
+            "needs at least 2 to tell apart, take the set out of the list"
+        )
 
 
 def training_overlap(classes: Sequence[ClassEntry], trained: Sequence[ClassEntry]) -> int:

@@ -7,45 +7,41 @@ is killed and resumed ends with the same bytes as one that was not.
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import Field
+from torch import Tensor
 
-from pipeline import attack
+from pipeline import attack, clip, weights
 from pipeline.clip import ImageEncoder
 from pipeline.errors import UserError
 from pipeline.methods import Batch, Objective
-from pipeline.params import Section
+from pipeline.recipe import Recipe
 from pipeline.schedule import warmup_cosine
 
-LOG_EVERY = 10  # steps between transfers of the log to the CPU: each one waits for the GPU
+LOG_EVERY = 10  # steps between transfers of the log to the CPU
+SHOWN = 16  # most image numbers in a message
 State = dict[str, Any]
 
 
-class FinetuneParams(Section):
-    """Section `finetune` of params.yaml, where every key is explained."""
+class Resume(NamedTuple):
+    """state: what `save` was given in an earlier, interrupted run, or None; save: stores {step,
+    encoder, optimiser, average}; every: steps between two calls of it."""
 
-    dataset: str
-    method: str
-    options: dict[str, dict[str, Any]]
-    epsilon_255: int = Field(ge=0, le=255)
-    step_255: float = Field(gt=0, le=255)
-    attack_steps: int = Field(ge=1)
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    momentum: float = Field(ge=0, lt=1)
-    weight_decay: float = Field(ge=0)
-    warmup_steps: int = Field(ge=0)
-    checkpoint_every: int = Field(ge=1)
-    seed: int = Field(ge=0, lt=2**31)
+    state: State | None
+    save: Callable[[State], None]
+    every: int
 
 
-def total_steps(images: int, params: FinetuneParams) -> int:
-    """Optimiser steps of the whole run; the last batch of an epoch may be smaller."""
-    return params.epochs * math.ceil(images / params.batch_size)
+def steps_per_epoch(images: int, recipe: Recipe) -> int:
+    """The last batch of an epoch may be smaller."""
+    return math.ceil(images / recipe.batch_size)
+
+
+def total_steps(images: int, recipe: Recipe) -> int:
+    """Optimiser steps of the whole run."""
+    return recipe.epochs * steps_per_epoch(images, recipe)
 
 
 def batch_indices(step: int, images: int, batch_size: int, seed: int) -> np.ndarray:
@@ -61,56 +57,62 @@ def finetune(
     objective: Objective,
     pixels: np.ndarray,
     labels: np.ndarray,
-    params: FinetuneParams,
+    recipe: Recipe,
     device: torch.device,
-    state: State | None,
-    checkpoint: Callable[[State], None],
+    resume: Resume,
 ) -> Iterator[list[dict[str, float]]]:
-    """Train `encoder` in place; yield the log rows of every LOG_EVERY steps.
+    """Train the weights of `encoder` that require gradients, in place; yield the log rows of
+    every LOG_EVERY steps. Exhaust the iterator: averaging and mixing come last.
 
     Args:
+        encoder: at its base weights; it stays in eval mode, so that attacks see the network
+            that is shipped.
         pixels: uint8 (N, 3, S, S); labels: int64 (N,).
-        state: what `checkpoint` was given in an earlier, interrupted run, or None.
-        checkpoint: stores {step, encoder, optimiser}; called every `checkpoint_every` steps.
 
-    The encoder stays in eval mode, so that attacks see the network that is shipped. A
-    resumed run yields only the rows of its own steps.
+    A resumed run yields only the rows of its own steps.
 
     Raises:
-        UserError: the loss is not finite.
+        UserError: loss or gradient is not finite; that step is not taken and nothing saved.
     """
-    weights = list(encoder.visual.parameters())
-    optimiser = torch.optim.SGD(
-        weights,
-        lr=params.learning_rate,
-        momentum=params.momentum,
-        weight_decay=params.weight_decay,
-    )
+    trained = weights.trained(encoder)
+    base = weights.copies(trained) if recipe.mix_alpha < 1 else []
+    average = weights.copies(trained) if recipe.averaging else []
+    optimiser = make_optimiser(trained, recipe)
     encoder.eval()
-    first = 0
-    if state is not None:
-        encoder.load_state_dict(state["encoder"])
-        optimiser.load_state_dict(state["optimiser"])
-        first = state["step"]
-    total, rows = total_steps(len(pixels), params), []
+    first = _restore(resume.state, encoder, optimiser, average)
+    total, rows = total_steps(len(pixels), recipe), []
     for step in range(first, total):
-        rate = params.learning_rate * warmup_cosine(step, params.warmup_steps, total)
+        rate = recipe.learning_rate * warmup_cosine(step, recipe.warmup_steps, total)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        batch = read_batch(pixels, labels, step, params, device)
-        rows.append((step, rate, train_step(encoder, objective, optimiser, batch, step, params)))
-        save = (step + 1) % params.checkpoint_every == 0 and step + 1 < total
+        batch = read_batch(pixels, labels, step, recipe, device)
+        rows.append((step, rate, train_step(encoder, objective, optimiser, batch, step, recipe)))
+        if recipe.averaging:
+            weights.average_(average, trained, recipe.averaging)
+        save = (step + 1) % resume.every == 0 and step + 1 < total
         if len(rows) == LOG_EVERY or save or step + 1 == total:
             yield [_row(*entry) for entry in rows]
             rows = []
         if save:
-            checkpoint(
-                {
-                    "step": step + 1,
-                    "encoder": encoder.state_dict(),
-                    "optimiser": optimiser.state_dict(),
-                }
-            )
+            clip.check_finite(encoder, advice(recipe))
+            resume.save(_state(step + 1, encoder, optimiser, average))
+    if recipe.averaging:
+        weights.assign_(trained, average)
+    weights.mix_(trained, base, recipe.mix_alpha)
+
+
+def make_optimiser(trained: list[torch.nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+    """SGD with momentum, or AdamW with `momentum` as its first beta; the loop sets the rate."""
+    if recipe.optimiser == "adamw":
+        return torch.optim.AdamW(
+            trained, betas=(recipe.momentum, 0.999), weight_decay=recipe.weight_decay
+        )
+    return torch.optim.SGD(
+        trained,
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        weight_decay=recipe.weight_decay,
+    )
 
 
 def train_step(
@@ -119,25 +121,50 @@ def train_step(
     optimiser: torch.optim.Optimizer,
     batch: Batch,
     step: int,
-    params: FinetuneParams,
-) -> dict[str, torch.Tensor]:
-    """Attack the batch, then descend once; the detached scalars of the log, on the device."""
+    recipe: Recipe,
+) -> dict[str, Tensor]:
+    """Attack the batch, then descend once; the detached scalars of the log, on the device.
+
+    Raises:
+        UserError: loss or gradient is not finite; the weights are as before.
+    """
     images = batch.images
-    epsilon = params.epsilon_255 / 255
-    generator = torch.Generator(images.device).manual_seed(start_seed(params.seed, step))
-    perturbation = attack.perturb(
-        lambda perturbed: objective.attack_loss(encoder, perturbed, batch),
-        images,
-        attack.uniform_start(images, epsilon, generator),
-        epsilon=epsilon,
-        step_size=params.step_255 / 255,
-        steps=params.attack_steps,
-    )
-    losses = objective.losses(encoder, images + perturbation, batch)
+    if recipe.attack is not None:
+        images = images + perturb_batch(encoder, objective, batch, step, recipe)
+    losses = objective.losses(encoder, images, batch)
     optimiser.zero_grad(set_to_none=True)
     losses["loss"].backward()
+    trained = [weight for group in optimiser.param_groups for weight in group["params"]]
+    norm = torch.nn.utils.get_total_norm([w.grad for w in trained if w.grad is not None])
+    _check_step(losses["loss"], norm, batch, step, recipe)
+    if recipe.gradient_clip is not None:
+        torch.nn.utils.clip_grads_with_norm_(trained, recipe.gradient_clip, norm)
     optimiser.step()
     return {name: value.detach() for name, value in losses.items()}
+
+
+def perturb_batch(
+    encoder: ImageEncoder, objective: Objective, batch: Batch, step: int, recipe: Recipe
+) -> Tensor:
+    """(B, 3, S, S) perturbation of the training attack in a step; zeros without an attack."""
+    chosen, ascended = recipe.attack, objective.attack_loss
+    images = batch.images
+    start = torch.zeros_like(images)
+    if chosen is None or ascended is None:
+        return start
+    if chosen.random_start:
+        generator = torch.Generator(images.device).manual_seed(start_seed(recipe.seed, step))
+        start = attack.uniform_start(images, chosen.epsilon_255 / 255, generator, chosen.norm)
+    return attack.perturb(
+        lambda perturbed: ascended(encoder, perturbed, batch),
+        images,
+        start,
+        epsilon=chosen.epsilon_255 / 255,
+        step_size=chosen.step_255 / 255,
+        steps=chosen.steps,
+        norm=chosen.norm,
+        momentum=chosen.momentum,
+    )
 
 
 def start_seed(seed: int, step: int) -> int:
@@ -146,21 +173,63 @@ def start_seed(seed: int, step: int) -> int:
 
 
 def read_batch(
-    pixels: np.ndarray, labels: np.ndarray, step: int, params: FinetuneParams, device: torch.device
+    pixels: np.ndarray, labels: np.ndarray, step: int, recipe: Recipe, device: torch.device
 ) -> Batch:
     """The batch of a step, as float32 pixels in [0, 1] on `device`."""
-    index = batch_indices(step, len(pixels), params.batch_size, params.seed)
+    index = batch_indices(step, len(pixels), recipe.batch_size, recipe.seed)
     images = torch.from_numpy(pixels[index]).to(device).float().div_(255)
     return Batch(
         images, torch.from_numpy(labels[index]).to(device), torch.from_numpy(index).to(device)
     )
 
 
-def _row(step: int, rate: float, losses: dict[str, torch.Tensor]) -> dict[str, float]:
-    row = {"step": step, "learning_rate": rate} | {k: v.item() for k, v in losses.items()}
-    if not math.isfinite(row["loss"]):
-        raise UserError(
-            f"finetune: the loss is {row['loss']} at step {step}; "
-            "lower finetune.learning_rate or lengthen finetune.warmup_steps in params.yaml"
-        )
-    return row
+def _check_step(loss: Tensor, norm: Tensor, batch: Batch, step: int, recipe: Recipe) -> None:
+    # One number per step comes to the CPU, before the weights move. On a GPU the wait costs a
+    # launch queue's length, against several passes through the encoder per step.
+    if torch.isfinite(loss + norm):
+        return
+    name, value = ("gradient's norm", norm) if torch.isfinite(loss) else ("loss", loss)
+    numbers = batch.numbers.tolist()
+    shown = ", ".join(map(str, numbers[:SHOWN])) + (", ..." if len(numbers) > SHOWN else "")
+    raise UserError(
+        f"finetune: the {name} is {value.item()} at step {step} "
+        f"({len(numbers)} images of {recipe.dataset}: {shown}); {advice(recipe)}"
+    )
+
+
+def advice(recipe: Recipe) -> str:
+    """What helps against weights, losses or gradients that are not finite."""
+    return (
+        f"lower finetune.options.{recipe.method}.learning_rate or lengthen "
+        "finetune.warmup_steps in params.yaml"
+    )
+
+
+def _restore(
+    state: State | None,
+    encoder: ImageEncoder,
+    optimiser: torch.optim.Optimizer,
+    average: list[Tensor],
+) -> int:
+    """Load a state into all three; the step to go on with."""
+    if state is None:
+        return 0
+    encoder.load_state_dict(state["encoder"])
+    optimiser.load_state_dict(state["optimiser"])
+    weights.assign_(average, state["average"])
+    return state["step"]
+
+
+def _state(
+    step: int, encoder: ImageEncoder, optimiser: torch.optim.Optimizer, average: list[Tensor]
+) -> State:
+    return {
+        "step": step,
+        "encoder": encoder.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "average": average,
+    }
+
+
+def _row(step: int, rate: float, losses: dict[str, Tensor]) -> dict[str, float]:
+    return {"step": step, "learning_rate": rate} | {k: v.item() for k, v in losses.items()}

@@ -12,7 +12,7 @@ from pipeline import embed
 from pipeline.attacks import Targets
 from pipeline.checks import ChecksParams, measure
 from pipeline.device import be_deterministic, pick_device
-from pipeline.evaluate import EvaluateParams, clean_predictions, evenly_spaced
+from pipeline.evaluate import EvaluateParams, check_classes, clean_predictions, evenly_spaced
 from pipeline.images import open_images
 from pipeline.params import read_section
 from pipeline.paths import BASE_MODEL, CHECKS, MODEL
@@ -31,6 +31,7 @@ def main(dataset: Annotated[str, typer.Argument(help="a set of evaluate.checks.d
     device = pick_device()
     be_deterministic()
     images = open_images(dataset)
+    check_classes(images, "evaluate.checks.datasets")
     ids = [entry.class_id for entry in images.classes]
     texts, seen = (
         embed.read_texts(embed.FOLDER / part / checks.texts / f"{dataset}.parquet", ids)

@@ -19,6 +19,7 @@ from pipeline.device import be_deterministic, pick_device
 from pipeline.evaluate import (
     EvaluateParams,
     accuracies,
+    check_classes,
     evenly_spaced,
     judge,
     prediction_columns,
@@ -49,6 +50,7 @@ def main(
     device = pick_device()
     be_deterministic()
     images = open_images(dataset)
+    check_classes(images, "evaluate.datasets")
     ids = [entry.class_id for entry in images.classes]
     text_sets = [
         embed.read_texts(embed.FOLDER / part / texts / f"{dataset}.parquet", ids)

@@ -1,31 +1,43 @@
 """Adversarial fine-tuning of the image encoder: `python -m stages.finetune`.
 
-Reads data/base_model/, data/images/<finetune.dataset>/ and data/embeddings/descriptions.parquet;
-writes data/model/: an open_clip folder and training.csv. A killed run resumes from
-.scratch/ and ends with the same bytes.
+Reads data/base_model/, data/images/<finetune.dataset>/ and, of data/embeddings/, the training
+descriptions and the template of that set; writes data/model/: an open_clip folder, training.csv
+and recipe.json (every value that was used). A killed run resumes from .scratch/ and ends with
+the same bytes; what the training cost goes to .scratch/costs/.
 """
 
+import time
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 import typer
 
-from pipeline import checkpoint, clip, embed, scratch
+from pipeline import checkpoint, clip, cost, embed, scratch
 from pipeline.atomic import replacing_directory
 from pipeline.clip import Clip, ImageEncoder
 from pipeline.device import be_deterministic, pick_device
-from pipeline.finetune import FinetuneParams, finetune, total_steps
+from pipeline.finetune import (
+    Resume,
+    State,
+    advice,
+    finetune,
+    steps_per_epoch,
+    total_steps,
+)
 from pipeline.images import IMAGES, ImageSet, open_images
-from pipeline.methods import Setup
+from pipeline.methods import MethodParams, Objective, Setup
 from pipeline.options import chosen
 from pipeline.params import read_section
 from pipeline.paths import BASE_MODEL, MODEL
 from pipeline.progress import counter
+from pipeline.recipe import FinetuneParams, Recipe, resolve
+from pipeline.tables import write_json
+from pipeline.weights import train_last_blocks
 from stages.runner import stage
 
 EMBEDDINGS = embed.FOLDER / "descriptions.parquet"
+Rows = list[dict[str, float]]
 
 
 @stage("finetune")
@@ -35,74 +47,97 @@ def main() -> None:
     method, options = chosen(
         "pipeline.methods", "finetune", "method", params.method, params.options
     )
+    assert isinstance(options, MethodParams)  # the interface of a method
+    recipe = resolve(params, method.PUBLISHED, options)
     device = pick_device()
     be_deterministic()
-    images = open_images(params.dataset)
-    texts = embed.read_embeddings(EMBEDDINGS, [entry.class_id for entry in images.classes])
+    images = open_images(recipe.dataset)
     base = clip.load(BASE_MODEL)
+    setup = prepare(base, images, recipe, device)
+    mark = checkpoint.fingerprint([recipe.as_dict(), device.type], _inputs(recipe.dataset))
+    with scratch.locked("finetune", mark) as folder:
+        objective = method.build(options, setup)
+        rows, timing = train(
+            setup.encoder, objective, images, recipe, device, folder, params.checkpoint_every
+        )
+        clip.check_finite(base.model, f"finetune: {advice(recipe)}")
+        write(base, rows, method.TITLE, recipe, len(images.pixels))
+        scratch.clear(folder)
+    per_epoch = steps_per_epoch(len(images.pixels), recipe)
+    spent = cost.measured(recipe.method, method.TITLE, timing, per_epoch, device)
+    cost.write_cost(spent, MODEL / clip.WEIGHTS_FILE)
+
+
+def prepare(base: Clip, images: ImageSet, recipe: Recipe, device: torch.device) -> Setup:
+    """The encoder on `device`, with gradients for what is trained, and the text features."""
+    ids = [entry.class_id for entry in images.classes]
+    texts = embed.read_embeddings(EMBEDDINGS, ids)
+    template = embed.read_classifier(_template(recipe.dataset), ids)
     encoder = clip.image_encoder(base).to(device)
     clip.check_fit(encoder, images.pixels.shape[-1], texts.shape[-1], str(BASE_MODEL))
-    setup = Setup(
+    clip.train_only_image_encoder(base, encoder)
+    train_last_blocks(encoder, recipe.last_blocks)
+    return Setup(
         encoder=encoder,
         texts=torch.from_numpy(texts).to(device),
+        template=torch.from_numpy(template).to(device),
         scale=clip.logit_scale(base),
         pixels=images.pixels,
         labels=images.labels,
-        batch_size=params.batch_size,
+        batch_size=recipe.batch_size,
     )
-    knobs = params.model_dump(exclude={"options", "checkpoint_every"})
-    mark = checkpoint.fingerprint(
-        [knobs, options.model_dump(), device.type], _inputs(params.dataset)
-    )
-    with scratch.locked("finetune", mark) as folder:
-        rows = train(base, encoder, method.build(options, setup), images, params, device, folder)
-        clip.check_finite(base.model, "finetune: lower finetune.learning_rate in params.yaml")
-        with replacing_directory(MODEL) as out:
-            clip.write_files(base.model, base.config, out)
-            log = pd.DataFrame(rows).astype({"step": int})
-            log.to_csv(out / "training.csv", index=False, float_format="%.6g", lineterminator="\n")
-        scratch.clear(folder)
 
 
 def train(
-    base: Clip,
     encoder: ImageEncoder,
-    objective: Any,
+    objective: Objective,
     images: ImageSet,
-    params: FinetuneParams,
+    recipe: Recipe,
     device: torch.device,
     folder: Path,
-) -> list[dict[str, float]]:
-    """Run the loop, resuming from `folder` if it holds a state; all log rows."""
+    checkpoint_every: int,
+) -> tuple[Rows, cost.Timing]:
+    """Run the loop, resuming from `folder` if it holds a state; all log rows, and the time of
+    this process's steps."""
     state = checkpoint.load_state(folder, device)
-    rows: list[dict[str, float]] = state["rows"] if state else []
-    clip.train_only_image_encoder(base, encoder)
-    total, first = total_steps(len(images.pixels), params), state["step"] if state else 0
+    rows: Rows = state["rows"] if state else []
+    total, first = total_steps(len(images.pixels), recipe), state["step"] if state else 0
     if first:
         print(f"resuming at step {first} of {total}", flush=True)
-    steps = finetune(
-        encoder,
-        objective,
-        images.pixels,
-        images.labels,
-        params,
-        device,
-        state,
-        checkpoint=lambda new: checkpoint.save_state(folder, new | {"rows": rows}),
-    )
+
+    def save(new: State) -> None:
+        checkpoint.save_state(folder, new | {"rows": rows})
+
+    resume = Resume(state, save, checkpoint_every)
+    started = time.perf_counter()
+    steps = finetune(encoder, objective, images.pixels, images.labels, recipe, device, resume)
     with counter("finetune", total, "step") as bar:
         bar.update(first)
         for part in steps:
             rows += part
             bar.set_postfix(loss=f"{part[-1]['loss']:.3f}", refresh=False)
             bar.update(len(part))
-    return rows
+    return rows, cost.Timing(time.perf_counter() - started, total - first)
+
+
+def write(base: Clip, rows: Rows, title: str, recipe: Recipe, images: int) -> None:
+    """data/model/: the tuned model, its log and its recipe."""
+    used = {"title": title, "images": images, "steps": total_steps(images, recipe)}
+    with replacing_directory(MODEL) as out:
+        clip.write_files(base.model, base.config, out)
+        log = pd.DataFrame(rows).astype({"step": int})
+        log.to_csv(out / "training.csv", index=False, float_format="%.6g", lineterminator="\n")
+        write_json(out / "recipe.json", recipe.as_dict() | used)
+
+
+def _template(dataset: str) -> Path:
+    return embed.FOLDER / "texts" / embed.TEMPLATE / f"{dataset}.parquet"
 
 
 def _inputs(dataset: str) -> list[Path]:
     images = [IMAGES / dataset / name for name in ("images.npy", "items.parquet")]
     model = [BASE_MODEL / name for name in (clip.CONFIG_FILE, clip.WEIGHTS_FILE)]
-    return [*images, *model, EMBEDDINGS]
+    return [*images, *model, EMBEDDINGS, _template(dataset)]
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
 SETS = ["shapes-held-out", "digits"]
+STEPPED = ("pgd", "cw_linf", "semantic_ensemble", "apgd_ce", "apgd_dlr")
 CHANGES: dict[str, dict[str, Any]] = {
     "base_model.options.pretrain": {
         "width": 32,
@@ -21,8 +22,12 @@ CHANGES: dict[str, dict[str, Any]] = {
         "steps": 3,
         "batch_size": 16,
     },
-    "finetune": {"epochs": 3, "batch_size": 16, "attack_steps": 1, "checkpoint_every": 1},
-    "evaluate": {"datasets": SETS, "images": 10, "attack_steps": 3, "last_images": 4},
+    "finetune": {"epochs": 3, "batch_size": 16, "checkpoint_every": 1},
+    "finetune.attack": {"steps": 1},
+    "evaluate": {"datasets": SETS, "images": 10, "last_images": 4},
+    "evaluate.checks": {"images": 4, "steps": 4, "epsilons_255": [2, 8]},
+    **{f"evaluate.options.{name}": {"steps": 3} for name in STEPPED},
+    "evaluate.options.apgd_t": {"steps": 3, "targets": 2},
     "prepare.pairs": {"images": 250},
     "prepare.shapes-train": {"letters": False, "images_per_class": 2},
     "prepare.shapes-held-out": {"images_per_class": 1},

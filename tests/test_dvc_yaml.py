@@ -13,7 +13,7 @@ from pipeline.base_model import BaseModelParams
 from pipeline.checks import ChecksParams
 from pipeline.describe import DescribeParams
 from pipeline.evaluate import EvaluateParams
-from pipeline.finetune import FinetuneParams
+from pipeline.recipe import FinetuneParams
 
 ROOT = Path(__file__).parents[1]
 STAGES = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]

@@ -7,13 +7,14 @@ import pytest
 
 from pipeline import options, registry
 from pipeline.base_model import BaseModelParams
+from pipeline.checks import ChecksParams
 from pipeline.describe import DescribeParams
 from pipeline.embed import EmbedParams
 from pipeline.errors import UserError
 from pipeline.evaluate import EvaluateParams
 from pipeline.filter import FilterParams
-from pipeline.finetune import FinetuneParams
 from pipeline.params import read_params, read_section, read_value, validate
+from pipeline.recipe import FinetuneParams
 from pipeline.report_inputs import ReportParams
 from stages.exemplars import ExemplarParams
 
@@ -51,10 +52,12 @@ def check_all(file: Path) -> None:
         ("pipeline.base_models", "base_model"),
         ("pipeline.descriptions", "describe"),
         ("pipeline.methods", "finetune"),
+        ("pipeline.attacks", "evaluate"),
     ):
         assert sorted(values[section]["options"]) == registry.names(package)
         for name in registry.names(package):
             options.chosen(package, section, "x", name, values[section]["options"])
+    read_section("evaluate.checks", ChecksParams, file)
     for name, spec in values["prepare"].items():
         module = registry.load("pipeline.datasets", spec["source"], name)
         validate(spec, module.Params, name)
@@ -67,8 +70,8 @@ def test_the_committed_file_is_valid_in_every_section_and_option():
 
 
 def keys_without_comment(file: Path) -> list[str]:
-    """Paths of the keys that have no comment line directly above; keys of the image sets are
-    explained once per source, templates and image set names by the line above them all."""
+    """Paths of the keys that have no comment line directly above; keys of the image sets, of
+    attacks and of methods are explained once, text sets by the line above them all."""
     bare, path, explained = [], [], set()
     lines = file.read_text().splitlines()
     for previous, line in zip(["", *lines], lines, strict=False):
@@ -78,8 +81,9 @@ def keys_without_comment(file: Path) -> list[str]:
         depth = len(found[1]) // 2
         path = [*path[:depth], found[2]]
         commented = previous.strip().startswith("#")
-        identity = ("prepare", found[2]) if path[0] == "prepare" and depth == 2 else tuple(path)
-        free = found[2] in ("options", "source") or path[:2] == ["embed", "templates"]
+        shared = (path[0] == "prepare" and depth == 2) or (path[1:2] == ["options"] and depth == 3)
+        identity = (path[0], found[2]) if shared else tuple(path)
+        free = found[2] in ("options", "source") or path[:2] == ["embed", "texts"]
         if commented:
             explained.add(identity)
         elif not free and identity not in explained:
@@ -100,23 +104,24 @@ def test_every_profile_is_valid(file):
 
 
 def test_exponents_are_floats_as_dvc_writes_them(tmp_path):
-    file = written(tmp_path, "learning_rate: 0.025", "learning_rate: 1e-05")
-    assert read_section("finetune", FinetuneParams, file).learning_rate == 1e-5
+    file = written(tmp_path, "  weight_decay: null", "  weight_decay: 1e-05")
+    assert read_section("finetune", FinetuneParams, file).weight_decay == 1e-5
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("  momentum: 0.9", "  momentum: 0.9\n  nesterov: true", "unknown key 'nesterov'"),
-        ("  momentum: 0.9", "", "missing key 'momentum'"),
-        ("  momentum: 0.9", "  momentum: '0.9'", "key 'momentum'.*valid number.*'0.9'"),
-        ("  momentum: 0.9", "  momentum: 1.5", "key 'momentum'.*less than 1.*1.5"),
+        ("  momentum: null", "  momentum: null\n  nesterov: true", "unknown key 'nesterov'"),
+        ("  momentum: null", "", "missing key 'momentum'"),
+        ("  momentum: null", "  momentum: '0.9'", "key 'momentum'.*valid number.*'0.9'"),
+        ("  momentum: null", "  momentum: 1.5", "key 'momentum'.*less than 1.*1.5"),
         ("  epochs: ", "  epochs: true #", "key 'epochs'.*valid integer.*True"),
-        ("  epsilon_255: 4", "  epsilon_255: 0.5", "key 'epsilon_255'.*valid integer.*0.5"),
-        ("learning_rate: 0.025", "learning_rate: .inf", "key 'learning_rate'.*finite.*inf"),
-        ("learning_rate: 0.025", "learning_rate: .nan", "key 'learning_rate'.*nan"),
+        ("    epsilon_255: 4", "    epsilon_255: 0", "key 'attack.epsilon_255'.*greater than 0"),
+        ("    steps: 2\n", "    steps: 0\n", "key 'attack.steps'.*greater than or equal to 1"),
+        ("  weight_decay: null", "  weight_decay: .inf", "key 'weight_decay'.*finite.*inf"),
+        ("  weight_decay: null", "  weight_decay: .nan", "key 'weight_decay'.*nan"),
     ],
-    ids=["unknown", "missing", "type", "range", "bool", "fraction", "infinite", "nan"],
+    ids=["unknown", "missing", "type", "range", "bool", "epsilon", "steps", "infinite", "nan"],
 )
 def test_a_bad_key_is_one_line_with_file_section_and_key(tmp_path, old, new, message):
     file = written(tmp_path, old, new)
@@ -144,7 +149,7 @@ def test_missing_file_section_and_bad_value(tmp_path):
         read_value("finetune.absent", int, FILE)
     with pytest.raises(UserError, match="evaluate.datasets: expected"):
         read_value("evaluate.datasets", int, FILE)
-    assert read_value("finetune.epsilon_255", int, FILE) == 4
+    assert read_value("finetune.attack.steps", int, FILE) == 2
 
 
 def test_an_unknown_plugin_names_those_there_are():

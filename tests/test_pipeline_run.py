@@ -12,8 +12,11 @@ import open_clip
 import pandas as pd
 import pytest
 
+from pipeline.cost import read_cost
 from tests.project import SETS, environment, make, run
 
+ATTACKED = {f"evaluate@{name}-{a}-template" for name in SETS for a in ("pgd", "apgd_ce")}
+CHECKED = {"check@shapes-held-out"}
 ALL = {
     "prepare@pairs",
     "prepare@shapes-train",
@@ -24,11 +27,12 @@ ALL = {
     "filter",
     "embed",
     "finetune",
-    *(f"evaluate@{name}" for name in SETS),
+    *ATTACKED,
+    *CHECKED,
     "report",
 }
 STEPS = 15  # of fine-tuning, on the tiny profile
-TRAINING = {"finetune", *(f"evaluate@{name}" for name in SETS), "report"}
+TRAINING = {"finetune", *ATTACKED, *CHECKED, "report"}
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +66,15 @@ def test_git_sees_nothing_but_the_lock_and_the_metrics(built):
     assert sorted(listed) == ["dvc.lock", "reports/metrics.json"]
 
 
+def test_what_the_training_cost_is_filed_outside_the_outputs(built):
+    folder, _ = built
+    found = read_cost(folder / "data/model/open_clip_model.safetensors", folder)
+    assert found["method"] == "saft"
+    assert found["steps_timed"] == STEPS
+    assert 0 < found["seconds_per_epoch"] < 540
+    assert found["peak_memory_bytes"] > 2**20
+
+
 def test_a_second_repro_runs_nothing(built):
     output = run(built[0], "dvc", "repro")
     assert stages_run(output) == set()
@@ -73,13 +86,18 @@ def test_outputs_load_with_public_tools(built):
     for name in ("base_model", "model"):
         model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder / 'data' / name}")
         assert sum(p.numel() for p in model.parameters()) > 0
-    rows = pd.read_parquet(folder / "data/evaluation/digits/predictions.parquet")
+    results = folder / "data/evaluation/digits/template/pgd"
+    rows = pd.read_parquet(results / "predictions.parquet")
     assert len(rows) == 2 * 10
-    metrics = json.loads((folder / "data/evaluation/digits/metrics.json").read_text())
+    metrics = json.loads((results / "metrics.json").read_text())
     base = rows[rows.model == "base"]
     assert metrics["base"]["clean"]["correct"] == (base.clean_prediction == base.label).sum()
     assert metrics["base"]["robust_any"]["correct"] == base.robust_any.sum()
     assert metrics["base"]["robust_last"]["images"] == 4
+    recipe = json.loads((folder / "data/model/recipe.json").read_text())
+    assert recipe["method"] == "saft"
+    assert recipe["momentum"] == 0.9, "null in params.yaml: the published value"
+    assert recipe["steps"] == STEPS
     training = pd.read_csv(folder / "data/model/training.csv")
     assert list(training.step) == list(range(STEPS))
     texts = pd.read_parquet(folder / "data/embeddings/descriptions.parquet")
@@ -136,7 +154,7 @@ def test_options_of_another_backend_and_rules_of_the_filter_leave_describe_alone
 
 def test_an_experiment_reruns_training_and_never_describe(built):
     folder, _ = built
-    output = run(folder, "dvc", "exp", "run", "-n", "two", "-S", "finetune.epsilon_255=2")
+    output = run(folder, "dvc", "exp", "run", "-n", "two", "-S", "finetune.attack.epsilon_255=2")
     assert stages_run(output) == TRAINING
     shown = json.loads(run(folder, "dvc", "metrics", "diff", "--all", "--json", "HEAD"))
     assert "reports/metrics.json" in shown
@@ -152,7 +170,7 @@ def test_a_temporary_experiment_leaves_the_workspace_alone(built):
     folder, _ = built
     lock = (folder / "dvc.lock").read_bytes()
     output = run(
-        folder, "dvc", "exp", "run", "--temp", "-n", "steps", "-S", "finetune.attack_steps=2"
+        folder, "dvc", "exp", "run", "--temp", "-n", "steps", "-S", "finetune.attack.steps=2"
     )
     assert stages_run(output) == TRAINING
     assert (folder / "dvc.lock").read_bytes() == lock
@@ -214,7 +232,7 @@ def test_a_killed_finetune_resumes_and_ends_with_the_same_bytes(built):
 
 
 def outputs(folder: Path) -> list[bytes]:
-    names = ("open_clip_model.safetensors", "training.csv")
+    names = ("open_clip_model.safetensors", "training.csv", "recipe.json")
     return [(folder / "data/model" / name).read_bytes() for name in names]
 
 

@@ -18,13 +18,14 @@ def test_the_result_table_equals_the_committed_metrics():
     for name, found in metrics.items():
         row = next(line for line in README.splitlines() if line.startswith(f"| `{name}` |"))
         shown = [float(number) for number in re.findall(r"\| \**(\d+\.\d) \(", row)]
-        expected = [found[m][k] for m in ("base", "finetuned") for k in ("clean", "robust_any")]
+        keys = ("clean", "pgd", "robust")
+        expected = [found[m][k] for m in ("base", "finetuned") for k in keys]
         assert shown == [round(100 * value, 1) for value in expected], name
 
 
 def test_the_stage_table_names_every_stage():
     for name in STAGES:
-        assert re.search(rf"^\| `{name}(@<set>)?` \|", README, re.MULTILINE), name
+        assert re.search(rf"^\| `{name}(@<set>[-a-z<>]*)?` \|", README, re.MULTILINE), name
 
 
 def test_local_links_lead_somewhere():
@@ -43,7 +44,8 @@ def test_every_parameter_in_a_command_exists():
             value = value[part]
 
 
-def test_every_prompt_set_and_backend_is_explained():
+def test_every_prompt_set_backend_method_and_attack_is_explained():
     sets = [file.stem for file in (ROOT / "data/prompts").glob("*.yaml")]
-    for name in [*sets, *registry.names("pipeline.descriptions")]:
+    packages = ("pipeline.descriptions", "pipeline.methods", "pipeline.attacks")
+    for name in [*sets, *(name for package in packages for name in registry.names(package))]:
         assert f"`{name}`" in README, name

@@ -21,7 +21,7 @@ from pipeline.device import pick_device
 from pipeline.errors import UserError
 from pipeline.exemplars import SCHEMA as EXEMPLARS
 from pipeline.filtered import SCHEMA as FILTERED_SCHEMA
-from pipeline.images import IMAGES, open_images
+from pipeline.images import IMAGES, open_images, read_classes
 from pipeline.paths import FILTERED
 from pipeline.prepare import pack
 from pipeline.tables import read_table, write_table
@@ -61,6 +61,10 @@ def project(packed, clip_folder, monkeypatch):
 
     columns, schema = embed.description_columns(rows, encode)
     write_table(embed.FOLDER / "descriptions.parquet", columns, schema)
+    for part in ("texts", "attacker"):
+        classes = read_classes("tiny")
+        found = embed.template_columns("template", classes, ["a {}"], encode)
+        write_table(embed.FOLDER / part / "template/tiny.parquet", *found)
     return packed
 
 
@@ -76,8 +80,11 @@ def set_params(folder: Path, **changes: object) -> None:
         "evaluate.datasets": ["tiny"],
     }
     for key, value in (defaults | changes).items():
-        section, name = key.split(".")
-        values[section][name] = value
+        *path, name = key.split(".")
+        section = values
+        for part in path:
+            section = section[part]
+        section[name] = value
     with (folder / "params.yaml").open("w") as stream:
         yaml.dump(values, stream)
 
@@ -269,15 +276,19 @@ def test_stages_before_their_inputs(project, capsys):
     assert "data/descriptions/descriptions.parquet: not found; run `dvc repro`" in one_line(capsys)
     assert fails(embed_stage.main) == 1
     assert "data/filtered/descriptions.parquet: not found" in one_line(capsys)
-    assert fails(evaluate.main, "absent") == 1
+    assert fails(evaluate.main, "absent", "pgd", "template") == 1
     assert "data/images/absent/images.npy: not found" in one_line(capsys)
 
 
 def test_a_nan_loss_leaves_no_model(project, capsys):
-    set_params(project, **{"finetune.learning_rate": 1e30, "finetune.epochs": 5})
+    rate = {"finetune.options.saft.learning_rate": 1e30}
+    set_params(project, **rate, **{"finetune.epochs": 5, "finetune.warmup_steps": 0})
     shutil.rmtree(project / "data/model")
     assert fails(finetune.main) == 1
-    assert "lower finetune.learning_rate" in one_line(capsys)
+    message = one_line(capsys)
+    assert re.search(r"is (nan|inf) at step \d+", message)
+    assert re.search(r"images \d+(, \d+)+", message)
+    assert "learning" in message
     assert not (project / "data/model").exists()
 
 
@@ -348,7 +359,41 @@ def test_bad_params_stop_a_stage_before_any_work(project, capsys):
     assert "params.yaml: finetune: key 'momentum'" in one_line(capsys)
     set_params(project, **{"finetune.method": "magic"})
     assert fails(finetune.main) == 1
-    assert "finetune.method: 'magic' is not one of" in one_line(capsys)
+    assert "finetune.method: 'magic' is not one of agft, fare, ft_adv" in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("finetune.attack.epsilon_255", 0, "params.yaml: finetune: key 'attack.epsilon_255'"),
+        ("finetune.attack.steps", 0, "params.yaml: finetune: key 'attack.steps'"),
+        ("finetune.options.saft.variant", "paper", "finetune.options.saft: unknown key 'variant'"),
+        ("finetune.last_blocks", 9, "finetune.last_blocks is 9, the image encoder has 2 blocks"),
+        ("finetune.averaging", 1, "key 'averaging'"),
+    ],
+)
+def test_bad_training_values_name_the_key(project, capsys, key, value, message):
+    shutil.rmtree(project / "data/model")
+    set_params(project, **{key: value})
+    assert fails(finetune.main) == 1
+    assert message in one_line(capsys)
+    assert not (project / "data/model").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "attack", "message"),
+    [
+        ("evaluate.epsilon_255", 0, "pgd", "params.yaml: evaluate: key 'epsilon_255'"),
+        ("evaluate.options.pgd.steps", 0, "pgd", "evaluate.options.pgd: key 'steps'"),
+        ("evaluate.options.fgsm.steps", 3, "fgsm", "evaluate.options.fgsm: unknown key 'steps'"),
+        ("evaluate.seed", 0, "apgd-ce", "evaluate.attacks: 'apgd-ce' is not one of apgd_ce"),
+    ],
+)
+def test_bad_attack_values_name_the_key(project, capsys, key, value, attack, message):
+    set_params(project, **{key: value})
+    assert fails(evaluate.main, "tiny", attack, "template") == 1
+    assert message in one_line(capsys)
+    assert not (project / "data/evaluation").exists()
 
 
 @pytest.fixture

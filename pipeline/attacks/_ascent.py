@@ -48,8 +48,10 @@ def run(
 
     def begin(images: Tensor, _: Tensor, numbers: np.ndarray, rounds: Tensor) -> State:
         start = random_starts(images, numbers, rounds, settings)
-        if not (params.random_start or settings.starts):
-            start = start * (rounds > 0).view(-1, 1, 1, 1)
+        if not params.random_start:
+            given = np.isin(numbers, list(settings.starts or ()))
+            drawn = (rounds > 0) | torch.from_numpy(given).to(rounds.device)
+            start = start * drawn.view(-1, 1, 1, 1)
         return {"perturbation": start, "velocity": torch.zeros_like(images)}
 
     slots, recorder = Slots(targets, settings, begin), Recorder(victim, targets, settings)

@@ -132,7 +132,8 @@ class Recorder:
         self.outcome.margin[rows] = margins(logits, slots.labels[at]).cpu().numpy()
         for place, row in zip(at, rows, strict=True):
             example = np.flatnonzero(self.settings.examples == row)
-            self.outcome.perturbations[example] = perturbation[place].detach().cpu().numpy()
+            if len(example):
+                self.outcome.perturbations[example] = perturbation[place].detach().cpu().numpy()
 
     def zero_gradients(self, slots: Slots, gradient: Tensor) -> None:
         """Note the share of zero-gradient pixels of the images that are at their very start."""

@@ -27,8 +27,13 @@ class Params(ascent.Steps):
 
 def run(victim: Victim, targets: Targets, params: Params, settings: Settings) -> Outcome:
     """Attack every target; see `pipeline.attacks` for shapes."""
+    return ascent.run(victim, targets, params, settings, loss(params.confidence), "cw_linf")
 
-    def loss(victim: Victim, features: Tensor, labels: Tensor) -> Tensor:
-        return -(margins(victim.attacked(features), labels) + params.confidence).relu().sum()
 
-    return ascent.run(victim, targets, params, settings, loss, "cw_linf")
+def loss(confidence: float) -> ascent.Loss:
+    """-relu(margin + confidence) of (B, D) features, sum over the images."""
+
+    def ascended(victim: Victim, features: Tensor, labels: Tensor) -> Tensor:
+        return -(margins(victim.attacked(features), labels) + confidence).relu().sum()
+
+    return ascended

@@ -1,0 +1,35 @@
+"""What the base model says of the clean training images, computed once before the first step.
+
+Preprocessing is deterministic, so one pass serves every epoch.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.clip import Features
+from pipeline.methods import Setup
+from pipeline.progress import track
+
+
+@torch.no_grad()
+def of_clean_images(
+    setup: Setup, wanted: Callable[[Features, Tensor], Tensor], label: str
+) -> Tensor:
+    """(N, ...) values of `wanted(features, labels)`, which gives (B, ...) for B images.
+
+    Args:
+        label: what the progress bar says.
+
+    The values lie on the device of the texts, without a graph.
+    """
+    device = setup.texts.device
+    found = []
+    for start in track(range(0, len(setup.pixels), setup.batch_size), label):
+        part = slice(start, start + setup.batch_size)
+        images = torch.from_numpy(np.array(setup.pixels[part])).to(device).float().div_(255)
+        labels = torch.from_numpy(setup.labels[part]).to(device)
+        found.append(wanted(setup.encoder(images), labels))
+    return torch.cat(found)

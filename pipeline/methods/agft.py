@@ -1,0 +1,72 @@
+"""AGFT: adversarial fine-tuning towards the base model's softened predictions.
+
+loss = mean CE(z(x_adv), p), soft targets p of the *clean* image under the frozen base model:
+    z(x) = r * scale * cos(f(x), T)
+    p    = softmax(t * r * scale * cos(f0(x), T))
+with r = scale_ratio (180 where CLIP has 100) and t = target_temperature. The attack ascends
+the same loss, soft targets included. No labels but for the log.
+
+Source: released code (YuboCui/AGFT 0031a8f), r = 1.8, t = 0.4; the model is evaluated at its
+own scale afterwards, which changes no prediction. Batches are 2 GPUs x 128.
+"""
+
+from pydantic import Field
+from torch import Tensor
+
+from pipeline.clip import ImageEncoder
+from pipeline.methods import PGD2, Batch, MethodParams, Published, Setup
+from pipeline.methods._distillation import soft_cross_entropy
+from pipeline.methods._frozen import of_clean_images
+from pipeline.methods._template import accuracy, class_logits
+
+TITLE = "AGFT"
+PUBLISHED = Published(
+    optimiser="sgd",
+    learning_rate=4e-4,
+    momentum=0.9,
+    weight_decay=0.0,
+    epochs=10,
+    batch_size=256,
+    warmup_steps=1000,
+    attack=PGD2,
+)
+
+
+class Params(MethodParams):
+    """`finetune.options.agft`; published: 1.8 and 0.4."""
+
+    scale_ratio: float = Field(gt=0)
+    target_temperature: float = Field(gt=0)
+
+
+def build(params: Params, setup: Setup) -> "Agft":
+    """Compute the base model's soft targets once, then forget it."""
+    scale = params.scale_ratio * setup.scale
+    target_scale = params.target_temperature * scale
+    targets = of_clean_images(
+        setup,
+        lambda features, _: class_logits(features.pooled, setup.template, target_scale).softmax(1),
+        "base predictions",
+    )
+    return Agft(setup.template, scale, targets)
+
+
+class Agft:
+    """The objective. template: (C, D) unit norm; scale: r * scale; targets: (N, C), rows sum
+    to 1."""
+
+    def __init__(self, template: Tensor, scale: float, targets: Tensor) -> None:
+        self.template, self.scale, self.targets = template, scale, targets
+
+    def attack_loss(self, encoder: ImageEncoder, images: Tensor, batch: Batch) -> Tensor:
+        """Soft cross-entropy, summed over the batch."""
+        logits = class_logits(encoder(images).pooled, self.template, self.scale)
+        return soft_cross_entropy(logits, self.targets[batch.numbers]).sum()
+
+    def losses(self, encoder: ImageEncoder, images: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Soft cross-entropy of the adversarial images; clean images are not encoded."""
+        logits = class_logits(encoder(images).pooled, self.template, self.scale)
+        return {
+            "loss": soft_cross_entropy(logits, self.targets[batch.numbers]).mean(),
+            "adversarial_accuracy": accuracy(logits, batch.labels),
+        }

@@ -1,0 +1,201 @@
+"""APGD against its authors' code, `pyautoattack`: the same start gives the same iterates."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
+from torch import Tensor
+
+from pipeline.attacks import Settings, Targets, _apgd, _apgd_losses, apgd_ce, apgd_dlr, apgd_t
+from pipeline.victim import Victim
+from tests.victims import CPU, Net, fit, make_targets, only_right, settings
+
+ALL, N, C = 24, 14, 6
+STEPS = [1, 2, 5, 12, 40]
+MODULES = {"apgd_ce": apgd_ce, "apgd_dlr": apgd_dlr, "apgd_t": apgd_t}
+LOSSES = {
+    "apgd_ce": _apgd_losses.cross_entropy,
+    "apgd_dlr": _apgd_losses.dlr,
+    "apgd_t": _apgd_losses.targeted_dlr,
+}
+RADII = {"linf": 9 / 255, "l2": 0.22}
+# the last bits of an l2 length differ and grow over the steps; a sign has none to differ in
+TOLERANCE = {"linf": 2e-6, "l2": 1e-4}
+
+
+class Model:
+    """What the library attacks; it notes every batch and its logits, one per iterate."""
+
+    def __init__(self, victim: Victim):
+        self.victim = victim
+        self.inputs: list[Tensor] = []
+        self.logits: list[Tensor] = []
+
+    def __call__(self, images: Tensor) -> Tensor:
+        logits = self.victim(images).float()
+        self.inputs.append(images.detach().clone())
+        self.logits.append(logits.detach())
+        return logits
+
+
+class Theirs:
+    """One run of the library's APGD on all images from the given points."""
+
+    def __init__(self, name: str, victim: Victim, steps: int, s: Settings, goal: Tensor):
+        self.model = Model(victim)
+        common: dict[str, Any] = {
+            "n_iter": steps,
+            "norm": {"linf": "Linf", "l2": "L2"}[s.norm],
+            "eps": s.epsilon,
+            "device": "cpu",
+        }
+        if name == "apgd_t":
+            self.attack = APGDAttack_targeted(self.model, **common)
+            self.attack.y_target = goal
+        else:
+            self.attack = APGDAttack(self.model, loss=name.removeprefix("apgd_"), **common)
+
+    def run(self, images: Tensor, labels: Tensor, start: Tensor) -> None:
+        self.attack.init_hyperparam(images)
+        found = self.attack.attack_single_run(images, labels, x_init=start)
+        self.best, self.right, self.best_loss, self.adversarial = found
+        self.fooled = torch.stack(self.model.logits).argmax(2) != labels  # (steps + 1, N)
+
+
+def whole_run(victim: Victim, targets: Targets, s: Settings, plan: _apgd.Plan) -> tuple[list, dict]:
+    """Ours without judging and without dropping: every iterate, and the state at the end."""
+    slots = _apgd.open_slots(targets, s, plan)
+    slots.refill()
+    iterates = []
+    for _ in range(plan.steps + 1):
+        gradient, losses, _ = _apgd.forward(victim, slots, plan.loss)
+        iterates.append(slots.state["point"])
+        gradient = _apgd.learn(slots, losses, gradient, plan.steps)
+        _apgd.step(slots, gradient, s)
+        slots.advance(torch.zeros(len(targets.labels), dtype=torch.bool))
+    return iterates, slots.state
+
+
+@pytest.fixture(scope="module")
+def victim() -> Victim:
+    return fit(Net(), make_targets(ALL, C))
+
+
+@pytest.fixture(scope="module")
+def targets(victim: Victim) -> Targets:
+    found = only_right(victim, make_targets(ALL, C))
+    return Targets(found.pixels, found.numbers[:N], found.labels[:N])
+
+
+def goals(victim: Victim, images: Tensor, labels: Tensor, rank: int) -> Tensor:
+    """The library's target class: the `rank`-th after the predicted one, which is the label."""
+    with torch.no_grad():
+        return victim(images).float().sort(dim=1)[1][:, -(rank + 2)]
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize("name", MODULES)
+def test_iterates_best_point_and_best_loss_are_the_librarys(name, steps, norm, victim, targets):
+    s = settings(N, norm=norm, epsilon=RADII[norm])
+    images, labels = targets.read(slice(None), CPU)
+    rounds = torch.zeros(N, dtype=torch.int64)
+    start = _apgd.surface_starts(images, targets.numbers, rounds, s)
+    goal = goals(victim, images, labels, 0)
+    assert (victim(images).argmax(1) == labels).all(), "or the library ranks targets otherwise"
+    theirs = Theirs(name, victim, steps, s, goal)
+    theirs.run(images, labels, start)
+
+    def aim(*_: Tensor) -> Tensor:
+        return goal
+
+    iterates, state = whole_run(victim, targets, s, _apgd.Plan(name, steps, 1, LOSSES[name], aim))
+    for ours, expected in zip(iterates, theirs.model.inputs, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=0, atol=TOLERANCE[norm])
+    torch.testing.assert_close(state["best"], theirs.best, rtol=0, atol=TOLERANCE[norm])
+    torch.testing.assert_close(state["best_loss"], theirs.best_loss, rtol=1e-4, atol=1e-4)
+    if steps == 40:
+        assert state["size"].unique().numel() > 1, "step sizes are per image"
+
+
+@pytest.mark.parametrize("batch_size", [3, 64])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("name", MODULES)
+def test_fooled_images_are_the_librarys_though_they_leave_early(
+    name, norm, batch_size, victim, targets
+):
+    steps, rounds = 15, 3
+    s = settings(
+        N, norm=norm, epsilon=RADII[norm] / 2, batch_size=batch_size, examples=np.arange(N)
+    )
+    options = {"targets": rounds} if name == "apgd_t" else {"restarts": rounds}
+    params = MODULES[name].Params(steps=steps, **options)
+    outcome = MODULES[name].run(victim, targets, params, s)
+    images, labels = targets.read(slice(None), CPU)
+    expected = torch.full((N,), -1)
+    adversarial = images.clone()
+    for round_ in range(rounds):
+        at = torch.full((N,), round_)
+        start = _apgd.surface_starts(images, targets.numbers, at, s)
+        theirs = Theirs(name, victim, steps, s, goals(victim, images, labels, round_))
+        theirs.run(images, labels, start)
+        assert (theirs.fooled.any(0) == ~theirs.right).all()
+        first = theirs.fooled.int().argmax(0)
+        new = theirs.fooled.any(0) & (expected < 0)
+        expected[new] = (first + round_ * (steps + 1))[new]
+        iterates = torch.stack(theirs.model.inputs)
+        shown = torch.where(new, first, steps)
+        decides = new | (expected < 0)
+        adversarial[decides] = iterates[shown, torch.arange(N)][decides]
+    assert outcome.fooled_at.tolist() == expected.tolist()
+    assert (expected > 0).any()
+    assert (expected < 0).any(), "some must leave early and some must stay"
+    found = images + torch.from_numpy(outcome.perturbations)
+    torch.testing.assert_close(found, adversarial, rtol=0, atol=TOLERANCE[norm])
+
+
+def test_targets_are_ranked_as_the_library_ranks_them(victim, targets):
+    images, labels = targets.read(slice(None), CPU)
+    for rank in range(C - 1):
+        found = apgd_t.target_classes(victim, images, labels, torch.full((N,), rank))
+        assert found.tolist() == goals(victim, images, labels, rank).tolist()
+
+
+def test_the_losses_are_the_formulas():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(50, 5)).astype(np.float32)
+    labels, goal = rng.integers(0, 5, size=50), rng.integers(0, 5, size=50)
+    arguments = torch.from_numpy(logits), torch.from_numpy(labels), torch.from_numpy(goal)
+    rows = np.arange(50)
+    own, aimed = logits[rows, labels], logits[rows, goal]
+    others = logits.copy()
+    others[rows, labels] = -np.inf
+    ranked = np.sort(logits, axis=1)[:, ::-1]
+    expected = {
+        "cross_entropy": np.log(np.exp(logits).sum(1)) - own,
+        "dlr": (others.max(1) - own) / (ranked[:, 0] - ranked[:, 2]),
+        "targeted_dlr": (aimed - own) / (ranked[:, 0] - (ranked[:, 2] + ranked[:, 3]) / 2),
+        "margin": others.max(1) - own,
+        "targeted_margin": aimed - own,
+    }
+    for name, values in expected.items():
+        found = getattr(_apgd_losses, name)(*arguments)
+        np.testing.assert_allclose(found, values, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_apgd_is_not_weaker_than_pgd_in_loss(victim, targets):
+    """From the same start and budget the best cross-entropy of most images is at least PGD's."""
+    s = settings(N, epsilon=RADII["linf"])
+    _, state = whole_run(victim, targets, s, _apgd.Plan("x", 40, 1, _apgd_losses.cross_entropy))
+    images, labels = targets.read(slice(None), CPU)
+    start = _apgd.surface_starts(images, targets.numbers, torch.zeros(N, dtype=torch.int64), s)
+    point, best = start, torch.full((N,), -torch.inf)
+    for _ in range(41):
+        point = point.detach().requires_grad_()
+        losses = _apgd_losses.cross_entropy(victim(point).float(), labels, labels)
+        (gradient,) = torch.autograd.grad(losses.sum(), point)
+        best = torch.maximum(best, losses.detach())
+        point = _apgd.bounded(images, point.detach() + s.epsilon / 10 * gradient.sign(), s)
+    assert (state["best_loss"] >= best - 1e-4).float().mean() > 0.8
