@@ -7,7 +7,7 @@ model. Two verdicts, both well defined and never mixed:
                    return their best iterate have none
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -170,6 +170,13 @@ def accuracies(columns: dict[str, Any]) -> dict[str, Any]:
 def _share(flags: Any) -> dict[str, Any]:
     correct, images = int(np.sum(flags)), len(flags)
     return {"correct": correct, "images": images, "accuracy": round(correct / images, 6)}
+
+
+def joined(notes: Mapping[str, str]) -> str:
+    """One note of every model's: once where they agree, by model where they do not."""
+    if len(set(notes.values())) == 1:
+        return next(iter(notes.values()))
+    return "; ".join(f"{model}: {note}" for model, note in notes.items() if note)
 
 
 def check_classes(images: ImageSet, key: str) -> None:

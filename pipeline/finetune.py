@@ -190,10 +190,11 @@ def _check_step(loss: Tensor, norm: Tensor, batch: Batch, step: int, recipe: Rec
         return
     name, value = ("gradient's norm", norm) if torch.isfinite(loss) else ("loss", loss)
     numbers = batch.numbers.tolist()
-    shown = ", ".join(map(str, numbers[:SHOWN])) + (", ..." if len(numbers) > SHOWN else "")
+    shown = ", ".join(map(str, numbers[:SHOWN]))
+    more = f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else ""
     raise UserError(
         f"finetune: the {name} is {value.item()} at step {step} "
-        f"({len(numbers)} images of {recipe.dataset}: {shown}); {advice(recipe)}"
+        f"(images {shown}{more} of {recipe.dataset}); {advice(recipe)}"
     )
 
 

@@ -15,7 +15,10 @@ from pipeline.report_inputs import Inputs
 from pipeline.statistics import disjoint, survivors
 
 NORMS = {"linf": "l∞", "l2": "l2"}
-SPACES = {"model": "the model’s input", "native": "the images as packed, resized in the model"}
+SPACES = {
+    "model": "the model’s input pixels",
+    "native": "the pixels of the images as packed, which the model resizes",
+}
 
 
 def set_view(entry: Evaluated, examples: int) -> dict[str, Any]:

@@ -44,8 +44,9 @@ def main(
     methods: Annotated[
         list[str] | None,
         typer.Argument(
+            metavar="METHOD[:KEY=VALUE,...]",
             help="methods, the first is what the others are tested against; METHOD:KEY=VALUE,... "
-            "changes options of it (saft:attention_norm=channel); none: all, saft first"
+            "changes options of it (saft:attention_norm=channel); none: all, saft first",
         ),
     ] = None,
     run: Annotated[

@@ -21,6 +21,7 @@ from pipeline.evaluate import (
     accuracies,
     check_classes,
     evenly_spaced,
+    joined,
     judge,
     prediction_columns,
     summary,
@@ -52,22 +53,23 @@ def main(
     images = open_images(dataset)
     check_classes(images, "evaluate.datasets")
     ids = [entry.class_id for entry in images.classes]
-    text_sets = [
+    text_set, seen = (
         embed.read_texts(embed.FOLDER / part / texts / f"{dataset}.parquet", ids)
         for part in ("texts", "attacker")
-    ]
+    )
     numbers = evenly_spaced(len(images.labels), params.images)
     targets = Targets(images.pixels, numbers, images.labels[numbers])
-    results: dict[str, Any] = {"note": ""}
+    results: dict[str, Any] = {}
+    notes: dict[str, str] = {}
     columns: dict[str, Any] = {name: [] for name in PREDICTIONS.names}
     examples = clean_examples(targets, params.examples)
     size, native = images.pixels.shape[-1], params.space == "native"
     for name, folder in MODELS.items():
-        victim = load_victim(folder, *text_sets, size, native, device)
+        victim = load_victim(folder, text_set, seen, size, native, device)
         verdicts = judge(victim, module, options, targets, params, device)
         part = prediction_columns(name, targets, verdicts)
         results[name] = accuracies(part)
-        results["note"] = verdicts.outcome.note
+        notes[name] = verdicts.outcome.note
         examples[name] = verdicts.outcome.perturbations
         for key in columns:
             columns[key].extend(part[key])
@@ -77,8 +79,9 @@ def main(
         "title": module.TITLE,
         "options": options.model_dump(),
         "budget": module.budget(options),
-        "texts": {"name": texts, "templates": text_sets[0].templates},
-        "attacker": {"name": text_sets[1].name, "templates": text_sets[1].templates},
+        "note": joined(notes),
+        "texts": {"name": texts, "templates": text_set.templates},
+        "attacker": {"name": seen.name, "templates": seen.templates},
     }
     with replacing_directory(EVALUATION / dataset / texts / attack) as out:
         write_table(out / "predictions.parquet", columns, PREDICTIONS)

@@ -4,6 +4,7 @@ import ast
 import importlib.metadata
 import json
 import platform
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,8 +40,21 @@ def main(
         typer.echo(f"{heading}:")
         rows = entries.items() if isinstance(entries, dict) else [(e, "") for e in entries]
         for name, value in rows:
-            text = value.get("title", value["about"]) if isinstance(value, dict) else value
+            text = _summary(value) if isinstance(value, dict) else value
             typer.echo(f"  {name:24}{text}".rstrip())
+
+
+def _summary(plugin: dict[str, Any]) -> str:
+    """One line on a plug-in: its title if it has one, and what a method was published with."""
+    found = plugin.get("published")
+    if not found:
+        return plugin.get("title", plugin["about"])
+    attack = found["attack"]
+    attacked = f"{attack['steps']} steps at {attack['epsilon_255']:g}/255" if attack else "none"
+    return (
+        f"{plugin['title']:10}published: {found['optimiser']}, rate {found['learning_rate']:g}, "
+        f"{found['epochs']} epochs of {found['batch_size']}, attack {attacked}"
+    )
 
 
 def collect() -> dict[str, Any]:
@@ -78,7 +92,7 @@ def _details(package: str, name: str) -> dict[str, Any]:
     if hasattr(module, "TITLE"):
         found["title"] = module.TITLE
     if hasattr(module, "PUBLISHED"):
-        found["published"] = module.PUBLISHED.model_dump()
+        found["published"] = asdict(module.PUBLISHED)
     return found
 
 

@@ -115,7 +115,7 @@ def test_iterates_best_point_and_best_loss_are_the_librarys(name, steps, norm, v
     for ours, expected in zip(iterates, theirs.model.inputs, strict=True):
         torch.testing.assert_close(ours, expected, rtol=0, atol=TOLERANCE[norm])
     torch.testing.assert_close(state["best"], theirs.best, rtol=0, atol=TOLERANCE[norm])
-    torch.testing.assert_close(state["best_loss"], theirs.best_loss, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(state["best_loss"], theirs.best_loss, rtol=1e-3, atol=1e-4)
     if steps == 40:
         assert state["size"].unique().numel() > 1, "step sizes are per image"
 

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from pipeline import attack
 
 EPSILON, STEP = 4 / 255, 1 / 255
+RADIUS = 0.3  # l2
 
 
 @pytest.fixture
@@ -92,6 +93,85 @@ def test_it_equals_a_slow_loop_over_single_images(images, linear):
         torch.testing.assert_close(found[i], p)
 
 
+def test_l2_steps_are_scaled_gradients_in_a_ball_of_lengths(images, linear):
+    weight = torch.randn(images.shape, generator=torch.Generator().manual_seed(3))
+    middle = images * 0 + 0.5  # far from the borders of [0, 1]
+    for steps, length in ((1, 0.1), (2, 0.2), (7, RADIUS)):
+        found = attack.perturb(
+            lambda x: (x * weight).sum(),
+            middle,
+            torch.zeros_like(middle),
+            epsilon=RADIUS,
+            step_size=0.1,
+            steps=steps,
+            norm="l2",
+        )
+        expected = weight / weight.flatten(1).norm(dim=1).view(-1, 1, 1, 1) * length
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_l2_projection_stays_in_ball_and_box(images):
+    noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(4))
+    for size in (1e-3, 1.0, 100.0):
+        found = attack.project(images, size * noise, RADIUS, "l2")
+        assert attack.lengths(found).max() <= RADIUS * (1 + 1e-6)
+        assert (images + found).min() >= 0
+        assert (images + found).max() <= 1
+    inside = 1e-3 * noise
+    assert attack.lengths(inside).max() < RADIUS
+    middle = images * 0 + 0.5
+    torch.testing.assert_close(attack.project(middle, inside, RADIUS, "l2"), inside)
+    torch.testing.assert_close(attack.project(images, noise * 0, RADIUS, "l2"), noise * 0)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-13, 1e-25, 1e-37])
+def test_a_step_is_full_however_small_the_gradient(images, scale):
+    """A model that is sure of itself leaves gradients whose squares are zero in float32; an
+    attack that stands still there reports robustness that is none."""
+    gradient = torch.randn(images.shape, generator=torch.Generator().manual_seed(5)) * scale
+    unit = attack.direction(gradient, "l2")
+    torch.testing.assert_close(unit.flatten(1).norm(dim=1), torch.ones(len(images)))
+    assert (attack.direction(gradient).abs() == 1).all()
+    cosine = F.cosine_similarity(unit.double().flatten(1), gradient.double().flatten(1) / scale)
+    torch.testing.assert_close(cosine, torch.ones_like(cosine))
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_no_gradient_is_no_step_and_no_nan(images, norm):
+    for momentum in (0.0, 0.9):
+        found = attack.perturb(
+            lambda x: (x * 0).sum(),
+            images,
+            start(images),
+            epsilon=EPSILON,
+            step_size=STEP,
+            steps=3,
+            norm=norm,
+            momentum=momentum,
+        )
+        expected = attack.project(images, start(images), EPSILON, norm)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_momentum_goes_on_where_the_gradient_turned(norm):
+    """As FARE: velocity = unit(momentum * velocity + unit(gradient))."""
+    first = torch.tensor([3.0, -1.0]).view(1, 1, 1, 2)
+    second = torch.tensor([-1.0, -2.0]).view(1, 1, 1, 2)
+    velocity = torch.zeros_like(first)
+    expected = torch.zeros(2, dtype=torch.float64)
+
+    def unit(value: torch.Tensor) -> torch.Tensor:
+        return value.sign() if norm == "linf" else value / value.norm()
+
+    for gradient in (first, second, second):
+        velocity = attack.accumulate(velocity, gradient, 0.9, norm)
+        expected = unit(0.9 * expected + unit(gradient.double().flatten()))
+        torch.testing.assert_close(velocity.flatten().double(), expected, rtol=1e-6, atol=1e-6)
+    plain = attack.accumulate(velocity, first, 0.0, norm)
+    torch.testing.assert_close(plain, attack.direction(first, norm))
+
+
 def test_zero_epsilon_leaves_the_image_alone(images, linear):
     found = attack.perturb(
         lambda x: (x.flatten(1) @ linear).sum(),
@@ -122,3 +202,9 @@ def test_the_start_fills_the_ball_and_follows_the_seed(images):
     assert first.abs().max() > 0.95 * EPSILON
     assert abs(first.mean()) < 0.05 * EPSILON
     assert torch.equal(first, start(images * 0 + 0.5))
+    round_ = attack.uniform_start(
+        images * 0 + 0.5, RADIUS, torch.Generator().manual_seed(2), norm="l2"
+    )
+    lengths = attack.lengths(round_).flatten()
+    assert lengths.max() <= RADIUS
+    assert lengths.unique().numel() == len(images), "a length of each image's own"

@@ -45,6 +45,21 @@ def test_distance_of_maps_equals_the_reference_at_full_size():
     torch.testing.assert_close(found.double(), expected / B, rtol=2e-5, atol=0)
 
 
+def test_channel_norm_makes_the_map_the_cosine_of_each_patch():
+    tokens, text = sample(B, 1 + GRID**2, D, seed=1), F.normalize(sample(B, D, seed=3), dim=-1)
+    found = attention_map(tokens, text, "channel")
+    for i in range(B):
+        cosines = torch.stack(
+            [patch @ text[i].double() / patch.norm() for patch in tokens[i, 1:].double()]
+        )
+        expected = (cosines - cosines.min()) / (cosines.max() - cosines.min())
+        torch.testing.assert_close(found[i].double(), expected, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(found, attention_map(tokens, text), atol=1e-2)
+    louder = tokens.clone()
+    louder[:, 0] *= 50  # the class token has no part in it
+    assert torch.equal(attention_map(louder, text, "channel"), found)
+
+
 def test_maps_span_zero_to_one_and_ignore_the_text_length():
     patches, text = sample(B, 1 + GRID**2, D), sample(B, D, seed=4)
     found = attention_map(patches, text)
@@ -54,9 +69,10 @@ def test_maps_span_zero_to_one_and_ignore_the_text_length():
 
 
 def test_a_constant_map_is_zero_not_nan():
-    found = attention_map(torch.ones(2, 10, D), torch.ones(2, D))
-    assert torch.equal(found, torch.zeros(2, 9))
-    assert not attention_map(torch.zeros(2, 10, D), torch.ones(2, D)).isnan().any()
+    for norm in ("token", "channel"):
+        found = attention_map(torch.ones(2, 10, D), torch.ones(2, D), norm)
+        assert torch.equal(found, torch.zeros(2, 9))
+        assert not attention_map(torch.zeros(2, 10, D), torch.ones(2, D), norm).isnan().any()
 
 
 def test_the_gradient_is_finite_where_maps_are_equal():

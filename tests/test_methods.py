@@ -15,7 +15,7 @@ from pipeline import attack, clip, registry
 from pipeline.errors import UserError
 from pipeline.methods import Batch, Published, Setup, TrainingAttack
 from pipeline.options import chosen
-from tests.training import C, K, OPTIONS, SCALE, SIZE, Run, changed, objective_of, recipe, setup_of
+from tests.training import OPTIONS, SCALE, SIZE, C, K, Run, changed, objective_of, recipe, setup_of
 
 B, GRID = 6, 4
 NAMES = registry.names("pipeline.methods")
@@ -338,18 +338,16 @@ def test_two_steps_of_training_change_the_image_encoder_only(clip_folder, method
 
 @pytest.mark.parametrize("method", NAMES)
 def test_training_lowers_the_loss(clip_folder, method):
-    optimiser = registry.load("pipeline.methods", method, "test").PUBLISHED.optimiser
-    rate = 1e-3 if optimiser == "adamw" else 0.01
-    a = recipe().attack if method != "ft_clean" else None
+    published = registry.load("pipeline.methods", method, "test").PUBLISHED
+    optimiser, rate = published.optimiser, 3e-5 if published.optimiser == "adamw" else 1e-3
+    attacked = None if published.attack is None else recipe().attack
     # one batch of all images, so that losses of two steps are comparable
-    run = Run(
-        clip_folder,
-        recipe(method=method, epochs=12, batch_size=10, learning_rate=rate, attack=a,
-               optimiser=optimiser),
+    one_batch = recipe(
+        method=method, epochs=12, batch_size=10, warmup_steps=0,
+        optimiser=optimiser, learning_rate=rate, attack=attacked,
     )  # fmt: skip
-    rows = run.go()
-    first = 1 if method == "fare" else 0
-    assert rows[-1]["loss"] < 0.9 * rows[first]["loss"]
+    rows = Run(clip_folder, one_batch).go()
+    assert rows[-1]["loss"] < 0.95 * rows[0]["loss"]
 
 
 @pytest.mark.parametrize("method", NAMES)
@@ -368,6 +366,6 @@ def test_an_unknown_option_is_named_with_its_method(method):
     where = f"params.yaml: finetune.options.{method}"
     with pytest.raises(UserError, match=f"{where}: unknown key 'magic'"):
         chosen("pipeline.methods", "finetune", "method", method, {method: values | {"magic": 1}})
+    bad = values | {"learning_rate": 0}
     with pytest.raises(UserError, match=f"{where}: key 'learning_rate'.*greater than 0"):
-        bad = values | {"learning_rate": 0}
         chosen("pipeline.methods", "finetune", "method", method, {method: bad})

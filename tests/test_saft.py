@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -10,16 +9,11 @@ from torch.nn import functional as F
 from pipeline import attack, clip
 from pipeline.attention import attention_map
 from pipeline.methods import Batch, Setup
-from pipeline.methods.saft import (
-    Params,
-    Saft,
-    build,
-    ensemble_cross_entropy,
-    ensemble_logits,
-)
+from pipeline.methods._attention_maps import AttentionGuided
+from pipeline.methods._ensemble import ensemble_cross_entropy, ensemble_logits
+from tests.training import SCALE, C, K, objective_of, setup_of
 
-B, C, K = 6, 3, 4
-SCALE = 20.0
+B = 6
 
 
 class Counted:
@@ -37,15 +31,12 @@ def encoder(clip_folder: Path) -> clip.ImageEncoder:
 
 @pytest.fixture
 def setup(encoder: clip.ImageEncoder) -> Setup:
-    rng = np.random.default_rng(0)
-    texts = F.normalize(torch.from_numpy(rng.normal(size=(C, K, 16))).float(), dim=-1)
-    pixels = rng.integers(0, 256, size=(B, 3, 16, 16), dtype=np.uint8)
-    return Setup(encoder, texts, SCALE, pixels, np.arange(B) % C, batch_size=4)
+    return setup_of(encoder, images=B)
 
 
 @pytest.fixture
-def objective(setup: Setup) -> Saft:
-    return build(Params(attention_refinement=0.08, attention_constraint=0.05), setup)
+def objective(setup: Setup) -> AttentionGuided:
+    return objective_of("saft", setup)
 
 
 def batch_of(setup: Setup) -> Batch:

@@ -1,5 +1,6 @@
 """Tiny zero-shot classifiers and image sets to attack, shared by the tests of the attacks."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,10 +11,12 @@ from ruamel.yaml import YAML
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline import registry
+from pipeline import embed, registry
 from pipeline.attacks import Settings, Targets
+from pipeline.images import read_classes
 from pipeline.options import chosen
 from pipeline.params import Section, read_params
+from pipeline.tables import write_table
 from pipeline.victim import Victim
 
 CPU = torch.device("cpu")
@@ -32,11 +35,11 @@ class Net(nn.Module):
     """Pixels (B, 3, S, S) -> unit-norm features (B, D) by two smooth layers, in float64: what
     else is in the batch then moves no bit that float32 keeps, and results can be compared."""
 
-    def __init__(self, size: int = SIZE, width: int = 12, seed: int = 0):
+    def __init__(self, size: int = SIZE, width: int = 24, seed: int = 0):
         super().__init__()
         self.image_size = size
         rng = np.random.default_rng(seed)
-        shapes = [(3 * size * size, 32), (32, width)]
+        shapes = [(3 * size * size, 64), (64, width)]
         first, second = (rng.normal(size=s) * 2 / s[0] ** 0.5 for s in shapes)
         self.first, self.second = (nn.Parameter(torch.from_numpy(w)) for w in (first, second))
 
@@ -47,6 +50,8 @@ class Net(nn.Module):
 
 class Hand(nn.Module):
     """An encoder whose features are any function of the pixels."""
+
+    image_size: int
 
     def __init__(self, features: Callable[[Tensor], Tensor], size: int = SIZE):
         super().__init__()
@@ -92,7 +97,7 @@ def only_right(victim: Victim, targets: Targets) -> Targets:
 
 
 def settings(count: int, **changes: Any) -> Settings:
-    values = {
+    values: dict[str, Any] = {
         "norm": "linf",
         "epsilon": 8 / 255,
         "batch_size": 64,
@@ -147,3 +152,21 @@ class Counting(nn.Module):
     def forward(self, images: Tensor) -> Any:
         self.batches.append(images.detach().clone())
         return self.encoder(images)
+
+
+def tiny_project(folder: Path, clip_folder: Path) -> Path:
+    """Both models and the texts of text set "template" beside conftest's packed set "tiny"; the
+    attacker sees other texts, those of "unseen"."""
+    for name in ("base_model", "model"):
+        shutil.copytree(clip_folder, folder / "data" / name)
+    classes = read_classes("tiny")
+    rng = np.random.default_rng(0)
+
+    def encode(texts: list[str]) -> np.ndarray:
+        vectors = rng.normal(size=(len(texts), 16)).astype(np.float32)
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    for part, name, template in (("texts", "template", "a {}"), ("attacker", "unseen", "the {}")):
+        found = embed.template_columns(name, classes, [template], encode)
+        write_table(embed.FOLDER / part / "template/tiny.parquet", *found)
+    return folder

@@ -7,7 +7,9 @@ ascends the same, summed over the batch. No text, no labels.
 Followed: the release (chs20/RobustVLM 7de10ee): AdamW, 20 000 steps in batches of 128 (about
 two epochs of ImageNet) of which 1400 warm up, 10 steps with momentum 0.9 on normalised
 gradients. Paper and release train at 2/255 and 4/255, and publish a ViT-B/32 at 1/255 as well:
-that radius is the default, for it is what the other methods train with.
+that radius is the default, for it is what the other methods train with. As the velocity is
+normalised too, its sign under l-infinity is that of the last gradient: the momentum has a say
+only where that is exactly zero.
 """
 
 from torch import Tensor
