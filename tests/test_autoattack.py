@@ -170,6 +170,22 @@ def test_the_librarys_doubts_become_a_note(targets):
     assert found.note == "the library warns: two forward passes of the same images differ"
 
 
+def test_images_that_the_library_leaves_alone_are_told(victim, targets):
+    """With other texts for the attacker, what those get wrong is never attacked."""
+    order = [1, 0, 2, 3, 4]
+    other = Victim(
+        victim.encoder, victim.classifier, victim.classifier[order], victim.ensemble, victim.scale
+    )
+    found = _library.run(other, targets, settings(N, epsilon=EPSILON), ["apgd-ce"], "x")
+    right = only_right(victim, targets).labels
+    images, labels = targets.read(slice(None), CPU)
+    features = victim.features(images)
+    spared = (other.attacked(features).argmax(1) != labels) & (victim(images).argmax(1) == labels)
+    assert 0 < int(spared.sum()) < len(right)
+    assert found.note.startswith(f"{int(spared.sum())} images not attacked")
+    assert (found.fooled_at[spared.numpy()] < 0).all()
+
+
 def test_a_debugger_or_coverage_keeps_its_trace(victim, targets):
     def trace(frame, event, argument):
         return None

@@ -52,7 +52,7 @@ def run(
     """
     chosen, note = _possible(attacks, len(victim.attacker))
     adversary = _adversary(victim, chosen, settings)
-    outcome, total = empty_outcome(targets, settings), len(targets.labels)
+    outcome, total, spared = empty_outcome(targets, settings), len(targets.labels), 0
     # whole batches per call, or every call would end with a part-filled one
     chunk = max(1, IMAGES_AT_ONCE // settings.batch_size) * settings.batch_size
     with _contained(victim, settings) as warned, counter(name, total, "image") as bar:
@@ -65,7 +65,12 @@ def run(
             for batch in torch.arange(len(rows)).split(settings.batch_size):
                 part = images[batch], found[batch], labels[batch]
                 _judge(victim, outcome, rows[batch.numpy()], part, settings)
+                spared += _spared(victim, images[batch], labels[batch], settings)
             bar.update(len(rows))
+    if spared:
+        note.append(
+            f"{spared} images not attacked: the texts that the attacker sees get them wrong"
+        )
     return outcome._replace(note="; ".join([*note, *_doubts(warned)]))
 
 
@@ -142,6 +147,18 @@ def _doubts(warned: list[str]) -> list[str]:
         for phrase, meaning in DOUBTS.items()
         if any(phrase in message for message in warned)
     ]
+
+
+@torch.no_grad()
+def _spared(victim: Victim, images: Tensor, labels: Tensor, settings: Settings) -> int:
+    """How many clean images the classifier gets right and the attacker's texts wrong: the
+    library leaves them alone, and they would count as robust without a word."""
+    if torch.equal(victim.attacker, victim.classifier):
+        return 0
+    images, labels = images.to(settings.device), labels.to(settings.device)
+    features = victim.features(images)
+    right = victim.classify(features).argmax(1) == labels
+    return int((right & (victim.attacked(features).argmax(1) != labels)).sum())
 
 
 def _judge(
