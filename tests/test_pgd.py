@@ -236,6 +236,22 @@ def test_the_ensemble_equals_a_slow_loop(victim, targets):
     assert found.fooled_at.tolist() == slow_loop(victim, targets, s, options("linf"), loss)[0]
 
 
+def test_with_other_texts_every_iterate_is_judged_by_the_classifier(victim, targets):
+    """The attacker's own forward says nothing about who is fooled."""
+    order = [1, 0, 2, 3, 4]
+    other = Victim(
+        victim.encoder, victim.classifier, victim.classifier[order], victim.ensemble, victim.scale
+    )
+
+    def loss(victim: Victim, image: Tensor, label: Tensor) -> Tensor:
+        return F.cross_entropy(other.attacked(other.features(image)), label)
+
+    s = settings(N, epsilon=RADII["linf"])
+    fooled = slow_loop(victim, targets, s, options("linf"), loss)[0]
+    assert pgd.run(other, targets, options("linf"), s).fooled_at.tolist() == fooled
+    assert any(0 < at < 8 for at in fooled)
+
+
 def test_margins_are_positive_exactly_where_the_label_wins():
     logits = torch.tensor([[1.0, 3.0, 2.0], [1.0, 3.0, 2.0]])
     assert margins(logits, torch.tensor([1, 0])).tolist() == [1.0, -2.0]

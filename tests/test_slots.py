@@ -1,13 +1,16 @@
 """The parts that all of our attacks share: verified verdicts, slots, and starts of their own."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from pipeline.attacks import Targets, _slots
 from pipeline.attacks._slots import Recorder, Slots, verified_logits
 from pipeline.victim import Victim
-from tests.victims import Net, fit, make_targets, only_right, settings
+from tests.victims import Hand, Net, attack, fit, make_targets, only_right, settings
 
 N, C = 30, 5
 
@@ -63,6 +66,25 @@ def test_the_verdict_is_confirmed_on_the_pixels(victim, targets):
     slots.labels = wrong
     assert recorder.settle(slots, nothing, nobody, everyone).all()
     assert (recorder.outcome.fooled_at == 0).all()
+
+
+def test_dead_pixels_are_counted_at_the_start_and_not_later():
+    """Of a product, one factor has no gradient as long as the other is zero: until one step."""
+
+    def features(images: Tensor) -> Tensor:
+        value = images.flatten(1)
+        lever, led = value[:, :54] - images.new_tensor(102).div(255), value[:, 54:]
+        both = (lever * led).sum(1)
+        return torch.stack([10 - both, both], dim=1)  # never fooled: the last is kept
+
+    encoder: Any = Hand(features)
+    victim = Victim(encoder, torch.eye(2), torch.eye(2), torch.eye(2)[:, None], 1.0)
+    grey = Targets(np.full((1, 3, 6, 6), 102, dtype=np.uint8), np.array([0]), np.array([0]))
+    module, options = attack("pgd", random_start=False, steps=3)
+    s = settings(1, follow=np.ones(1, dtype=bool), examples=np.array([0]))
+    found = module.run(victim, grey, options, s)
+    assert found.zero_gradient.tolist() == [0.5]
+    assert (found.perturbations != 0).all(), "later no pixel was dead"
 
 
 def test_starts_depend_on_number_seed_and_round_only():
