@@ -66,7 +66,8 @@ def ascend(
 
 def accumulate(velocity: Tensor, gradient: Tensor, momentum: float, norm: Norm = "linf") -> Tensor:
     """The new velocity, momentum * velocity + direction(gradient); `ascend` along it: with
-    momentum 0 that is plain PGD. The velocity itself is normalised, as FARE does."""
+    momentum 0 that is plain PGD. The velocity itself is normalised, as FARE does: for linf its
+    sign is then that of the last gradient, and momentum below 1 changes nothing."""
     return direction(momentum * velocity + direction(gradient, norm), norm)
 
 

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipeline.errors import UserError
 from pipeline.report_accuracy import verdicts
-from pipeline.report_evaluated import Evaluated
+from pipeline.report_evaluated import MODELS, Evaluated
 from pipeline.statistics import Paired, Share, paired, wilson
 
 MEAN = "mean"
@@ -39,6 +40,40 @@ class Line(NamedTuple):
     shares: dict[str, Share | float]
     change: Paired | None
     cost: dict[str, Any] | None
+
+
+def check_alike(runs: Sequence[Run]) -> None:
+    """Raise UserError unless all runs were evaluated alike: same threat model, attacks, texts and
+    images, and the same base model, by its verdicts."""
+    for run in runs[1:]:
+        for ours, theirs in zip(runs[0].sets, run.sets, strict=False):
+            _check_alike(runs[0].label, ours, run.label, theirs)
+        names = [[entry.metrics.dataset for entry in r.sets] for r in (runs[0], run)]
+        if names[0] != names[1]:
+            raise UserError(_unlike(runs[0].label, run.label, "evaluate.datasets", *names))
+
+
+def _check_alike(first: str, ours: Evaluated, second: str, theirs: Evaluated) -> None:
+    attacks = [[found.metrics.attack for found in entry.attacks] for entry in (ours, theirs)]
+    if attacks[0] != attacks[1]:
+        raise UserError(_unlike(first, second, "evaluate.attacks", *attacks))
+    for one, other in zip(ours.attacks, theirs.attacks, strict=True):
+        for key in set(type(one.metrics).model_fields) - {*MODELS, "note"}:
+            values = [getattr(found.metrics, key) for found in (one, other)]
+            if values[0] != values[1]:
+                raise UserError(_unlike(first, second, key, *values))
+        base = [found.predictions["base"] for found in (one, other)]
+        for column in ("number", "clean_prediction"):
+            if base[0][column] != base[1][column]:
+                what = "the images" if column == "number" else "the base model"
+                raise UserError(f"{first} and {second} differ in {what}: run both again")
+
+
+def _unlike(first: str, second: str, key: str, ours: Any, theirs: Any) -> str:
+    return (
+        f"{first} and {second} were evaluated differently: {key} is {ours} against {theirs}; "
+        "run both again with the same params.yaml"
+    )
 
 
 def columns(entry: Evaluated) -> dict[str, str]:
@@ -130,7 +165,8 @@ def markdown(runs: Sequence[Run]) -> str:
 
 
 def caption(runs: Sequence[Run]) -> str:
-    """What the numbers are, in one paragraph: threat model, attacks and texts."""
+    """What the numbers are, in one paragraph: threat model, attacks and texts, and what an
+    attack did otherwise than its name says."""
     found = runs[0].sets[0].metrics
     attacks = [
         f"{a.metrics.title} ({', '.join(f'{k} {v}' for k, v in a.metrics.options.items())})"
@@ -145,7 +181,15 @@ def caption(runs: Sequence[Run]) -> str:
         f"all attacks. Classified and attacked with the texts '{found.texts.name}' / "
         f"'{found.attacker.name}'. Against {runs[0].label}: images gained and lost in the worst "
         "case, exact McNemar p, not corrected for the number of comparisons.\n"
+        + "".join(f"\n{note}\n" for note in _notes(runs))
     )
+
+
+def _notes(runs: Sequence[Run]) -> list[str]:
+    """Notes of the attacks, each once."""
+    found = [attacked.metrics for run in runs for e in run.sets for attacked in e.attacks]
+    notes = [f"{m.title} on {m.dataset}: {m.note}." for m in found if m.note]
+    return list(dict.fromkeys(notes))
 
 
 def _cell(share: Share | float) -> str:

@@ -32,7 +32,11 @@ def pick_device() -> torch.device:
 
 
 def be_deterministic() -> None:
-    """Same input, same bytes on the same hardware (call before the first CUDA work)."""
+    """Same input, same bytes on the same hardware, and float32 that is float32: no TF32, whose
+    10 bits would reach every attack through the patch convolution. Call it before the first CUDA
+    work."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False

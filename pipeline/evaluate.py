@@ -16,8 +16,7 @@ from pydantic import Field
 
 from pipeline.attack import Norm
 from pipeline.attacks import Outcome, Settings, Targets, margins
-from pipeline.errors import UserError
-from pipeline.images import ClassEntry, ImageSet
+from pipeline.images import ClassEntry
 from pipeline.params import Section
 from pipeline.victim import Victim
 
@@ -177,16 +176,6 @@ def joined(notes: Mapping[str, str]) -> str:
     if len(set(notes.values())) == 1:
         return next(iter(notes.values()))
     return "; ".join(f"{model}: {note}" for model, note in notes.items() if note)
-
-
-def check_classes(images: ImageSet, key: str) -> None:
-    """Raise UserError, naming the `key` of params.yaml that lists the set, unless there is
-    anything to tell apart."""
-    if len(images.classes) < 2:
-        raise UserError(
-            f"params.yaml: {key}: set '{images.name}' has {len(images.classes)} class; an attack "
-            "needs at least 2 to tell apart, take the set out of the list"
-        )
 
 
 def training_overlap(classes: Sequence[ClassEntry], trained: Sequence[ClassEntry]) -> int:

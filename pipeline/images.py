@@ -108,3 +108,13 @@ def check_labels(labels: np.ndarray, classes: int, where: str) -> None:
     bad = labels[(labels < 0) | (labels >= classes)]
     if len(bad):
         raise UserError(f"{where}: label {bad[0]} is out of range, there are {classes} classes")
+
+
+def check_classes(images: ImageSet, key: str) -> None:
+    """Raise UserError, naming the `key` of params.yaml that lists the set, unless there is
+    anything to tell apart."""
+    if len(images.classes) < 2:
+        raise UserError(
+            f"params.yaml: {key}: set '{images.name}' has {len(images.classes)} class; an attack "
+            "needs at least 2 to tell apart, take the set out of the list"
+        )

@@ -80,7 +80,7 @@ def resolve(params: FinetuneParams, published: Published, options: MethodParams)
         UserError: a published value would be taken where it means something else: a learning
             rate with another optimiser, a radius with another norm.
     """
-    _check_learning_rate(params, published, options)
+    _check_optimiser(params, published, options)
     keys = ("optimiser", "momentum", "weight_decay", "epochs", "batch_size", "warmup_steps")
     filled = {key: _given(getattr(params, key), getattr(published, key)) for key in keys}
     taken = ("dataset", "method", "mix_alpha", "last_blocks", "gradient_clip", "averaging", "seed")
@@ -97,15 +97,18 @@ def _given(value: Any, published: Any) -> Any:
     return published if value is None else value
 
 
-def _check_learning_rate(
-    params: FinetuneParams, published: Published, options: MethodParams
-) -> None:
+def _check_optimiser(params: FinetuneParams, published: Published, options: MethodParams) -> None:
     changed = params.optimiser not in (None, published.optimiser)
-    if changed and options.learning_rate is None:
-        raise UserError(
-            f"{PARAMS_FILE}: finetune.options.{params.method}.learning_rate is null, but the "
-            f"published rate belongs to {published.optimiser}, not to {params.optimiser}; set it"
-        )
+    values = {
+        f"options.{params.method}.learning_rate": options.learning_rate,
+        "weight_decay": params.weight_decay,
+    }
+    for key, value in values.items():
+        if changed and value is None:
+            raise UserError(
+                f"{PARAMS_FILE}: finetune.{key} is null, but the published value belongs to "
+                f"{published.optimiser}, not to {params.optimiser}; set it"
+            )
 
 
 def _attack(given: AttackParams, published: TrainingAttack | None) -> TrainingAttack | None:

@@ -29,7 +29,7 @@ def metrics(inputs: Inputs) -> dict[str, Any]:
     """Accuracies per data set and model under the first text set, and their unweighted means
     (keys: see `pipeline.report_accuracy`; a last iterate only where it was measured on every
     image); how many checks passed and failed."""
-    checks = [check.passed for check in judge(inputs.sets, inputs.checks)]
+    checks = [check.passed for check in checks_of(inputs)]
     return {
         "datasets": {
             entry.metrics.dataset: {model: _rounded(accuracies(entry, model)) for model in MODELS}
@@ -51,9 +51,14 @@ def accuracy_rows(inputs: Inputs) -> Iterator[list[Any]]:
                 yield [series, dataset, model, labels[key], round(share, 4)]
 
 
-def failed(inputs: Inputs) -> list[Check]:
-    """The checks that did not pass; those that could not be judged are not among them."""
-    return [check for check in judge(inputs.sets, inputs.checks) if check.passed is False]
+def open_checks(inputs: Inputs) -> list[Check]:
+    """The checks that did not pass, those that could not be judged among them."""
+    return [check for check in checks_of(inputs) if not check.passed]
+
+
+def checks_of(inputs: Inputs) -> list[Check]:
+    """All checks, under every text set."""
+    return judge([*inputs.sets, *inputs.other_texts], inputs.checks)
 
 
 def render(inputs: Inputs) -> str:
@@ -74,7 +79,7 @@ def render(inputs: Inputs) -> str:
         mean=means(inputs.sets),
         summary=summary_view(sets),
         threat=threat_view(inputs.sets[0]),
-        checks=judge(inputs.sets, inputs.checks),
+        checks=checks_of(inputs),
         figures=figure_view(sets, inputs),
         filter=filter_view(inputs.sentences, inputs.filter, inputs.provenance),
         settings=[(key, flatten(value)) for key, value in inputs.settings.items()],

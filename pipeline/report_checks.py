@@ -78,11 +78,12 @@ def undefended(entry: Evaluated) -> Check:
     """The base model is near 0 under PGD (or the first attack, if PGD was not run)."""
     found = accuracies(entry, "base")
     attack = "pgd" if "pgd" in found else entry.metrics.attack
+    weak = found["clean"] <= 2 * UNDEFENDED  # has nothing to lose: shows nothing if it falls
     return Check(
         f"the undefended model falls (at most {UNDEFENDED:.0%} left)",
-        f"{entry.metrics.dataset}, base",
-        found[attack] <= UNDEFENDED,
-        f"{found[attack]:.1%} right under {attack}",
+        _where(entry, "base"),
+        None if weak and found[attack] <= UNDEFENDED else found[attack] <= UNDEFENDED,
+        f"{found[attack]:.1%} right under {attack}, {found['clean']:.1%} clean",
         "an attack that leaves an undefended CLIP standing is too weak (too few steps, masked "
         "gradients, half precision) and flatters every model; or epsilon is so small for these "
         "images and this model that little can be learned from it: see the curve over epsilon",
@@ -90,21 +91,23 @@ def undefended(entry: Evaluated) -> Check:
 
 
 def gap(entry: Evaluated, model: str) -> Check:
-    """Fixed-step PGD leaves at most GAP more than the strongest APGD that was run."""
+    """Fixed-step PGD and the strongest APGD that was run leave about the same: at most GAP more
+    by PGD, and an APGD that leaves more than that beyond PGD was held back by something."""
     found = accuracies(entry, model)
     adaptive = [key for key in found if key.startswith(("apgd", "autoattack"))]
     known = "pgd" in found and bool(adaptive)
     strongest = min(adaptive, key=lambda key: found[key]) if known else ""
     more = found["pgd"] - found[strongest] if known else 0.0
     return Check(
-        f"PGD is as strong as APGD (gap at most {100 * GAP:g} points)",
-        f"{entry.metrics.dataset}, {TITLES[model]}",
-        more <= GAP if known else None,
+        f"PGD and APGD agree (gap at most {100 * GAP:g} points)",
+        _where(entry, model),
+        abs(more) <= GAP if known else None,
         f"{100 * more:+.1f} points against {strongest}"
         if known
         else "needs pgd and an apgd_* attack in evaluate.attacks",
-        "PGD's step size or number of steps does not suit this model, and its number is no "
-        "measure of robustness: read the worst case instead",
+        "PGD leaves more: its step size or number of steps does not suit this model, and its "
+        "number is no measure of robustness; APGD leaves more: it was held back, for instance by "
+        "an attacker with other texts than the classifier's. Read the worst case instead",
     )
 
 
@@ -115,7 +118,7 @@ def zero_gradients(entry: Evaluated, model: str) -> Check:
     dead = int((values > DEAD).sum())
     return Check(
         "gradients are alive",
-        f"{entry.metrics.dataset}, {TITLES[model]}",
+        _where(entry, model),
         dead <= _slack(len(values)) if len(values) else None,
         f"{dead} of {len(values)} starts with more than {DEAD:.0%} zero entries; "
         f"mean {values.mean():.1%}"
@@ -127,16 +130,18 @@ def zero_gradients(entry: Evaluated, model: str) -> Check:
 
 
 def falling_curve(where: str, counts: Counts) -> Check:
-    """Accuracy falls, or stays, from each epsilon to the next larger one."""
+    """Accuracy never rises with epsilon, and is lower at the end than without an attack."""
     right = [count for _, count in counts.curve]
     shown = ", ".join(f"{epsilon:g}: {count}" for epsilon, count in counts.curve)
+    fell = right[-1] < right[0] or not right[0]
     return Check(
         "accuracy falls with epsilon",
         where,
-        _falls(right, counts.images),
+        _never_rises(right, counts.images) and fell,
         f"right of {counts.images} at epsilon × 255 = {shown}",
         "a larger ball contains the smaller one: the attack loses its way in the larger one "
-        "(step size, clipping), or the images are too few to tell",
+        "(step size, clipping), finds nothing at all (masked gradients), or the images are too "
+        "few to tell",
     )
 
 
@@ -159,7 +164,7 @@ def more_steps(where: str, counts: Counts) -> Check:
     return Check(
         "more steps never help the defender",
         where,
-        _falls(right, counts.images),
+        _never_rises(right, counts.images),
         f"right of {counts.images} after steps {shown}",
         "the attack does not converge: the step size does not suit its number of steps",
     )
@@ -169,8 +174,12 @@ def _slack(images: int) -> int:
     return max(1, int(ALLOWED * images))
 
 
-def _falls(counts: list[int], images: int) -> bool:
+def _never_rises(counts: list[int], images: int) -> bool:
+    """No count lies above any earlier one by more than rounding: many small rises add up."""
     return all(
-        later <= earlier + _slack(images)
-        for earlier, later in zip(counts, counts[1:], strict=False)
+        later <= min(counts[: place + 1]) + _slack(images) for place, later in enumerate(counts[1:])
     )
+
+
+def _where(entry: Evaluated, model: str) -> str:
+    return f"{entry.metrics.dataset}, {entry.metrics.texts.name}, {TITLES[model]}"

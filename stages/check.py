@@ -12,8 +12,8 @@ from pipeline import embed
 from pipeline.attacks import Targets
 from pipeline.checks import ChecksParams, measure
 from pipeline.device import be_deterministic, pick_device
-from pipeline.evaluate import EvaluateParams, check_classes, clean_predictions, evenly_spaced
-from pipeline.images import open_images
+from pipeline.evaluate import EvaluateParams, clean_predictions, evenly_spaced
+from pipeline.images import check_classes, open_images
 from pipeline.params import read_section
 from pipeline.paths import BASE_MODEL, CHECKS, MODEL
 from pipeline.tables import write_json

@@ -7,6 +7,7 @@ iterates. What has not changed comes from DVC's cache, so a second call is quick
 
 import contextlib
 import csv
+import os
 import subprocess
 import sys
 import tempfile
@@ -62,9 +63,13 @@ def main(
         for spec in specs:
             if run:
                 run_experiment(spec)
-        write(out, [read_run(spec) for spec in specs])
+        runs = [read_run(spec) for spec in specs]
+        compare.check_alike(runs)
+        write(out, runs)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        text = str(error)
+        text = text if text.startswith("saft compare") else f"saft compare: {text}"
+        print(f"error: {text}", file=sys.stderr)
         raise SystemExit(1) from None
     print((out / "table.md").read_text(encoding="utf-8"), end="")
     print(f"\n{out}: table.md, table.csv, clean-robust.svg")
@@ -103,12 +108,21 @@ def run_experiment(spec: Spec) -> None:
     """
     changes = [*LEFT_OUT, f"finetune.method={spec.method}"]
     changes += [f"finetune.options.{spec.method}.{k}={v}" for k, v in spec.options.items()]
-    subprocess.run(["dvc", "exp", "remove", "-q", spec.experiment], capture_output=True)
-    command = ["dvc", "exp", "run", "--temp", "--name", spec.experiment]
-    command += [part for change in changes for part in ("-S", change)]
-    print(f"$ {' '.join(command)}", flush=True)
-    if subprocess.run(command).returncode:
+    dvc("exp", "remove", "-q", spec.experiment, quiet=True)
+    arguments = ["exp", "run", "--temp", "--name", spec.experiment]
+    arguments += [part for change in changes for part in ("-S", change)]
+    print(f"$ dvc {' '.join(arguments)}", flush=True)
+    if dvc(*arguments):
         raise UserError(f"saft compare: {spec.experiment} failed, see above; the others are kept")
+
+
+def dvc(*arguments: str, quiet: bool = False) -> int:
+    """Run this environment's dvc, whose stages find this environment's python; its status."""
+    scripts = str(Path(sys.executable).parent)
+    path = os.pathsep.join([scripts, os.environ.get("PATH", "")])
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(command, env=os.environ | {"PATH": path}, capture_output=quiet)
+    return done.returncode
 
 
 def read_run(spec: Spec) -> compare.Run:

@@ -2,7 +2,8 @@
 
 Reads data/filtered/descriptions.parquet, class tables and data/base_model/; writes
 data/embeddings/: descriptions.parquet (the training ensemble), texts/<text set>/<set>.parquet
-(zero-shot classifiers) and attacker/<text set>/<set>.parquet (what the attacker sees).
+(zero-shot classifiers) and attacker/<text set>/<set>.parquet (what the attacker sees). Being
+quick and before the training, it also checks the names that later stages load plug-ins by.
 """
 
 from pathlib import Path
@@ -14,6 +15,7 @@ from pipeline.atomic import replacing_directory
 from pipeline.device import be_deterministic, pick_device
 from pipeline.filtered import SCHEMA
 from pipeline.images import read_classes
+from pipeline.names import check_names
 from pipeline.params import read_section, read_value
 from pipeline.paths import BASE_MODEL, FILTERED
 from pipeline.tables import read_table, write_table
@@ -23,13 +25,14 @@ from stages.runner import stage
 @stage("embed")
 def main() -> None:
     """Write the text embeddings of the kept descriptions and of every text set in use."""
+    check_names()
     params = read_section("embed", embed.EmbedParams)
     rows = [row for row in read_table(FILTERED, SCHEMA).to_pylist() if row["kept"]]
     wanted = text_sets()
-    classes = {dataset: read_classes(dataset) for _, dataset in wanted}
     templates = {
         key: embed.templates_of(*key, params) for key in wanted if key[0] != embed.DESCRIPTIONS
     }
+    classes = {dataset: read_classes(dataset) for _, dataset in wanted}
     device = pick_device()
     be_deterministic()
     model = clip.load(BASE_MODEL)
@@ -51,13 +54,17 @@ def main() -> None:
 
 
 def text_sets() -> list[tuple[str, str]]:
-    """Every (text set, image set) that finetune or evaluate reads."""
+    """Every (text set, image set) that finetune, evaluate or check reads."""
     datasets = read_value("evaluate.datasets", list[str])
+    checked = read_value("evaluate.checks.datasets", list[str])
     names = read_value("evaluate.texts", list[str])
+    pairs = [(embed.TEMPLATE, read_value("finetune.dataset", str))]
+    pairs += [(name, dataset) for name in names for dataset in datasets]
+    pairs += [(read_value("evaluate.checks.texts", str), dataset) for dataset in checked]
     attacker = read_value("evaluate.attacker", str)
-    names = [*names, *([] if attacker == embed.SAME else [attacker])]
-    pairs = [(name, dataset) for name in names for dataset in datasets]
-    return list(dict.fromkeys([(embed.TEMPLATE, read_value("finetune.dataset", str)), *pairs]))
+    if attacker != embed.SAME:
+        pairs += [(attacker, dataset) for dataset in [*datasets, *checked]]
+    return list(dict.fromkeys(pairs))
 
 
 def write(files: dict[tuple[str, str], embed.Columns], described: embed.Columns) -> None:

@@ -19,7 +19,6 @@ from pipeline.device import be_deterministic, pick_device
 from pipeline.evaluate import (
     EvaluateParams,
     accuracies,
-    check_classes,
     evenly_spaced,
     joined,
     judge,
@@ -27,7 +26,7 @@ from pipeline.evaluate import (
     summary,
     training_overlap,
 )
-from pipeline.images import ImageSet, open_images, read_classes
+from pipeline.images import ImageSet, check_classes, open_images, read_classes
 from pipeline.options import chosen
 from pipeline.params import read_section, read_value
 from pipeline.paths import BASE_MODEL, EVALUATION, MODEL

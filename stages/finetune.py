@@ -25,7 +25,7 @@ from pipeline.finetune import (
     steps_per_epoch,
     total_steps,
 )
-from pipeline.images import IMAGES, ImageSet, open_images
+from pipeline.images import IMAGES, ImageSet, check_classes, open_images
 from pipeline.methods import MethodParams, Objective, Setup
 from pipeline.options import chosen
 from pipeline.params import read_section
@@ -52,6 +52,7 @@ def main() -> None:
     device = pick_device()
     be_deterministic()
     images = open_images(recipe.dataset)
+    check_classes(images, "finetune.dataset")
     base = clip.load(BASE_MODEL)
     setup = prepare(base, images, recipe, device)
     mark = checkpoint.fingerprint([recipe.as_dict(), device.type], _inputs(recipe.dataset))

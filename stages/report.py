@@ -29,15 +29,19 @@ def main() -> None:
     with replacing_file(report.PAGE) as partial:
         partial.write_text(page, encoding="utf-8")
     if inputs.evaluate.strict:
-        insist(report.failed(inputs))
+        insist(report.open_checks(inputs))
 
 
 def insist(failed: list[Check]) -> None:
-    """Raise a UserError that names the failed checks, if there are any."""
+    """Raise a UserError that names the checks that did not pass, if there are any."""
     if failed:
-        named = "; ".join(f"{check.name} ({check.where}: {check.found})" for check in failed)
+        named = "; ".join(
+            f"{check.name} ({check.where}: {check.found}"
+            f"{', could not be judged' if check.passed is None else ''})"
+            for check in failed
+        )
         raise UserError(
-            f"evaluate.strict: {len(failed)} check(s) of the evaluation failed: {named}; "
+            f"evaluate.strict: {len(failed)} check(s) of the evaluation did not pass: {named}; "
             f"{report.PAGE} says what that means"
         )
 

@@ -22,6 +22,7 @@ from tests.victims import (
     Net,
     evaluate_params,
     fit,
+    keep_one_class,
     make_targets,
     only_right,
     settings,
@@ -132,7 +133,7 @@ def project(packed: Path, clip_folder: Path) -> Path:
 
 
 def test_the_stage_counts_the_images_that_are_right_at_first(project: Path) -> None:
-    changes = {"steps": 4, "images": 9, "epsilons_255": [1, 4]}
+    changes = {"steps": 4, "images": 9, "epsilons_255": [0.001, 4]}
     write_params(project, **{f"evaluate.checks.{key}": value for key, value in changes.items()})
     stage.main("tiny")
     written = (project / "data/checks/tiny.json").read_bytes()
@@ -141,12 +142,23 @@ def test_the_stage_counts_the_images_that_are_right_at_first(project: Path) -> N
     assert found["epsilon_255"] == 4
     assert found["base"] == found["finetuned"], "the same weights"
     assert found["base"]["images"] == 9
-    assert [e for e, _ in found["base"]["curve"]] == [0.0, 1, 4]
+    assert [e for e, _ in found["base"]["curve"]] == [0.0, 0.001, 4]
     clean = found["base"]["curve"][0][1]
-    assert 0 < clean <= 9
+    assert 0 < clean < 9
+    assert found["base"]["curve"][1][1] == clean, "nearly no ball: what is right stays right"
     assert all(count <= clean for _, count in found["base"]["curve"] + found["base"]["steps"])
     stage.main("tiny")
     assert (project / "data/checks/tiny.json").read_bytes() == written
+
+
+def test_a_set_of_one_class_ends_the_stage_in_a_message(project: Path, capsys) -> None:
+    write_params(project)
+    keep_one_class()
+    with pytest.raises(SystemExit):
+        stage.main("tiny")
+    error = capsys.readouterr().err
+    assert "params.yaml: evaluate.checks.datasets: set 'tiny' has 1 class" in error
+    assert not (project / "data/checks").exists()
 
 
 def test_a_radius_of_zero_ends_the_stage_in_a_message(project: Path, capsys) -> None:

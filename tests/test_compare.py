@@ -2,6 +2,7 @@
 
 import csv
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +89,44 @@ def test_files_are_written_as_a_whole(runs: list[compare.Run], tmp_path: Path) -
     assert sorted(f.name for f in out.iterdir()) == ["clean-robust.svg", "table.csv", "table.md"]
     with (out / "table.csv").open() as file:
         assert list(csv.reader(file))[0][:3] == ["dataset", "model", "measure"]
+
+
+def test_runs_that_were_evaluated_differently_are_refused(runs: list[compare.Run]) -> None:
+    compare.check_alike(runs)
+    saft, other = runs
+    entry = other.sets[0]
+
+    def changed(**values: object) -> compare.Run:
+        first = entry.attacks[0]
+        metrics = first.metrics.model_copy(update=values)
+        attacks = [replace(first, metrics=metrics), *entry.attacks[1:]]
+        return other._replace(sets=[replace(entry, attacks=attacks), *other.sets[1:]])
+
+    for run, message in (
+        (changed(epsilon_255=1.0), "epsilon_255 is 4.0 against 1.0"),
+        (changed(options={"steps": 7}), "options is .* against {'steps': 7}"),
+        (changed(seed=4), "SAFT and TeCoA were evaluated differently: seed is 3 against 4"),
+        (other._replace(sets=other.sets[:1]), r"evaluate.datasets is \['shapes', 'digits'\]"),
+        (
+            other._replace(sets=[replace(entry, attacks=entry.attacks[::-1]), *other.sets[1:]]),
+            "evaluate.attacks is",
+        ),
+    ):
+        with pytest.raises(UserError, match=message):
+            compare.check_alike([saft, run])
+    table = entry.attacks[0].predictions["base"]
+    wrong = table.set_column(3, "clean_prediction", [table["label"]])
+    entry.attacks[0].predictions["base"] = wrong
+    with pytest.raises(UserError, match="differ in the base model"):
+        compare.check_alike(runs)
+
+
+def test_what_an_attack_did_otherwise_is_told(runs: list[compare.Run]) -> None:
+    first = runs[1].sets[0].attacks[0]
+    assert first.metrics.note == ""
+    noted = replace(first, metrics=first.metrics.model_copy(update={"note": "2 targets each"}))
+    runs[1].sets[0].attacks[0] = noted
+    assert "PGD on shapes: 2 targets each." in compare.caption(runs)
 
 
 def test_methods_and_their_options_are_checked_before_anything_runs(

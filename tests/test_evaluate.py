@@ -24,11 +24,10 @@ from pipeline.evaluate import (
     prediction_columns,
     training_overlap,
 )
-from pipeline.images import ClassEntry, read_classes
+from pipeline.images import ClassEntry
 from pipeline.options import chosen
 from pipeline.params import read_section
 from pipeline.predictions import PREDICTIONS
-from pipeline.tables import write_table
 from pipeline.victim import Victim
 from stages import evaluate as stage
 from tests.victims import (
@@ -38,6 +37,7 @@ from tests.victims import (
     attack,
     evaluate_params,
     fit,
+    keep_one_class,
     make_targets,
     tiny_project,
     write_params,
@@ -285,13 +285,7 @@ def test_the_stage_writes_what_the_report_reads(project: Path, capsys) -> None:
 
 def test_a_set_of_one_class_ends_in_a_message(project: Path, capsys) -> None:
     write_params(project)
-    classes = read_classes("tiny")[:1]
-    schema = pq.read_schema("data/classes/tiny.parquet")
-    one = {"label": [0], "class_id": [classes[0].class_id], "name": [classes[0].name]}
-    write_table(Path("data/classes/tiny.parquet"), one, schema)
-    items = pq.read_table("data/images/tiny/items.parquet")
-    same = items.to_pydict() | {"label": [0] * len(items)}
-    write_table(Path("data/images/tiny/items.parquet"), same, items.schema)
+    keep_one_class()
     with pytest.raises(SystemExit):
         stage.main("tiny", "pgd", "template")
     error = capsys.readouterr().err

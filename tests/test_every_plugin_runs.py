@@ -25,7 +25,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     values["finetune"]["epochs"] = 1
     attacks = registry.names("pipeline.attacks")
     values["evaluate"].update(
-        datasets=[SET], images=4, attacks=attacks, texts=[TEXTS], attacker="openai", examples=1
+        datasets=[SET], images=4, attacks=attacks, texts=[TEXTS], attacker="same", examples=1
     )
     values["evaluate"]["checks"]["datasets"] = []
     values["report"]["examples"] = 1
@@ -43,14 +43,27 @@ def test_every_attack_leaves_its_verdicts_and_its_threat_model(project: Path) ->
         found = json.loads((folder / "metrics.json").read_text())
         assert found["attack"] == attack
         assert found["texts"]["name"] == TEXTS
-        assert found["attacker"]["name"] == "openai"
-        assert len(found["attacker"]["templates"]) == 80
+        assert found["attacker"] == found["texts"]
+        assert len(found["texts"]["templates"]) == 3
         assert len(pd.read_parquet(folder / "predictions.parquet")) == 2 * 4
         titles.add(found["title"])
     assert len(titles) == len(registry.names("pipeline.attacks")), "each names its attack set"
     page = (project / "reports/report.html").read_text()
     assert all(title in page for title in titles)
-    assert "the attacker sees openai: 80 templates" in page
+    assert "classified with unseen: “a drawing of a {}.”" in page
+
+
+def test_an_unknown_name_stops_dvc_before_the_training_and_lists_those_known(project: Path) -> None:
+    for change, message in (
+        ("finetune.method=magic", "finetune.method: 'magic' is not one of agft, fare"),
+        ("evaluate.attacks=[pgd,magic]", "evaluate.attacks: 'magic' is not one of apgd_ce"),
+        ("evaluate.texts=[magic]", "'magic' is not a text set; embed.texts has"),
+    ):
+        output = run(project, "dvc", "exp", "run", "-S", change, status=255)
+        assert message in output
+        assert "Running stage 'finetune'" not in output
+        assert "Traceback" not in output
+        run(project, "git", "checkout", "-q", "params.yaml")
 
 
 @pytest.mark.parametrize("method", ["fare", "ft_clean"])

@@ -136,7 +136,10 @@ def test_a_published_rate_is_not_taken_for_another_optimiser():
     with pytest.raises(UserError, match=r"finetune\.options\.fare\.learning_rate.*adamw.*sgd"):
         resolved("fare", optimiser="sgd")
     assert resolved("tecoa", optimiser="sgd").learning_rate == 1e-5
-    assert resolved("tecoa", rate=0.1, optimiser="adamw").learning_rate == 0.1
+    with pytest.raises(UserError, match=r"finetune\.weight_decay is null.*sgd.*adamw"):
+        resolved("tecoa", rate=0.1, optimiser="adamw")
+    found = resolved("tecoa", rate=0.1, optimiser="adamw", weight_decay=0.0)
+    assert found.learning_rate == 0.1
 
 
 def test_a_published_radius_is_not_taken_for_another_norm():

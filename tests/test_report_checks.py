@@ -51,6 +51,8 @@ def test_an_undefended_model_that_stands_is_noticed(digits: Evaluated) -> None:
     assert "5.8%" in found.found
     overwrite(digits, 0, "base", "robust_any", np.arange(120) < 6)
     assert report_checks.undefended(digits).passed
+    overwrite(digits, 0, "base", "clean_prediction", 0)  # right on the 12 images of class 0
+    assert report_checks.undefended(digits).passed is None, "it had nothing to lose"
 
 
 def test_a_gap_between_pgd_and_apgd_is_noticed(digits: Evaluated, tree: Path) -> None:
@@ -58,8 +60,10 @@ def test_a_gap_between_pgd_and_apgd_is_noticed(digits: Evaluated, tree: Path) ->
         overwrite(digits, 0, "finetuned", "robust_any", np.arange(120) < 40 + gap)
         overwrite(digits, 1, "finetuned", "robust_any", np.arange(120) < 40)
         assert report_checks.gap(digits, "finetuned").passed is passed
-    overwrite(digits, 0, "finetuned", "robust_any", np.arange(120) < 20)
-    assert report_checks.gap(digits, "finetuned").passed, "APGD may be the weaker one"
+    overwrite(digits, 0, "finetuned", "robust_any", np.arange(120) < 36)
+    found = report_checks.gap(digits, "finetuned")
+    assert found.passed is False, "an APGD that leaves more was held back"
+    assert "-3.3 points" in found.found
     alone = read_evaluated("digits", "template", ["pgd"])
     assert report_checks.gap(alone, "finetuned").passed is None
 
@@ -76,6 +80,8 @@ def test_dead_gradients_are_noticed(digits: Evaluated) -> None:
     ("check", "bad"),
     [
         (falling_curve, {"curve": [[0, 190], [1, 150], [4, 153]]}),
+        (falling_curve, {"curve": [[0, 190], [1, 190], [4, 190]]}),
+        (falling_curve, {"curve": [[0, 190], [1, 50], [2, 51], [4, 52], [8, 53]]}),
         (large_epsilon, {"large": [64, 3]}),
         (more_steps, {"steps": [[5, 60], [10, 60], [20, 63]]}),
     ],
@@ -104,9 +110,9 @@ def test_a_failed_check_is_in_the_page_and_the_metrics(tree: Path) -> None:
     break_curve(tree)
     stage.main()
     page = report.PAGE.read_text()
-    assert "1 of 16 checks of the evaluation failed" in page
+    assert "1 of 26 checks of the evaluation failed" in page
     assert '<a href="#trust">' in page
-    assert json.loads(report.METRICS.read_text())["checks"] == {"passed": 15, "failed": 1}
+    assert json.loads(report.METRICS.read_text())["checks"] == {"passed": 25, "failed": 1}
 
 
 def test_strict_writes_the_page_and_then_fails_naming_the_check(
@@ -119,7 +125,14 @@ def test_strict_writes_the_page_and_then_fails_naming_the_check(
         stage.main()
     assert left.value.code == 1
     message = capsys.readouterr().err.strip()
+    page_after_failure = report.PAGE.read_text()
     assert "\n" not in message
-    assert "evaluate.strict: 1 check" in message
+    assert "evaluate.strict: 1 check(s) of the evaluation did not pass" in message
     assert "accuracy falls with epsilon (shapes, fine-tuned" in message
-    assert "1 of 16 checks of the evaluation failed" in report.PAGE.read_text()
+    (tree / "params.yaml").write_text(
+        PARAMS.replace("strict: false", "strict: true").replace("[pgd, apgd_ce]", "[pgd]")
+    )
+    with pytest.raises(SystemExit):
+        stage.main()
+    assert "could not be judged" in capsys.readouterr().err, "the gap needs APGD"
+    assert "1 of 26 checks of the evaluation failed" in page_after_failure

@@ -78,6 +78,7 @@ def set_params(folder: Path, **changes: object) -> None:
         "finetune.epochs": 1,
         "finetune.batch_size": 4,
         "evaluate.datasets": ["tiny"],
+        "evaluate.checks.datasets": ["tiny"],
     }
     for key, value in (defaults | changes).items():
         *path, name = key.split(".")

@@ -47,12 +47,18 @@ def run(
     fooled_at is 0 for every fooled image here and whose zero_gradient is NaN.
 
     Raises:
-        UserError: the library is not installed.
+        UserError: the library is not installed, or the attacker's texts are not the classifier's:
+            it would stop at the first image that fools the former, a weaker attack than its name.
         RuntimeError: it returned an image outside the ball or outside [0, 1].
     """
+    if not torch.equal(victim.attacker, victim.classifier):
+        raise UserError(
+            f"params.yaml: evaluate.attacker: {name} needs the classifier's own texts (same); use "
+            "apgd_ce, apgd_dlr and apgd_t with other ones"
+        )
     chosen, note = _possible(attacks, len(victim.attacker))
     adversary = _adversary(victim, chosen, settings)
-    outcome, total, spared = empty_outcome(targets, settings), len(targets.labels), 0
+    outcome, total = empty_outcome(targets, settings), len(targets.labels)
     # whole batches per call, or every call would end with a part-filled one
     chunk = max(1, IMAGES_AT_ONCE // settings.batch_size) * settings.batch_size
     with _contained(victim, settings) as warned, counter(name, total, "image") as bar:
@@ -65,12 +71,7 @@ def run(
             for batch in torch.arange(len(rows)).split(settings.batch_size):
                 part = images[batch], found[batch], labels[batch]
                 _judge(victim, outcome, rows[batch.numpy()], part, settings)
-                spared += _spared(victim, images[batch], labels[batch], settings)
             bar.update(len(rows))
-    if spared:
-        note.append(
-            f"{spared} images not attacked: the texts that the attacker sees get them wrong"
-        )
     return outcome._replace(note="; ".join([*note, *_doubts(warned)]))
 
 
@@ -147,18 +148,6 @@ def _doubts(warned: list[str]) -> list[str]:
         for phrase, meaning in DOUBTS.items()
         if any(phrase in message for message in warned)
     ]
-
-
-@torch.no_grad()
-def _spared(victim: Victim, images: Tensor, labels: Tensor, settings: Settings) -> int:
-    """How many clean images the classifier gets right and the attacker's texts wrong: the
-    library leaves them alone, and they would count as robust without a word."""
-    if torch.equal(victim.attacker, victim.classifier):
-        return 0
-    images, labels = images.to(settings.device), labels.to(settings.device)
-    features = victim.features(images)
-    right = victim.classify(features).argmax(1) == labels
-    return int((right & (victim.attacked(features).argmax(1) != labels)).sum())
 
 
 def _judge(

@@ -41,6 +41,8 @@ def run(victim: Victim, targets: Targets, params: Params, settings: Settings) ->
     classes = len(victim.attacker)
     rounds = min(params.targets, classes - 1)
     plan = _apgd.Plan("apgd_t", params.steps, rounds, targeted_dlr, aim)
+    if rounds < params.targets:
+        plan = plan._replace(note=f"{classes} classes: {rounds} targets each")
     if classes < 4:
         note = f"{classes} classes: margin loss, targeted DLR needs 4"
         plan = plan._replace(loss=targeted_margin, note=note)
