@@ -23,7 +23,8 @@ def clean_against_robust(points: Sequence[tuple[str, float, float]], attack: str
                 clip_on=False,
             )  # fmt: skip
         axes.set(xlabel="clean accuracy [%], mean", ylabel=f"{attack} [%], mean")
-        axes.set(title="Clean against robust", xlim=(0, None), ylim=(0, None))
+        axes.margins(0.06)
+        axes.set(title="Clean against robust", ylim=(0, None))
         figure.legend(loc="outside lower center", ncols=2)
 
     return svg(draw, 3.4 + 0.11 * len(points))
