@@ -28,7 +28,7 @@ PACKAGES = ("torch", "open_clip_torch", "pyautoattack", "dvc", "pyarrow", "panda
 
 def main(
     as_json: Annotated[
-        bool, typer.Option("--json", help="one JSON object on stdout, with options and published values")
+        bool, typer.Option("--json", help="one JSON object on stdout, with all options")
     ] = False,
 ) -> None:
     """Show registered methods, attacks, description backends and data sets, versions, device."""
