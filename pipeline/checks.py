@@ -5,6 +5,7 @@ and with more and more steps (Carlini et al. 2019, "On evaluating adversarial ro
 sections 3 and 4). `pipeline.report_checks` says what they mean.
 """
 
+from functools import cache
 from typing import Annotated, Any
 
 import numpy as np
@@ -48,6 +49,7 @@ def measure(
         at `evaluate.epsilon_255`, every run with a step size of its own.
     """
 
+    @cache  # the curve and the ladder of steps usually share a point
     def survivors(epsilon_255: float, steps: int) -> int:
         options = pgd.Params(
             steps=steps,

@@ -10,6 +10,7 @@ import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import open_clip
 import torch
 from safetensors import SafetensorError
@@ -35,6 +36,12 @@ class Clip(NamedTuple):
     model: Any
     config: dict[str, Any]
     tokenize: Any
+
+
+def unit_pixels(pixels: np.ndarray, device: torch.device) -> Tensor:
+    """uint8 pixels as float32 in [0, 1] on `device`: the only way images enter a model."""
+    writable = np.require(pixels, requirements=["C", "W"])  # copies a memory map's part
+    return torch.from_numpy(writable).to(device).float().div_(255)
 
 
 class Features(NamedTuple):

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.errors import UserError
 from pipeline.report_accuracy import verdicts
-from pipeline.report_evaluated import MODELS, Evaluated
+from pipeline.report_evaluated import MODELS, NORMS, Evaluated, options_text
 from pipeline.statistics import Paired, Share, paired, wilson
 
 MEAN = "mean"
@@ -168,11 +168,8 @@ def caption(runs: Sequence[Run]) -> str:
     """What the numbers are, in one paragraph: threat model, attacks and texts, and what an
     attack did otherwise than its name says."""
     found = runs[0].sets[0].metrics
-    attacks = [
-        f"{a.metrics.title} ({', '.join(f'{k} {v}' for k, v in a.metrics.options.items())})"
-        for a in runs[0].sets[0].attacks
-    ]
-    norm = {"linf": "l∞"}.get(found.norm, found.norm)
+    attacks = [f"{a.metrics.title} ({options_text(a.metrics)})" for a in runs[0].sets[0].attacks]
+    norm = NORMS.get(found.norm, found.norm)
     return (
         f"Accuracy in percent, 95 % Wilson intervals in brackets. Attack: {norm}, "
         f"ε = {found.epsilon_255:g}/255 in {found.space} pixels ({found.pixels}²), "

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pipeline.clip import unit_pixels
 from pipeline.schedule import warmup_cosine
 
 
@@ -65,7 +66,7 @@ def pretrain_steps(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * warmup_cosine(step, warmup_steps, steps)
         index = next(order)
-        image = torch.from_numpy(pixels[index]).to(device).float().div_(255)
+        image = unit_pixels(pixels[index], device)
         image = _shift(image, rng)
         present, match = np.unique(labels[index], return_inverse=True)
         drawn = [captions[c][int(rng.integers(len(captions[c])))] for c in present.tolist()]

@@ -120,6 +120,13 @@ def read_texts(path: Path, class_ids: Sequence[str]) -> TextSet:
     return TextSet(origin["name"], origin["templates"], captions)
 
 
+def read_pair(texts: str, dataset: str, class_ids: Sequence[str]) -> tuple[TextSet, TextSet]:
+    """The texts that classify an image set under a text set, and those that the attacker sees."""
+    both = (FOLDER / part / texts / f"{dataset}.parquet" for part in ("texts", "attacker"))
+    classifying, seen = (read_texts(path, class_ids) for path in both)
+    return classifying, seen
+
+
 def read_classifier(path: Path, class_ids: Sequence[str]) -> np.ndarray:
     """float32 (C, D) class features of a file of texts/; see `TextSet.classifier`."""
     return read_texts(path, class_ids).classifier

@@ -128,9 +128,7 @@ def train_step(
     Raises:
         UserError: loss or gradient is not finite; the weights are as before.
     """
-    images = batch.images
-    if recipe.attack is not None:
-        images = images + perturb_batch(encoder, objective, batch, step, recipe)
+    images = batch.images + perturb_batch(encoder, objective, batch, step, recipe)
     losses = objective.losses(encoder, images, batch)
     optimiser.zero_grad(set_to_none=True)
     losses["loss"].backward()
@@ -177,7 +175,7 @@ def read_batch(
 ) -> Batch:
     """The batch of a step, as float32 pixels in [0, 1] on `device`."""
     index = batch_indices(step, len(pixels), recipe.batch_size, recipe.seed)
-    images = torch.from_numpy(pixels[index]).to(device).float().div_(255)
+    images = clip.unit_pixels(pixels[index], device)
     return Batch(
         images, torch.from_numpy(labels[index]).to(device), torch.from_numpy(index).to(device)
     )

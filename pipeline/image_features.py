@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline.clip import Clip, ImageEncoder, check_fit, image_encoder
+from pipeline.clip import Clip, ImageEncoder, check_fit, image_encoder, unit_pixels
 from pipeline.errors import UserError
 from pipeline.images import ImageSet, open_images
 from pipeline.progress import track
@@ -70,7 +70,7 @@ def encode_images(
     encoder = encoder.to(device).eval()
     starts = range(0, len(numbers), batch)
     features = [
-        encoder(_to_float(pixels[numbers[start : start + batch]], device)).pooled.cpu()
+        encoder(unit_pixels(pixels[numbers[start : start + batch]], device)).pooled.cpu()
         for start in track(starts, "image features")
     ]
     return torch.cat(features)
@@ -99,8 +99,3 @@ def nearest_to_mean(
         order = np.argsort(-similarities, kind="stable")[:count]
         chosen.append([(int(own[place]), float(similarities[place])) for place in order])
     return chosen
-
-
-def _to_float(pixels: np.ndarray, device: torch.device) -> Tensor:
-    """uint8 0..255 to float32 in [0, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).to(device).float() / 255

@@ -7,6 +7,7 @@ from pathlib import Path
 
 BASE_MODEL = Path("data/base_model")
 MODEL = Path("data/model")
+MODELS = {"base": BASE_MODEL, "finetuned": MODEL}  # what is evaluated, under these names
 FILTERED = Path("data/filtered/descriptions.parquet")
 EVALUATION = Path("data/evaluation")
 CHECKS = Path("data/checks")

@@ -3,6 +3,7 @@
 The sets, texts and attacks are those of params.yaml, never what happens to lie in the folder.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from pipeline.errors import UserError
 from pipeline.images import check_labels, read_classes
 from pipeline.params import Section, validate
 from pipeline.paths import EVALUATION
+from pipeline.paths import MODELS as FOLDERS
 from pipeline.predictions import PREDICTIONS
 from pipeline.tables import read_json, read_table
 
-MODELS = ("base", "finetuned")
+MODELS = tuple(FOLDERS)
+NORMS = {"linf": "l∞", "l2": "l2"}
 
 
 class Accuracy(Section, extra="ignore"):
@@ -68,6 +71,11 @@ class Metrics(Section, extra="ignore"):
     note: str
     base: Accuracies
     finetuned: Accuracies
+
+
+def options_text(found: Metrics) -> str:
+    """The options of an attack as people read them."""
+    return ", ".join(f"{key} {json.dumps(value)}" for key, value in found.options.items())
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Parts of the page as its template reads them: image sets, threat model, figures, examples."""
 
-import json
 from typing import Any
 
 import pyarrow.compute as pc
@@ -10,11 +9,10 @@ from pipeline.errors import UserError
 from pipeline.paths import EVALUATION
 from pipeline.report_accuracy import rows, verdicts
 from pipeline.report_checks import TITLES
-from pipeline.report_evaluated import MODELS, Evaluated, Metrics
+from pipeline.report_evaluated import MODELS, NORMS, Evaluated, options_text
 from pipeline.report_inputs import Inputs
 from pipeline.statistics import disjoint, survivors
 
-NORMS = {"linf": "l∞", "l2": "l2"}
 SPACES = {
     "model": "the model’s input pixels",
     "native": "the pixels of the images as packed, which the model resizes",
@@ -47,7 +45,10 @@ def threat_view(entry: Evaluated) -> dict[str, Any]:
         "pixels": found.pixels,
         "precision": found.precision,
         "seed": found.seed,
-        "attacks": [_attack(attacked.metrics) for attacked in entry.attacks],
+        "attacks": [
+            {"title": attacked.metrics.title, "options": options_text(attacked.metrics)}
+            for attacked in entry.attacks
+        ],
     }
 
 
@@ -97,11 +98,6 @@ def figure_view(sets: list[dict[str, Any]], inputs: Inputs) -> dict[str, str]:
         )
         for c in inputs.checks
     }
-
-
-def _attack(found: Metrics) -> dict[str, Any]:
-    options = [f"{key} {json.dumps(value)}" for key, value in found.options.items()]
-    return {"title": found.title, "options": ", ".join(options)}
 
 
 def _attack_curve(entry: Evaluated) -> str | None:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from pipeline import clip
 from pipeline.clip import ImageEncoder
 from pipeline.embed import TextSet
+from pipeline.ensemble import ensemble_logits
 
 
 class Victim(nn.Module):
@@ -64,7 +65,7 @@ class Victim(nn.Module):
 
     def attacked_captions(self, features: Tensor) -> Tensor:
         """(B, C, K) logits of every single text that the attacker sees."""
-        return self.scale * torch.einsum("bd,ckd->bck", features, self.ensemble)
+        return ensemble_logits(features, self.ensemble, self.scale)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C) logits that decide, of (B, 3, S, S) pixels in [0, 1]."""

@@ -15,12 +15,10 @@ from pipeline.device import be_deterministic, pick_device
 from pipeline.evaluate import EvaluateParams, clean_predictions, evenly_spaced
 from pipeline.images import check_classes, open_images
 from pipeline.params import read_section
-from pipeline.paths import BASE_MODEL, CHECKS, MODEL
+from pipeline.paths import CHECKS, MODELS
 from pipeline.tables import write_json
 from pipeline.victim import load_victim
 from stages.runner import stage
-
-MODELS = {"base": BASE_MODEL, "finetuned": MODEL}
 
 
 @stage("check")
@@ -33,19 +31,16 @@ def main(dataset: Annotated[str, typer.Argument(help="a set of evaluate.checks.d
     images = open_images(dataset)
     check_classes(images, "evaluate.checks.datasets")
     ids = [entry.class_id for entry in images.classes]
-    texts, seen = (
-        embed.read_texts(embed.FOLDER / part / checks.texts / f"{dataset}.parquet", ids)
-        for part in ("texts", "attacker")
-    )
+    texts, seen = embed.read_pair(checks.texts, dataset, ids)
     size, native = images.pixels.shape[-1], params.space == "native"
     found: dict[str, Any] = {"dataset": dataset, "epsilon_255": params.epsilon_255}
+    numbers = evenly_spaced(len(images.labels), checks.images)
+    chosen = Targets(images.pixels, numbers, images.labels[numbers])
     for name, folder in MODELS.items():
         victim = load_victim(folder, texts, seen, size, native, device)
-        numbers = evenly_spaced(len(images.labels), checks.images)
-        targets = Targets(images.pixels, numbers, images.labels[numbers])
-        prediction, _ = clean_predictions(victim, targets, params.batch_size, device)
-        right = np.flatnonzero(prediction == targets.labels)
-        targets = Targets(images.pixels, numbers[right], targets.labels[right])
+        prediction, _ = clean_predictions(victim, chosen, params.batch_size, device)
+        right = np.flatnonzero(prediction == chosen.labels)
+        targets = Targets(images.pixels, numbers[right], chosen.labels[right])
         found[name] = {"images": len(numbers)} | measure(victim, targets, checks, params, device)
         print(f"{dataset} {name}: {found[name]}", flush=True)
     write_json(CHECKS / f"{dataset}.json", found)

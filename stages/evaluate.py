@@ -29,13 +29,11 @@ from pipeline.evaluate import (
 from pipeline.images import ImageSet, check_classes, open_images, read_classes
 from pipeline.options import chosen
 from pipeline.params import read_section, read_value
-from pipeline.paths import BASE_MODEL, EVALUATION, MODEL
+from pipeline.paths import EVALUATION, MODELS
 from pipeline.predictions import PREDICTIONS
 from pipeline.tables import write_json, write_table
 from pipeline.victim import load_victim
 from stages.runner import stage
-
-MODELS = {"base": BASE_MODEL, "finetuned": MODEL}
 
 
 @stage("evaluate")
@@ -52,10 +50,7 @@ def main(
     images = open_images(dataset)
     check_classes(images, "evaluate.datasets")
     ids = [entry.class_id for entry in images.classes]
-    text_set, seen = (
-        embed.read_texts(embed.FOLDER / part / texts / f"{dataset}.parquet", ids)
-        for part in ("texts", "attacker")
-    )
+    text_set, seen = embed.read_pair(texts, dataset, ids)
     numbers = evenly_spaced(len(images.labels), params.images)
     targets = Targets(images.pixels, numbers, images.labels[numbers])
     results: dict[str, Any] = {}

@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 from pipeline import attack, clip
 from pipeline.attention import attention_map
+from pipeline.ensemble import ensemble_cross_entropy, ensemble_logits
 from pipeline.methods import Batch, Setup
 from pipeline.methods._attention_maps import AttentionGuided
-from pipeline.methods._ensemble import ensemble_cross_entropy, ensemble_logits
 from tests.training import SCALE, C, K, objective_of, setup_of
 
 B = 6

@@ -33,6 +33,7 @@ from stages.runner import stage
 from tests.conftest import folder_params
 from tests.test_descriptions_openai import Server, completion
 from tests.test_embed import fake_encode
+from tests.victims import write_params
 
 ROOT = Path(__file__).parents[1]
 
@@ -70,24 +71,8 @@ def project(packed, clip_folder, monkeypatch):
 
 def set_params(folder: Path, **changes: object) -> None:
     """The committed params.yaml turned towards the set "tiny"; keys are "section.key"."""
-    yaml = YAML()
-    values = yaml.load((ROOT / "params.yaml").read_text())
-    defaults = {
-        "describe.dataset": "tiny",
-        "finetune.dataset": "tiny",
-        "finetune.epochs": 1,
-        "finetune.batch_size": 4,
-        "evaluate.datasets": ["tiny"],
-        "evaluate.checks.datasets": ["tiny"],
-    }
-    for key, value in (defaults | changes).items():
-        *path, name = key.split(".")
-        section = values
-        for part in path:
-            section = section[part]
-        section[name] = value
-    with (folder / "params.yaml").open("w") as stream:
-        yaml.dump(values, stream)
+    short = {"describe.dataset": "tiny", "finetune.epochs": 1, "finetune.batch_size": 4}
+    write_params(folder, **short | changes)
 
 
 def one_line(capsys) -> str:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pipeline.attack import Norm
+from pipeline.clip import unit_pixels
 
 
 class Targets(NamedTuple):
@@ -32,8 +33,8 @@ class Targets(NamedTuple):
 
     def read(self, part: slice | np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
         """Images float32 (B, 3, S, S) in [0, 1] and labels (B,) of some targets, on `device`."""
-        pixels = torch.from_numpy(self.pixels[self.numbers[part]])
-        return pixels.to(device).float().div_(255), torch.from_numpy(self.labels[part]).to(device)
+        images = unit_pixels(self.pixels[self.numbers[part]], device)
+        return images, torch.from_numpy(self.labels[part]).to(device)
 
 
 class Settings(NamedTuple):

@@ -12,11 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from pipeline.attack import TINY, direction, lengths
 from pipeline.attacks import Outcome, Settings, Targets
 from pipeline.attacks._slots import Recorder, Slots, State, start_noise
+from pipeline.params import Section
 from pipeline.progress import counter
 from pipeline.victim import Victim
 
@@ -25,6 +27,20 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # see `_apgd_losses`
 Aim = Callable[[Tensor, Tensor, Tensor], Tensor]
 MOMENTUM = 0.75  # share of the new step; the rest repeats the last move
 RHO = 0.75  # a window in which fewer steps raise the loss halves the step size
+
+
+class Params(Section):
+    """`evaluate.options` of an untargeted APGD; as published: 100 steps, 1 restart in AutoAttack's
+    standard version and 5 in its custom one."""
+
+    steps: int = Field(ge=1)
+    restarts: int = Field(ge=1)
+    """Runs per image, each from a start of its own; the next only if none has fooled yet."""
+
+
+def budget(params: Params) -> int:
+    """Iterates of an image that is never fooled, the starts included."""
+    return params.restarts * (params.steps + 1)
 
 
 class Plan(NamedTuple):

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional as F
 
 from pipeline.attack import accumulate, ascend
 from pipeline.attacks import Outcome, Settings, Targets
@@ -39,6 +40,11 @@ class Steps(Section):
 def budget(params: Steps) -> int:
     """Iterates of an image that is never fooled, the starts included."""
     return params.restarts * (params.steps + 1)
+
+
+def cross_entropy(victim: Victim, features: Tensor, labels: Tensor) -> Tensor:
+    """Summed cross-entropy of (B, D) features, on the attacker's texts."""
+    return F.cross_entropy(victim.attacked(features), labels, reduction="sum")
 
 
 def run(

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from pipeline.attacks import Outcome, Settings, Targets, empty_outcome, margins
 from pipeline.attacks._slots import verified_logits
 from pipeline.errors import UserError
+from pipeline.params import Section
 from pipeline.progress import counter
 from pipeline.victim import Victim
 
@@ -38,6 +39,15 @@ DOUBTS = {
     "zero gradient": "some images have a zero gradient",
     "Square Attack has decreased": "Square fools what the gradient attacks do not",
 }
+
+
+class Params(Section):
+    """`evaluate.options` of the library's attacks: nothing to choose."""
+
+
+def budget(_: Params) -> int:
+    """1: the library returns one image and does not tell its iterates."""
+    return 1
 
 
 def run(

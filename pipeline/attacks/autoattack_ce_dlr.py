@@ -8,22 +8,13 @@ that. With 2 classes APGD-CE remains, as in SAFT's release for PCAM.
 """
 
 from pipeline.attacks import Outcome, Settings, Targets, _library
-from pipeline.params import Section
 from pipeline.victim import Victim
 
 TITLE = "AutoAttack short form (APGD-CE + APGD-DLR)"
+Params, budget = _library.Params, _library.budget
 
 
-class Params(Section):
-    """`evaluate.options.autoattack_ce_dlr`: nothing to choose."""
-
-
-def budget(_: Params) -> int:
-    """1: the library returns one image and does not tell its iterates."""
-    return 1
-
-
-def run(victim: Victim, targets: Targets, _: Params, settings: Settings) -> Outcome:
+def run(victim: Victim, targets: Targets, _: _library.Params, settings: Settings) -> Outcome:
     """Attack every target; see `pipeline.attacks` for shapes. fooled_at is 0 or -1.
 
     Raises:

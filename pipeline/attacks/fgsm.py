@@ -5,8 +5,6 @@ and falls to PGD is the usual sign of masked gradients.
 """
 
 from pydantic import Field
-from torch import Tensor
-from torch.nn import functional as F
 
 from pipeline.attacks import Outcome, Settings, Targets
 from pipeline.attacks import _ascent as ascent
@@ -15,6 +13,7 @@ from pipeline.victim import Victim
 
 TITLE = "FGSM"
 LAST_ITERATE = True
+loss = ascent.cross_entropy
 
 
 class Params(Section):
@@ -40,8 +39,3 @@ def run(victim: Victim, targets: Targets, params: Params, settings: Settings) ->
         momentum=0.0,
     )
     return ascent.run(victim, targets, steps, settings, loss, "fgsm")
-
-
-def loss(victim: Victim, features: Tensor, labels: Tensor) -> Tensor:
-    """Summed cross-entropy of (B, D) features."""
-    return F.cross_entropy(victim.attacked(features), labels, reduction="sum")

@@ -6,10 +6,10 @@ features nor logits are averaged. With a set of one text this is PGD.
 """
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from pipeline.attacks import Outcome, Settings, Targets
 from pipeline.attacks import _ascent as ascent
+from pipeline.ensemble import ensemble_cross_entropy
 from pipeline.victim import Victim
 
 TITLE = "Semantic ensemble PGD"
@@ -24,6 +24,4 @@ def run(victim: Victim, targets: Targets, params: ascent.Steps, settings: Settin
 
 def loss(victim: Victim, features: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of (B, D) features, mean over the K texts, sum over the images."""
-    logits = victim.attacked_captions(features)
-    targets = labels[:, None].expand(-1, logits.shape[2])
-    return F.cross_entropy(logits, targets, reduction="sum") / logits.shape[2]
+    return ensemble_cross_entropy(victim.attacked_captions(features), labels).sum()

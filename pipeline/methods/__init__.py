@@ -105,3 +105,13 @@ class Published:
 PGD2 = TrainingAttack(
     norm="linf", epsilon_255=1, step_255=1, steps=2, momentum=0, random_start=True
 )  # the training attack of TeCoA and of those that follow its protocol
+PROTOCOL = Published(
+    optimiser="sgd",
+    learning_rate=1e-4,
+    momentum=0.9,
+    weight_decay=0.0,
+    epochs=10,
+    batch_size=128,
+    warmup_steps=1000,
+    attack=PGD2,
+)  # TGA-ZSR's and SAFT's; most methods differ from it in one or two values

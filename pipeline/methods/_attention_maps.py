@@ -14,12 +14,8 @@ from torch import Tensor
 
 from pipeline.attention import TokenNorm, attention_map, map_distance, upsampling_factor
 from pipeline.clip import ImageEncoder
+from pipeline.ensemble import ensemble_accuracy, ensemble_cross_entropy, ensemble_logits
 from pipeline.methods import Batch, MethodParams, Setup
-from pipeline.methods._ensemble import (
-    ensemble_accuracy,
-    ensemble_cross_entropy,
-    ensemble_logits,
-)
 from pipeline.methods._frozen import of_clean_images
 
 

@@ -5,11 +5,10 @@ Preprocessing is deterministic, so one pass serves every epoch.
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.clip import Features
+from pipeline.clip import Features, unit_pixels
 from pipeline.methods import Setup
 from pipeline.progress import track
 
@@ -29,7 +28,7 @@ def of_clean_images(
     found = []
     for start in track(range(0, len(setup.pixels), setup.batch_size), label):
         part = slice(start, start + setup.batch_size)
-        images = torch.from_numpy(np.array(setup.pixels[part])).to(device).float().div_(255)
+        images = unit_pixels(setup.pixels[part], device)
         labels = torch.from_numpy(setup.labels[part]).to(device)
         found.append(wanted(setup.encoder(images), labels))
     return torch.cat(found)

@@ -11,18 +11,13 @@ from pipeline.clip import ImageEncoder
 from pipeline.methods import Batch
 
 
-def class_logits(pooled: Tensor, template: Tensor, scale: float) -> Tensor:
-    """(B, C) logits of (B, D) unit-norm images against (C, D) unit-norm texts."""
-    return scale * pooled @ template.T
-
-
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     """Share of images whose largest logit is their class."""
     return (logits.detach().argmax(1) == labels).float().mean()
 
 
-class TemplateAttack:
-    """The part of an objective that attacks CE(z(x'), y), summed over the batch.
+class TemplateClassifier:
+    """The part of an objective that classifies by the template.
 
     template: (C, D) unit-norm text features; scale: the factor on cosines.
     """
@@ -32,7 +27,11 @@ class TemplateAttack:
 
     def logits(self, pooled: Tensor) -> Tensor:
         """(B, C) logits of (B, D) unit-norm images."""
-        return class_logits(pooled, self.template, self.scale)
+        return self.scale * pooled @ self.template.T
+
+
+class TemplateAttack(TemplateClassifier):
+    """And the part that attacks CE(z(x'), y), summed over the batch."""
 
     def attack_loss(self, encoder: ImageEncoder, images: Tensor, batch: Batch) -> Tensor:
         """Cross-entropy of the true class, summed over the batch."""

@@ -10,26 +10,19 @@ Source: released code (YuboCui/AGFT 0031a8f), r = 1.8, t = 0.4; the model is eva
 own scale afterwards, which changes no prediction. Batches are 2 GPUs x 128.
 """
 
+from dataclasses import replace
+
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional as F
 
 from pipeline.clip import ImageEncoder
-from pipeline.methods import PGD2, Batch, MethodParams, Published, Setup
-from pipeline.methods._distillation import soft_cross_entropy
+from pipeline.methods import PROTOCOL, Batch, MethodParams, Setup
 from pipeline.methods._frozen import of_clean_images
-from pipeline.methods._template import accuracy, class_logits
+from pipeline.methods._template import TemplateClassifier, accuracy
 
 TITLE = "AGFT"
-PUBLISHED = Published(
-    optimiser="sgd",
-    learning_rate=4e-4,
-    momentum=0.9,
-    weight_decay=0.0,
-    epochs=10,
-    batch_size=256,
-    warmup_steps=1000,
-    attack=PGD2,
-)
+PUBLISHED = replace(PROTOCOL, learning_rate=4e-4, batch_size=256)
 
 
 class Params(MethodParams):
@@ -42,31 +35,29 @@ class Params(MethodParams):
 def build(params: Params, setup: Setup) -> "Agft":
     """Compute the base model's soft targets once, then forget it."""
     scale = params.scale_ratio * setup.scale
-    target_scale = params.target_temperature * scale
+    softened = TemplateClassifier(setup.template, params.target_temperature * scale)
     targets = of_clean_images(
-        setup,
-        lambda features, _: class_logits(features.pooled, setup.template, target_scale).softmax(1),
-        "base predictions",
+        setup, lambda features, _: softened.logits(features.pooled).softmax(1), "base predictions"
     )
     return Agft(setup.template, scale, targets)
 
 
-class Agft:
-    """The objective. template: (C, D) unit norm; scale: r * scale; targets: (N, C), rows sum
-    to 1."""
+class Agft(TemplateClassifier):
+    """The objective. scale: r * scale; targets: (N, C), rows sum to 1."""
 
     def __init__(self, template: Tensor, scale: float, targets: Tensor) -> None:
-        self.template, self.scale, self.targets = template, scale, targets
+        super().__init__(template, scale)
+        self.targets = targets
 
     def attack_loss(self, encoder: ImageEncoder, images: Tensor, batch: Batch) -> Tensor:
         """Soft cross-entropy, summed over the batch."""
-        logits = class_logits(encoder(images).pooled, self.template, self.scale)
-        return soft_cross_entropy(logits, self.targets[batch.numbers]).sum()
+        logits = self.logits(encoder(images).pooled)
+        return F.cross_entropy(logits, self.targets[batch.numbers], reduction="sum")
 
     def losses(self, encoder: ImageEncoder, images: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Soft cross-entropy of the adversarial images; clean images are not encoded."""
-        logits = class_logits(encoder(images).pooled, self.template, self.scale)
+        logits = self.logits(encoder(images).pooled)
         return {
-            "loss": soft_cross_entropy(logits, self.targets[batch.numbers]).mean(),
+            "loss": F.cross_entropy(logits, self.targets[batch.numbers]),
             "adversarial_accuracy": accuracy(logits, batch.labels),
         }

@@ -11,21 +11,12 @@ The release states no recipe beyond the learning rate; the rest is TGA-ZSR's.
 from torch import Tensor
 
 from pipeline.clip import ImageEncoder
-from pipeline.methods import PGD2, Batch, MethodParams, Published, Setup
+from pipeline.methods import PROTOCOL, Batch, MethodParams, Setup
 from pipeline.methods._contrastive import symmetric_contrastive
 from pipeline.methods._template import TemplateAttack, accuracy
 
 TITLE = "FT-Adv"
-PUBLISHED = Published(
-    optimiser="sgd",
-    learning_rate=1e-4,
-    momentum=0.9,
-    weight_decay=0.0,
-    epochs=10,
-    batch_size=128,
-    warmup_steps=1000,
-    attack=PGD2,
-)
+PUBLISHED = PROTOCOL
 
 
 class Params(MethodParams):

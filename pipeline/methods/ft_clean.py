@@ -7,24 +7,17 @@ The release (TGA-ZSR 663fe57, FT.py) states no recipe beyond the learning rate; 
 TGA-ZSR's.
 """
 
+from dataclasses import replace
+
 from torch import Tensor
 
 from pipeline.clip import ImageEncoder
-from pipeline.methods import Batch, MethodParams, Published, Setup
+from pipeline.methods import PROTOCOL, Batch, MethodParams, Setup
 from pipeline.methods._contrastive import symmetric_contrastive
-from pipeline.methods._template import accuracy, class_logits
+from pipeline.methods._template import TemplateClassifier, accuracy
 
 TITLE = "FT-Clean"
-PUBLISHED = Published(
-    optimiser="sgd",
-    learning_rate=1e-4,
-    momentum=0.9,
-    weight_decay=0.0,
-    epochs=10,
-    batch_size=128,
-    warmup_steps=1000,
-    attack=None,
-)
+PUBLISHED = replace(PROTOCOL, attack=None)
 
 
 class Params(MethodParams):
@@ -36,17 +29,13 @@ def build(params: Params, setup: Setup) -> "FtClean":
     return FtClean(setup.template, setup.scale)
 
 
-class FtClean:
-    """The objective. template: (C, D) unit norm; scale: the factor on cosines."""
+class FtClean(TemplateClassifier):
+    """The objective; there is nothing to attack."""
 
     attack_loss = None
-
-    def __init__(self, template: Tensor, scale: float) -> None:
-        self.template, self.scale = template, scale
 
     def losses(self, encoder: ImageEncoder, images: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Contrastive loss of the images, which are the clean ones."""
         pooled = encoder(images).pooled
         loss = symmetric_contrastive(pooled, self.template[batch.labels], self.scale)
-        logits = class_logits(pooled, self.template, self.scale)
-        return {"loss": loss, "clean_accuracy": accuracy(logits, batch.labels)}
+        return {"loss": loss, "clean_accuracy": accuracy(self.logits(pooled), batch.labels)}

@@ -14,6 +14,7 @@ The code's ImageNet mean and standard deviation are not followed: CLIP's own are
 """
 
 import copy
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -22,21 +23,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.clip import ImageEncoder
-from pipeline.methods import PGD2, Batch, MethodParams, Published, Setup
-from pipeline.methods._distillation import divergence
+from pipeline.methods import PROTOCOL, Batch, MethodParams, Setup
 from pipeline.methods._template import TemplateAttack, accuracy
 
 TITLE = "PMG-AFT"
-PUBLISHED = Published(
-    optimiser="sgd",
-    learning_rate=5e-5,
-    momentum=0.9,
-    weight_decay=0.0,
-    epochs=10,
-    batch_size=256,
-    warmup_steps=1000,
-    attack=PGD2,
-)
+PUBLISHED = replace(PROTOCOL, learning_rate=5e-5, batch_size=256)
 
 
 class Params(MethodParams):
@@ -82,3 +73,10 @@ class PmgAft(TemplateAttack):
 
     def _reduce(self, divergences: Tensor) -> Tensor:
         return divergences.sum() if self.params.variant == "release" else divergences.mean()
+
+
+def divergence(target: Tensor, logits: Tensor) -> Tensor:
+    """(B,) KL(softmax(target) || softmax(logits)) of (B, C) logits; gradients flow into both."""
+    return F.kl_div(
+        logits.log_softmax(1), target.log_softmax(1), reduction="none", log_target=True
+    ).sum(1)

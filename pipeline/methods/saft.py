@@ -7,20 +7,11 @@ The abstract words the attack as lowering the mean similarity to the description
 code (db30aec), followed here, ascends the mean cross-entropy over them.
 """
 
-from pipeline.methods import PGD2, Published, Setup
+from pipeline.methods import PROTOCOL, Setup
 from pipeline.methods._attention_maps import AttentionGuided, AttentionParams
 
 TITLE = "SAFT"
-PUBLISHED = Published(
-    optimiser="sgd",
-    learning_rate=1e-4,
-    momentum=0.9,
-    weight_decay=0.0,
-    epochs=10,
-    batch_size=128,
-    warmup_steps=1000,
-    attack=PGD2,
-)
+PUBLISHED = PROTOCOL
 
 
 class Params(AttentionParams):

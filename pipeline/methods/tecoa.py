@@ -8,24 +8,17 @@ released code's (1243db6) own defaults differ: rate 1e-7, batches of 16, 5 steps
 The release mixes weights with the base model's on request: here `finetune.mix_alpha`.
 """
 
+from dataclasses import replace
+
 from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.clip import ImageEncoder
-from pipeline.methods import PGD2, Batch, MethodParams, Published, Setup
+from pipeline.methods import PROTOCOL, Batch, MethodParams, Setup
 from pipeline.methods._template import TemplateAttack, accuracy
 
 TITLE = "TeCoA"
-PUBLISHED = Published(
-    optimiser="sgd",
-    learning_rate=1e-5,
-    momentum=0.9,
-    weight_decay=0.0,
-    epochs=10,
-    batch_size=256,
-    warmup_steps=1000,
-    attack=PGD2,
-)
+PUBLISHED = replace(PROTOCOL, learning_rate=1e-5, batch_size=256)
 
 
 class Params(MethodParams):

@@ -9,20 +9,11 @@ model with 0.009 for the second. The release normalises patch features over the 
 against a constant map, this one gives zeros. Its float16 autocast is left out.
 """
 
-from pipeline.methods import PGD2, Published, Setup
+from pipeline.methods import PROTOCOL, Setup
 from pipeline.methods._attention_maps import AttentionGuided, AttentionParams
 
 TITLE = "TGA-ZSR"
-PUBLISHED = Published(
-    optimiser="sgd",
-    learning_rate=1e-4,
-    momentum=0.9,
-    weight_decay=0.0,
-    epochs=10,
-    batch_size=128,
-    warmup_steps=1000,
-    attack=PGD2,
-)
+PUBLISHED = PROTOCOL
 
 
 class Params(AttentionParams):
