@@ -9,7 +9,13 @@ from benchmarks.released import CONSTRAINT, REFINEMENT
 from benchmarks.setting import Scene, Setting, shift_weights
 from pipeline import clip
 from pipeline.device import be_deterministic
-from pipeline.finetune import make_optimiser, perturb_batch, read_batch, train_step
+from pipeline.finetune import (
+    make_batch,
+    make_optimiser,
+    perturb_batch,
+    read_pixels,
+    train_step,
+)
 from pipeline.methods import Setup, saft
 from pipeline.weights import trained
 
@@ -44,7 +50,7 @@ class Project:
         self.objective = saft.build(OPTIONS, setup)
         shift_weights(self.encoder.visual, setting.seed)
         clip.train_only_image_encoder(scene.base, self.encoder)
-        self.batch = read_batch(scene.pixels, scene.labels, 0, self.recipe, device)
+        self.batch = make_batch(*read_pixels(scene.pixels, 0, self.recipe), scene.labels, device)
         self.optimiser = make_optimiser(trained(self.encoder), self.recipe)
 
     @property

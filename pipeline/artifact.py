@@ -13,10 +13,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.classes import ClassEntry
 from pipeline.descriptions import Answers, Sentence
 from pipeline.errors import UserError
 from pipeline.filtered import is_fill
-from pipeline.images import ClassEntry
 from pipeline.tables import read_table
 
 DESCRIPTIONS = Path("data/descriptions/descriptions.parquet")

@@ -6,7 +6,6 @@ The fingerprint covers params, inputs and code: anything else starts afresh.
 import hashlib
 import io
 import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from pickle import UnpicklingError
@@ -16,6 +15,7 @@ import torch
 
 from pipeline.atomic import replacing_file
 from pipeline.errors import UserError
+from pipeline.scratch import loaded_code
 
 SAMPLED_BLOCKS, BLOCK = 64, 1 << 20
 
@@ -28,7 +28,7 @@ def fingerprint(params: Any, inputs: Iterable[Path]) -> str:
     """
     digest = hashlib.sha256(json.dumps(params, sort_keys=True).encode())
     digest.update(f"{torch.__version__} {torch.get_num_threads()}".encode())
-    for path in [*sorted(inputs), *_loaded_code()]:
+    for path in [*sorted(inputs), *loaded_code()]:
         digest.update(str(path.name).encode())
         _hash_file(path, digest)
     return digest.hexdigest()[:16]
@@ -55,15 +55,6 @@ def load_state(folder: Path, device: torch.device) -> dict[str, Any] | None:
         return torch.load(path, map_location=device, weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError):
         raise UserError(f"{path}: not a resume state; delete it to start afresh") from None
-
-
-def _loaded_code() -> list[Path]:
-    ours = [m for name, m in sys.modules.items() if name.split(".")[0] in ("pipeline", "stages")]
-    entry = sys.modules["__main__"]  # the stage itself, when run as `python -m stages.<name>`
-    spec = getattr(entry, "__spec__", None)
-    if spec is not None and spec.name.startswith("stages."):
-        ours.append(entry)
-    return sorted({Path(module.__file__) for module in ours if module.__file__})
 
 
 def _hash_file(path: Path, digest: Any) -> None:

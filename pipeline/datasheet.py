@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+from pipeline.classes import ClassEntry
 from pipeline.cleaning import REASONS, Cleaned, CleaningParams, CountTokens, clean
 from pipeline.filtered import is_fill
-from pipeline.images import ClassEntry
 
 Row = dict[str, Any]
 Found = Mapping[str, Sequence[Row]]

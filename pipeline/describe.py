@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from pipeline.classes import ClassEntry
 from pipeline.errors import UserError
-from pipeline.images import ClassEntry
 from pipeline.params import Section
 
 

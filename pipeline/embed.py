@@ -16,8 +16,8 @@ import open_clip
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.classes import ClassEntry
 from pipeline.errors import UserError
-from pipeline.images import ClassEntry
 from pipeline.params import Section, Template
 from pipeline.tables import read_table
 
@@ -33,7 +33,7 @@ Columns = tuple[dict[str, Any], pa.Schema]
 class EmbedParams(Section):
     """Section `embed` of params.yaml, where every key is explained."""
 
-    texts: dict[str, dict[str, list[Template] | Literal["openai"]]]
+    texts: dict[str, dict[str, list[Template] | Literal["openai", "own"]]]
 
 
 class TextSet(NamedTuple):
@@ -72,11 +72,17 @@ def schema(width: int) -> pa.Schema:
     )
 
 
-def templates_of(texts: str, dataset: str, params: EmbedParams) -> list[str]:
+def templates_of(
+    texts: str, dataset: str, params: EmbedParams, own: Sequence[str] = ()
+) -> list[str]:
     """The templates of a text set for an image set: its own entry, else `default`.
 
+    Args:
+        own: the templates that the image set's source brings along, for entries `own`.
+
     Raises:
-        UserError: there is no such text set, or it has neither entry.
+        UserError: there is no such text set, it has neither entry, or asks for templates
+            that the source does not have.
     """
     if texts not in params.texts:
         known = ", ".join([*sorted(params.texts), DESCRIPTIONS])
@@ -86,6 +92,13 @@ def templates_of(texts: str, dataset: str, params: EmbedParams) -> list[str]:
         raise UserError(f"params.yaml: embed.texts.{texts} has neither '{dataset}' nor 'default'")
     if chosen == "openai":
         return [template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
+    if chosen == "own":
+        if not own:
+            raise UserError(
+                f"params.yaml: embed.texts.{texts} asks for the own templates of '{dataset}', "
+                "whose source has none; write a list for it there"
+            )
+        return list(own)
     return list(chosen)
 
 

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from pipeline.attack import Norm
 from pipeline.attacks import Outcome, Settings, Targets, margins
-from pipeline.images import ClassEntry
+from pipeline.classes import ClassEntry
 from pipeline.params import Section
 from pipeline.victim import Victim
 

@@ -14,8 +14,9 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from pipeline.classes import ClassEntry
 from pipeline.errors import UserError
-from pipeline.images import ClassEntry
+from pipeline.streaming import Pixels
 from pipeline.tables import read_table
 
 FOLDER = Path("data/exemplars")
@@ -34,7 +35,7 @@ SCHEMA = pa.schema(
 def to_columns(
     classes: Sequence[ClassEntry],
     chosen: Sequence[Sequence[tuple[int, float]]],
-    pixels: np.ndarray,
+    pixels: Pixels,
 ) -> dict[str, list[Any]]:
     """Columns of SCHEMA.
 

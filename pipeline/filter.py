@@ -11,9 +11,9 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from pipeline.classes import ClassEntry
 from pipeline.cleaning import CleaningParams, CountTokens, clean
 from pipeline.filtered import SCHEMA, TEMPLATE
-from pipeline.images import ClassEntry
 from pipeline.params import Section, Template
 from pipeline.relevance import order_by_relevance, score
 from pipeline.short_classes import check_short, fill_up

@@ -19,6 +19,7 @@ from pipeline.errors import UserError
 from pipeline.methods import Batch, Objective
 from pipeline.recipe import Recipe
 from pipeline.schedule import warmup_cosine
+from pipeline.streaming import Pixels, read_ahead
 
 LOG_EVERY = 10  # steps between transfers of the log to the CPU
 SHOWN = 16  # most image numbers in a message
@@ -55,7 +56,7 @@ def batch_indices(step: int, images: int, batch_size: int, seed: int) -> np.ndar
 def finetune(
     encoder: ImageEncoder,
     objective: Objective,
-    pixels: np.ndarray,
+    pixels: Pixels,
     labels: np.ndarray,
     recipe: Recipe,
     device: torch.device,
@@ -67,7 +68,7 @@ def finetune(
     Args:
         encoder: at its base weights; it stays in eval mode, so that attacks see the network
             that is shipped.
-        pixels: uint8 (N, 3, S, S); labels: int64 (N,).
+        pixels: uint8 (N, 3, S, S), an array or a streamed set; labels: int64 (N,).
 
     A resumed run yields only the rows of its own steps.
 
@@ -81,11 +82,12 @@ def finetune(
     encoder.eval()
     first = _restore(resume.state, encoder, optimiser, average)
     total, rows = total_steps(len(pixels), recipe), []
-    for step in range(first, total):
+    ahead = read_ahead(lambda step: read_pixels(pixels, step, recipe), range(first, total))
+    for step, read in enumerate(ahead, first):
         rate = recipe.learning_rate * warmup_cosine(step, recipe.warmup_steps, total)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        batch = read_batch(pixels, labels, step, recipe, device)
+        batch = make_batch(*read, labels, device)
         rows.append((step, rate, train_step(encoder, objective, optimiser, batch, step, recipe)))
         if recipe.averaging:
             weights.average_(average, trained, recipe.averaging)
@@ -170,12 +172,17 @@ def start_seed(seed: int, step: int) -> int:
     return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
 
 
-def read_batch(
-    pixels: np.ndarray, labels: np.ndarray, step: int, recipe: Recipe, device: torch.device
-) -> Batch:
-    """The batch of a step, as float32 pixels in [0, 1] on `device`."""
+def read_pixels(pixels: Pixels, step: int, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers, int64 (B,), and pixels, uint8 (B, 3, S, S), of the batch of a step."""
     index = batch_indices(step, len(pixels), recipe.batch_size, recipe.seed)
-    images = clip.unit_pixels(pixels[index], device)
+    return index, pixels[index]
+
+
+def make_batch(
+    index: np.ndarray, pixels: np.ndarray, labels: np.ndarray, device: torch.device
+) -> Batch:
+    """The batch of image numbers `index`, as float32 pixels in [0, 1] on `device`."""
+    images = clip.unit_pixels(pixels, device)
     return Batch(
         images, torch.from_numpy(labels[index]).to(device), torch.from_numpy(index).to(device)
     )

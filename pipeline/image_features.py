@@ -11,6 +11,7 @@ from pipeline.clip import Clip, ImageEncoder, check_fit, image_encoder, unit_pix
 from pipeline.errors import UserError
 from pipeline.images import ImageSet, open_images
 from pipeline.progress import track
+from pipeline.streaming import Pixels
 
 CHUNK = 4096
 
@@ -61,7 +62,7 @@ def set_features(
 @torch.no_grad()
 def encode_images(
     encoder: ImageEncoder,
-    pixels: np.ndarray,
+    pixels: Pixels,
     numbers: np.ndarray,
     device: torch.device,
     batch: int = 256,

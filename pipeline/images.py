@@ -1,35 +1,32 @@
-"""The packed image set: every image decoded once, then memory-mapped for good.
+"""An image set as every later stage opens it: packed pixels, or streamed ones.
 
 A set `<name>` is
-    data/images/<name>/images.npy      uint8 (N, 3, S, S), RGB, values 0..255
-    data/images/<name>/items.parquet   one row per image, in the order of images.npy
+    data/images/<name>/images.npy      packed: uint8 (N, 3, S, S), RGB, values 0..255
+    data/images/<name>/files.parquet   streamed: where each image's bytes lie below the data root
+    data/images/<name>/items.parquet   one row per image, in that order
+    data/images/<name>/summary.json    counts, what was converted or left out, a checksum
     data/classes/<name>.parquet        one row per class; row number = label
-A class is identified by `class_id` (a wnid where there is one); `name` is for prompts and
-people only and need not be unique.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from pipeline.classes import ClassEntry, read_classes
+from pipeline.decoding import Decoded, Encoded, Resize
 from pipeline.errors import UserError
+from pipeline.raw import locate
+from pipeline.streaming import FILE_SCHEMA, Pixels, StreamedPixels
 from pipeline.tables import read_table
 
 IMAGES = Path("data/images")
-CLASSES = Path("data/classes")
-CLASS_SCHEMA = pa.schema([("label", pa.int32()), ("class_id", pa.string()), ("name", pa.string())])
+PACKED, STREAMED = "images.npy", "files.parquet"
 ITEM_SCHEMA = pa.schema([("label", pa.int32()), ("source", pa.string()), ("caption", pa.string())])
-
-
-@dataclass(frozen=True)
-class ClassEntry:
-    """A class: its identity and the display name that goes into prompts."""
-
-    class_id: str
-    name: str
 
 
 @dataclass(frozen=True)
@@ -42,40 +39,46 @@ class Item:
 
 
 @dataclass(frozen=True)
+class FileSource:
+    """The files of a source whose images can be streamed: one per item, below `root` (as
+    params.yaml names it), each decoded by `pipeline.decoding` with `resize`."""
+
+    root: str
+    files: Sequence[Encoded]
+    resize: Resize
+
+
+@dataclass(frozen=True)
 class ImageSource:
     """What a data set module hands to `prepare`.
 
     `decode(i)` gives item i as uint8 (3, size, size), RGB; it must be thread-safe and
-    raise OSError, SyntaxError or ValueError on an unreadable image.
+    raise OSError, SyntaxError or ValueError on an unreadable image. `templates` are the data
+    set's own; `files` is None where images do not lie in files of their own.
     """
 
     classes: Sequence[ClassEntry]
     items: Sequence[Item]
     size: int
-    decode: Callable[[int], np.ndarray]
+    decode: Callable[[int], Decoded]
+    templates: Sequence[str] = ()
+    files: FileSource | None = None
+    stream: bool = False
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A packed set, opened.
+    """A set, opened.
 
-    pixels: uint8 (N, 3, S, S) memory map; labels: int64 (N,); captions: N strings or None.
+    pixels: uint8 (N, 3, S, S), a memory map or decoded at each access; labels: int64 (N,);
+    captions: N strings or None.
     """
 
     name: str
-    pixels: np.ndarray
+    pixels: Pixels
     labels: np.ndarray
     captions: list[str | None]
     classes: list[ClassEntry]
-
-
-def read_classes(name: str, folder: Path = CLASSES) -> list[ClassEntry]:
-    """The class table of set `name`, in label order."""
-    path = folder / f"{name}.parquet"
-    rows = read_table(path, CLASS_SCHEMA).to_pylist()
-    if [row["label"] for row in rows] != list(range(len(rows))):
-        raise UserError(f"{path}: labels are not 0..{len(rows) - 1} in order")
-    return [ClassEntry(row["class_id"], row["name"]) for row in rows]
 
 
 def open_images(name: str) -> ImageSet:
@@ -85,12 +88,7 @@ def open_images(name: str) -> ImageSet:
         UserError: a file is missing or broken, the row counts differ, or a label has no class.
     """
     folder = IMAGES / name
-    try:
-        pixels = np.load(folder / "images.npy", mmap_mode="r")
-    except FileNotFoundError:
-        raise UserError(f"{folder / 'images.npy'}: not found; run `dvc repro` first") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise UserError(f"{folder / 'images.npy'}: not a packed image file: {error}") from None
+    pixels = _streamed(folder, name) if (folder / STREAMED).exists() else _packed(folder)
     items = read_table(folder / "items.parquet", ITEM_SCHEMA)
     labels = items["label"].to_numpy().astype(np.int64)
     classes = read_classes(name)
@@ -101,6 +99,35 @@ def open_images(name: str) -> ImageSet:
         )
     check_labels(labels, len(classes), str(folder / "items.parquet"))
     return ImageSet(name, pixels, labels, items["caption"].to_pylist(), classes)
+
+
+def content_files(name: str) -> list[Path]:
+    """The files that say what set `name` holds, for fingerprints."""
+    folder = IMAGES / name
+    return [f for f in (folder / n for n in (PACKED, STREAMED, "items.parquet")) if f.exists()]
+
+
+def _packed(folder: Path) -> np.ndarray:
+    path = folder / PACKED
+    try:
+        return np.load(path, mmap_mode="r")
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; run `dvc repro` first") from None
+    except (ValueError, EOFError, OSError) as error:
+        raise UserError(f"{path}: not a packed image file: {error}") from None
+
+
+def _streamed(folder: Path, name: str) -> StreamedPixels:
+    path = folder / STREAMED
+    files = read_table(path, FILE_SCHEMA)
+    about = pq.read_schema(path).metadata or {}
+    if not {b"root", b"size", b"resize"} <= set(about):
+        raise UserError(f"{path}: not written by prepare; run `dvc repro -f prepare@{name}`")
+    root = locate(about[b"root"].decode())
+    if not root.is_dir():
+        raise UserError(f"{root}: not found, the images of set '{name}' are streamed from there")
+    resize: Any = about[b"resize"].decode()
+    return StreamedPixels(files, root, int(about[b"size"]), resize, name)
 
 
 def check_labels(labels: np.ndarray, classes: int, where: str) -> None:

@@ -25,7 +25,7 @@ from functools import cache
 import numpy as np
 from rapidfuzz import fuzz, process
 
-from pipeline.images import ClassEntry
+from pipeline.classes import ClassEntry
 
 Decisions = Mapping[str, Sequence[str]]  # class id -> keys in order; no key: none on purpose
 Claims = dict[str, list[str]]  # class id -> keys that it finds on a tier, at least one

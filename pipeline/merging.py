@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.classes import ClassEntry
 from pipeline.datasheet_text import listing
-from pipeline.images import ClassEntry
 
 Row = dict[str, Any]
 Found = Mapping[str, Sequence[Row]]

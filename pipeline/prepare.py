@@ -1,23 +1,45 @@
-"""Decode every image of a source once into the packed form of `pipeline.images`."""
+"""Decode every image of a source once, into the form that `pipeline.images` opens.
 
+An interrupted run goes on where it stopped: the pixels so far, and what is known of each
+image, lie in .scratch (see `pipeline.scratch`), never in an output.
+"""
+
+import hashlib
 import os
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
-from PIL import Image
+from pydantic import Field
 
+from pipeline import images as layout
+from pipeline import scratch
 from pipeline.atomic import replacing_directory
+from pipeline.classes import write_classes
+from pipeline.decoding import UNREADABLE, Decoded, reason
 from pipeline.errors import UserError
-from pipeline.images import CLASS_SCHEMA, ITEM_SCHEMA, ClassEntry, ImageSource, check_labels
+from pipeline.images import ITEM_SCHEMA, FileSource, ImageSource, check_labels
+from pipeline.params import Section
 from pipeline.progress import counter
-from pipeline.tables import write_table
+from pipeline.raw import locate
+from pipeline.streaming import FILE_SCHEMA, workers
+from pipeline.summary import Findings, summarise
+from pipeline.tables import read_json, write_json, write_table
 
-# what PIL raises on broken files
-UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-CHUNK = 256
+CHUNK = 256  # images whose pixels wait for being written
+SAVE_EVERY = 16  # chunks between resume points
+Mode = Literal["error", "drop"]
+
+
+class PrepareParams(Section):
+    """Section `prepare` of params.yaml, where every key is explained."""
+
+    on_unreadable: Mode
+    sets: dict[str, dict[str, Any]] = Field(min_length=1)
 
 
 def check_source(source: ImageSource, name: str) -> None:
@@ -31,74 +53,182 @@ def check_source(source: ImageSource, name: str) -> None:
     if empty:
         listed = ", ".join(source.classes[label].class_id for label in empty[:10])
         raise UserError(f"{name}: {len(empty)} classes have no image: {listed}")
+    if source.stream and source.files is None:
+        raise UserError(
+            f"{name}: its images do not lie in files of their own, so they cannot be streamed; "
+            "set stream: false"
+        )
 
 
-def pack(source: ImageSource, name: str, images: Path, classes: Path) -> None:
-    """Write `images`/{images.npy, items.parquet} and the class table `classes`, or nothing.
+def pack(
+    source: ImageSource, name: str, images: Path, classes: Path, on_unreadable: Mode = "error"
+) -> dict[str, Any]:
+    """Write the folder `images` and the class table `classes`, or nothing; the summary.
 
     Raises:
-        UserError: the source is inconsistent, or images cannot be decoded (all are listed
-            by count, the first ones by name).
+        UserError: the source is inconsistent, images cannot be decoded and are not to be
+            dropped (all are listed by count, the first ones by name), or a drop empties a class.
     """
     check_source(source, name)
-    shape = (len(source.items), 3, source.size, source.size)
-    with replacing_directory(images) as folder:
-        out = _allocate(folder / "images.npy", shape)
-        broken = []
-        with counter(f"prepare {name}", shape[0], "image") as bar:
-            for index, result in _decoded(source):
-                if isinstance(result, Exception):
-                    broken.append(f"{source.items[index].source} ({result})")
-                else:
-                    out[index] = result
-                bar.update()
-        if broken:
-            raise UserError(
-                f"{name}: {len(broken)} of {shape[0]} images cannot be read: "
-                f"{'; '.join(broken[:5])}{' ...' if len(broken) > 5 else ''}; "
-                "replace or remove them"
-            )
+    with scratch.locked("prepare", _mark(source)) as state:
+        found = _decode_all(source, name, state)
+        if found.unreadable and on_unreadable == "error":
+            raise UserError(_unreadable(name, found, source))
+        kept = [i for i in range(len(source.items)) if i not in found.unreadable]
+        _check_drop(source, kept, name)
+        with replacing_directory(images) as folder:
+            digest = _write_pixels(source, kept, state, folder)
+            items = [source.items[i] for i in kept]
+            columns: dict[str, list[Any]] = {
+                key: [getattr(item, key) for item in items] for key in ITEM_SCHEMA.names
+            }
+            write_table(folder / "items.parquet", columns, ITEM_SCHEMA)
+            summary = summarise(source, kept, found, digest)
+            write_json(folder / "summary.json", summary)
+            write_classes(classes, source.classes, source.templates)
+        scratch.clear(state)
+    return summary
+
+
+def _decode_all(source: ImageSource, name: str, state: Path) -> Findings:
+    """Decode what an earlier, interrupted run has not; images that failed are tried again."""
+    total = len(source.items)
+    path = state / "findings.json"
+    found = Findings.of(read_json(path)) if path.exists() else Findings(0, {}, {})
+    out = None if source.stream else _working_file(source, state, new=not path.exists())
+    waiting = [*sorted(found.unreadable), *range(found.done, total)]
+    with counter(f"prepare {name}", total, "image") as bar:
+        bar.update(total - len(waiting))
+        for number, (index, result) in enumerate(_decoded(source, waiting), start=1):
+            if isinstance(result, Exception):
+                found.unreadable[index] = reason(result)
+            else:
+                found.unreadable.pop(index, None)
+                if out is not None:
+                    out[index] = result.pixels
+                if result.remarks:
+                    found.remarks[index] = list(result.remarks)
+            found.done = max(found.done, index + 1)
+            if number % (CHUNK * SAVE_EVERY) == 0:
+                _save(found, out, path)
+            bar.update()
+    _save(found, out, path)
+    return found
+
+
+def _save(found: Findings, out: np.memmap | None, path: Path) -> None:
+    if out is not None:
         out.flush()
-        write_table(folder / "items.parquet", _item_columns(source), ITEM_SCHEMA)
-        write_table(classes, class_columns(source.classes), CLASS_SCHEMA)
+    write_json(path, found.as_dict())
 
 
-def class_columns(classes: Sequence[ClassEntry]) -> dict[str, list]:
-    """Columns of CLASS_SCHEMA in label order."""
-    return {
-        "label": list(range(len(classes))),
-        "class_id": [entry.class_id for entry in classes],
-        "name": [entry.name for entry in classes],
-    }
+def _decoded(
+    source: ImageSource, numbers: Sequence[int]
+) -> Iterator[tuple[int, Decoded | Exception]]:
+    """The images in that order, decoded by threads, a chunk at a time."""
+
+    def attempt(index: int) -> Decoded | Exception:
+        try:
+            return source.decode(index)
+        except UNREADABLE as error:
+            return error
+
+    with ThreadPoolExecutor(workers()) as pool:
+        for start in range(0, len(numbers), CHUNK):
+            part = numbers[start : start + CHUNK]
+            yield from zip(part, pool.map(attempt, part), strict=True)
 
 
-def _allocate(path: Path, shape: tuple[int, ...]) -> np.memmap:
-    """An .npy file to write through, its blocks reserved: a disk that fills up later would
+def _working_file(source: ImageSource, state: Path, new: bool) -> np.memmap:
+    """The .npy file to write through, its blocks reserved: a disk that fills up later would
     kill the process instead of raising."""
+    path = state / layout.PACKED
+    if not new:
+        return np.lib.format.open_memmap(path, mode="r+")
+    shape = (len(source.items), 3, source.size, source.size)
     out = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
     with path.open("r+b") as file:
         os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return out
 
 
-def _item_columns(source: ImageSource) -> dict[str, list]:
-    return {
-        "label": [item.label for item in source.items],
-        "source": [item.source for item in source.items],
-        "caption": [item.caption for item in source.items],
-    }
+def _write_pixels(source: ImageSource, kept: Sequence[int], state: Path, folder: Path) -> str:
+    """images.npy without the dropped images, or files.parquet; the sha256 of the pixels, or of
+    the streamed files' bytes."""
+    if source.stream:
+        assert source.files is not None
+        return _write_files(source, source.files, kept, folder)
+    path = state / layout.PACKED
+    if len(kept) < len(source.items):
+        _compact(path, kept)
+    target = folder / layout.PACKED
+    shutil.move(path, target)
+    with target.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _decoded(source: ImageSource) -> Iterator[tuple[int, np.ndarray | Exception]]:
-    """Items in order; decoding runs in threads (PIL frees the GIL), a chunk at a time."""
+def _compact(path: Path, kept: Sequence[int]) -> None:
+    """Move the kept images up, in place; numpy's header has room for any smaller count."""
+    out = np.lib.format.open_memmap(path, mode="r+")
+    shape = (len(kept), *out.shape[1:])
+    for place, number in enumerate(kept):
+        if place != number:
+            out[place] = out[number]
+    start, image = out.offset, out[0].nbytes
+    out.flush()
+    del out
+    with path.open("r+b") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        assert file.tell() == start
+        file.truncate(start + len(kept) * image)
 
-    def attempt(index: int) -> np.ndarray | Exception:
-        try:
-            return source.decode(index)
-        except UNREADABLE as error:
-            return error
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(source.items), CHUNK):
-            numbers = range(start, min(start + CHUNK, len(source.items)))
-            yield from zip(numbers, pool.map(attempt, numbers), strict=True)
+def _write_files(source: ImageSource, files: FileSource, kept: Sequence[int], folder: Path) -> str:
+    """files.parquet; the sha256 over all files' bytes, in order."""
+    root, digest = locate(files.root), hashlib.sha256()
+    columns: dict[str, list[Any]] = {name: [] for name in FILE_SCHEMA.names}
+    for number in kept:
+        path, offset, length = files.files[number]
+        with path.open("rb") as file:
+            file.seek(offset)
+            content = file.read() if length is None else file.read(length)
+        digest.update(content)
+        for key, value in zip(
+            columns, (path.relative_to(root).as_posix(), offset, len(content)), strict=True
+        ):
+            columns[key].append(value)
+    about = {"root": files.root, "size": str(source.size), "resize": files.resize}
+    write_table(folder / layout.STREAMED, columns, FILE_SCHEMA.with_metadata(about))
+    return digest.hexdigest()
+
+
+def _unreadable(name: str, found: Findings, source: ImageSource) -> str:
+    broken = [f"{source.items[i].source} ({why})" for i, why in sorted(found.unreadable.items())]
+    return (
+        f"{name}: {len(broken)} of {len(source.items)} images cannot be read: "
+        f"{'; '.join(broken[:5])}{' ...' if len(broken) > 5 else ''}; replace or remove them, or "
+        "set prepare.on_unreadable: drop"
+    )
+
+
+def _check_drop(source: ImageSource, kept: Sequence[int], name: str) -> None:
+    left = {source.items[i].label for i in kept}
+    empty = [e.class_id for label, e in enumerate(source.classes) if label not in left]
+    if empty:
+        raise UserError(
+            f"{name}: no image of class '{empty[0]}' can be read ({len(empty)} classes in all); "
+            "drop would leave it empty"
+        )
+
+
+def _mark(source: ImageSource) -> str:
+    """Whose state it is: the very images, how they are decoded, and the code that does it."""
+    digest = hashlib.sha256(f"{source.size} {source.stream}".encode())
+    for number, item in enumerate(source.items):
+        digest.update(f"\n{item.label} {item.source}".encode())
+        if source.files is not None:
+            digest.update(f" {source.files.files[number]} {source.files.resize}".encode())
+    for path in scratch.loaded_code():
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -3,11 +3,31 @@
 import os
 from pathlib import Path
 
+from pipeline.params import PARAMS_FILE, Section, read_section
+
 ROOT_VARIABLE = "SAFT_DATA"
 
 
+class DataParams(Section):
+    """Section `data` of params.yaml, where every key is explained."""
+
+    root: str | None
+    download: bool
+
+
 def locate(path: str) -> Path:
-    """An absolute path as it is; a relative one under $SAFT_DATA, else under data/raw of the
+    """An absolute path as it is; a relative one under `root`."""
+    return Path(path) if Path(path).is_absolute() else root() / path
+
+
+def root() -> Path:
+    """$SAFT_DATA, else `data.root` of params.yaml, else data/raw; relative ones are below the
     main repository ($DVC_ROOT), which a temporary experiment folder does not contain."""
-    base = os.environ.get(ROOT_VARIABLE) or Path(os.environ.get("DVC_ROOT", ".")) / "data/raw"
-    return Path(base) / path
+    configured = read_section("data", DataParams).root if PARAMS_FILE.exists() else None
+    base = os.environ.get(ROOT_VARIABLE) or configured or "data/raw"
+    return Path(os.environ.get("DVC_ROOT", ".")) / base
+
+
+def downloads_allowed() -> bool:
+    """`data.download` of params.yaml; false without one."""
+    return PARAMS_FILE.exists() and read_section("data", DataParams).download

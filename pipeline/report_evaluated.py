@@ -14,8 +14,9 @@ from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from pipeline.classes import read_classes
 from pipeline.errors import UserError
-from pipeline.images import check_labels, read_classes
+from pipeline.images import check_labels
 from pipeline.params import Section, validate
 from pipeline.paths import EVALUATION
 from pipeline.paths import MODELS as FOLDERS

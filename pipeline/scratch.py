@@ -10,6 +10,7 @@ business (pipeline.checkpoint, pipeline.answer_log).
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,3 +47,13 @@ def locked(stage: str, mark: str) -> Iterator[Path]:
 def clear(folder: Path) -> None:
     """Forget the state, once the stage's outputs are written."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def loaded_code() -> list[Path]:
+    """The files of this project that this process has imported, for fingerprints."""
+    ours = [m for name, m in sys.modules.items() if name.split(".")[0] in ("pipeline", "stages")]
+    entry = sys.modules["__main__"]  # the stage itself, when run as `python -m stages.<name>`
+    spec = getattr(entry, "__spec__", None)
+    if spec is not None and spec.name.startswith("stages."):
+        ours.append(entry)
+    return sorted({Path(module.__file__) for module in ours if module.__file__})

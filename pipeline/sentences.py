@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import ArrowInvalid
 
+from pipeline.classes import ClassEntry
 from pipeline.errors import UserError
-from pipeline.images import ClassEntry
 from pipeline.tables import read_json
 
 

@@ -15,12 +15,12 @@ import typer
 from pipeline.answer_log import AnswerLog
 from pipeline.artifact import DESCRIPTIONS, PROVENANCE, SCHEMA, to_columns, without_sentence
 from pipeline.atomic import replacing_directory
+from pipeline.classes import CLASSES, ClassEntry, read_classes
 from pipeline.clip_tokens import count_tokens
 from pipeline.describe import DescribeParams, wanted_classes
 from pipeline.descriptions import Answers, Task
 from pipeline.errors import UserError
 from pipeline.exemplars import NO_EXEMPLARS, read_exemplars
-from pipeline.images import CLASSES, ClassEntry, read_classes
 from pipeline.options import chosen
 from pipeline.params import Section, read_section
 from pipeline.prompts import PromptSet, read_prompts

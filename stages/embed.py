@@ -12,9 +12,9 @@ import typer
 
 from pipeline import clip, embed
 from pipeline.atomic import replacing_directory
+from pipeline.classes import read_classes, read_own_templates
 from pipeline.device import be_deterministic, pick_device
 from pipeline.filtered import SCHEMA
-from pipeline.images import read_classes
 from pipeline.names import check_names
 from pipeline.params import read_section, read_value
 from pipeline.paths import BASE_MODEL, FILTERED
@@ -29,10 +29,12 @@ def main() -> None:
     params = read_section("embed", embed.EmbedParams)
     rows = [row for row in read_table(FILTERED, SCHEMA).to_pylist() if row["kept"]]
     wanted = text_sets()
-    templates = {
-        key: embed.templates_of(*key, params) for key in wanted if key[0] != embed.DESCRIPTIONS
-    }
     classes = {dataset: read_classes(dataset) for _, dataset in wanted}
+    templates = {
+        key: embed.templates_of(*key, params, read_own_templates(key[1]))
+        for key in wanted
+        if key[0] != embed.DESCRIPTIONS
+    }
     device = pick_device()
     be_deterministic()
     model = clip.load(BASE_MODEL)

@@ -15,6 +15,7 @@ from safetensors.numpy import save
 from pipeline import embed
 from pipeline.atomic import replacing_directory
 from pipeline.attacks import Targets
+from pipeline.classes import read_classes
 from pipeline.device import be_deterministic, pick_device
 from pipeline.evaluate import (
     EvaluateParams,
@@ -26,7 +27,7 @@ from pipeline.evaluate import (
     summary,
     training_overlap,
 )
-from pipeline.images import ImageSet, check_classes, open_images, read_classes
+from pipeline.images import ImageSet, check_classes, open_images
 from pipeline.options import chosen
 from pipeline.params import read_section, read_value
 from pipeline.paths import EVALUATION, MODELS

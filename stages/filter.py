@@ -15,12 +15,12 @@ import typer
 
 from pipeline import clip
 from pipeline.artifact import DESCRIPTIONS, read_artifact
+from pipeline.classes import ClassEntry, read_classes
 from pipeline.clip_tokens import count_tokens
 from pipeline.device import be_deterministic, pick_device
 from pipeline.filter import FilterParams, choose, clean_rows, reference_names, score_rows
 from pipeline.filtered import SCHEMA, is_fill
 from pipeline.image_features import class_means, set_features
-from pipeline.images import ClassEntry, read_classes
 from pipeline.params import read_section, read_value
 from pipeline.paths import BASE_MODEL, FILTERED
 from pipeline.tables import write_table

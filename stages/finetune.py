@@ -25,7 +25,7 @@ from pipeline.finetune import (
     steps_per_epoch,
     total_steps,
 )
-from pipeline.images import IMAGES, ImageSet, check_classes, open_images
+from pipeline.images import ImageSet, check_classes, content_files, open_images
 from pipeline.methods import MethodParams, Objective, Setup
 from pipeline.options import chosen
 from pipeline.params import read_section
@@ -136,9 +136,8 @@ def _template(dataset: str) -> Path:
 
 
 def _inputs(dataset: str) -> list[Path]:
-    images = [IMAGES / dataset / name for name in ("images.npy", "items.parquet")]
     model = [BASE_MODEL / name for name in (clip.CONFIG_FILE, clip.WEIGHTS_FILE)]
-    return [*images, *model, EMBEDDINGS, _template(dataset)]
+    return [*content_files(dataset), *model, EMBEDDINGS, _template(dataset)]
 
 
 if __name__ == "__main__":

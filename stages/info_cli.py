@@ -101,7 +101,7 @@ def _image_sets() -> dict[str, str]:
     if not PARAMS_FILE.exists():
         return {}
     try:
-        sets = read_value("prepare", dict[str, dict[str, Any]])
+        sets = read_value("prepare.sets", dict[str, dict[str, Any]])
     except UserError as error:
         raise SystemExit(f"error: {error}") from None
     packed = {name: (Path("data/images") / name).is_dir() for name in sets}

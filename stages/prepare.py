@@ -1,31 +1,39 @@
 """Pack one image set: `python -m stages.prepare <set>`.
 
-Reads params.yaml `prepare.<set>`; writes data/images/<set>/ and data/classes/<set>.parquet.
+Reads params.yaml `prepare.sets.<set>`; writes data/images/<set>/ and data/classes/<set>.parquet.
+A killed run goes on from .scratch/.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from pipeline import prepare, registry
+from pipeline.classes import CLASSES
 from pipeline.errors import UserError
-from pipeline.images import CLASSES, IMAGES
-from pipeline.params import PARAMS_FILE, read_value, validate
+from pipeline.images import IMAGES
+from pipeline.params import PARAMS_FILE, read_section, validate
+from pipeline.prepare import PrepareParams
+from pipeline.summary import lines
 from stages.runner import stage
 
 
 @stage("prepare")
-def main(name: Annotated[str, typer.Argument(help="a set of the section `prepare`")]) -> None:
-    """Decode every image of one registered set once, into a memory-mappable uint8 file."""
-    specs = read_value("prepare", dict[str, dict[str, Any]])
-    if name not in specs:
-        raise UserError(f"{PARAMS_FILE}: prepare has no set '{name}', only {', '.join(specs)}")
-    where = f"{PARAMS_FILE}: prepare.{name}"
-    spec = specs[name]
+def main(name: Annotated[str, typer.Argument(help="a set of prepare.sets")]) -> None:
+    """Decode every image of one set once, into a memory-mappable uint8 file."""
+    params = read_section("prepare", PrepareParams)
+    if name not in params.sets:
+        known = ", ".join(params.sets)
+        raise UserError(f"{PARAMS_FILE}: prepare.sets has no set '{name}', only {known}")
+    where = f"{PARAMS_FILE}: prepare.sets.{name}"
+    spec = params.sets[name]
     source = str(spec.get("source", "(missing)"))
     module = registry.load("pipeline.datasets", source, f"{where}.source")
     opened = module.open_source(validate(spec, module.Params, where))
-    prepare.pack(opened, name, IMAGES / name, CLASSES / f"{name}.parquet")
+    summary = prepare.pack(
+        opened, name, IMAGES / name, CLASSES / f"{name}.parquet", params.on_unreadable
+    )
+    print("\n".join(lines(name, summary)), flush=True)
 
 
 if __name__ == "__main__":

@@ -28,10 +28,10 @@ CHANGES: dict[str, dict[str, Any]] = {
     "evaluate.checks": {"images": 4, "steps": 4, "epsilons_255": [2, 8]},
     **{f"evaluate.options.{name}": {"steps": 3} for name in STEPPED},
     "evaluate.options.apgd_t": {"steps": 3, "targets": 2},
-    "prepare.pairs": {"images": 250},
-    "prepare.shapes-train": {"letters": False, "images_per_class": 2},
-    "prepare.shapes-held-out": {"images_per_class": 1},
-    "prepare.digits": {"skip": 0, "images": 10},
+    "prepare.sets.pairs": {"images": 250},
+    "prepare.sets.shapes-train": {"letters": False, "images_per_class": 2},
+    "prepare.sets.shapes-held-out": {"images_per_class": 1},
+    "prepare.sets.digits": {"skip": 0, "images": 10},
 }
 
 
@@ -99,6 +99,6 @@ def _write_profile(file: Path) -> None:
         assert set(changes) <= set(target), section
         target.update(changes)
     for name in ("shapes-seen", "shapes-validation", "digits-validation"):
-        del values["prepare"][name]
+        del values["prepare"]["sets"][name]
     with file.open("w") as stream:
         yaml.dump(values, stream)

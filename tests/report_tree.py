@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 from safetensors.numpy import save_file
 
+from pipeline.classes import CLASS_SCHEMA
 from pipeline.evaluate import accuracies
 from pipeline.filtered import SCHEMA
-from pipeline.images import CLASS_SCHEMA
 from pipeline.predictions import PREDICTIONS
 from pipeline.tables import write_json, write_table
 

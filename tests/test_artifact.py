@@ -6,11 +6,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.artifact import SCHEMA, read_artifact, to_columns, without_sentence
+from pipeline.classes import ClassEntry
 from pipeline.clip_tokens import count_tokens
 from pipeline.describe import wanted_classes
 from pipeline.descriptions import Answers, Sentence, Task, bundled
 from pipeline.errors import UserError
-from pipeline.images import ClassEntry
 from pipeline.prompts import read_prompts
 from pipeline.rendering import COLOURS, SHAPES, letters
 from pipeline.tables import write_table

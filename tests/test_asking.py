@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.answer_log import AnswerLog, Reply, request_key
+from pipeline.classes import ClassEntry
 from pipeline.descriptions import Sentence, Task
 from pipeline.descriptions._asking import COUNTED, Asking, Keep, ask, asked_with
 from pipeline.descriptions._messages import (
@@ -21,7 +22,6 @@ from pipeline.descriptions._messages import (
     request_seed,
 )
 from pipeline.errors import UserError
-from pipeline.images import ClassEntry
 from pipeline.prompts import read_prompts
 
 ROOT = Path(__file__).parents[1]

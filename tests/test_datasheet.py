@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline import datasheet, datasheet_text
+from pipeline.classes import ClassEntry
 from pipeline.cleaning import CleaningParams
-from pipeline.images import ClassEntry
 from pipeline.params import read_section
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from pipeline import filtered
 from pipeline.artifact import SCHEMA, to_columns
+from pipeline.classes import CLASS_SCHEMA, ClassEntry
 from pipeline.descriptions import Sentence
-from pipeline.images import CLASS_SCHEMA, ClassEntry
 from pipeline.tables import write_json, write_table
 from stages.cli import app
 

@@ -143,7 +143,8 @@ def test_a_stage_tracks_its_own_section_and_the_chosen_options_only(name):
         shared = {"norm", "epsilon_255", "space", "batch_size", "seed"}
         assert params == own | {f"evaluate.{key}" for key in shared}
     else:
-        assert (f"{name}.${{key}}" if "foreach" in STAGES[name] else name) in params
+        entry = {"prepare": "prepare.sets.${key}", "exemplars": "exemplars.${key}"}
+        assert entry.get(name, name) in params
 
 
 def test_every_output_is_ignored_by_git_except_the_metrics():

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline import embed
+from pipeline.classes import ClassEntry
 from pipeline.errors import UserError
 from pipeline.filtered import SCHEMA as FILTERED_SCHEMA
-from pipeline.images import ClassEntry
 from pipeline.params import read_params, validate
 from pipeline.paths import FILTERED
 from pipeline.tables import write_table

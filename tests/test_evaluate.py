@@ -11,6 +11,7 @@ from safetensors.numpy import load_file
 
 from pipeline import embed
 from pipeline.attacks import Outcome, Targets, apgd_ce, pgd
+from pipeline.classes import ClassEntry
 from pipeline.errors import UserError
 from pipeline.evaluate import (
     EvaluateParams,
@@ -24,7 +25,6 @@ from pipeline.evaluate import (
     prediction_columns,
     training_overlap,
 )
-from pipeline.images import ClassEntry
 from pipeline.options import chosen
 from pipeline.params import read_section
 from pipeline.predictions import PREDICTIONS

@@ -29,7 +29,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     values["evaluate"]["checks"]["datasets"] = []
     values["report"]["examples"] = 1
-    del values["prepare"]["digits"]
+    del values["prepare"]["sets"]["digits"]
     with (folder / "params.yaml").open("w") as stream:
         yaml.dump(values, stream)
     run(folder, "dvc", "repro")

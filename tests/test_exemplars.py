@@ -10,6 +10,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from pipeline import clip, exemplars
+from pipeline.classes import ClassEntry
 from pipeline.errors import UserError
 from pipeline.image_features import (
     class_means,
@@ -17,7 +18,7 @@ from pipeline.image_features import (
     nearest_to_mean,
     spread_over_classes,
 )
-from pipeline.images import ClassEntry, ImageSet, open_images
+from pipeline.images import ImageSet, open_images
 from pipeline.tables import read_table, write_table
 
 CPU = torch.device("cpu")

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.classes import ClassEntry
 from pipeline.errors import UserError
 from pipeline.filter import FilterParams, choose, clean_rows, reference_names, score_rows, select
 from pipeline.filtered import SCHEMA
-from pipeline.images import ClassEntry
 from pipeline.params import validate
 from pipeline.relevance import order_by_relevance, score
 

@@ -14,9 +14,10 @@ from pipeline.finetune import (
     Resume,
     batch_indices,
     finetune,
+    make_batch,
     make_optimiser,
     perturb_batch,
-    read_batch,
+    read_pixels,
     start_seed,
     total_steps,
 )
@@ -308,7 +309,7 @@ def test_log_rows_can_be_written(clip_folder, tmp_path):
 
 def test_the_attack_keeps_to_its_norm_and_momentum(clip_folder):
     run = Run(clip_folder)
-    batch = read_batch(run.setup.pixels, run.setup.labels, 0, run.recipe, CPU)
+    batch = make_batch(*read_pixels(run.setup.pixels, 0, run.recipe), run.setup.labels, CPU)
     found = []
     for momentum in (0.0, 0.9):
         chosen = recipe(attack=TrainingAttack("l2", 128, 64, 3, momentum, random_start=True))

@@ -11,8 +11,8 @@ from ruamel.yaml import YAML
 from safetensors.torch import load_file
 
 from pipeline import clip, embed, registry
+from pipeline.classes import read_classes
 from pipeline.cost import read_cost
-from pipeline.images import read_classes
 from pipeline.tables import write_table
 from stages import finetune
 from tests.training import WIDTH, K, changed

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.images import ClassEntry
+from pipeline.classes import ClassEntry
 from pipeline.matching import match, nearest, normalise, synonyms
 
 ANT, ELEPHANT = ClassEntry("n1", "ant"), ClassEntry("n2", "African elephant")

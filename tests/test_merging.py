@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.images import ClassEntry
+from pipeline.classes import ClassEntry
 from pipeline.merging import Conflict, conflict_lines, merge
 from tests.test_datasheet import BIRD, MACHINE, found, row
 

@@ -14,6 +14,8 @@ from pipeline.errors import UserError
 from pipeline.evaluate import EvaluateParams
 from pipeline.filter import FilterParams
 from pipeline.params import read_params, read_section, read_value, validate
+from pipeline.prepare import PrepareParams
+from pipeline.raw import DataParams
 from pipeline.recipe import FinetuneParams
 from pipeline.report_inputs import ReportParams
 from stages.exemplars import ExemplarParams
@@ -21,6 +23,8 @@ from stages.exemplars import ExemplarParams
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "params.yaml"
 SECTIONS = {
+    "data": DataParams,
+    "prepare": PrepareParams,
     "base_model": BaseModelParams,
     "describe": DescribeParams,
     "filter": FilterParams,
@@ -43,7 +47,7 @@ def check_all(file: Path) -> None:
     for name, schema in SECTIONS.items():
         read_section(name, schema, file)
     values = read_params(file)
-    assert set(values) == {"prepare", "exemplars", *SECTIONS}
+    assert set(values) == {"exemplars", *SECTIONS}
     for name, spec in values["exemplars"].items():
         validate(spec, ExemplarParams, name)
     assert values["describe"]["exemplars"] in {"none", *values["exemplars"]}
@@ -58,11 +62,11 @@ def check_all(file: Path) -> None:
         for name in registry.names(package):
             options.chosen(package, section, "x", name, values[section]["options"])
     read_section("evaluate.checks", ChecksParams, file)
-    for name, spec in values["prepare"].items():
+    for name, spec in values["prepare"]["sets"].items():
         module = registry.load("pipeline.datasets", spec["source"], name)
         validate(spec, module.Params, name)
     wanted = {values["finetune"]["dataset"], values["describe"]["dataset"]}
-    assert wanted | set(values["evaluate"]["datasets"]) <= set(values["prepare"])
+    assert wanted | set(values["evaluate"]["datasets"]) <= set(values["prepare"]["sets"])
 
 
 def test_the_committed_file_is_valid_in_every_section_and_option():
@@ -81,7 +85,7 @@ def keys_without_comment(file: Path) -> list[str]:
         depth = len(found[1]) // 2
         path = [*path[:depth], found[2]]
         commented = previous.strip().startswith("#")
-        shared = (path[0] == "prepare" and depth == 2) or (path[1:2] == ["options"] and depth == 3)
+        shared = (path[0] == "prepare" and depth == 3) or (path[1:2] == ["options"] and depth == 3)
         identity = (path[0], found[2]) if shared else tuple(path)
         free = found[2] in ("options", "source") or path[:2] == ["embed", "texts"]
         if commented:

@@ -12,10 +12,10 @@ import pandas as pd
 import pytest
 
 from pipeline.artifact import SCHEMA, to_columns
+from pipeline.classes import ClassEntry
 from pipeline.descriptions import Answers, Sentence, Task, published
 from pipeline.descriptions.published import Params, describe
 from pipeline.errors import UserError
-from pipeline.images import ClassEntry
 from pipeline.params import validate
 from pipeline.prompts import PromptSet
 from pipeline.tables import write_table

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from pipeline.classes import ClassEntry
 from pipeline.errors import UserError
-from pipeline.images import ClassEntry
 from pipeline.sentences import by_class, read_sentences
 
 ANT, ELEPHANT = ClassEntry("n1", "ant"), ClassEntry("n2", "african elephant")

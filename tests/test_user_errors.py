@@ -17,11 +17,12 @@ from pipeline import clip, embed
 from pipeline.artifact import DESCRIPTIONS, SCHEMA
 from pipeline.atomic import replacing_directory, replacing_file
 from pipeline.checkpoint import save_state
+from pipeline.classes import read_classes
 from pipeline.device import pick_device
 from pipeline.errors import UserError
 from pipeline.exemplars import SCHEMA as EXEMPLARS
 from pipeline.filtered import SCHEMA as FILTERED_SCHEMA
-from pipeline.images import IMAGES, open_images, read_classes
+from pipeline.images import IMAGES, open_images
 from pipeline.paths import FILTERED
 from pipeline.prepare import pack
 from pipeline.tables import read_table, write_table
@@ -290,9 +291,9 @@ def test_a_model_of_another_size_is_named(project, capsys):
 
 @pytest.mark.parametrize("kind", ["null", "digits", "[a]", "{digits: x}"])
 def test_a_section_of_another_kind_is_one_line(project, capsys, kind):
-    (project / "params.yaml").write_text(f"prepare: {kind}\n")
+    (project / "params.yaml").write_text(f"prepare: {{on_unreadable: error, sets: {kind}}}\n")
     assert fails(prepare.main, "digits") == 1
-    assert "params.yaml: prepare: expected" in one_line(capsys)
+    assert "params.yaml: prepare: key 'sets" in one_line(capsys)
 
 
 def test_pretraining_that_diverges_or_cannot_start_leaves_no_model(project, capsys):

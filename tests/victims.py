@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from pipeline import embed, registry
 from pipeline.attacks import Settings, Targets
-from pipeline.images import read_classes
+from pipeline.classes import read_classes
 from pipeline.options import chosen
 from pipeline.params import Section, read_params
 from pipeline.tables import write_table

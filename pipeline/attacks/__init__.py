@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pipeline.attack import Norm
 from pipeline.clip import unit_pixels
+from pipeline.streaming import Pixels
 
 
 class Targets(NamedTuple):
@@ -27,7 +28,7 @@ class Targets(NamedTuple):
     the images of it to attack, which also seed their random starts; labels: int64 (N,).
     """
 
-    pixels: np.ndarray
+    pixels: Pixels
     numbers: np.ndarray
     labels: np.ndarray
 

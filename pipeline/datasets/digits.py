@@ -10,13 +10,15 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from pipeline.images import ClassEntry, ImageSource, Item
+from pipeline.classes import ClassEntry
+from pipeline.decoding import Decoded
+from pipeline.images import ImageSource, Item
 from pipeline.params import Section
 from pipeline.rendering import DIGITS, SIZE
 
 
 class Params(Section):
-    """`prepare.<set>` with `source: digits`."""
+    """`prepare.sets.<set>` with `source: digits`."""
 
     source: Literal["digits"]
     skip: int = Field(ge=0, le=1697)
@@ -34,10 +36,10 @@ def open_source(params: Params) -> ImageSource:
     numbers = range(params.skip, min(last, len(digits.images)))
     items = [Item(int(digits.target[i]), f"sklearn-digits/{i}") for i in numbers]
 
-    def decode(index: int) -> np.ndarray:
+    def decode(index: int) -> Decoded:
         grey = (digits.images[numbers[index]] * (255 / 16)).round().astype(np.uint8)
         large = Image.fromarray(grey).resize((SIZE, SIZE), Image.Resampling.BICUBIC)
-        return np.repeat(np.asarray(large)[None], 3, axis=0)
+        return Decoded(np.repeat(np.asarray(large)[None], 3, axis=0))
 
     classes = [ClassEntry(f"digit-{i}", name) for i, name in enumerate(DIGITS)]
     return ImageSource(classes, items, SIZE, decode)

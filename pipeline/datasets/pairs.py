@@ -10,7 +10,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline.images import ClassEntry, ImageSource, Item
+from pipeline.classes import ClassEntry
+from pipeline.decoding import Decoded
+from pipeline.images import ImageSource, Item
 from pipeline.params import Section
 from pipeline.rendering import (
     COLOURS,
@@ -54,7 +56,7 @@ LOOKS: dict[str, tuple[str, ...]] = {
 
 
 class Params(Section):
-    """`prepare.<set>` with `source: pairs`."""
+    """`prepare.sets.<set>` with `source: pairs`."""
 
     source: Literal["pairs"]
     images: int = Field(ge=100)
@@ -75,9 +77,9 @@ def open_source(params: Params) -> ImageSource:
         for i, label in enumerate(labels)
     ]
 
-    def decode(index: int) -> np.ndarray:
+    def decode(index: int) -> Decoded:
         stream = np.random.default_rng([params.seed, STREAM, index])
-        return to_array(subjects[items[index].label].draw(stream))
+        return Decoded(to_array(subjects[items[index].label].draw(stream)))
 
     classes = [ClassEntry(subject.class_id, subject.name) for subject in subjects]
     return ImageSource(classes, items, SIZE, decode)

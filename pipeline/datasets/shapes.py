@@ -12,7 +12,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline.images import ClassEntry, ImageSource, Item
+from pipeline.classes import ClassEntry
+from pipeline.decoding import Decoded
+from pipeline.images import ImageSource, Item
 from pipeline.params import Section
 from pipeline.rendering import COLOURS, SHAPES, SIZE, Subject, composition, letters, to_array
 
@@ -20,7 +22,7 @@ Split = Literal["seen", "validation", "held-out"]
 
 
 class Params(Section):
-    """`prepare.<set>` with `source: shapes`."""
+    """`prepare.sets.<set>` with `source: shapes`."""
 
     source: Literal["shapes"]
     split: Split
@@ -57,11 +59,11 @@ def open_source(params: Params) -> ImageSource:
         for number in range(count)
     ]
 
-    def decode(index: int) -> np.ndarray:
+    def decode(index: int) -> Decoded:
         label, number = divmod(index, count)
         subject = drawn[label]
         stream = [params.seed, zlib.crc32(subject.class_id.encode()), number]
-        return to_array(subject.draw(np.random.default_rng(stream)))
+        return Decoded(to_array(subject.draw(np.random.default_rng(stream))))
 
     classes = [ClassEntry(subject.class_id, subject.name) for subject in drawn]
     return ImageSource(classes, items, SIZE, decode)

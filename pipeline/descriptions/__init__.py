@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.answer_log import AnswerLog
-from pipeline.images import ClassEntry
+from pipeline.classes import ClassEntry
 from pipeline.prompts import PromptSet
 
 

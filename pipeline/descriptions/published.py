@@ -17,9 +17,9 @@ from typing import Annotated, Any, NoReturn
 from pydantic import AfterValidator
 
 from pipeline.artifact import HALF_CHARACTER, PROVENANCE
+from pipeline.classes import ClassEntry
 from pipeline.descriptions import Answers, Sentence, Task
 from pipeline.errors import UserError
-from pipeline.images import ClassEntry
 from pipeline.matching import TIERS, Match, Undecided, match, nearest
 from pipeline.params import Section
 from pipeline.published_file import read_object, read_published

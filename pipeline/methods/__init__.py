@@ -19,6 +19,7 @@ from torch import Tensor
 from pipeline.attack import Norm
 from pipeline.clip import ImageEncoder
 from pipeline.params import Section
+from pipeline.streaming import Pixels
 
 Optimiser = Literal["sgd", "adamw"]
 
@@ -45,7 +46,7 @@ class Setup(NamedTuple):
     texts: Tensor
     template: Tensor
     scale: float
-    pixels: np.ndarray
+    pixels: Pixels
     labels: np.ndarray
     batch_size: int
 

@@ -27,7 +27,7 @@ if "SAFT_REAL_VLLM" not in os.environ:
 
 from pipeline import exemplars
 from pipeline.artifact import SCHEMA
-from pipeline.images import CLASS_SCHEMA, ClassEntry
+from pipeline.classes import CLASS_SCHEMA, ClassEntry
 from pipeline.tables import write_table
 from tests.integration.tiny_models import build_text_model, build_vision_model
 

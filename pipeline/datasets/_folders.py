@@ -1,0 +1,77 @@
+"""Class folders and class name tables on disk."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeline.classes import ClassEntry
+from pipeline.datasets._catalogue import Listing
+from pipeline.decoding import ENDINGS, Encoded
+from pipeline.errors import UserError
+
+
+def plain_name(class_id: str) -> str:
+    """An id as words: `_`, `-` and `/` become spaces, as the reference reads class names."""
+    return " ".join(class_id.replace("_", " ").replace("-", " ").replace("/", " ").split())
+
+
+def class_folders(root: Path) -> list[str]:
+    """Names of the folders in `root`, sorted, hidden ones left out.
+
+    Raises:
+        UserError: fewer than two.
+    """
+    found = sorted(e.name for e in root.iterdir() if e.is_dir() and not e.name.startswith("."))
+    if len(found) < 2:
+        raise UserError(
+            f"{root}: holds {len(found)} class folders; is it the folder *of* class folders?"
+        )
+    return found
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The image files below a class folder, sorted by path.
+
+    Raises:
+        UserError: there is none.
+    """
+    paths = sorted(
+        p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and not p.name.startswith(".")
+    )
+    if not paths:
+        raise UserError(f"{folder}: class '{folder.name}' has no image")
+    return paths
+
+
+def listing(root: Path, base: Path, classes: Iterable[ClassEntry]) -> Listing:
+    """The images of the class folders in `root`, one per class id; sources are below `base`."""
+    entries = list(classes)
+    files, labels = [], []
+    for label, entry in enumerate(entries):
+        own = files_of(root / entry.class_id)
+        files += own
+        labels += [label] * len(own)
+    sources = [path.relative_to(base).as_posix() for path in files]
+    return Listing(entries, labels, sources, [Encoded(path) for path in files])
+
+
+def read_names(path: Path, required: object) -> dict[str, str]:
+    """Class id -> name of a classes.tsv; {} where it is not there and not `required`."""
+    if not path.is_file():
+        if required:
+            raise UserError(f"{path}: not found (names)")
+        return {}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text; save it as UTF-8") from None
+    names: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        fields = line.split("\t")
+        if not line.strip() or (number == 1 and fields[0] in ("id", "class_id")):
+            continue
+        if len(fields) < 2 or not fields[1].strip():
+            raise UserError(f"{path}: line {number}: expected id<TAB>name")
+        if fields[0] in names:
+            raise UserError(f"{path}: line {number}: class id '{fields[0]}' occurs twice")
+        names[fields[0]] = fields[1].strip()
+    return names

@@ -1,0 +1,119 @@
+"""One encoded image to square RGB pixels, as the reference's torchvision transforms do.
+
+Greyscale, palette, CMYK and alpha images become RGB as PIL converts them (alpha is dropped);
+16-bit grey is scaled, where PIL alone would clip it to white; an EXIF rotation is not applied,
+as torchvision's loaders do not. Every such conversion is remarked on. A truncated, empty or
+foreign file raises: nothing is padded or guessed.
+"""
+
+import io
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".ppm", ".tif", ".tiff"}
+# what PIL raises on broken files
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+ORIENTATION = 274  # the EXIF tag
+
+Resize = Literal["stretch", "crop", "native"]
+
+
+class Encoded(NamedTuple):
+    """Where the bytes of an image file lie: a file, or a part of one (a member of a tar)."""
+
+    path: Path
+    offset: int = 0
+    length: int | None = None
+
+
+class Decoded(NamedTuple):
+    """pixels: uint8 (3, S, S), RGB; remarks: what had to be converted, usually nothing."""
+
+    pixels: np.ndarray
+    remarks: tuple[str, ...] = ()
+
+
+def decode(encoded: Encoded, size: int, resize: Resize) -> Decoded:
+    """Read, decode and resize one image file; see `fit`.
+
+    Raises:
+        OSError, SyntaxError, ValueError, DecompressionBombError: see `reason`.
+    """
+    content = _read(encoded)
+    with Image.open(io.BytesIO(content)) as file:
+        image, remarks = to_rgb(file)
+    return Decoded(fit(image, size, resize), remarks)
+
+
+def fit(image: Image.Image, size: int, resize: Resize) -> np.ndarray:
+    """An RGB image as uint8 (3, size, size), bilinear with antialiasing.
+
+    stretch: to size x size; crop: shorter side to size * 8 / 7 (256 for 224), centre crop;
+    native: as it is.
+
+    Raises:
+        ValueError: `native`, and the image is not size x size.
+    """
+    if resize == "native" and image.size != (size, size):
+        width, height = image.size
+        raise ValueError(f"{width} x {height} pixels, resize: native needs {size} x {size}")
+    if resize == "stretch":
+        image = image.resize((size, size), Image.Resampling.BILINEAR)
+    elif resize == "crop":
+        image = _crop(image, size)
+    return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))
+
+
+def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+    """Any mode to RGB, with remarks on what that meant."""
+    remarks = []
+    if image.getexif().get(ORIENTATION, 1) != 1:
+        remarks.append("EXIF rotation not applied")
+    if image.mode.startswith("I"):
+        remarks.append("16-bit grey scaled to 8 bits")
+        grey = np.asarray(image, dtype=np.float64) / 257
+        image = Image.fromarray(grey.round().clip(0, 255).astype(np.uint8))
+    elif image.mode == "CMYK":
+        remarks.append("CMYK converted")
+    elif "A" in image.mode or "transparency" in image.info:
+        remarks.append("transparency dropped")
+        image = image.convert("RGBA")  # a palette's transparent entry, without PIL's warning
+    return image.convert("RGB"), tuple(remarks)
+
+
+def reason(error: Exception) -> str:
+    """Why an image cannot be read, in words that name no path and no object."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not an image file"
+    if isinstance(error, FileNotFoundError):
+        return "file not found"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels, a decompression bomb"
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _read(encoded: Encoded) -> bytes:
+    with encoded.path.open("rb") as file:
+        file.seek(encoded.offset)
+        content = file.read() if encoded.length is None else file.read(encoded.length)
+    if not content:
+        raise OSError("empty file")
+    if encoded.length is not None and len(content) != encoded.length:
+        raise OSError(f"{len(content)} of {encoded.length} bytes")
+    return content
+
+
+def _crop(image: Image.Image, size: int) -> Image.Image:
+    # as torchvision's Resize(256) and CenterCrop(224), whose roundings these are
+    short = round(size * 8 / 7)
+    width, height = image.size
+    if width <= height:
+        new = (short, int(short * height / width))
+    else:
+        new = (int(short * width / height), short)
+    image = image.resize(new, Image.Resampling.BILINEAR)
+    left, top = round((new[0] - size) / 2), round((new[1] - size) / 2)
+    return image.crop((left, top, left + size, top + size))

@@ -1,0 +1,95 @@
+"""Pixels decoded when they are asked for, behind the interface of a packed array.
+
+ImageNet's 1.28 million training images would take 193 GB packed; as files they take 138 GB
+that are there anyway. A streamed set keeps a table of where each image's bytes lie.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.decoding import UNREADABLE, Encoded, Resize, decode, reason
+from pipeline.errors import UserError
+
+T = TypeVar("T")
+N = TypeVar("N")
+FILE_SCHEMA = pa.schema([("path", pa.string()), ("offset", pa.int64()), ("length", pa.int64())])
+
+
+def workers() -> int:
+    """Threads that decode: as many as this process may use cores (PIL frees the GIL)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class StreamedPixels:
+    """What `ImageSet.pixels` is for a streamed set: uint8 (N, 3, S, S), decoded at each access.
+
+    Args:
+        files: a table of FILE_SCHEMA, paths relative to `root`.
+        name: the set, for messages.
+    """
+
+    dtype = np.dtype(np.uint8)
+    ndim = 4
+
+    def __init__(self, files: pa.Table, root: Path, size: int, resize: Resize, name: str) -> None:
+        self.files, self.root, self.name = files, root, name
+        self.size, self.resize = size, resize
+        self.shape = (files.num_rows, 3, size, size)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """One image (3, S, S) for an integer; (n, 3, S, S) for a slice or integer array.
+
+        Raises:
+            UserError: a file is gone, or is not what it was when the set was prepared.
+        """
+        if isinstance(key, int | np.integer):
+            return self._decode(int(key))
+        numbers = np.arange(len(self))[key]
+        out = np.empty((len(numbers), *self.shape[1:]), dtype=np.uint8)
+        for place, pixels in enumerate(self._pool.map(self._decode, numbers.tolist())):
+            out[place] = pixels
+        return out
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:] if dtype is None else self[:].astype(dtype)
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(workers(), thread_name_prefix="decode")
+
+    def _decode(self, number: int) -> np.ndarray:
+        row = {name: self.files[name][number].as_py() for name in FILE_SCHEMA.names}
+        path = self.root / row["path"]
+        try:
+            return decode(Encoded(path, row["offset"], row["length"]), self.size, self.resize)[0]
+        except UNREADABLE as error:
+            raise UserError(
+                f"{path}: {reason(error)}, unlike when set '{self.name}' was prepared; "
+                f"restore it or run `dvc repro -f prepare@{self.name}`"
+            ) from None
+
+
+Pixels = np.ndarray | StreamedPixels  # uint8 (N, 3, S, S), both indexed alike
+
+
+def read_ahead(read: Callable[[N], T], numbers: Iterable[N]) -> Iterator[T]:
+    """`map(read, numbers)`, the next one being read in a thread while the last one is used."""
+    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
+        waiting = None
+        for number in numbers:
+            following = pool.submit(read, number)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = following
+        if waiting is not None:
+            yield waiting.result()
