@@ -1,6 +1,6 @@
 """Class folders and class name tables on disk."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.classes import ClassEntry
@@ -42,16 +42,21 @@ def files_of(folder: Path) -> list[Path]:
     return paths
 
 
-def listing(root: Path, base: Path, classes: Iterable[ClassEntry]) -> Listing:
-    """The images of the class folders in `root`, one per class id; sources are below `base`."""
-    entries = list(classes)
+def listing_of(
+    folder: Path, root: Path, classes: Sequence[ClassEntry], names: Sequence[str] | None = None
+) -> Listing:
+    """The images of the class folders in `folder`, one per class; sources are below `root`.
+
+    Args:
+        names: the folders' names, where they are not the class ids.
+    """
     files, labels = [], []
-    for label, entry in enumerate(entries):
-        own = files_of(root / entry.class_id)
+    for label, name in enumerate(names or [entry.class_id for entry in classes]):
+        own = files_of(folder / name)
         files += own
         labels += [label] * len(own)
-    sources = [path.relative_to(base).as_posix() for path in files]
-    return Listing(entries, labels, sources, [Encoded(path) for path in files])
+    sources = [path.relative_to(root).as_posix() for path in files]
+    return Listing(classes, labels, sources, [Encoded(path) for path in files])
 
 
 def read_names(path: Path, required: object) -> dict[str, str]:

@@ -1,0 +1,51 @@
+"""torchvision's readers as listings: its metadata parsing, this project's decoding."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from pipeline.classes import ClassEntry
+from pipeline.datasets._catalogue import Listing
+from pipeline.datasets._folders import plain_name
+from pipeline.decoding import Encoded
+from pipeline.errors import UserError
+
+
+def opened(make: Callable[[], Any], title: str, root: Path) -> Any:
+    """What `make` gives, with whatever a damaged copy makes it raise as one line."""
+    try:
+        return make()
+    except Exception as error:  # unpickling, parsing and indexing all fail in their own ways
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"{root}: {title} cannot be read: {reason}; extract the archive again"
+        ) from None
+
+
+def from_arrays(
+    classes: Sequence[ClassEntry], labels: Iterable[Any], images: np.ndarray, prefix: str
+) -> Listing:
+    """uint8 images (N, H, W, 3) in memory."""
+    numbers = [int(label) for label in labels]
+    sources = [f"{prefix}/{i}" for i in range(len(numbers))]
+    return Listing(classes, numbers, sources, read=lambda i: Image.fromarray(images[i]))
+
+
+def from_files(
+    classes: Sequence[ClassEntry], labels: Iterable[Any], files: Iterable[Any], root: Path
+) -> Listing:
+    """Image files below `root`, in the order of their paths (torchvision's own order is
+    sometimes that of the file system)."""
+    pairs = sorted(zip(map(Path, files), map(int, labels), strict=True))
+    sources = [path.relative_to(root).as_posix() for path, _ in pairs]
+    return Listing(
+        classes, [label for _, label in pairs], sources, [Encoded(path) for path, _ in pairs]
+    )
+
+
+def entries(names: Iterable[str], clean: Callable[[str], str] = plain_name) -> list[ClassEntry]:
+    """Classes whose id is the data set's own name for them."""
+    return [ClassEntry(name, clean(name)) for name in names]

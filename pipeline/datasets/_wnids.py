@@ -1,0 +1,57 @@
+"""Names of ImageNet's classes by wnid, without having ImageNet.
+
+timm ships WordNet's lemmas for the 1,000 wnids, open_clip the names OpenAI evaluated with, both
+in the order of the sorted wnids.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+from pipeline.classes import ClassEntry
+from pipeline.datasets._catalogue import CatalogueParams
+from pipeline.datasets._folders import plain_name
+from pipeline.errors import UserError
+
+
+class WnidParams(CatalogueParams):
+    """`prepare.sets.<set>` of a set whose classes are wnids."""
+
+    names: Literal["wordnet", "openai"] = "wordnet"
+    """wordnet: the first lemma, as the reference; openai: the names of OpenAI's evaluation."""
+
+
+def all_wnids() -> list[str]:
+    """The 1,000 wnids of ImageNet-1k, sorted: their place is their label there."""
+    from timm.data import ImageNetInfo
+
+    return list(ImageNetInfo("imagenet-1k").label_names())
+
+
+def entries(wnids: Sequence[str], names: Literal["wordnet", "openai"]) -> list[ClassEntry]:
+    """Classes with their display names.
+
+    Two wnids of one set whose lemmas are the same word (crane, cardigan, maillot) take OpenAI's
+    names, which tell the bird from the machine.
+
+    Raises:
+        UserError: a wnid is not one of ImageNet-1k's.
+    """
+    import open_clip
+    from timm.data import ImageNetInfo
+
+    info, place = ImageNetInfo("imagenet-1k"), {w: i for i, w in enumerate(all_wnids())}
+    strange = [wnid for wnid in wnids if wnid not in place]
+    if strange:
+        raise UserError(
+            f"'{strange[0]}' is no wnid of ImageNet-1k ({len(strange)} folders are not)"
+        )
+    openai = {wnid: open_clip.IMAGENET_CLASSNAMES[place[wnid]] for wnid in wnids}
+    if names == "openai":
+        return [ClassEntry(wnid, openai[wnid]) for wnid in wnids]
+    lemma = {wnid: plain_name(info.label_name_to_description(wnid).split(",")[0]) for wnid in wnids}
+    shared = Counter(name.lower() for name in lemma.values())
+    return [
+        ClassEntry(wnid, openai[wnid] if shared[lemma[wnid].lower()] > 1 else lemma[wnid])
+        for wnid in wnids
+    ]

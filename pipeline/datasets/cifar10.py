@@ -1,0 +1,33 @@
+"""CIFAR-10: 60,000 colour images of 32 x 32 pixels in ten classes."""
+
+from pathlib import Path
+
+from torchvision.datasets import CIFAR10
+
+from pipeline.datasets import _torchvision as tv
+from pipeline.datasets._catalogue import CatalogueParams, Listing, catalogued
+from pipeline.datasets._facts import Archive, Facts, Split
+
+NEEDS = ("cifar-10-batches-py/batches.meta", "cifar-10-batches-py/test_batch")
+FACTS = Facts(
+    title="CIFAR-10",
+    splits={"train": Split(50_000, 10, NEEDS), "test": Split(10_000, 10, NEEDS)},
+    split="test",
+    resize="stretch",
+    pixels=32,
+    licence="none stated by the authors",
+    citation="Krizhevsky 2009, Learning multiple layers of features from tiny images",
+    homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
+    disk_gb=0.18,
+    archives=(Archive(CIFAR10.url, CIFAR10.tgz_md5),),
+)
+Params = CatalogueParams
+
+
+def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
+    """The pickled batches that torchvision reads."""
+    found = tv.opened(lambda: CIFAR10(root, train=split == "train"), FACTS.title, root)
+    return tv.from_arrays(tv.entries(found.classes), found.targets, found.data, split)
+
+
+open_source = catalogued(FACTS, listing)

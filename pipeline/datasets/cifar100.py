@@ -1,0 +1,33 @@
+"""CIFAR-100: 60,000 colour images of 32 x 32 pixels in a hundred classes."""
+
+from pathlib import Path
+
+from torchvision.datasets import CIFAR100
+
+from pipeline.datasets import _torchvision as tv
+from pipeline.datasets._catalogue import CatalogueParams, Listing, catalogued
+from pipeline.datasets._facts import Archive, Facts, Split
+
+NEEDS = ("cifar-100-python/meta", "cifar-100-python/test")
+FACTS = Facts(
+    title="CIFAR-100",
+    splits={"train": Split(50_000, 100, NEEDS), "test": Split(10_000, 100, NEEDS)},
+    split="test",
+    resize="stretch",
+    pixels=32,
+    licence="none stated by the authors",
+    citation="Krizhevsky 2009, Learning multiple layers of features from tiny images",
+    homepage="https://www.cs.toronto.edu/~kriz/cifar.html",
+    disk_gb=0.18,
+    archives=(Archive(CIFAR100.url, CIFAR100.tgz_md5),),
+)
+Params = CatalogueParams
+
+
+def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
+    """The pickled batches that torchvision reads."""
+    found = tv.opened(lambda: CIFAR100(root, train=split == "train"), FACTS.title, root)
+    return tv.from_arrays(tv.entries(found.classes), found.targets, found.data, split)
+
+
+open_source = catalogued(FACTS, listing)

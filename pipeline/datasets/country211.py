@@ -1,0 +1,43 @@
+"""Country211: photographs by the country they were taken in."""
+
+from pathlib import Path
+
+from torchvision.datasets import Country211
+
+from pipeline.datasets import _torchvision as tv
+from pipeline.datasets._catalogue import CatalogueParams, Listing, catalogued
+from pipeline.datasets._facts import Archive, Facts, Split
+
+FACTS = Facts(
+    title="Country211",
+    splits={
+        name: Split(images, 211, (f"country211/{name}",))
+        for name, images in (("train", 31_650), ("valid", 10_550), ("test", 21_100))
+    },
+    split="test",
+    resize="crop",
+    pixels=None,
+    licence="Creative Commons licences of the single photographs (YFCC100M)",
+    citation="Radford et al. 2021, Learning transferable visual models, ICML",
+    homepage="https://github.com/openai/CLIP/blob/main/data/country211.md",
+    disk_gb=11,
+    archives=(Archive(Country211._URL, Country211._MD5),),
+)
+Params = CatalogueParams
+
+
+def country(code: str) -> str:
+    """English name of an ISO 3166 code ("XK" too), from Unicode's CLDR."""
+    from babel import Locale
+
+    return str(Locale("en").territories.get(code, code))
+
+
+def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
+    """<split>/<ISO code>/*.jpg."""
+    found = tv.opened(lambda: Country211(root, split=split), FACTS.title, root)
+    files = [path for path, _ in found.samples]
+    return tv.from_files(tv.entries(found.classes, country), found.targets, files, root)
+
+
+open_source = catalogued(FACTS, listing)

@@ -1,0 +1,37 @@
+"""DTD, describable textures: photographs of 47 kinds of texture."""
+
+from pathlib import Path
+
+from torchvision.datasets import DTD
+
+from pipeline.datasets import _torchvision as tv
+from pipeline.datasets._catalogue import CatalogueParams, Listing, catalogued
+from pipeline.datasets._facts import Archive, Facts, Split
+
+FACTS = Facts(
+    title="DTD",
+    splits={
+        name: Split(1_880, 47, ("dtd/dtd/images", f"dtd/dtd/labels/{name}1.txt"))
+        for name in ("train", "val", "test")
+    },
+    split="test",
+    resize="crop",
+    pixels=None,
+    licence="research purposes only, as the authors say",
+    citation="Cimpoi et al. 2014, Describing textures in the wild, CVPR",
+    homepage="https://www.robots.ox.ac.uk/~vgg/data/dtd/",
+    disk_gb=0.63,
+    templates=("A surface with a {} texture.",),
+    archives=(Archive(DTD._URL, DTD._MD5, "dtd"),),
+    notes=("the first of its ten partitions",),
+)
+Params = CatalogueParams
+
+
+def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
+    """images/<class>/*.jpg by the list of the split."""
+    found = tv.opened(lambda: DTD(root, split=split, partition=1), FACTS.title, root)
+    return tv.from_files(tv.entries(found.classes), found._labels, found._image_files, root)
+
+
+open_source = catalogued(FACTS, listing)

@@ -1,0 +1,49 @@
+"""EuroSAT: satellite images of 64 x 64 pixels, ten kinds of land use."""
+
+from pathlib import Path
+
+from torchvision.datasets import EuroSAT
+
+from pipeline.datasets import _torchvision as tv
+from pipeline.datasets._catalogue import CatalogueParams, Listing, catalogued
+from pipeline.datasets._facts import Archive, Facts, Split
+
+NAMES = {
+    "AnnualCrop": "annual crop land",
+    "Forest": "forest",
+    "HerbaceousVegetation": "herbaceous vegetation",
+    "Highway": "highway or road",
+    "Industrial": "industrial buildings",
+    "Pasture": "pasture land",
+    "PermanentCrop": "permanent crop land",
+    "Residential": "residential buildings",
+    "River": "river",
+    "SeaLake": "sea or lake",
+}
+URL = "https://huggingface.co/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/EuroSAT.zip"
+FACTS = Facts(
+    title="EuroSAT",
+    splits={"all": Split(27_000, 10, ("eurosat/2750",))},
+    split="all",
+    resize="crop",
+    pixels=64,
+    licence="MIT",
+    citation="Helber et al. 2019, EuroSAT, IEEE J-STARS",
+    homepage="https://github.com/phelber/eurosat",
+    disk_gb=0.11,
+    templates=("A centered satellite photo of {}.",),
+    archives=(Archive(URL, "c8fa014336c82ac7804f0398fcb19387", "eurosat"),),
+    notes=("the whole set, as the reference evaluates it; it has no split of its own",),
+)
+Params = CatalogueParams
+
+
+def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
+    """2750/<Class>/<Class>_<number>.jpg."""
+    found = tv.opened(lambda: EuroSAT(root), FACTS.title, root)
+    files = [path for path, _ in found.samples]
+    classes = tv.entries(found.classes, lambda name: NAMES.get(name, name))
+    return tv.from_files(classes, found.targets, files, root)
+
+
+open_source = catalogued(FACTS, listing)

@@ -1,0 +1,36 @@
+"""ImageNet-O: things that ImageNet has no class for, under the class they are taken for."""
+
+from pathlib import Path
+
+from pipeline.datasets._catalogue import Listing, catalogued
+from pipeline.datasets._facts import Archive, Facts, Split
+from pipeline.datasets._folders import class_folders, listing_of
+from pipeline.datasets._wnids import WnidParams, entries
+
+FACTS = Facts(
+    title="ImageNet-O",
+    splits={"test": Split(2_000, 200, ("imagenet-o",))},
+    split="test",
+    resize="crop",
+    pixels=None,
+    licence="MIT (the collection); images from the web",
+    citation="Hendrycks et al. 2021, Natural adversarial examples, CVPR",
+    homepage="https://github.com/hendrycks/natural-adv-examples",
+    disk_gb=0.2,
+    archives=(Archive("https://people.eecs.berkeley.edu/~hendrycks/imagenet-o.tar", None),),
+    notes=(
+        "made for detecting outliers: its label is a confusion, not what is shown, so accuracy on "
+        "it says little (TGA-ZSR reports it)",
+        "its publisher states no checksum, so it is never downloaded by itself",
+    ),
+)
+Params = WnidParams
+
+
+def listing(root: Path, split: str, params: WnidParams) -> Listing:
+    """<wnid>/*, one folder per class."""
+    folder = root / "imagenet-o"
+    return listing_of(folder, root, entries(class_folders(folder), params.names))
+
+
+open_source = catalogued(FACTS, listing)

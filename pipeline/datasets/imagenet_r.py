@@ -1,0 +1,32 @@
+"""ImageNet-R: drawings, sculptures and other renditions of 200 of ImageNet's classes."""
+
+from pathlib import Path
+
+from pipeline.datasets._catalogue import Listing, catalogued
+from pipeline.datasets._facts import Archive, Facts, Split
+from pipeline.datasets._folders import class_folders, listing_of
+from pipeline.datasets._wnids import WnidParams, entries
+
+FACTS = Facts(
+    title="ImageNet-R",
+    splits={"test": Split(30_000, 200, ("imagenet-r",))},
+    split="test",
+    resize="crop",
+    pixels=None,
+    licence="MIT (the collection); images from the web",
+    citation="Hendrycks et al. 2021, The many faces of robustness, ICCV",
+    homepage="https://github.com/hendrycks/imagenet-r",
+    disk_gb=2.2,
+    archives=(Archive("https://people.eecs.berkeley.edu/~hendrycks/imagenet-r.tar", None),),
+    notes=("its publisher states no checksum, so it is never downloaded by itself",),
+)
+Params = WnidParams
+
+
+def listing(root: Path, split: str, params: WnidParams) -> Listing:
+    """<wnid>/*, one folder per class."""
+    folder = root / "imagenet-r"
+    return listing_of(folder, root, entries(class_folders(folder), params.names))
+
+
+open_source = catalogued(FACTS, listing)

@@ -1,0 +1,38 @@
+"""ImageNet-Sketch: black and white sketches of ImageNet's classes."""
+
+from pathlib import Path
+
+from pipeline.datasets._catalogue import Listing, catalogued
+from pipeline.datasets._facts import Archive, Facts, Split
+from pipeline.datasets._folders import class_folders, listing_of
+from pipeline.datasets._wnids import WnidParams, entries
+
+FACTS = Facts(
+    title="ImageNet-Sketch",
+    splits={"test": Split(50_889, 1_000, ("imagenet-sketch",))},
+    split="test",
+    resize="crop",
+    pixels=None,
+    licence="MIT (the collection); images from the web",
+    citation="Wang et al. 2019, Learning robust global representations, NeurIPS",
+    homepage="https://github.com/HaohanWang/ImageNet-Sketch",
+    disk_gb=7.6,
+    archives=(
+        Archive(
+            "https://huggingface.co/datasets/songweig/imagenet_sketch/resolve/main/data/ImageNet-Sketch.zip",
+            None,
+        ),
+    ),
+    finish=("mv sketch imagenet-sketch",),
+    notes=("its publisher states no checksum, so it is never downloaded by itself",),
+)
+Params = WnidParams
+
+
+def listing(root: Path, split: str, params: WnidParams) -> Listing:
+    """<wnid>/*, one folder per class."""
+    folder = root / "imagenet-sketch"
+    return listing_of(folder, root, entries(class_folders(folder), params.names))
+
+
+open_source = catalogued(FACTS, listing)

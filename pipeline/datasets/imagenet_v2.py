@@ -1,0 +1,40 @@
+"""ImageNet-V2: a second test set for ImageNet, collected like the first (matched frequency)."""
+
+from pathlib import Path
+
+from pipeline.datasets._catalogue import Listing, catalogued
+from pipeline.datasets._facts import Archive, Facts, Split
+from pipeline.datasets._folders import class_folders, listing_of
+from pipeline.datasets._wnids import WnidParams, all_wnids, entries
+
+FOLDER = "imagenetv2-matched-frequency-format-val"
+FACTS = Facts(
+    title="ImageNet-V2",
+    splits={"test": Split(10_000, 1_000, (FOLDER,))},
+    split="test",
+    resize="crop",
+    pixels=None,
+    licence="MIT (the collection); images from the web",
+    citation="Recht et al. 2019, Do ImageNet classifiers generalize to ImageNet?, ICML",
+    homepage="https://github.com/modestyachts/ImageNetV2",
+    disk_gb=1.3,
+    archives=(
+        Archive(
+            "https://huggingface.co/datasets/vaishaal/ImageNetV2/resolve/main/imagenetv2-matched-frequency.tar.gz",
+            None,
+        ),
+    ),
+    notes=("its publisher states no checksum, so it is never downloaded by itself",),
+)
+Params = WnidParams
+
+
+def listing(root: Path, split: str, params: WnidParams) -> Listing:
+    """<number>/*.jpeg: folder names are ImageNet's labels, as strings they sort otherwise."""
+    wnids, folder = all_wnids(), root / FOLDER
+    names = sorted(class_folders(folder), key=int)
+    classes = entries([wnids[int(name)] for name in names], params.names)
+    return listing_of(folder, root, classes, names)
+
+
+open_source = catalogued(FACTS, listing)

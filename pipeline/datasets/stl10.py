@@ -1,0 +1,39 @@
+"""STL-10: images of 96 x 96 pixels in ten classes, from ImageNet."""
+
+from pathlib import Path
+
+from torchvision.datasets import STL10
+
+from pipeline.datasets import _torchvision as tv
+from pipeline.datasets._catalogue import CatalogueParams, Listing, catalogued
+from pipeline.datasets._facts import Archive, Facts, Split
+
+FOLDER = "stl10_binary"
+FACTS = Facts(
+    title="STL-10",
+    splits={
+        "train": Split(5_000, 10, (f"{FOLDER}/train_X.bin", f"{FOLDER}/train_y.bin")),
+        "test": Split(8_000, 10, (f"{FOLDER}/test_X.bin", f"{FOLDER}/test_y.bin")),
+    },
+    split="test",
+    resize="stretch",
+    pixels=96,
+    licence="none stated by the authors; the images are ImageNet's",
+    citation="Coates, Ng and Lee 2011, An analysis of single-layer networks, AISTATS",
+    homepage="https://cs.stanford.edu/~acoates/stl10/",
+    disk_gb=3.1,
+    archives=(Archive(STL10.url, STL10.tgz_md5),),
+    unlabelled=("unlabeled",),
+    notes=("offered without TLS, so it is never downloaded by itself",),
+)
+Params = CatalogueParams
+
+
+def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
+    """The binary files that torchvision reads (it checks the md5 of all of them)."""
+    found = tv.opened(lambda: STL10(root, split=split), FACTS.title, root)
+    images = found.data.transpose(0, 2, 3, 1)
+    return tv.from_arrays(tv.entries(found.classes), found.labels, images, split)
+
+
+open_source = catalogued(FACTS, listing)

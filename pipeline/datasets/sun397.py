@@ -1,0 +1,36 @@
+"""SUN397: photographs of 397 kinds of scenes."""
+
+from pathlib import Path
+
+from torchvision.datasets import SUN397
+
+from pipeline.datasets import _torchvision as tv
+from pipeline.datasets._catalogue import CatalogueParams, Listing, catalogued
+from pipeline.datasets._facts import Archive, Facts, Split
+
+FACTS = Facts(
+    title="SUN397",
+    splits={"all": Split(108_754, 397, ("SUN397/ClassName.txt",))},
+    split="all",
+    resize="crop",
+    pixels=None,
+    licence="none stated by the authors; images from the web",
+    citation="Xiao et al. 2010, SUN database: Large-scale scene recognition, CVPR",
+    homepage="https://vision.princeton.edu/projects/2010/SUN/",
+    disk_gb=39,
+    archives=(Archive(SUN397._DATASET_URL, SUN397._DATASET_MD5),),
+    notes=(
+        "the whole set, as the reference evaluates it, not one of its ten partitions",
+        "offered without TLS, so it is never downloaded by itself",
+    ),
+)
+Params = CatalogueParams
+
+
+def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
+    """<letter>/<class>[/<variant>]/sun_*.jpg with the class list that lies beside them."""
+    found = tv.opened(lambda: SUN397(root), FACTS.title, root)
+    return tv.from_files(tv.entries(found.classes), found._labels, found._image_files, root)
+
+
+open_source = catalogued(FACTS, listing)

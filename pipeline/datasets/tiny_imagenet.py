@@ -1,0 +1,77 @@
+"""Tiny-ImageNet: 200 of ImageNet's classes at 64 x 64 pixels.
+
+The stock zip keeps the validation images in one folder, with their classes in
+`val_annotations.txt`; copies that were sorted into class folders are read as well. A loader
+that takes the stock folder for class folders sees one class and reports chance.
+"""
+
+from pathlib import Path
+
+from pipeline.datasets._catalogue import Listing, catalogued
+from pipeline.datasets._facts import Archive, Facts, Split
+from pipeline.datasets._folders import class_folders, listing_of
+from pipeline.datasets._wnids import WnidParams, entries
+from pipeline.decoding import Encoded
+from pipeline.errors import UserError
+
+FOLDER = "tiny-imagenet-200"
+FACTS = Facts(
+    title="Tiny-ImageNet",
+    splits={
+        "train": Split(100_000, 200, (f"{FOLDER}/train",)),
+        "val": Split(10_000, 200, (f"{FOLDER}/val",)),
+    },
+    split="val",
+    resize="crop",
+    pixels=64,
+    licence="ImageNet terms: non-commercial research",
+    citation="Le and Yang 2015, Tiny ImageNet visual recognition challenge, Stanford CS231n",
+    homepage="http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+    disk_gb=0.25,
+    archives=(
+        Archive(
+            "http://cs231n.stanford.edu/tiny-imagenet-200.zip", "90528d7ca1a48142e341f4ef8d21d0de"
+        ),
+    ),
+    unlabelled=("test",),
+    notes=("offered without TLS, so it is never downloaded by itself",),
+)
+Params = WnidParams
+
+
+def listing(root: Path, split: str, params: WnidParams) -> Listing:
+    """<split>/<wnid>/**/*.JPEG, or the stock validation folder."""
+    folder = root / FOLDER / split
+    if (folder / "images").is_dir():
+        return _stock_validation(folder, root, params)
+    return listing_of(folder, root, entries(class_folders(folder), params.names))
+
+
+def _stock_validation(folder: Path, root: Path, params: WnidParams) -> Listing:
+    table = folder / "val_annotations.txt"
+    if not table.is_file():
+        raise UserError(
+            f"{table}: not found; without it the images in {folder / 'images'} have no classes, "
+            "extract the archive again"
+        )
+    rows = sorted(line.split("\t")[:2] for line in table.read_text().splitlines() if line.strip())
+    if any(len(row) < 2 for row in rows):
+        raise UserError(f"{table}: expected image<TAB>wnid in every line")
+    missing = [name for name, _ in rows if not (folder / "images" / name).is_file()]
+    if missing:
+        raise UserError(
+            f"{folder / 'images' / missing[0]}: not found, though {table.name} lists it "
+            f"({len(missing)} in all); extract the archive again"
+        )
+    wnids = sorted({wnid for _, wnid in rows})
+    label = {wnid: i for i, wnid in enumerate(wnids)}
+    files = [folder / "images" / name for name, _ in rows]
+    return Listing(
+        entries(wnids, params.names),
+        [label[wnid] for _, wnid in rows],
+        [file.relative_to(root).as_posix() for file in files],
+        [Encoded(file) for file in files],
+    )
+
+
+open_source = catalogued(FACTS, listing)
