@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from PIL import Image
+from pydantic import Field
 
 from pipeline.classes import ClassEntry
 from pipeline.errors import UserError
+from pipeline.params import Section
 from pipeline.streaming import Pixels
 from pipeline.tables import read_table
 
@@ -30,6 +32,13 @@ SCHEMA = pa.schema(
         ("png", pa.binary()),
     ]
 )
+
+
+class ExemplarParams(Section):
+    """One entry of section `exemplars` of params.yaml, where every key is explained."""
+
+    images_per_class: int = Field(ge=1, le=64)
+    candidates_per_class: int | None = Field(ge=1)
 
 
 def to_columns(

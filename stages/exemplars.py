@@ -5,23 +5,15 @@ data/exemplars/<name>.parquet: per class the images nearest to the class's mean 
 """
 
 import typer
-from pydantic import Field
 
 from pipeline import clip, exemplars
 from pipeline.device import be_deterministic, pick_device
 from pipeline.errors import UserError
 from pipeline.image_features import nearest_to_mean, set_features
-from pipeline.params import Section, read_section, read_value
+from pipeline.params import read_section, read_value
 from pipeline.paths import BASE_MODEL
 from pipeline.tables import write_table
 from stages.runner import stage
-
-
-class ExemplarParams(Section):
-    """One entry of section `exemplars` of params.yaml, where every key is explained."""
-
-    images_per_class: int = Field(ge=1, le=64)
-    candidates_per_class: int | None = Field(ge=1)
 
 
 @stage("exemplars")
@@ -29,7 +21,7 @@ def main(name: str) -> None:
     """Write the exemplar set NAME of params.yaml: exemplars."""
     if name == exemplars.NO_EXEMPLARS:
         raise UserError(f"params.yaml: exemplars.{name}: this name stands for none; choose another")
-    params = read_section(f"exemplars.{name}", ExemplarParams)
+    params = read_section(f"exemplars.{name}", exemplars.ExemplarParams)
     device = pick_device()
     be_deterministic()
     dataset = read_value("describe.dataset", str)
