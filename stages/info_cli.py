@@ -12,9 +12,11 @@ from typing import Annotated, Any
 import typer
 
 from pipeline import registry
+from pipeline.datasets._obtaining import commands_for, fetchable
 from pipeline.errors import UserError
 from pipeline.params import PARAMS_FILE, read_value
 from pipeline.prompts import FOLDER
+from pipeline.raw import root
 
 PLUGINS = {
     "data set sources": "pipeline.datasets",
@@ -23,7 +25,10 @@ PLUGINS = {
     "methods": "pipeline.methods",
     "attacks": "pipeline.attacks",
 }
-PACKAGES = ("torch", "open_clip_torch", "pyautoattack", "dvc", "pyarrow", "pandas", "vllm")
+PACKAGES = (
+    "torch", "torchvision", "open_clip_torch", "timm", "pyautoattack", "dvc", "pyarrow", "pandas",
+    "vllm",
+)  # fmt: skip
 
 
 def main(
@@ -32,7 +37,10 @@ def main(
     ] = False,
 ) -> None:
     """Show registered methods, attacks, description backends and data sets, versions, device."""
-    found = collect()
+    try:
+        found = collect()
+    except UserError as error:
+        raise SystemExit(f"error: {error}") from None
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
@@ -46,6 +54,8 @@ def main(
 
 def _summary(plugin: dict[str, Any]) -> str:
     """One line on a plug-in: its title if it has one, and what a method was published with."""
+    if "facts" in plugin:
+        return _facts_line(plugin["facts"])
     found = plugin.get("published")
     if not found:
         return plugin.get("title", plugin["about"])
@@ -54,6 +64,15 @@ def _summary(plugin: dict[str, Any]) -> str:
     return (
         f"{plugin['title']:10}published: {found['optimiser']}, rate {found['learning_rate']:g}, "
         f"{found['epochs']} epochs of {found['batch_size']}, attack {attacked}"
+    )
+
+
+def _facts_line(facts: dict[str, Any]) -> str:
+    """Size, default split and terms of a published data set."""
+    split = facts["splits"][facts["split"]]
+    return (
+        f"{facts['title']}, {facts['split']}: {split['images']:,} images, "
+        f"{split['classes']:,} classes; {facts['disk_gb']:g} GB on disk; {facts['licence']}"
     )
 
 
@@ -91,19 +110,27 @@ def _details(package: str, name: str) -> dict[str, Any]:
     found: dict[str, Any] = {"options": sorted(set(module.Params.model_fields) - {"source"})}
     if hasattr(module, "TITLE"):
         found["title"] = module.TITLE
+    if hasattr(module, "FACTS"):
+        found["title"], found["facts"] = module.FACTS.title, facts_of(module.FACTS)
     if hasattr(module, "PUBLISHED"):
         found["published"] = asdict(module.PUBLISHED)
     return found
+
+
+def facts_of(facts: Any) -> dict[str, Any]:
+    """The facts of a published data set as plain values, with the commands that get it."""
+    values = asdict(facts) | {"downloads by itself": fetchable(facts)}
+    values["splits"] = {name: split._asdict() for name, split in facts.splits.items()}
+    values["archives"] = [archive._asdict() for archive in facts.archives]
+    values["commands"] = commands_for(facts, facts.split, root())
+    return values
 
 
 def _image_sets() -> dict[str, str]:
     """The sets of params.yaml and where each comes from; none outside a project."""
     if not PARAMS_FILE.exists():
         return {}
-    try:
-        sets = read_value("prepare.sets", dict[str, dict[str, Any]])
-    except UserError as error:
-        raise SystemExit(f"error: {error}") from None
+    sets = read_value("prepare.sets", dict[str, dict[str, Any]])
     packed = {name: (Path("data/images") / name).is_dir() for name in sets}
     return {
         name: f"{spec.get('source', '?')}, {'packed' if packed[name] else 'not packed yet'}"

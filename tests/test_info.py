@@ -49,3 +49,38 @@ def test_attacks_are_named_as_papers_do() -> None:
     attacks = json.loads(info("--json"))["attacks"]
     assert attacks["autoattack"]["title"] != attacks["autoattack_ce_dlr"]["title"]
     assert {"steps", "step_255", "restarts"} <= set(attacks["pgd"]["options"])
+
+
+PUBLISHED = {
+    "tiny_imagenet", "imagenet", "cifar10", "cifar100", "stl10", "sun397", "food101", "oxford_pets",
+    "flowers102", "dtd", "eurosat", "fgvc_aircraft", "caltech101", "caltech256", "stanford_cars",
+    "pcam", "country211", "imagenet_a", "imagenet_r", "imagenet_o", "imagenet_v2",
+    "imagenet_sketch",
+}  # fmt: skip
+
+
+def test_every_published_data_set_comes_with_its_facts() -> None:
+    sources = json.loads(info("--json"))["data set sources"]
+    assert {name for name, source in sources.items() if "facts" in source} == PUBLISHED
+    for name in PUBLISHED:
+        facts = sources[name]["facts"]
+        split = facts["splits"][facts["split"]]
+        assert split["images"] >= split["classes"] >= 2, name
+        assert facts["licence"], name
+        assert facts["citation"], name
+        assert facts["disk_gb"] > 0, name
+        assert facts["commands"] or facts["manual"], name
+        assert all("{}" in template for template in facts["templates"]), name
+    assert sources["pcam"]["facts"]["splits"]["test"]["images"] == 32_768
+    assert "CIFAR-10, test: 10,000 images, 10 classes; 0.18 GB" in info()
+
+
+def test_no_set_is_fetched_without_tls_and_checksum() -> None:
+    sources = json.loads(info("--json"))["data set sources"]
+    alone = {n for n in PUBLISHED if sources[n]["facts"]["downloads by itself"]}
+    assert {"cifar10", "dtd", "pcam"} <= alone
+    assert not {"stl10", "sun397", "food101", "imagenet", "fgvc_aircraft"} & alone
+    for name in alone:
+        for archive in sources[name]["facts"]["archives"]:
+            assert archive["url"].startswith("https://"), name
+            assert len(archive["md5"]) == 32, name

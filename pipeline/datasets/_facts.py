@@ -42,7 +42,8 @@ class Facts:
     pixels: side of the images, None where they differ; resize: the reference's preprocessing;
     templates: its own prompts, as in the reference, {} is the class name; disk_gb: unpacked,
     all splits; manual: what people have to do by hand; archives: what can be fetched;
-    finish: shell commands after that, {split} is the split; unlabelled: splits that exist without public labels.
+    finish: shell commands after that, {split} is the split; unlabelled: splits that exist
+    without public labels.
     """
 
     title: str
