@@ -2,8 +2,8 @@
 
 Greyscale, palette, CMYK and alpha images become RGB as PIL converts them (alpha is dropped);
 16-bit grey is scaled, where PIL alone would clip it to white; an EXIF rotation is not applied,
-as torchvision's loaders do not. Every such conversion is remarked on. A truncated, empty or
-foreign file raises: nothing is padded or guessed.
+as torchvision's loaders do not. Whatever loses something of the file is remarked on. A truncated,
+empty or foreign file raises: nothing is padded or guessed.
 """
 
 import io
@@ -42,7 +42,11 @@ def decode(encoded: Encoded, size: int, resize: Resize) -> Decoded:
     Raises:
         OSError, SyntaxError, ValueError, DecompressionBombError: see `reason`.
     """
-    content = _read(encoded)
+    return decode_bytes(read_bytes(encoded), size, resize)
+
+
+def decode_bytes(content: bytes, size: int, resize: Resize) -> Decoded:
+    """Decode and resize the bytes of an image file; see `decode`."""
     with Image.open(io.BytesIO(content)) as file:
         image, remarks = to_rgb(file)
     return Decoded(fit(image, size, resize), remarks)
@@ -70,7 +74,7 @@ def fit(image: Image.Image, size: int, resize: Resize) -> np.ndarray:
 def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     """Any mode to RGB, with remarks on what that meant."""
     remarks = []
-    if image.getexif().get(ORIENTATION, 1) != 1:
+    if _orientation(image) in range(2, 9):
         remarks.append("EXIF rotation not applied")
     if image.mode.startswith("I"):
         remarks.append("16-bit grey scaled to 8 bits")
@@ -78,7 +82,7 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
         image = Image.fromarray(grey.round().clip(0, 255).astype(np.uint8))
     elif image.mode == "CMYK":
         remarks.append("CMYK converted")
-    elif "A" in image.mode or "transparency" in image.info:
+    elif image.mode.upper().endswith("A") or "transparency" in image.info:
         remarks.append("transparency dropped")
         image = image.convert("RGBA")  # a palette's transparent entry, without PIL's warning
     return image.convert("RGB"), tuple(remarks)
@@ -92,10 +96,24 @@ def reason(error: Exception) -> str:
         return "file not found"
     if isinstance(error, Image.DecompressionBombError):
         return f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels, a decompression bomb"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _read(encoded: Encoded) -> bytes:
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(ORIENTATION, 1)
+    except Exception:  # damaged metadata, of which the pixels know nothing
+        return 1
+
+
+def read_bytes(encoded: Encoded) -> bytes:
+    """The bytes of an image file.
+
+    Raises:
+        OSError: no such file, an empty one, or fewer bytes than there should be.
+    """
     with encoded.path.open("rb") as file:
         file.seek(encoded.offset)
         content = file.read() if encoded.length is None else file.read(encoded.length)

@@ -7,6 +7,7 @@ image, lie in .scratch (see `pipeline.scratch`), never in an output.
 import hashlib
 import os
 import shutil
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from pipeline import images as layout
 from pipeline import scratch
 from pipeline.atomic import replacing_directory
 from pipeline.classes import write_classes
-from pipeline.decoding import UNREADABLE, Decoded, reason
+from pipeline.decoding import UNREADABLE, Decoded, Encoded, read_bytes, reason
 from pipeline.errors import UserError
 from pipeline.images import ITEM_SCHEMA, FileSource, ImageSource, check_labels
 from pipeline.params import Section
@@ -32,6 +33,8 @@ from pipeline.tables import read_json, write_json, write_table
 
 CHUNK = 256  # images whose pixels wait for being written
 SAVE_EVERY = 16  # chunks between resume points
+FINDINGS = "findings.json"  # without it, whatever pixels lie beside it are forgotten
+PROBES = 32  # images that tell rendered or in-memory sources apart
 Mode = Literal["error", "drop"]
 
 
@@ -76,6 +79,7 @@ def pack(
             raise UserError(_unreadable(name, found, source))
         kept = [i for i in range(len(source.items)) if i not in found.unreadable]
         _check_drop(source, kept, name)
+        (state / FINDINGS).unlink()  # the pixels are moved or changed from here on
         with replacing_directory(images) as folder:
             digest = _write_pixels(source, kept, state, folder)
             items = [source.items[i] for i in kept]
@@ -93,7 +97,7 @@ def pack(
 def _decode_all(source: ImageSource, name: str, state: Path) -> Findings:
     """Decode what an earlier, interrupted run has not; images that failed are tried again."""
     total = len(source.items)
-    path = state / "findings.json"
+    path = state / FINDINGS
     found = Findings.of(read_json(path)) if path.exists() else Findings(0, {}, {})
     out = None if source.stream else _working_file(source, state, new=not path.exists())
     waiting = [*sorted(found.unreadable), *range(found.done, total)]
@@ -190,13 +194,10 @@ def _write_files(source: ImageSource, files: FileSource, kept: Sequence[int], fo
     columns: dict[str, list[Any]] = {name: [] for name in FILE_SCHEMA.names}
     for number in kept:
         path, offset, length = files.files[number]
-        with path.open("rb") as file:
-            file.seek(offset)
-            content = file.read() if length is None else file.read(length)
+        content = read_bytes(Encoded(path, offset, length))
         digest.update(content)
-        for key, value in zip(
-            columns, (path.relative_to(root).as_posix(), offset, len(content)), strict=True
-        ):
+        row = (path.relative_to(root).as_posix(), offset, len(content), zlib.crc32(content))
+        for key, value in zip(columns, row, strict=True):
             columns[key].append(value)
     about = {"root": files.root, "size": str(source.size), "resize": files.resize}
     write_table(folder / layout.STREAMED, columns, FILE_SCHEMA.with_metadata(about))
@@ -229,6 +230,9 @@ def _mark(source: ImageSource) -> str:
         digest.update(f"\n{item.label} {item.source}".encode())
         if source.files is not None:
             digest.update(f" {source.files.files[number]} {source.files.resize}".encode())
+    if source.files is None:  # whose items need not say how, or from what, they are made
+        for number in range(0, len(source.items), max(1, len(source.items) // PROBES)):
+            digest.update(source.decode(number).pixels.tobytes())
     for path in scratch.loaded_code():
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]

@@ -5,6 +5,7 @@ that are there anyway. A streamed set keeps a table of where each image's bytes 
 """
 
 import os
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -14,12 +15,14 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from pipeline.decoding import UNREADABLE, Encoded, Resize, decode, reason
+from pipeline.decoding import UNREADABLE, Encoded, Resize, decode_bytes, read_bytes, reason
 from pipeline.errors import UserError
 
 T = TypeVar("T")
 N = TypeVar("N")
-FILE_SCHEMA = pa.schema([("path", pa.string()), ("offset", pa.int64()), ("length", pa.int64())])
+FILE_SCHEMA = pa.schema(
+    [("path", pa.string()), ("offset", pa.int64()), ("length", pa.int64()), ("crc32", pa.int64())]
+)  # crc32: of the bytes, so that a file that was replaced is noticed, whatever its length
 
 
 def workers() -> int:
@@ -71,7 +74,10 @@ class StreamedPixels:
         row = {name: self.files[name][number].as_py() for name in FILE_SCHEMA.names}
         path = self.root / row["path"]
         try:
-            return decode(Encoded(path, row["offset"], row["length"]), self.size, self.resize)[0]
+            content = read_bytes(Encoded(path, row["offset"], row["length"]))
+            if zlib.crc32(content) != row["crc32"]:
+                raise OSError("other bytes")
+            return decode_bytes(content, self.size, self.resize).pixels
         except UNREADABLE as error:
             raise UserError(
                 f"{path}: {reason(error)}, unlike when set '{self.name}' was prepared; "
