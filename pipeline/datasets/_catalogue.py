@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+import numpy as np
 from PIL import Image
 from pydantic import Field
 
@@ -17,7 +18,7 @@ from pipeline.datasets._obtaining import obtain
 from pipeline.datasets._selection import choose, sample
 from pipeline.decoding import Decoded, Encoded, Resize, decode, fit, to_rgb
 from pipeline.errors import UserError
-from pipeline.images import FileSource, ImageSource, Item
+from pipeline.images import FileSource, ImageSource, Item, check_labels
 from pipeline.params import Section
 from pipeline.raw import locate
 
@@ -73,6 +74,7 @@ def catalogued(
         split, root = split_of(facts, params), locate(params.root or ".")
         obtain(facts, split, root)
         found = listing(root, split, params)
+        check_labels(np.asarray(found.labels), len(found.classes), f"{root}: {facts.title}")
         if not params.partial:
             _check_counts(facts, split, found, root)
         return _source(facts, params, found)

@@ -29,13 +29,16 @@ def class_folders(root: Path) -> list[str]:
 
 
 def files_of(folder: Path) -> list[Path]:
-    """The image files below a class folder, sorted by path.
+    """The image files below a class folder, sorted by path, hidden ones left out.
 
     Raises:
         UserError: there is none.
     """
     paths = sorted(
-        p for p in folder.rglob("*") if p.suffix.lower() in ENDINGS and not p.name.startswith(".")
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in ENDINGS
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
     if not paths:
         raise UserError(f"{folder}: class '{folder.name}' has no image")

@@ -2,9 +2,12 @@
 
 import shlex
 from pathlib import Path
+from urllib.request import Request, urlopen
 
+from pipeline.atomic import replacing_file
 from pipeline.datasets._facts import Archive, Facts
 from pipeline.errors import UserError
+from pipeline.progress import counter
 from pipeline.raw import ROOT_VARIABLE, downloads_allowed
 
 EXTRACT = {".zip": "unzip -q", ".gz": "gunzip"}  # tar files: "tar xf"
@@ -53,14 +56,35 @@ def obtain(facts: Facts, split: str, root: Path) -> None:
 
 
 def fetch(archive: Archive, root: Path) -> None:
-    """Download one file (urllib verifies the certificate), check its md5, extract it."""
-    from torchvision.datasets.utils import download_url, extract_archive
+    """Download one file unless it lies there already, check its md5, extract it."""
+    from torchvision.datasets.utils import check_integrity, extract_archive
 
     folder = root / archive.into
-    folder.mkdir(parents=True, exist_ok=True)
-    download_url(archive.url, folder, archive.name, archive.md5)
+    file = folder / archive.name
+    if not check_integrity(file, archive.md5):
+        download(archive.url, file)
+        if not check_integrity(file, archive.md5):
+            file.unlink()
+            raise OSError(f"{archive.name} has another checksum than its publisher states")
     if archive.name.endswith((*TARS, *EXTRACT)):
-        extract_archive(str(folder / archive.name), str(folder), remove_finished=True)
+        extract_archive(str(file), str(folder), remove_finished=True)
+
+
+def download(url: str, file: Path) -> None:
+    """Fetch over TLS with a verified certificate, or not at all (torchvision's `download_url`
+    tries again without TLS where that fails)."""
+    with urlopen(Request(url, headers={"User-Agent": "saft-pipeline"})) as response:
+        if not response.url.startswith("https://"):
+            raise OSError(f"{url} leads to {response.url}, which has no TLS")
+        size = int(response.headers.get("Content-Length") or 0)
+        with (
+            replacing_file(file) as partial,
+            partial.open("wb") as out,
+            counter(f"download {file.name}", size, "B") as bar,
+        ):
+            while block := response.read(1 << 20):
+                out.write(block)
+                bar.update(len(block))
 
 
 def how_to_get(facts: Facts, split: str, root: Path) -> str:

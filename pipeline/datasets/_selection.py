@@ -16,7 +16,7 @@ def choose(found: Sequence[str], wanted: list[str] | str | None, where: str) -> 
         return list(found)
     if isinstance(wanted, str):
         first, colon, last = wanted.partition(":")
-        if not colon or not (first + last).isdigit():
+        if not colon or not (first + last).isdecimal():
             raise UserError(f"{where}: classes = '{wanted}': expected a slice such as 0:100")
         chosen = found[int(first or 0) : int(last) if last else None]
         if not chosen:

@@ -20,6 +20,7 @@ def opened(make: Callable[[], Any], title: str, root: Path) -> Any:
         return make()
     except Exception as error:  # unpickling, parsing and indexing all fail in their own ways
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = reason.partition(". You can use download")[0]  # here it is not how one does it
         raise UserError(
             f"{root}: {title} cannot be read: {reason}; extract the archive again"
         ) from None

@@ -44,7 +44,8 @@ def listing(root: Path, split: str, params: WnidParams) -> Listing:
     folder = root / "imagenet" / split
     if not any(entry.is_dir() for entry in folder.iterdir()):
         raise UserError(
-            f"{folder}: the images are not sorted by class; in {root} run "
+            f"{folder}: the images are not sorted by class; move that folder away (torchvision "
+            f"unpacks where there is none) and in {root} run "
             + FACTS.finish[0].replace("{split}", split)
         )
     return listing_of(folder, root, entries(class_folders(folder), params.names))

@@ -6,6 +6,7 @@ from pipeline.datasets._catalogue import Listing, catalogued
 from pipeline.datasets._facts import Archive, Facts, Split
 from pipeline.datasets._folders import class_folders, listing_of
 from pipeline.datasets._wnids import WnidParams, all_wnids, entries
+from pipeline.errors import UserError
 
 FOLDER = "imagenetv2-matched-frequency-format-val"
 FACTS = Facts(
@@ -32,7 +33,14 @@ Params = WnidParams
 def listing(root: Path, split: str, params: WnidParams) -> Listing:
     """<number>/*.jpeg: folder names are ImageNet's labels, as strings they sort otherwise."""
     wnids, folder = all_wnids(), root / FOLDER
-    names = sorted(class_folders(folder), key=int)
+    found, numbers = class_folders(folder), {str(number) for number in range(len(wnids))}
+    strange = [name for name in found if name not in numbers]
+    if strange:
+        raise UserError(
+            f"{folder / strange[0]}: no label of ImageNet, 0 to 999 ({len(strange)} folders are "
+            "none); remove it"
+        )
+    names = sorted(found, key=int)
     classes = entries([wnids[int(name)] for name in names], params.names)
     return listing_of(folder, root, classes, names)
 

@@ -9,12 +9,12 @@ from pipeline.datasets._catalogue import CatalogueParams, Listing, catalogued
 from pipeline.datasets._facts import Archive, Facts, Split
 
 FOLDER = "stl10_binary"
+# torchvision checks all of them, whatever the split
+FILES = ("class_names.txt", *(name for name, _ in STL10.train_list + STL10.test_list))
+NEEDS = tuple(f"{FOLDER}/{name}" for name in FILES)
 FACTS = Facts(
     title="STL-10",
-    splits={
-        "train": Split(5_000, 10, (f"{FOLDER}/train_X.bin", f"{FOLDER}/train_y.bin")),
-        "test": Split(8_000, 10, (f"{FOLDER}/test_X.bin", f"{FOLDER}/test_y.bin")),
-    },
+    splits={"train": Split(5_000, 10, NEEDS), "test": Split(8_000, 10, NEEDS)},
     split="test",
     resize="stretch",
     pixels=96,
