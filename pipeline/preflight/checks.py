@@ -1,0 +1,50 @@
+"""All parts of the preflight, in order; a part that fails does not stop the others."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pipeline.errors import UserError
+from pipeline.preflight import Part, data, disk, memory, stages, texts, weights
+from pipeline.preflight.plan import Plan
+from pipeline.schema import check_params
+
+
+def params(plan: Plan) -> Part:
+    """Part 1: every section, option and name of params.yaml."""
+    problems = check_params(plan.values, plan.file)
+    lines = [f"{plan.file}: {len(problems) or 'no'} problems"]
+    return Part("params", lines, problems)
+
+
+PARTS: dict[str, Callable[[Plan], Part]] = {
+    "params": params,
+    "image data": data.images,
+    "class tables": data.classes,
+    "descriptions": texts.descriptions,
+    "base model": weights.base_model,
+    "disk": disk.disk,
+    "memory": memory.memory,
+    "stages": stages.stages,
+}
+
+
+def run(plan: Plan) -> Iterator[Part]:
+    """Each part as soon as it is there; no problem is named twice."""
+    known: list[str] = []
+    for title, check in PARTS.items():
+        try:
+            part = check(plan)
+        except UserError as error:
+            part = Part(title, [f"not checked: {error}"])
+            if not known:  # else it follows from what is listed already
+                part.problems.append(str(error))
+        part.problems = [text for text in part.problems if text not in known]
+        known += part.problems
+        yield part
+
+
+def as_values(parts: list[Part]) -> dict[str, Any]:
+    """For JSON: whether all is well, the problems in order, and every part's findings."""
+    problems = [text for part in parts for text in part.problems]
+    found = {part.title: {"lines": part.lines, "values": part.values} for part in parts}
+    return {"ok": not problems, "problems": problems, "parts": found}

@@ -1,0 +1,130 @@
+"""Free space for what the stages that will run write, where data and DVC's cache lie."""
+
+import os
+import shutil
+from collections import defaultdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.preflight import Part, size, vit
+from pipeline.preflight.data import packed_bytes
+from pipeline.preflight.weights import model_bytes
+from pipeline.recipe import Recipe
+
+if TYPE_CHECKING:
+    from pipeline.preflight.plan import Plan
+
+DATA = Path("data")
+PREDICTION = 80  # bytes of a row of predictions.parquet, not compressed
+LINKS = {"hardlink", "symlink"}  # cache types with which a file takes its space once
+
+
+def written(plan: "Plan") -> dict[str, int]:
+    """Bytes of the outputs of each stage that will run."""
+    runs = plan.runs
+    found = {
+        f"prepare@{name}": packed_bytes(state)
+        for name, state in plan.sets.items()
+        if runs.will(f"prepare@{name}")
+    }
+    for stage in ("base_model", "finetune"):
+        if runs.will(stage):
+            found[stage] = model_bytes(plan)
+    if runs.will("embed"):
+        found["embed"] = _embeddings(plan)
+    found["evaluate"] = sum(_predictions(plan, name) for name in plan.evaluate.datasets)
+    return found
+
+
+def _embeddings(plan: "Plan") -> int:
+    from pipeline.preflight.times import texts
+
+    width = plan.model.config["embed_dim"] if plan.model.config else 0
+    return texts(plan) * (vit.FLOAT * width + 60)
+
+
+def _predictions(plan: "Plan", name: str) -> int:
+    """Of one set under every attack and text set: rows of both models, and the examples."""
+    state, params = plan.sets.get(name), plan.evaluate
+    if state is None or not state.images:
+        return 0
+    images = min(state.images, params.images or state.images)
+    examples = min(params.examples, images) * 3 * (state.size or 0) ** 2 * vit.FLOAT
+    return len(params.attacks) * len(params.texts) * 2 * (images * PREDICTION + examples)
+
+
+def checkpoint_bytes(recipe: Recipe, found: vit.Vit) -> int:
+    """Bytes of a resume point, and as many while it is replaced."""
+    moments = 2 if recipe.optimiser == "adamw" else 1 if recipe.momentum else 0
+    trained = vit.trained_weights(found, recipe.last_blocks) * (moments + bool(recipe.averaging))
+    return 2 * vit.FLOAT * (vit.weights(found) + trained)
+
+
+def times_kept(links: str, same_disk: bool) -> tuple[int, str]:
+    """How often an output takes its space (workspace and cache), and why."""
+    kind = links.split(",")[0].strip()
+    if kind in LINKS:
+        return 1, f"cache.type {links}: linked, once"
+    if kind == "reflink" and same_disk and _reflinks():
+        return 1, f"cache.type {links}: reflinks work here, once"
+    return 2, f"cache.type {links}: copied, twice (data and cache)"
+
+
+def _reflinks() -> bool:
+    """Whether the disk of this folder shares the blocks of copies; asked of dvc's own code."""
+    try:
+        from dvc.utils import tmp_fname
+        from dvc_objects.fs import LocalFileSystem
+        from dvc_objects.fs.generic import test_links
+    except ImportError:  # a dvc that names them otherwise: the careful answer
+        return False
+    fs, folder = LocalFileSystem(), Path(".dvc/tmp").absolute()
+    return "reflink" in test_links(["reflink"], fs, str(folder), fs, str(folder / tmp_fname()))
+
+
+def disk(plan: "Plan") -> Part:
+    """Part 6: what will be written, against what is free."""
+    part, outputs = Part("disk"), written(plan)
+    total = sum(outputs.values())
+    cache = plan.runs.cache
+    times, why = times_kept(plan.runs.links, _device(DATA) == _device(cache))
+    needs: dict[int, float] = defaultdict(float)
+    needs[_device(DATA)] += total
+    needs[_device(cache)] += total * (times - 1)
+    if plan.runs.will("finetune") and plan.model.config is not None:
+        kept = checkpoint_bytes(plan.recipe, plan.model.vit)
+        needs[_device(Path("."))] += kept
+        part.lines.append(f"resume points: {size(kept)} while finetune runs")
+    large = sorted(outputs.items(), key=lambda item: -item[1])[:6]
+    listed = ", ".join(f"{stage} {size(count)}" for stage, count in large if count)
+    part.lines.insert(0, f"outputs: {size(total)} ({listed or 'nothing to write'}); {why}")
+    unknown = [name for name, state in plan.sets.items() if not packed_bytes(state)]
+    if unknown:
+        part.lines.append(f"not counted, for their images are missing: {', '.join(unknown)}")
+    part.values = {"outputs": outputs, "times": times}
+    for path in (DATA, cache, Path(".")):
+        need = needs.pop(_device(path), None)
+        if need is not None:
+            _compare(part, path, need)
+    return part
+
+
+def _compare(part: Part, path: Path, need: float) -> None:
+    free = shutil.disk_usage(_existing(path)).free
+    part.lines.append(f"disk of {path}: {size(free)} free, {size(need)} needed")
+    if need > free:
+        part.problems.append(
+            f"disk of {path}: {size(need)} needed, {size(free)} free: free {size(need - free)}, "
+            "run `dvc gc -w`, set `dvc cache dir` to another disk or cache.type to "
+            "hardlink,symlink, or stream: true in prepare.sets"
+        )
+
+
+def _device(path: Path) -> int:
+    return os.stat(_existing(path)).st_dev
+
+
+def _existing(path: Path) -> Path:
+    """The path or the nearest folder above it that exists."""
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.exists())

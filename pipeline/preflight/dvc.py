@@ -1,0 +1,75 @@
+"""What DVC would do: the stages that `dvc repro` would run, and where its cache lies.
+
+`dvc status` tells what changed. (`dvc repro --dry` stops at the first output that does not exist
+yet, which in a fresh clone is at once.)
+"""
+
+import json
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+DEFAULT_LINKS = "reflink,copy"  # dvc's own default of cache.type
+_EDGE = re.compile(r'^"(.+)" -> "(.+)";', re.MULTILINE)
+
+
+class Runs(NamedTuple):
+    """stages: names of those that would run, in DVC's order; None where DVC cannot tell, for
+    the reason `problem`; cache: its folder; links: its cache.type, the first that works counts."""
+
+    stages: tuple[str, ...] | None
+    problem: str
+    cache: Path
+    links: str
+
+    def will(self, stage: str, otherwise: bool = True) -> bool:
+        """Whether a stage ("describe", "prepare@digits") would run; `otherwise` if unknown."""
+        return otherwise if self.stages is None else stage in self.stages
+
+
+def ask() -> Runs:
+    """Ask dvc, with several processes at once (each takes up to seconds to start)."""
+    with ThreadPoolExecutor() as pool:
+        settings = [pool.submit(_dvc, "cache", "dir"), pool.submit(_dvc, "config", "cache.type")]
+        status, text = _dvc("status", "--json")
+        graph = _dvc("dag", "--dot")[1] if not status else ""
+        (failed, folder), (unset, links) = (one.result() for one in settings)
+    cache = Path(".dvc/cache") if failed else Path(folder.strip().splitlines()[-1])
+    links = DEFAULT_LINKS if unset or not links.strip() else links.strip()
+    if status:
+        return Runs(None, _reason(text), cache, links)
+    return Runs(tuple(_with_downstream(_changed(text), graph)), "", cache, links)
+
+
+def _changed(text: str) -> list[str]:
+    """Stages in the JSON of `dvc status`, before or after which there may be other lines."""
+    start = text.find("{")
+    found = json.JSONDecoder().raw_decode(text[start:])[0] if start >= 0 else {}
+    return list(found)
+
+
+def _with_downstream(changed: list[str], graph: str) -> list[str]:
+    """The stages that changed and all that depend on them, whose inputs will be others."""
+    edges = _EDGE.findall(graph)
+    found = list(changed)
+    for stage in found:  # grows
+        found += [to for start, to in edges if start == stage and to not in found]
+    return found
+
+
+def _dvc(*arguments: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
+    return done.returncode, done.stdout
+
+
+def _reason(text: str) -> str:
+    """The line of DVC's output that says what is wrong."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith(("ERROR", "error"))]
+    return (errors or lines or ["dvc said nothing"])[0].removeprefix("ERROR: ")

@@ -1,0 +1,76 @@
+"""The stages that `dvc repro` would run, with the time that each will take."""
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from pipeline.errors import UserError
+from pipeline.preflight import Part, duration
+from pipeline.preflight.data import SetState
+from pipeline.preflight.times import EFFICIENCY, PIXEL_SECONDS, measured_flop, stage_flop
+from pipeline.streaming import workers
+
+if TYPE_CHECKING:
+    from pipeline.preflight.plan import Plan
+
+
+def prepare_seconds(found: SetState) -> float | None:
+    """Seconds to decode a set once; None where its images are not known."""
+    if not found.images or not found.size:
+        return None
+    return found.images * found.size**2 * PIXEL_SECONDS / workers()
+
+
+def seconds(plan: "Plan", stage: str, speed: float) -> float | None:
+    """Seconds of a stage; None where nothing is known.
+
+    Args:
+        speed: FLOPs per second that the device reaches.
+    """
+    name, _, rest = stage.partition("@")
+    if name == "prepare":
+        state = plan.sets.get(rest)
+        return prepare_seconds(state) if state else None
+    try:
+        flop = stage_flop(plan, stage)
+    except UserError:  # the model's config is not known
+        return None
+    return None if flop is None else flop / speed
+
+
+def stages(plan: "Plan") -> Part:
+    """Part 8: names, and times by kind of stage."""
+    part, runs = Part("stages"), plan.runs
+    if runs.stages is None:
+        part.problems.append(f"dvc cannot tell what to run: {runs.problem}")
+        return part
+    if not runs.stages:
+        part.lines.append("everything is up to date: dvc repro would run nothing")
+        return part
+    measured = measured_flop(plan.device)
+    kinds: dict[str, list[tuple[str, float | None]]] = defaultdict(list)
+    for stage in runs.stages:
+        took = seconds(plan, stage, EFFICIENCY * measured)
+        kinds[stage.partition("@")[0]].append((stage, took))
+        part.values[stage] = took
+    part.lines += [_line(kind, found) for kind, found in kinds.items()]
+    total = sum(took for took in part.values.values() if took)
+    part.lines.append(
+        f"about {duration(total)} in all, unless DVC's run cache has the outputs: estimates, right "
+        f"to a factor of two, from FLOPs at {EFFICIENCY:.0%} (assumed) of the "
+        f"{measured / 1e9:.0f} GFLOP/s of matrix products measured on {plan.device}; evaluation "
+        "and checks as if every image withstood every step (those fooled stop early)"
+    )
+    return part
+
+
+def _line(kind: str, found: list[tuple[str, float | None]]) -> str:
+    known = [(took, stage) for stage, took in found if took is not None]
+    label = found[0][0] if len(found) == 1 else f"{kind} ({len(found)} stages)"
+    parts = [duration(sum(took for took, _ in known))] if known else []
+    if len(known) < len(found):
+        count = f"{len(found) - len(known)} " if known else ""
+        parts.append(f"{count}not estimated")
+    if len(found) > 1 and known:
+        longest = max(known)
+        parts.append(f"longest {longest[1]} {duration(longest[0])}")
+    return f"{label:32}{', '.join(parts)}"

@@ -1,0 +1,193 @@
+"""The base model to be: its config, and whether its weights are here or will be downloaded."""
+
+import contextlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import open_clip
+
+from pipeline import clip
+from pipeline.base_model import BaseModelParams
+from pipeline.base_models import pretrain
+from pipeline.errors import UserError
+from pipeline.options import chosen
+from pipeline.paths import BASE_MODEL
+from pipeline.preflight import Part, size, vit
+from pipeline.raw import locate
+
+if TYPE_CHECKING:
+    from pipeline.preflight.plan import Plan
+
+HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+URL_CACHE = Path("~/.cache/clip").expanduser()  # open_clip's own, for weights that are no hub's
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """config: open_clip's model_cfg, None where it is not known before the stage has run;
+    remark: where the weights come from; problem: why the stage would fail, "" if nothing."""
+
+    config: dict[str, Any] | None
+    remark: str
+    problem: str = ""
+
+    @property
+    def vit(self) -> vit.Vit:
+        """Sizes of the image encoder.
+
+        Raises:
+            UserError: the config is not known, or it is no ViT.
+        """
+        if self.config is None:
+            raise UserError("the model's config is not known before stage base_model has run")
+        return vit.read(self.config)
+
+
+def look(params: BaseModelParams, image_size: int | None, runs: bool) -> ModelState:
+    """What `base_model.source` would give; loads no weights.
+
+    Args:
+        image_size: of the set that `pretrain` learns from.
+        runs: false where data/base_model is up to date.
+    """
+    if not runs and (BASE_MODEL / clip.CONFIG_FILE).is_file():
+        return ModelState(_folder_config(BASE_MODEL), f"{BASE_MODEL} is up to date")
+    try:
+        module, options = chosen(
+            "pipeline.base_models", "base_model", "source", params.source, params.options
+        )
+        if params.source in KNOWN:
+            return KNOWN[params.source](options, image_size)
+    except UserError as error:
+        return ModelState(None, str(error), str(error))
+    return ModelState(None, f"source {params.source}: seen when the stage runs")
+
+
+def _pretrain(options: Any, image_size: int | None) -> ModelState:
+    if image_size is None:
+        return ModelState(None, "pretrained here, on images that are missing")
+    config = pretrain.model_config(options, image_size)
+    if image_size % options.patch_size:
+        raise UserError(
+            f"base_model: patches of {options.patch_size} pixels do not tile images of "
+            f"{image_size}; change base_model.options.pretrain.patch_size"
+        )
+    if not Path(options.captions).is_file():
+        raise UserError(f"base_model.options.pretrain.captions: {options.captions}: not found")
+    return ModelState(config, f"pretrained here, {options.steps} steps of {options.batch_size}")
+
+
+def _published(options: Any, _: int | None) -> ModelState:
+    config = open_clip.get_model_config(options.model)
+    if config is None:
+        raise UserError(f"base_model: open_clip has no model '{options.model}'")
+    tags = open_clip.list_pretrained_tags_by_model(options.model)
+    if options.tag not in tags:
+        raise UserError(
+            f"base_model: '{options.model}' has no tag '{options.tag}', only: {', '.join(tags)}"
+        )
+    about = open_clip.get_pretrained_cfg(options.model, options.tag)
+    config = {**config, "quick_gelu": about.get("quick_gelu") or config.get("quick_gelu", False)}
+    found = _cached(about, options.cache_dir)
+    if found:
+        return ModelState(config, f"{options.model} / {options.tag}: in the cache, {found}")
+    origin = about.get("hf_hub", "").rstrip("/") or about.get("url", "")
+    return ModelState(
+        config,
+        f"{options.model} / {options.tag}: will be downloaded from {origin}, "
+        f"about {size(_all_bytes(config))} (without network: source local, or fill the cache)",
+    )
+
+
+def _cached(about: dict[str, Any], folder: str | None) -> Path | None:
+    """The file of the weights, where open_clip would find it without network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    repository, _, file = about.get("hf_hub", "").rpartition("/")
+    for name in [file] if file else HUB_FILES:
+        found = try_to_load_from_cache(repository, name, cache_dir=folder) if repository else None
+        if isinstance(found, str):
+            return Path(found)
+    name = about.get("url", "").rpartition("/")[2]
+    path = (Path(folder) if folder else URL_CACHE) / name
+    return path if name and not repository and path.is_file() else None
+
+
+def _local(options: Any, _: int | None) -> ModelState:
+    folder = locate(options.path)
+    config = _folder_config(folder)
+    if not (folder / clip.WEIGHTS_FILE).is_file():
+        raise UserError(
+            f"{folder / clip.WEIGHTS_FILE}: not found; base_model.options.local.path names a "
+            "folder with it"
+        )
+    return ModelState(config, f"{folder}: there")
+
+
+def _folder_config(folder: Path) -> dict[str, Any]:
+    path = folder / clip.CONFIG_FILE
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))["model_cfg"]
+        config["vision_cfg"]  # noqa: B018
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; is '{folder}' an open_clip folder?") from None
+    except (ValueError, LookupError, TypeError) as error:
+        raise UserError(f"{path}: not an open_clip config: {error!r}") from None
+    return config
+
+
+KNOWN = {"pretrain": _pretrain, "pretrained": _published, "local": _local}
+
+
+def _all_bytes(config: dict[str, Any]) -> int:
+    return vit.FLOAT * (vit.weights(vit.read(config)) + vit.text_weights(config))
+
+
+def model_bytes(plan: "Plan") -> int:
+    """Bytes of the weights of one model, image and text half; 0 where they are not known."""
+    if plan.model.config is None:
+        return 0
+    return _all_bytes(plan.model.config)
+
+
+def base_model(plan: "Plan") -> Part:
+    """Part 5: the weights, and whether the images have the size that the model takes."""
+    part = Part("base model")
+    with contextlib.redirect_stderr(io.StringIO()):
+        state = plan.model
+    part.lines.append(state.remark)
+    if state.problem:
+        part.problems.append(state.problem)
+        return part
+    if state.config is None:
+        return part
+    found = state.vit
+    part.lines.append(
+        f"image encoder: {vit.weights(found) / 1e6:.1f} million weights, {found.layers} blocks of "
+        f"width {found.width}, {found.tokens} tokens of {found.image_size} x {found.image_size}"
+    )
+    part.values = {"weights": vit.weights(found), "flop": vit.forward_flop(found)}
+    part.problems += _fits(plan, found)
+    return part
+
+
+def _fits(plan: "Plan", found: vit.Vit) -> list[str]:
+    """What `clip.check_fit` and `train_last_blocks` would refuse after all the preparing."""
+    names = [plan.finetune.dataset]
+    if plan.evaluate.space == "model":
+        names += [*plan.evaluate.datasets, *plan.checks.datasets]
+    problems = [
+        f"prepare.sets.{name}.size is {plan.sets[name].size}, the model takes "
+        f"{found.image_size} x {found.image_size} pixels; set it to {found.image_size}"
+        for name in dict.fromkeys(names)
+        if name in plan.sets and plan.sets[name].size not in (None, found.image_size)
+    ]
+    last = plan.finetune.last_blocks
+    if last is not None and last > found.layers:
+        problems.append(
+            f"{plan.file}: finetune.last_blocks is {last}, the image encoder has {found.layers}"
+        )
+    return problems
