@@ -3,10 +3,11 @@ computed, downloaded or written.
 
     plan      params.yaml, read once, and what is known of sets and model
     data      image sets and class tables      texts    descriptions
+    text_sets what classifies them             stages   which run, and for how long
     weights   the base model                   vit      size and work of a vision transformer
     probe     how often a method encodes       memory   training and evaluation
-    disk      space                            dvc      which stages will run
-    times     how long they take               checks   all parts, in order
+    disk      space                            dvc      what it would run
+    times     FLOPs of the stages              checks   all parts, in order
 No stage imports this package.
 """
 

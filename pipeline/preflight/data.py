@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 from pipeline.classes import ClassEntry, read_own_templates
 from pipeline.datasets._catalogue import split_of
 from pipeline.datasets._obtaining import absent, fetchable, how_to_get
-from pipeline.embed import DESCRIPTIONS, templates_of
 from pipeline.errors import UserError
 from pipeline.images import IMAGES, open_images
 from pipeline.matching import normalise
-from pipeline.preflight import Part
+from pipeline.preflight import Part, text_sets
 from pipeline.preflight.dvc import Runs
 from pipeline.prepare import check_source
 from pipeline.raw import downloads_allowed, locate
@@ -152,7 +151,7 @@ def classes(plan: "Plan") -> Part:
         )
     if away:
         part.lines.append(f"not compared, for images are missing: {', '.join(away)}")
-    part.problems += _text_sets(plan)
+    part.problems += text_sets.problems(plan)
     return part
 
 
@@ -169,43 +168,6 @@ def _same_names(entries: Sequence[ClassEntry]) -> list[str]:
     more = f" and {len(twice) - SHOWN} more" if len(twice) > SHOWN else ""
     listed = ", ".join(f"'{name}' x {counts[name]}" for name in twice[:SHOWN])
     return [f"classes with the same name cannot be told apart: {listed}{more}"] if twice else []
-
-
-def _text_sets(plan: "Plan") -> list[str]:
-    """What `embed` would refuse: a text set that has nothing for an image set in use."""
-    problems: list[str] = []
-    described = plan.sets.get(plan.describe.dataset)
-    ids = {e.class_id for e in described.entries} if described else set()
-    ids = ids & set(plan.describe.only) if plan.describe.only else ids
-    for text, name in text_sets(plan):
-        found = plan.sets.get(name)
-        if found is None or (text != DESCRIPTIONS and text not in plan.embed.texts):
-            continue  # part 1 says so
-        if text != DESCRIPTIONS:
-            own = found.templates or (("{}",) if found.state == "missing" else ())
-            try:
-                templates_of(text, name, plan.embed, own)
-            except UserError as error:
-                problems.append(str(error))
-        elif ids and found.entries and {e.class_id for e in found.entries} - ids:
-            count = len({e.class_id for e in found.entries} - ids)
-            problems.append(
-                f"{plan.file}: text set '{DESCRIPTIONS}': {count} of {len(found.entries)} classes "
-                f"of '{name}' are not described; take it out of evaluate.texts and attacker, or "
-                f"'{name}' out of evaluate.datasets"
-            )
-    return problems
-
-
-def text_sets(plan: "Plan") -> list[tuple[str, str]]:
-    """(text set, image set) that `embed` encodes for finetune, evaluate and check."""
-    evaluate, checks = plan.evaluate, plan.checks
-    pairs = [("template", plan.finetune.dataset)]
-    pairs += [(text, name) for text in evaluate.texts for name in evaluate.datasets]
-    pairs += [(checks.texts, name) for name in checks.datasets]
-    if evaluate.attacker != "same":
-        pairs += [(evaluate.attacker, name) for name in [*evaluate.datasets, *checks.datasets]]
-    return list(dict.fromkeys(pairs))
 
 
 def packed_bytes(found: SetState) -> int:

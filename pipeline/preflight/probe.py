@@ -36,8 +36,8 @@ class Passes(NamedTuple):
 
 def passes(method: ModuleType, options: MethodParams) -> Passes:
     """Build the method's objective on a tiny random encoder and take its losses once."""
-    encoder, seen = _encoder()
     with contextlib.redirect_stderr(io.StringIO()), torch.random.fork_rng():  # progress bars
+        encoder, seen = _encoder()
         objective = method.build(options, _setup(encoder))
         setup = sum(count for count, _ in seen)
         seen.clear()

@@ -20,8 +20,7 @@ from pipeline.attacks import _library
 from pipeline.embed import DESCRIPTIONS, templates_of
 from pipeline.errors import UserError
 from pipeline.options import chosen
-from pipeline.preflight import vit
-from pipeline.preflight.data import text_sets
+from pipeline.preflight import text_sets, vit
 
 if TYPE_CHECKING:
     from pipeline.preflight.plan import Plan
@@ -89,7 +88,7 @@ def texts(plan: "Plan") -> int:
     """Texts that `embed` encodes."""
     described = plan.sets.get(plan.describe.dataset)
     total = plan.filter.top_k * ((described and described.classes) or 0)
-    for name, dataset in text_sets(plan):
+    for name, dataset in text_sets.in_use(plan):
         state = plan.sets.get(dataset)
         if name == DESCRIPTIONS or state is None:
             continue

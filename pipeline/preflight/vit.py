@@ -137,8 +137,8 @@ def saved_bytes(vit: Vit, trained: int, frozen: int) -> int:
     A block whose weights are trained keeps both norms' inputs and outputs, queries, keys, values,
     the attention's output (8 of T W), and input and output of the activation (2 of T M, one more
     with QuickGELU); a frozen one keeps no input of a product with weights: 6 of T W and 1 of
-    T M, one more with QuickGELU. Beside them: T H of attention, 4 T of the norms; pixels, ln_pre,
-    ln_post.
+    T M, one more with QuickGELU. Beside them: T H of attention, 4 T of the norms; ln_post, ln_pre,
+    pixels.
 
     Args:
         trained, frozen: how many blocks of either kind the graph goes through.
@@ -147,7 +147,9 @@ def saved_bytes(vit: Vit, trained: int, frozen: int) -> int:
     kept = trained * (8 * vit.width + (2 + quick) * vit.hidden)
     kept += frozen * (6 * vit.width + (1 + quick) * vit.hidden)
     kept += (trained + frozen) * (vit.heads + 4)
-    ends = 2 * vit.width * tokens + 3 * vit.image_size**2
+    ends = (2 if trained else 1) * vit.width * tokens  # ln_post: input, output for the projection
+    if trained + frozen == vit.layers:  # the graph reaches the pixels
+        ends += vit.width * tokens + 3 * vit.image_size**2
     return FLOAT * (tokens * kept + ends)
 
 
