@@ -89,7 +89,7 @@ def test_json_says_the_same(project):
     assert found["problems"] == []
     stages = found["parts"]["stages"]["values"]
     assert {"prepare@pairs", "base_model", "describe", "finetune", "report"} <= set(stages)
-    assert stages["finetune"] > 0
+    assert stages["finetune"]["seconds"] > 0
     assert found["parts"]["descriptions"]["values"] == {"classes": 40, "described": 40}
     change(finetune__dataset="nowhere")
     broken = json.loads(check(1, "--json"))

@@ -20,8 +20,8 @@ def prepare_seconds(found: SetState) -> float | None:
     return found.images * found.size**2 * PIXEL_SECONDS / workers()
 
 
-def seconds(plan: "Plan", stage: str, speed: float) -> float | None:
-    """Seconds of a stage; None where nothing is known.
+def cost(plan: "Plan", stage: str, speed: float) -> dict[str, float | None]:
+    """`seconds` and `flop` of a stage; None where nothing is known.
 
     Args:
         speed: FLOPs per second that the device reaches.
@@ -29,12 +29,12 @@ def seconds(plan: "Plan", stage: str, speed: float) -> float | None:
     name, _, rest = stage.partition("@")
     if name == "prepare":
         state = plan.sets.get(rest)
-        return prepare_seconds(state) if state else None
+        return {"seconds": prepare_seconds(state) if state else None, "flop": None}
     try:
         flop = stage_flop(plan, stage)
     except UserError:  # the model's config is not known
-        return None
-    return None if flop is None else flop / speed
+        flop = None
+    return {"seconds": None if flop is None else flop / speed, "flop": flop}
 
 
 def stages(plan: "Plan") -> Part:
@@ -49,14 +49,14 @@ def stages(plan: "Plan") -> Part:
     measured = measured_flop(plan.device)
     kinds: dict[str, list[tuple[str, float | None]]] = defaultdict(list)
     for stage in runs.stages:
-        took = seconds(plan, stage, EFFICIENCY * measured)
-        kinds[stage.partition("@")[0]].append((stage, took))
-        part.values[stage] = took
+        found = cost(plan, stage, EFFICIENCY * measured)
+        kinds[stage.partition("@")[0]].append((stage, found["seconds"]))
+        part.values[stage] = found
     part.lines += [_line(kind, found) for kind, found in kinds.items()]
-    total = sum(took for took in part.values.values() if took)
+    total, flop = (sum(v[key] or 0 for v in part.values.values()) for key in ("seconds", "flop"))
     part.lines.append(
         f"about {duration(total)} in all, unless DVC's run cache has the outputs: estimates, right "
-        f"to a factor of two, from FLOPs at {EFFICIENCY:.0%} (assumed) of the "
+        f"to a factor of two, from {flop / 1e15:,.3g} PFLOP at {EFFICIENCY:.0%} (assumed) of the "
         f"{measured / 1e9:.0f} GFLOP/s of matrix products measured on {plan.device}; evaluation "
         "and checks as if every image withstood every step (those fooled stop early)"
     )
