@@ -1,15 +1,16 @@
-"""What is known to go wrong with the published data sets, and which part of one is taken."""
+"""What is known to go wrong with the published data sets."""
 
 from collections import Counter
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from torchvision.datasets import CIFAR10, STL10, Flowers102
 
-from pipeline.datasets._selection import sample
 from pipeline.datasets._wnids import all_wnids, entries
 from pipeline.errors import UserError
+from pipeline.prepare import pack
 from tests.miniatures import WRITERS, Miniature, enter, of
 from tests.miniatures.base import opened, photos, write
 
@@ -180,6 +181,28 @@ def test_a_file_that_was_cut_off_is_one_line(root: Path, made, case: str, file: 
     assert "download=True" not in message
 
 
+def test_as_many_labels_as_images(root: Path, made) -> None:
+    """Of PatchCamelyon, whose files are two, without a checksum once they are unpacked."""
+    miniature = made("pcam")
+    with h5py.File(root / "pcam/camelyonpatch_level_2_split_test_y.h5", "w") as file:
+        file["y"] = np.zeros((6, 1, 1, 1), dtype=np.uint8)
+    assert "there are 5 images and 6 labels; extract the archive again" in refused(miniature)
+
+
+@pytest.mark.parametrize("case", ["food101", "dtd", "fgvc_aircraft", "oxford_pets", "flowers102"])
+def test_an_image_that_the_list_names_but_is_not_there(root: Path, made, case: str) -> None:
+    """A half-extracted archive whose lists are whole."""
+    miniature = made(case)
+    (root / miniature.sources[1]).unlink()
+    total = len(miniature.sources)
+    with pytest.raises(UserError) as caught:
+        pack(of(miniature, size=16), "s", Path("images"), Path("classes.parquet"))
+    assert (
+        f"s: 1 of {total} images cannot be read: {miniature.sources[1]} (file not found); replace"
+        in str(caught.value)
+    )
+
+
 @pytest.mark.parametrize(
     ("kind", "case"), [(CIFAR10, "cifar10"), (STL10, "stl10"), (Flowers102, "flowers102")]
 )
@@ -221,79 +244,3 @@ def test_hidden_files_and_folders_are_no_images(root: Path, made) -> None:
     folder = (root / miniature.sources[0]).parent
     photos(folder, [".ipynb_checkpoints/a.jpg", "._b.jpg", "../.cache/x.jpg"])
     assert [item.source for item in of(miniature).items] == miniature.sources
-
-
-# which part of a set
-
-
-def test_skip_and_images_per_class_are_disjoint_stable_samples(made) -> None:
-    miniature = made("eurosat")
-    first, rest = of(miniature, images_per_class=1), of(miniature, skip=1)
-    one = [item.source for item in first.items]
-    others = [item.source for item in rest.items]
-    assert len(one) == 10
-    assert set(one) | set(others) == set(miniature.sources)
-    assert not set(one) & set(others)
-    assert [item.source for item in of(miniature, images_per_class=1).items] == one
-    part = of(miniature, images_per_class=1, classes=["River", "Forest"])
-    assert {item.source for item in part.items} == {s for s in one if "River" in s or "Fore" in s}
-
-
-def test_a_sample_is_not_the_first_files() -> None:
-    """Files are often named in the order of taking."""
-    kept = sample([0] * 100, ["a"], ["a"], 0, 10, "here")
-    assert kept == sorted(kept)
-    assert kept != list(range(10))
-    assert kept == sample([0] * 100, ["a"], ["a"], 0, 10, "here")
-    again = [sample([0] * 100, ["a"], ["a"], skip, 10, "here") for skip in range(0, 100, 10)]
-    assert sorted(number for part in again for number in part) == list(range(100))
-
-
-@pytest.mark.parametrize(
-    ("chosen", "ids"),
-    [
-        ("1:3", ["bird", "car"]),
-        (":2", ["airplane", "bird"]),
-        ("8:", ["ship", "truck"]),
-        (["truck", "airplane"], ["truck", "airplane"]),
-    ],
-)
-def test_classes_by_slice_and_by_list(made, chosen, ids: list[str]) -> None:
-    """In the order asked for, each with its own images and pixels."""
-    miniature = made("stl10")
-    source = of(miniature, classes=chosen, size=96, resize="native")
-    assert [entry.class_id for entry in source.classes] == ids
-    own = [k for name in ids for k, label in enumerate(miniature.labels)
-           if miniature.ids[label] == name]  # fmt: skip
-    assert [item.source for item in source.items] == [miniature.sources[k] for k in own]
-    for number, place in enumerate(own):
-        expected = np.asarray(miniature.pictures[place]).transpose(2, 0, 1)
-        np.testing.assert_array_equal(source.decode(number).pixels, expected)
-        assert (
-            source.classes[source.items[number].label].class_id
-            == (miniature.ids[miniature.labels[place]])
-        )
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"classes": "bird"}, "classes = 'bird': expected a slice such as 0:100"),
-        ({"classes": "²:3"}, "classes = '²:3': expected a slice"),
-        ({"classes": ":"}, "classes = ':': expected a slice"),
-        ({"classes": "10:"}, "the slice 10: of 10 classes is empty"),
-        ({"classes": []}, "classes is an empty list; null means all"),
-        ({"classes": ["bird", "fish"]}, "there is no class 'fish' (1 absent in all)"),
-        ({"skip": 2}, "class 'airplane' has only 1 images, none left after skip 2"),
-    ],
-)
-def test_a_part_that_there_is_not(made, changes: dict, message: str) -> None:
-    found = refused(made("stl10"), **changes)
-    assert found.startswith("STL-10: ")
-    assert message in found
-
-
-def test_a_class_without_an_image_in_a_partial_list_is_named(made) -> None:
-    """Flowers-102 has its 102 classes built in; the miniature shows three."""
-    message = refused(made("flowers102"), classes=None)
-    assert message == "Flowers-102: class 'canterbury bells' has no image"

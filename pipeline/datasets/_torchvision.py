@@ -31,6 +31,11 @@ def from_arrays(
 ) -> Listing:
     """uint8 images (N, H, W, 3) in memory."""
     numbers = [int(label) for label in labels]
+    if len(numbers) != len(images):
+        raise UserError(
+            f"{prefix}: there are {len(images)} images and {len(numbers)} labels; extract the "
+            "archive again"
+        )
     sources = [f"{prefix}/{i}" for i in range(len(numbers))]
     return Listing(classes, numbers, sources, read=lambda i: Image.fromarray(images[i]))
 

@@ -92,12 +92,13 @@ def caltech101(root: Path, patch: pytest.MonkeyPatch) -> Miniature:
 
 
 def caltech256(root: Path, patch: pytest.MonkeyPatch) -> Miniature:
-    """<number>.<class> folders with a class of clutter, and the files that are no images."""
+    """<number>.<class> folders with a class of clutter, and what the published archive has besides:
+    two empty folders and a file that is no image."""
     names = {"001.ak47": "ak47", "002.american-flag": "american flag", "056.dog": "dog",
              "198.spider": "spider", "251.airplanes-101": "airplanes",
              "257.clutter": "clutter"}  # fmt: skip
     base = "caltech256/256_ObjectCategories"
-    write(root, f"{base}/056.dog/greg/vision309", "not an image")
+    (root / base / "056.dog/greg/vision309").mkdir(parents=True)
     write(root, f"{base}/198.spider/RENAME2", "#!/bin/sh")
     return folders(root, "caltech256", "all", base, names,
                    lambda name: [f"{name[:3]}_000{n}.jpg" for n in (1, 2)])  # fmt: skip
