@@ -22,10 +22,10 @@ from pipeline.decoding import Decoded, Encoded, Resize
 from pipeline.errors import UserError
 from pipeline.raw import locate
 from pipeline.streaming import FILE_SCHEMA, Pixels, StreamedPixels
-from pipeline.tables import read_table
+from pipeline.tables import read_json, read_table
 
 IMAGES = Path("data/images")
-PACKED, STREAMED = "images.npy", "files.parquet"
+PACKED, STREAMED, SUMMARY = "images.npy", "files.parquet", "summary.json"
 ITEM_SCHEMA = pa.schema([("label", pa.int32()), ("source", pa.string()), ("caption", pa.string())])
 
 
@@ -99,6 +99,11 @@ def open_images(name: str) -> ImageSet:
         )
     check_labels(labels, len(classes), str(folder / "items.parquet"))
     return ImageSet(name, pixels, labels, items["caption"].to_pylist(), classes)
+
+
+def dropped(name: str) -> int:
+    """How many images of set `name` could not be read and were left out by `prepare`."""
+    return len(read_json(IMAGES / name / SUMMARY)["dropped"])
 
 
 def content_files(name: str) -> list[Path]:

@@ -88,7 +88,7 @@ def pack(
             }
             write_table(folder / "items.parquet", columns, ITEM_SCHEMA)
             summary = summarise(source, kept, found, digest)
-            write_json(folder / "summary.json", summary)
+            write_json(folder / layout.SUMMARY, summary)
             write_classes(classes, source.classes, source.templates)
         scratch.clear(state)
     return summary

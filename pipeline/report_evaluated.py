@@ -55,6 +55,7 @@ class Metrics(Section, extra="ignore"):
 
     dataset: str
     images: int
+    dropped: int
     classes: int
     seen_in_training: int
     attack: str

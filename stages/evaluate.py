@@ -27,7 +27,7 @@ from pipeline.evaluate import (
     summary,
     training_overlap,
 )
-from pipeline.images import ImageSet, check_classes, open_images
+from pipeline.images import ImageSet, check_classes, dropped, open_images
 from pipeline.options import chosen
 from pipeline.params import read_section, read_value
 from pipeline.paths import EVALUATION, MODELS
@@ -101,6 +101,7 @@ def threat_model(params: EvaluateParams, images: ImageSet, attacked: int) -> dic
         "precision": "float32",
         "dataset": images.name,
         "images": attacked,
+        "dropped": dropped(images.name),
         "classes": len(images.classes),
         "seen_in_training": training_overlap(images.classes, trained),
     }

@@ -103,6 +103,7 @@ def write_attack(
     words = {"name": texts, "templates": ["a photo of a {}", "a picture of {}"]}
     found = {
         "dataset": name, "images": count, "classes": len(names),
+        "dropped": 2 if name == "digits" else 0,
         "seen_in_training": len(names) if name == "shapes" else 0,
         "attack": attack, "title": title, "options": options, "budget": STEPS + 1,
         "norm": "linf", "epsilon_255": 4.0, "space": "model", "pixels": SIZE,

@@ -125,6 +125,8 @@ def test_page_shows_every_set_and_sentence_escaped(tree: Path) -> None:
     assert "ε = 4/255" in page
     assert "step_255 1.0" in page
     assert "APGD-CE" in page
+    # of one of the two sets, under both text sets
+    assert page.count("2 unreadable images of the set were left out") == 2
     assert "With other texts" in page
     assert "SAFT, fine-tuned on “shapes”" in page
     assert "finetune" in page
