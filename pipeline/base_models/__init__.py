@@ -3,12 +3,22 @@
 A source module has
     class Params(Section)                                  its keys under `base_model.options`
     def build(params, dataset, seed, device) -> BaseModel  dataset: the set `pretrain` reads
+    def about(params, dataset) -> About                    for model cards; loads nothing
+What several sources share is in the modules whose names begin with an underscore.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
+
+
+class About(NamedTuple):
+    """What a model card says of a base model, in Markdown; hub_id: the repository of the Hugging
+    Face hub that its weights come from, where there is one."""
+
+    text: str
+    hub_id: str | None = None
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
 """An open_clip folder on disk: open_clip_config.json + open_clip_model.safetensors."""
 
+from pathlib import Path
+
 import torch
 
 from pipeline import clip
-from pipeline.base_models import BaseModel
+from pipeline.base_models import About, BaseModel
 from pipeline.params import Section
 from pipeline.raw import locate
 
@@ -19,3 +21,8 @@ def build(params: Params, dataset: str, seed: int, device: torch.device) -> Base
     """Load and check the folder; it is written again in this pipeline's own form."""
     loaded = clip.load(locate(params.path))
     return BaseModel(loaded.model, loaded.config)
+
+
+def about(params: Params, dataset: str) -> About:
+    """The folder's name, without the path to it."""
+    return About(f"the open_clip folder `{Path(params.path).name}`")

@@ -15,7 +15,7 @@ import torch
 from open_clip.model import CLIP
 from pydantic import Field
 
-from pipeline.base_models import BaseModel
+from pipeline.base_models import About, BaseModel
 from pipeline.clip import preprocess_config
 from pipeline.contrastive import pretrain_steps
 from pipeline.errors import UserError
@@ -90,6 +90,14 @@ def build(params: Params, dataset: str, seed: int, device: torch.device) -> Base
             )
         log.append((step, loss))
     return BaseModel(model.cpu(), {"model_cfg": config, "preprocess_cfg": preprocess}, log)
+
+
+def about(params: Params, dataset: str) -> About:
+    """Size and training of the small model."""
+    return About(
+        f"a small CLIP trained from scratch on image set `{dataset}` ({params.steps} steps of "
+        f"{params.batch_size} image-text pairs)"
+    )
 
 
 def model_config(params: Params, image_size: int) -> dict[str, Any]:

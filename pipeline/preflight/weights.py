@@ -11,7 +11,7 @@ import open_clip
 
 from pipeline import clip
 from pipeline.base_model import BaseModelParams
-from pipeline.base_models import pretrain
+from pipeline.base_models import _hub, checkpoint, pretrain
 from pipeline.errors import UserError
 from pipeline.options import chosen
 from pipeline.paths import BASE_MODEL
@@ -81,25 +81,36 @@ def _pretrain(options: Any, image_size: int | None) -> ModelState:
 
 
 def _published(options: Any, _: int | None) -> ModelState:
-    config = open_clip.get_model_config(options.model)
-    if config is None:
-        raise UserError(f"base_model: open_clip has no model '{options.model}'")
-    tags = open_clip.list_pretrained_tags_by_model(options.model)
-    if options.tag not in tags:
-        raise UserError(
-            f"base_model: '{options.model}' has no tag '{options.tag}', only: {', '.join(tags)}"
-        )
+    if options.model.startswith(_hub.HUB):
+        return _repository(options)
+    config, what = _hub.tagged_config(options)["model_cfg"], _hub.title(options)
+    _hub.check_layout(config, what)
     about = open_clip.get_pretrained_cfg(options.model, options.tag)
-    config = {**config, "quick_gelu": about.get("quick_gelu") or config.get("quick_gelu", False)}
     found = _cached(about, options.cache_dir)
     if found:
-        return ModelState(config, f"{options.model} / {options.tag}: in the cache, {found}")
+        return ModelState(config, f"{what}: in the cache, {found}")
     origin = about.get("hf_hub", "").rstrip("/") or about.get("url", "")
     return ModelState(
         config,
-        f"{options.model} / {options.tag}: will be downloaded from {origin}, "
+        f"{what}: will be downloaded from {origin}, "
         f"about {size(_all_bytes(config))} (without network: source local, or fill the cache)",
     )
+
+
+def _repository(options: Any) -> ModelState:
+    """A repository of the hub: nothing is known of it but what the cache has."""
+    from huggingface_hub import try_to_load_from_cache
+
+    _hub.check_untagged(options)
+    repository, what = options.model.removeprefix(_hub.HUB), _hub.title(options)
+    path = try_to_load_from_cache(repository, clip.CONFIG_FILE, cache_dir=options.cache_dir)
+    if not isinstance(path, str):
+        return ModelState(None, f"{what}: will be downloaded, of a size that its config will tell")
+    config = _hub.read_config(Path(path), what)["model_cfg"]
+    _hub.check_layout(config, what)
+    found = _cached({"hf_hub": f"{repository}/"}, options.cache_dir)
+    there = f"in the cache, {found}" if found else "its weights will be downloaded"
+    return ModelState(config, f"{what}: {there}")
 
 
 def _cached(about: dict[str, Any], folder: str | None) -> Path | None:
@@ -139,7 +150,19 @@ def _folder_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-KNOWN = {"pretrain": _pretrain, "pretrained": _published, "local": _local}
+def _checkpoint(options: Any, _: int | None) -> ModelState:
+    file = locate(options.file)
+    if not file.is_file():
+        raise UserError(f"{file}: not found; base_model.options.checkpoint.file names a file")
+    if options.model.startswith(checkpoint.LOCAL):
+        folder = locate(options.model.removeprefix(checkpoint.LOCAL))
+        return ModelState(_folder_config(folder), f"{file} in {folder}: there")
+    around = _published(options, None)
+    return ModelState(around.config, f"{file}: there; around it {around.remark}")
+
+
+KNOWN = {"pretrain": _pretrain, "pretrained": _published, "local": _local,
+         "checkpoint": _checkpoint}  # fmt: skip
 
 
 def _all_bytes(config: dict[str, Any]) -> int:
