@@ -63,6 +63,8 @@ def test_images_labels_names_order_and_pixels(miniature: Miniature) -> None:
 
 @pytest.mark.parametrize("miniature", FIXED, indirect=True)
 def test_native_pixels_are_those_of_the_file(miniature: Miniature) -> None:
+    facts = registry.load("pipeline.datasets", miniature.source, "test").FACTS
+    assert facts.pixels == SIDES[miniature.source]
     source = of(miniature, size=SIDES[miniature.source], resize="native")
     for number, picture in enumerate(miniature.pictures):
         np.testing.assert_array_equal(source.decode(number).pixels, chw(picture))

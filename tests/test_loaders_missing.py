@@ -51,6 +51,9 @@ def test_a_missing_set_is_one_line_with_folder_paths_and_commands(
     for archive in _obtaining.wanted(facts, split):
         assert f"curl -fLO {archive.url}" in message
         assert archive.md5 is None or archive.md5 in message
+    for archive in set(facts.archives) - set(_obtaining.wanted(facts, split)):
+        assert archive.split not in ("", split)
+        assert archive.url not in message
     assert facts.manual in message
     assert "{split}" not in message
     assert facts.manual or facts.archives

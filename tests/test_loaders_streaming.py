@@ -139,6 +139,7 @@ def damages(content: bytes) -> dict[str, bytes | None]:
     flipped = bytearray(content)
     flipped[len(content) // 2] ^= 1
     other = Image.fromarray(noise(99, 200, 200))
+    small = as_jpeg(Image.fromarray(noise(99, 8, 8)).convert("L"))  # decodes, whatever follows it
     return {
         "removed": None,
         "emptied": b"",
@@ -146,6 +147,7 @@ def damages(content: bytes) -> dict[str, bytes | None]:
         "one bit": bytes(flipped),
         "replaced by a text": b"x" * len(content),
         "replaced by a larger image": as_jpeg(other),
+        "replaced by an image of the same length": small.ljust(len(content), b"\0"),
     }
 
 
@@ -160,7 +162,11 @@ def test_a_file_that_changed_since_is_one_line_that_names_it(root: Path, both, d
     packed, _ = both
     source = pq.read_table(FOLDER / "items.parquet")["source"].to_pylist()[4]
     content = damages((root / source).read_bytes())[damage]
+    before = (root / source).stat().st_size
     (root / source).unlink()
+    if damage.endswith("same length"):
+        assert content is not None
+        assert len(content) == before
     if content is not None:
         (root / source).write_bytes(content)
     pixels = open_images("s").pixels
