@@ -2,7 +2,7 @@
 
 import typer
 
-from stages import check_cli, compare_cli, descriptions_cli, info_cli, use_cli
+from stages import check_cli, compare_cli, descriptions_cli, export_cli, info_cli, use_cli
 
 app = typer.Typer(
     name="saft",
@@ -15,6 +15,7 @@ app = typer.Typer(
 app.command("info")(info_cli.main)
 app.command("compare")(compare_cli.main)
 app.command("check")(check_cli.main)
+app.command("export")(export_cli.main)
 app.command("profiles")(use_cli.list_profiles)
 app.command("use")(use_cli.use)
 app.add_typer(descriptions_cli.app)
