@@ -194,6 +194,23 @@ def test_base_models(project, clip_folder, monkeypatch, tmp_path):
     assert "will be downloaded from timm/vit_base_patch32_clip_224.openai, about 605 MB" in text
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *a, **k: "/cache/w")
     assert "in the cache, /cache/w" in check(1)
+    change(base_model__options__pretrained__tag=None)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *a, **k: None)
+    change(base_model__options__pretrained__model="hf-hub:someone/clip")
+    text = check(0)
+    assert "hf-hub:someone/clip: will be downloaded, of a size that its config will tell" in text
+    assert "memory:\n  not checked: the model's config is not known" in text
+    monkeypatch.setattr(
+        "huggingface_hub.try_to_load_from_cache", lambda _, name, **k: str(clip_folder / name)
+    )
+    text = check(1)
+    assert f"hf-hub:someone/clip: in the cache, {clip_folder}/open_clip_model.safetens" in text
+    assert "shapes-train.size is 32, the model takes 16 x 16 pixels" in text
+    change(base_model__source="checkpoint", base_model__options__checkpoint__tag=None)
+    change(base_model__options__checkpoint__model=f"local-dir:{clip_folder}")
+    assert any("checkpoint.pt: not found" in line for line in problems())
+    change(base_model__options__checkpoint__file=str(clip_folder / "open_clip_model.safetensors"))
+    assert "shapes-train.size is 32, the model takes 16 x 16 pixels" in problems()[0]
     change(base_model__source="pretrain", base_model__options__pretrain__patch_size=7)
     assert any("patches of 7 pixels do not tile images of 32" in line for line in problems())
 

@@ -7,7 +7,8 @@ computed, downloaded or written.
     weights   the base model                   vit      size and work of a vision transformer
     probe     how often a method encodes       memory   training and evaluation
     disk      space                            dvc      what it would run
-    times     FLOPs of the stages              checks   all parts, in order
+    times     FLOPs of the stages              published   models of the hub, before loading
+    checks    all parts, in order
 No stage imports this package.
 """
 

@@ -75,6 +75,11 @@ def available(device: torch.device) -> tuple[float, str]:
 
 def memory(plan: "Plan") -> Part:
     """Part 7: training and evaluation."""
+    if plan.model.config is None and not plan.model.problem:  # of the hub, or of missing images
+        return Part(
+            "memory",
+            ["not checked: the model's config is not known before stage base_model has run"],
+        )
     part, found, recipe = Part("memory"), plan.model.vit, plan.recipe
     there, name = available(plan.device)
     trains_on = plan.sets.get(recipe.dataset)

@@ -7,22 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import open_clip
-
 from pipeline import clip
 from pipeline.base_model import BaseModelParams
-from pipeline.base_models import _hub, checkpoint, pretrain
+from pipeline.base_models import checkpoint, pretrain
 from pipeline.errors import UserError
 from pipeline.options import chosen
 from pipeline.paths import BASE_MODEL
-from pipeline.preflight import Part, size, vit
+from pipeline.preflight import Part, published, vit
 from pipeline.raw import locate
 
 if TYPE_CHECKING:
     from pipeline.preflight.plan import Plan
-
-HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-URL_CACHE = Path("~/.cache/clip").expanduser()  # open_clip's own, for weights that are no hub's
 
 
 @dataclass(frozen=True)
@@ -81,50 +76,7 @@ def _pretrain(options: Any, image_size: int | None) -> ModelState:
 
 
 def _published(options: Any, _: int | None) -> ModelState:
-    if options.model.startswith(_hub.HUB):
-        return _repository(options)
-    config, what = _hub.tagged_config(options)["model_cfg"], _hub.title(options)
-    _hub.check_layout(config, what)
-    about = open_clip.get_pretrained_cfg(options.model, options.tag)
-    found = _cached(about, options.cache_dir)
-    if found:
-        return ModelState(config, f"{what}: in the cache, {found}")
-    origin = about.get("hf_hub", "").rstrip("/") or about.get("url", "")
-    return ModelState(
-        config,
-        f"{what}: will be downloaded from {origin}, "
-        f"about {size(_all_bytes(config))} (without network: source local, or fill the cache)",
-    )
-
-
-def _repository(options: Any) -> ModelState:
-    """A repository of the hub: nothing is known of it but what the cache has."""
-    from huggingface_hub import try_to_load_from_cache
-
-    _hub.check_untagged(options)
-    repository, what = options.model.removeprefix(_hub.HUB), _hub.title(options)
-    path = try_to_load_from_cache(repository, clip.CONFIG_FILE, cache_dir=options.cache_dir)
-    if not isinstance(path, str):
-        return ModelState(None, f"{what}: will be downloaded, of a size that its config will tell")
-    config = _hub.read_config(Path(path), what)["model_cfg"]
-    _hub.check_layout(config, what)
-    found = _cached({"hf_hub": f"{repository}/"}, options.cache_dir)
-    there = f"in the cache, {found}" if found else "its weights will be downloaded"
-    return ModelState(config, f"{what}: {there}")
-
-
-def _cached(about: dict[str, Any], folder: str | None) -> Path | None:
-    """The file of the weights, where open_clip would find it without network."""
-    from huggingface_hub import try_to_load_from_cache
-
-    repository, _, file = about.get("hf_hub", "").rpartition("/")
-    for name in [file] if file else HUB_FILES:
-        found = try_to_load_from_cache(repository, name, cache_dir=folder) if repository else None
-        if isinstance(found, str):
-            return Path(found)
-    name = about.get("url", "").rpartition("/")[2]
-    path = (Path(folder) if folder else URL_CACHE) / name
-    return path if name and not repository and path.is_file() else None
+    return ModelState(*published.look(options))
 
 
 def _local(options: Any, _: int | None) -> ModelState:
@@ -157,23 +109,19 @@ def _checkpoint(options: Any, _: int | None) -> ModelState:
     if options.model.startswith(checkpoint.LOCAL):
         folder = locate(options.model.removeprefix(checkpoint.LOCAL))
         return ModelState(_folder_config(folder), f"{file} in {folder}: there")
-    around = _published(options, None)
-    return ModelState(around.config, f"{file}: there; around it {around.remark}")
+    config, remark = published.look(options)
+    return ModelState(config, f"{file}: there; around it {remark}")
 
 
 KNOWN = {"pretrain": _pretrain, "pretrained": _published, "local": _local,
          "checkpoint": _checkpoint}  # fmt: skip
 
 
-def _all_bytes(config: dict[str, Any]) -> int:
-    return vit.FLOAT * (vit.weights(vit.read(config)) + vit.text_weights(config))
-
-
 def model_bytes(plan: "Plan") -> int:
     """Bytes of the weights of one model, image and text half; 0 where they are not known."""
     if plan.model.config is None:
         return 0
-    return _all_bytes(plan.model.config)
+    return published.all_bytes(plan.model.config)
 
 
 def base_model(plan: "Plan") -> Part:
