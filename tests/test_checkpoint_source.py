@@ -12,6 +12,9 @@ from safetensors.torch import save_file
 from pipeline import clip
 from pipeline.base_models import checkpoint
 from pipeline.errors import UserError
+from pipeline.paths import BASE_MODEL
+from stages import base_model
+from tests.victims import write_params
 
 CPU = torch.device("cpu")
 
@@ -198,3 +201,26 @@ def test_what_a_model_card_says_of_it():
         "timm/vit_base_patch32_clip_224.openai",
     )
     assert about("local-dir:/a/clip", None).text.endswith("in the open_clip folder `clip`")
+
+
+def test_the_stage_writes_an_open_clip_folder_or_fails_with_one_line(
+    visual, data_root, clip_folder, packed, capsys, monkeypatch
+):
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    options = {"file": "robust.pt", "model": "local-dir:clip", "tag": None, "cache_dir": None}
+    sections = {"base_model.source": "checkpoint", "base_model.options.checkpoint": options}
+    write_params(packed, **sections)
+    torch.save(visual, data_root / "robust.pt")
+    base_model.main()
+    assert torch.equal(clip.load(BASE_MODEL).model.visual.proj, visual["proj"])
+    before = (BASE_MODEL / clip.WEIGHTS_FILE).read_bytes()
+    visual.pop("proj")
+    torch.save(visual, data_root / "robust.pt")
+    with pytest.raises(SystemExit) as caught:
+        base_model.main()
+    assert caught.value.code == 1
+    errors = capsys.readouterr().err
+    assert "error: " in errors
+    assert "1 missing (proj)" in errors
+    assert "Traceback" not in errors
+    assert (BASE_MODEL / clip.WEIGHTS_FILE).read_bytes() == before
