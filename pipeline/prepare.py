@@ -5,9 +5,6 @@ image, lie in .scratch (see `pipeline.scratch`), never in an output.
 """
 
 import hashlib
-import os
-import shutil
-import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,17 +18,16 @@ from pipeline import images as layout
 from pipeline import scratch
 from pipeline.atomic import replacing_directory
 from pipeline.classes import write_classes
-from pipeline.decoding import UNREADABLE, Decoded, Encoded, read_bytes, reason
+from pipeline.decoding import UNREADABLE, Decoded, reason
 from pipeline.errors import UserError
-from pipeline.images import ITEM_SCHEMA, FileSource, ImageSource, check_labels
+from pipeline.images import ITEM_SCHEMA, ImageSource, check_labels
 from pipeline.params import Section
+from pipeline.pixel_files import CHUNK, working_file, write_pixels
 from pipeline.progress import counter
-from pipeline.raw import locate
-from pipeline.streaming import FILE_SCHEMA, workers
+from pipeline.streaming import workers
 from pipeline.summary import Findings, summarise
 from pipeline.tables import read_json, write_json, write_table
 
-CHUNK = 256  # images whose pixels wait for being written
 SAVE_EVERY = 16  # chunks between resume points
 FINDINGS = "findings.json"  # without it, whatever pixels lie beside it are forgotten
 PROBES = 32  # images that tell rendered or in-memory sources apart
@@ -81,7 +77,7 @@ def pack(
         _check_drop(source, kept, name)
         (state / FINDINGS).unlink()  # the pixels are moved or changed from here on
         with replacing_directory(images) as folder:
-            digest = _write_pixels(source, kept, state, folder)
+            digest = write_pixels(source, kept, state, folder)
             items = [source.items[i] for i in kept]
             columns: dict[str, list[Any]] = {
                 key: [getattr(item, key) for item in items] for key in ITEM_SCHEMA.names
@@ -99,7 +95,7 @@ def _decode_all(source: ImageSource, name: str, state: Path) -> Findings:
     total = len(source.items)
     path = state / FINDINGS
     found = Findings.of(read_json(path)) if path.exists() else Findings(0, {}, {})
-    out = None if source.stream else _working_file(source, state, new=not path.exists())
+    out = None if source.stream else working_file(source, state, new=not path.exists())
     waiting = [*sorted(found.unreadable), *range(found.done, total)]
     with counter(f"prepare {name}", total, "image") as bar:
         bar.update(total - len(waiting))
@@ -141,67 +137,6 @@ def _decoded(
         for start in range(0, len(numbers), CHUNK):
             part = numbers[start : start + CHUNK]
             yield from zip(part, pool.map(attempt, part), strict=True)
-
-
-def _working_file(source: ImageSource, state: Path, new: bool) -> np.memmap:
-    """The .npy file to write through, its blocks reserved: a disk that fills up later would
-    kill the process instead of raising."""
-    path = state / layout.PACKED
-    if not new:
-        return np.lib.format.open_memmap(path, mode="r+")
-    shape = (len(source.items), 3, source.size, source.size)
-    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    with path.open("r+b") as file:
-        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    return out
-
-
-def _write_pixels(source: ImageSource, kept: Sequence[int], state: Path, folder: Path) -> str:
-    """images.npy without the dropped images, or files.parquet; the sha256 of the pixels, or of
-    the streamed files' bytes."""
-    if source.stream:
-        assert source.files is not None
-        return _write_files(source, source.files, kept, folder)
-    path = state / layout.PACKED
-    if len(kept) < len(source.items):
-        _compact(path, kept)
-    target = folder / layout.PACKED
-    shutil.move(path, target)
-    with target.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _compact(path: Path, kept: Sequence[int]) -> None:
-    """Move the kept images up, in place; numpy's header has room for any smaller count."""
-    out = np.lib.format.open_memmap(path, mode="r+")
-    shape = (len(kept), *out.shape[1:])
-    for place, number in enumerate(kept):
-        if place != number:
-            out[place] = out[number]
-    start, image = out.offset, out[0].nbytes
-    out.flush()
-    del out
-    with path.open("r+b") as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        assert file.tell() == start
-        file.truncate(start + len(kept) * image)
-
-
-def _write_files(source: ImageSource, files: FileSource, kept: Sequence[int], folder: Path) -> str:
-    """files.parquet; the sha256 over all files' bytes, in order."""
-    root, digest = locate(files.root), hashlib.sha256()
-    columns: dict[str, list[Any]] = {name: [] for name in FILE_SCHEMA.names}
-    for number in kept:
-        path, offset, length = files.files[number]
-        content = read_bytes(Encoded(path, offset, length))
-        digest.update(content)
-        row = (path.relative_to(root).as_posix(), offset, len(content), zlib.crc32(content))
-        for key, value in zip(columns, row, strict=True):
-            columns[key].append(value)
-    about = {"root": files.root, "size": str(source.size), "resize": files.resize}
-    write_table(folder / layout.STREAMED, columns, FILE_SCHEMA.with_metadata(about))
-    return digest.hexdigest()
 
 
 def _unreadable(name: str, found: Findings, source: ImageSource) -> str:
