@@ -44,8 +44,8 @@ def test_every_parameter_in_a_command_exists():
             value = value[part]
 
 
-def test_every_prompt_set_backend_method_and_attack_is_explained():
+def test_every_data_set_prompt_set_backend_method_and_attack_is_explained():
     sets = [file.stem for file in (ROOT / "data/prompts").glob("*.yaml")]
-    packages = ("pipeline.descriptions", "pipeline.methods", "pipeline.attacks")
+    packages = tuple(f"pipeline.{n}" for n in ("datasets", "descriptions", "methods", "attacks"))
     for name in [*sets, *(name for package in packages for name in registry.names(package))]:
         assert f"`{name}`" in README, name
