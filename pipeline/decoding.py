@@ -13,10 +13,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".gif", ".ppm", ".tif", ".tiff"}
+ENDINGS = frozenset({
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".tif",
+    ".tiff",
+})  # fmt: skip
 # what PIL raises on broken files
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 ORIENTATION = 274  # the EXIF tag
+LARGEST = Image.MAX_IMAGE_PIXELS or 89_478_485  # pixels of an image that is resized before a crop
 
 Resize = Literal["stretch", "crop", "native"]
 
@@ -72,7 +76,13 @@ def fit(image: Image.Image, size: int, resize: Resize) -> np.ndarray:
 
 
 def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
-    """Any mode to RGB, with remarks on what that meant."""
+    """Any mode to RGB, with remarks on what that meant.
+
+    Raises:
+        ValueError: floating-point pixels, whose range nothing tells.
+    """
+    if image.mode == "F":
+        raise ValueError("floating-point pixels, save it with 8 or 16 bits")
     remarks = []
     if _orientation(image) in range(2, 9):
         remarks.append("EXIF rotation not applied")
@@ -132,6 +142,8 @@ def _crop(image: Image.Image, size: int) -> Image.Image:
         new = (short, int(short * height / width))
     else:
         new = (int(short * width / height), short)
+    if new[0] * new[1] > LARGEST:  # a strip of one pixel's width would fill the memory
+        raise ValueError(f"{width} x {height} pixels are too long and thin to be cropped")
     image = image.resize(new, Image.Resampling.BILINEAR)
     left, top = round((new[0] - size) / 2), round((new[1] - size) / 2)
     return image.crop((left, top, left + size, top + size))

@@ -150,3 +150,12 @@ def check_classes(images: ImageSet, key: str) -> None:
             f"params.yaml: {key}: set '{images.name}' has {len(images.classes)} class; an attack "
             "needs at least 2 to tell apart, take the set out of the list"
         )
+
+
+def check_name(name: str, where: str) -> None:
+    """Raise UserError if a file's or folder's name is no UTF-8, as tables and ids must be."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        shown = name.encode(errors="replace").decode()
+        raise UserError(f"{where}: the name '{shown}' is not UTF-8; rename it") from None

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from pipeline import images as layout
-from pipeline.decoding import read_bytes
+from pipeline.decoding import Encoded, read_bytes, reason
+from pipeline.errors import UserError
 from pipeline.images import FileSource, ImageSource
+from pipeline.progress import counter
 from pipeline.raw import locate
 from pipeline.streaming import FILE_SCHEMA, workers
 from pipeline.tables import write_table
@@ -66,14 +68,24 @@ def _compact(path: Path, kept: Sequence[int]) -> None:
         file.truncate(start + len(kept) * image)
 
 
+def _read(encoded: Encoded) -> bytes:
+    try:
+        return read_bytes(encoded)
+    except OSError as error:
+        raise UserError(
+            f"{encoded.path}: {reason(error)}, though it could be decoded before; run again"
+        ) from None
+
+
 def _write_files(source: ImageSource, files: FileSource, kept: Sequence[int], folder: Path) -> str:
     """files.parquet; the sha256 over all files' bytes, in order."""
     root, digest = locate(files.root), hashlib.sha256()
     columns: dict[str, list[Any]] = {name: [] for name in FILE_SCHEMA.names}
-    with ThreadPoolExecutor(workers()) as pool:
+    with ThreadPoolExecutor(workers()) as pool, counter("checksums", len(kept), "image") as bar:
         for start in range(0, len(kept), CHUNK):
             part = [files.files[number] for number in kept[start : start + CHUNK]]
-            for encoded, content in zip(part, pool.map(read_bytes, part), strict=True):
+            for encoded, content in zip(part, pool.map(_read, part), strict=True):
+                bar.update()
                 digest.update(content)
                 path = encoded.path.relative_to(root).as_posix()
                 row = (path, encoded.offset, len(content), zlib.crc32(content))

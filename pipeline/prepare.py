@@ -20,7 +20,7 @@ from pipeline.atomic import replacing_directory
 from pipeline.classes import write_classes
 from pipeline.decoding import UNREADABLE, Decoded, reason
 from pipeline.errors import UserError
-from pipeline.images import ITEM_SCHEMA, ImageSource, check_labels
+from pipeline.images import ITEM_SCHEMA, ImageSource, check_labels, check_name
 from pipeline.params import Section
 from pipeline.pixel_files import CHUNK, working_file, write_pixels
 from pipeline.progress import counter
@@ -46,6 +46,10 @@ def check_source(source: ImageSource, name: str) -> None:
     repeated = [c for c, n in Counter(e.class_id for e in source.classes).items() if n > 1]
     if repeated:
         raise UserError(f"{name}: class id '{repeated[0]}' occurs more than once")
+    if not source.items:
+        raise UserError(f"{name}: holds no image")
+    for item in source.items:
+        check_name(item.source, name)
     labels = np.array([item.label for item in source.items], dtype=np.int64)
     check_labels(labels, len(source.classes), name)
     empty = sorted(set(range(len(source.classes))) - set(labels.tolist()))
@@ -75,7 +79,8 @@ def pack(
             raise UserError(_unreadable(name, found, source))
         kept = [i for i in range(len(source.items)) if i not in found.unreadable]
         _check_drop(source, kept, name)
-        (state / FINDINGS).unlink()  # the pixels are moved or changed from here on
+        if not source.stream:  # the pixels are moved or changed from here on
+            (state / FINDINGS).unlink()
         with replacing_directory(images) as folder:
             digest = write_pixels(source, kept, state, folder)
             items = [source.items[i] for i in kept]
@@ -143,8 +148,8 @@ def _unreadable(name: str, found: Findings, source: ImageSource) -> str:
     broken = [f"{source.items[i].source} ({why})" for i, why in sorted(found.unreadable.items())]
     return (
         f"{name}: {len(broken)} of {len(source.items)} images cannot be read: "
-        f"{'; '.join(broken[:5])}{' ...' if len(broken) > 5 else ''}; replace or remove them, or "
-        "set prepare.on_unreadable: drop"
+        f"{'; '.join(broken[:5])}{' ...' if len(broken) > 5 else ''}; replace them and run "
+        "again (what is decoded is kept), or set prepare.on_unreadable: drop"
     )
 
 

@@ -16,8 +16,9 @@ class DataParams(Section):
 
 
 def locate(path: str) -> Path:
-    """An absolute path as it is; a relative one under `root`."""
-    return Path(path) if Path(path).is_absolute() else root() / path
+    """An absolute path as it is (~ is the home folder); a relative one under `root`."""
+    place = Path(path).expanduser()
+    return place if place.is_absolute() else root() / place
 
 
 def root() -> Path:
@@ -25,7 +26,7 @@ def root() -> Path:
     main repository ($DVC_ROOT), which a temporary experiment folder does not contain."""
     configured = read_section("data", DataParams).root if PARAMS_FILE.exists() else None
     base = os.environ.get(ROOT_VARIABLE) or configured or "data/raw"
-    return Path(os.environ.get("DVC_ROOT", ".")) / base
+    return Path(os.environ.get("DVC_ROOT", ".")) / Path(base).expanduser()
 
 
 def downloads_allowed() -> bool:

@@ -48,7 +48,8 @@ class Server:
         self.files, self.asked = files, list[str]()
         patch.setattr(_obtaining, "urlopen", self.answer)
 
-    def answer(self, request):
+    def answer(self, request, timeout):
+        assert timeout == 60
         self.asked.append(request.full_url)
         if request.full_url not in self.files:
             raise URLError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed")
@@ -158,7 +159,7 @@ def test_a_redirect_to_a_page_without_tls_is_refused(
 ) -> None:
     allow(True)
     away = "http://mirror.example/cifar.tar.gz"
-    monkeypatch.setattr(_obtaining, "urlopen", lambda request: Response(away, b"x"))
+    monkeypatch.setattr(_obtaining, "urlopen", lambda request, timeout: Response(away, b"x"))
     assert f"leads to {away}, which has no TLS" in refused("cifar10")
     assert list(root.iterdir()) == []
 

@@ -81,8 +81,8 @@ def test_stock_and_sorted_validation_images_are_the_same_set(root: Path, made) -
 def test_a_folder_that_is_no_wnid_is_named(root: Path, made, case: str) -> None:
     miniature = made(case)
     base = (root / miniature.sources[0]).parents[1]
-    photos(base, ["__MACOSX/x.jpg"])
-    assert "'__MACOSX' is no wnid of ImageNet-1k (1 folders are not)" in refused(miniature)
+    photos(base, ["extra/x.jpg", "__MACOSX/x.jpg"])
+    assert f"{base}: 'extra' is no class of ImageNet-1k (1 in all); remove" in refused(miniature)
 
 
 # ImageNet
@@ -110,7 +110,7 @@ def test_a_thousand_wnids_have_a_thousand_names() -> None:
     wnids = all_wnids()
     assert wnids == sorted(wnids)
     assert len(set(wnids)) == 1000
-    named = entries(wnids, "wordnet")
+    named = entries(wnids, "wordnet", Path("x"))
     assert [entry.class_id for entry in named] == wnids
     assert len({entry.name.lower() for entry in named}) == 1000
     names = {entry.class_id: entry.name for entry in named}
@@ -122,13 +122,13 @@ def test_a_thousand_wnids_have_a_thousand_names() -> None:
 
 
 def test_openais_names_are_openais_two_of_them_twice() -> None:
-    counts = Counter(entry.name for entry in entries(all_wnids(), "openai"))
+    counts = Counter(entry.name for entry in entries(all_wnids(), "openai", Path("x")))
     assert {name for name, number in counts.items() if number > 1} == {"missile", "sunglasses"}
 
 
 def test_one_crane_alone_is_a_crane() -> None:
     """Names are told apart within a set only, as the reference's are."""
-    assert entries(["n02012849", "n01443537"], "wordnet")[0].name == "crane"
+    assert entries(["n02012849", "n01443537"], "wordnet", Path("x"))[0].name == "crane"
 
 
 def test_openais_names_can_be_asked_for(made) -> None:

@@ -83,7 +83,9 @@ def test_other_modes_become_rgb_as_pil_converts_them(project, tmp_path, mode):
     )
 
 
-@pytest.mark.parametrize("shape", [(300, 200), (200, 300), (257, 191), (64, 64)])
+@pytest.mark.parametrize(
+    "shape", [(300, 200), (200, 300), (257, 191), (64, 64), (300, 402), (402, 300)]
+)
 def test_crop_equals_torchvisions_resize_256_and_centre_crop_224(project, tmp_path, shape):
     folder = first_of_two_classes(tmp_path)
     rng = np.random.default_rng(0)

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import shutil
 import tarfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -94,6 +95,45 @@ def test_streaming_reads_the_same_pixels_out_of_the_tar(project):
         streamed.pixels[:]
 
 
+@pytest.mark.parametrize("cut", ["between members", "in a header", "damaged header"])
+def test_a_shard_that_was_cut_is_refused(project, cut):
+    """tarfile itself takes each of these for the end of the archive."""
+    write(project / "wds")
+    shard = project / "wds/test/1.tar"
+    content = bytearray(shard.read_bytes())
+    with tarfile.open(shard) as tar:
+        start = tar.getmembers()[2].offset
+    if cut == "damaged header":
+        content[start + 10] ^= 255
+    kept = start + 200 if cut == "in a header" else start
+    shard.write_bytes(content if cut == "damaged header" else content[:kept])
+    with pytest.raises(UserError, match=r"1\.tar: is cut off or damaged after byte"):
+        webdataset.open_source(params("wds"))
+
+
+def test_two_images_of_a_name_and_a_class_without_its_image(project):
+    write(project / "wds")
+    with tarfile.open(project / "wds/test/0.tar", "a") as tar:
+        add(tar, "s0000.png", encode(Image.new("RGB", (40, 40)), "PNG"))
+    with pytest.raises(UserError, match=r"0\.tar: two images are called s0000"):
+        webdataset.open_source(params("wds"))
+    shutil.rmtree(project / "wds")
+    write(project / "wds")
+    with tarfile.open(project / "wds/test/0.tar", "a") as tar:
+        add(tar, "odd.cls", b"1")
+        add(tar, "odd.heic", b"x")
+    with pytest.raises(UserError, match=r"odd\.cls has no image with an ending that is known"):
+        webdataset.open_source(params("wds"))
+
+
+@pytest.mark.parametrize("line", ["a photo", "{c} and {c}", "a {x} {c}"])
+def test_a_template_without_one_slot_is_refused(project, line):
+    write(project / "wds")
+    (project / "wds/zeroshot_classification_templates.txt").write_text(line)
+    with pytest.raises(UserError, match="expected exactly one {c}, the class name"):
+        webdataset.open_source(params("wds"))
+
+
 def test_classes_are_chosen_by_label(project):
     write(project / "wds")
     images = packed("w", classes=["2", "0"])
@@ -106,6 +146,8 @@ def test_classes_are_chosen_by_label(project):
     [
         (lambda root: (root / "classnames.txt").unlink(), "classnames.txt: not found"),
         (lambda root: (root / "test/nshards.txt").write_text("x"), "'x' is no number of shards"),
+        (lambda root: (root / "test/nshards.txt").write_text(""), "'' is no number of shards"),
+        (lambda root: (root / "classnames.txt").write_bytes(b"caf\xe9"), "not UTF-8 text"),
         (lambda root: (root / "test/1.tar").unlink(), "1 of 2 shards are missing"),
         (lambda root: (root / "test/1.tar").write_bytes(b"no tar"), r"1\.tar: cannot be read"),
         (lambda root: (root / "classnames.txt").write_text("cat\n"), "class 2, expected 0 to 0"),

@@ -1,5 +1,6 @@
 """Class folders and class name tables on disk."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +8,9 @@ from pipeline.classes import ClassEntry
 from pipeline.datasets._catalogue import Listing
 from pipeline.decoding import ENDINGS, Encoded
 from pipeline.errors import UserError
+from pipeline.images import check_name
+
+STRAY = ("__MACOSX",)  # folders that archivers leave behind
 
 
 def plain_name(class_id: str) -> str:
@@ -18,9 +22,16 @@ def class_folders(root: Path) -> list[str]:
     """Names of the folders in `root`, sorted, hidden ones left out.
 
     Raises:
-        UserError: fewer than two.
+        UserError: no folder, fewer than two in it, or a name that is no UTF-8.
     """
-    found = sorted(e.name for e in root.iterdir() if e.is_dir() and not e.name.startswith("."))
+    check_folder(root)
+    found = sorted(
+        entry.name
+        for entry in root.iterdir()
+        if entry.is_dir() and not entry.name.startswith(".") and entry.name not in STRAY
+    )
+    for name in found:
+        check_name(name, str(root))
     if len(found) < 2:
         raise UserError(
             f"{root}: holds {len(found)} class folders; is it the folder *of* class folders?"
@@ -34,15 +45,35 @@ def files_of(folder: Path) -> list[Path]:
     Raises:
         UserError: there is none.
     """
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in ENDINGS
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    paths = []
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths += [Path(parent, name) for name in (*names, *folders) if _is_image(name)]
     if not paths:
         raise UserError(f"{folder}: class '{folder.name}' has no image")
-    return paths
+    return sorted(paths)
+
+
+def _is_image(name: str) -> bool:
+    return Path(name).suffix.lower() in ENDINGS and not name.startswith(".")
+
+
+def check_folder(path: Path) -> None:
+    """Raise UserError unless `path` is a folder."""
+    if not path.is_dir():
+        raise UserError(f"{path}: is no folder; extract the archive again")
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 text file.
+
+    Raises:
+        UserError: it is something else.
+    """
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text; save it as UTF-8") from None
 
 
 def listing_of(
@@ -68,12 +99,8 @@ def read_names(path: Path, required: object) -> dict[str, str]:
         if required:
             raise UserError(f"{path}: not found (names)")
         return {}
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8 text; save it as UTF-8") from None
     names: dict[str, str] = {}
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(read_lines(path), 1):
         fields = line.split("\t")
         if not line.strip() or (number == 1 and fields[0] in ("id", "class_id")):
             continue

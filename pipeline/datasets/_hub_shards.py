@@ -1,6 +1,7 @@
 """Shards of a data set on the Hugging Face hub, fetched once and checked."""
 
 import hashlib
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ def fetch(root: str, split: str) -> str:
     if (folder / f".{split}.complete").exists():
         return relative
     if not downloads_allowed():
+        place = shlex.quote(str(folder.absolute()))
         raise UserError(
             f"{folder}: '{root}' is not there yet; set data.download: true, or get it with: "
             f"hf download --repo-type dataset {repository} --include '*.txt' '{split}/*' "
-            f"--local-dir {folder} && touch {folder}/.{split}.complete"
+            f"--local-dir {place} && touch {place}/.{split}.complete"
         )
     try:
         _download(repository, split, folder)

@@ -10,6 +10,7 @@ from pipeline.errors import UserError
 from pipeline.progress import counter
 from pipeline.raw import ROOT_VARIABLE, downloads_allowed
 
+TIMEOUT = 60  # seconds without a byte, then a download has failed
 EXTRACT = {".zip": "unzip -q", ".gz": "gunzip"}  # tar files: "tar xf"
 TARS = (".tar", ".tar.gz", ".tgz")
 
@@ -73,7 +74,8 @@ def fetch(archive: Archive, root: Path) -> None:
 def download(url: str, file: Path) -> None:
     """Fetch over TLS with a verified certificate, or not at all (torchvision's `download_url`
     tries again without TLS where that fails)."""
-    with urlopen(Request(url, headers={"User-Agent": "saft-pipeline"})) as response:
+    request = Request(url, headers={"User-Agent": "saft-pipeline"})
+    with urlopen(request, timeout=TIMEOUT) as response:
         if not response.url.startswith("https://"):
             raise OSError(f"{url} leads to {response.url}, which has no TLS")
         size = int(response.headers.get("Content-Length") or 0)

@@ -6,6 +6,7 @@ in the order of the sorted wnids.
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from pipeline.classes import ClassEntry
@@ -28,11 +29,16 @@ def all_wnids() -> list[str]:
     return list(ImageNetInfo("imagenet-1k").label_names())
 
 
-def entries(wnids: Sequence[str], names: Literal["wordnet", "openai"]) -> list[ClassEntry]:
+def entries(
+    wnids: Sequence[str], names: Literal["wordnet", "openai"], where: Path
+) -> list[ClassEntry]:
     """Classes with their display names.
 
     Two wnids of one set whose lemmas are the same word (crane, cardigan, maillot) take OpenAI's
     names, which tell the bird from the machine.
+
+    Args:
+        where: the folder or table that the wnids stand in, for messages.
 
     Raises:
         UserError: a wnid is not one of ImageNet-1k's.
@@ -44,7 +50,8 @@ def entries(wnids: Sequence[str], names: Literal["wordnet", "openai"]) -> list[C
     strange = [wnid for wnid in wnids if wnid not in place]
     if strange:
         raise UserError(
-            f"'{strange[0]}' is no wnid of ImageNet-1k ({len(strange)} folders are not)"
+            f"{where}: '{strange[0]}' is no class of ImageNet-1k ({len(strange)} in all); remove "
+            "what does not belong there"
         )
     openai = {wnid: open_clip.IMAGENET_CLASSNAMES[place[wnid]] for wnid in wnids}
     if names == "openai":

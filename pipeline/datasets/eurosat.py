@@ -7,7 +7,9 @@ from torchvision.datasets import EuroSAT
 from pipeline.datasets import _torchvision as tv
 from pipeline.datasets._catalogue import CatalogueParams, Listing, catalogued
 from pipeline.datasets._facts import Archive, Facts, Split
+from pipeline.errors import UserError
 
+FOLDER = "eurosat/2750"
 NAMES = {
     "AnnualCrop": "annual crop land",
     "Forest": "forest",
@@ -23,7 +25,7 @@ NAMES = {
 URL = "https://huggingface.co/datasets/torchgeo/eurosat/resolve/c877bcd43f099cd0196738f714544e355477f3fd/EuroSAT.zip"
 FACTS = Facts(
     title="EuroSAT",
-    splits={"all": Split(27_000, 10, ("eurosat/2750",))},
+    splits={"all": Split(27_000, 10, (FOLDER,))},
     split="all",
     resize="crop",
     pixels=64,
@@ -41,8 +43,11 @@ Params = CatalogueParams
 def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
     """2750/<Class>/<Class>_<number>.jpg."""
     found = tv.opened(lambda: EuroSAT(root), FACTS.title, root)
+    strange = sorted(set(found.classes) - set(NAMES))
+    if strange:
+        raise UserError(f"{root / FOLDER / strange[0]}: no class of EuroSAT; remove the folder")
     files = [path for path, _ in found.samples]
-    classes = tv.entries(found.classes, lambda name: NAMES.get(name, name))
+    classes = tv.entries(found.classes, NAMES.__getitem__)
     return tv.from_files(classes, found.targets, files, root)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pipeline.datasets._catalogue import Listing, catalogued
 from pipeline.datasets._facts import Facts, Split
-from pipeline.datasets._folders import class_folders, listing_of
+from pipeline.datasets._folders import check_folder, class_folders, listing_of
 from pipeline.datasets._wnids import WnidParams, entries
 from pipeline.errors import UserError
 
@@ -42,13 +42,14 @@ def listing(root: Path, split: str, params: WnidParams) -> Listing:
         UserError: the images are not sorted into class folders.
     """
     folder = root / "imagenet" / split
+    check_folder(folder)
     if not any(entry.is_dir() for entry in folder.iterdir()):
         raise UserError(
             f"{folder}: the images are not sorted by class; move that folder away (torchvision "
             f"unpacks where there is none) and in {root} run "
             + FACTS.finish[0].replace("{split}", split)
         )
-    return listing_of(folder, root, entries(class_folders(folder), params.names))
+    return listing_of(folder, root, entries(class_folders(folder), params.names, folder))
 
 
 open_source = catalogued(FACTS, listing)

@@ -32,7 +32,7 @@ Params = WnidParams
 def listing(root: Path, split: str, params: WnidParams) -> Listing:
     """<wnid>/*, one folder per class."""
     folder = root / "imagenet-sketch"
-    return listing_of(folder, root, entries(class_folders(folder), params.names))
+    return listing_of(folder, root, entries(class_folders(folder), params.names, folder))
 
 
 open_source = catalogued(FACTS, listing)

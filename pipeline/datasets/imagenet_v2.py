@@ -41,7 +41,7 @@ def listing(root: Path, split: str, params: WnidParams) -> Listing:
             "none); remove it"
         )
     names = sorted(found, key=int)
-    classes = entries([wnids[int(name)] for name in names], params.names)
+    classes = entries([wnids[int(name)] for name in names], params.names, folder)
     return listing_of(folder, root, classes, names)
 
 

@@ -5,13 +5,14 @@ The stock zip keeps the validation images in one folder, with their classes in
 that takes the stock folder for class folders sees one class and reports chance.
 """
 
+from collections import Counter
 from pathlib import Path
 
 from pipeline.datasets._catalogue import Listing, catalogued
 from pipeline.datasets._facts import Archive, Facts, Split
-from pipeline.datasets._folders import class_folders, listing_of
+from pipeline.datasets._folders import class_folders, listing_of, read_lines
 from pipeline.datasets._wnids import WnidParams, entries
-from pipeline.decoding import Encoded
+from pipeline.decoding import ENDINGS, Encoded
 from pipeline.errors import UserError
 
 FOLDER = "tiny-imagenet-200"
@@ -42,9 +43,11 @@ Params = WnidParams
 def listing(root: Path, split: str, params: WnidParams) -> Listing:
     """<split>/<wnid>/**/*.JPEG, or the stock validation folder."""
     folder = root / FOLDER / split
-    if (folder / "images").is_dir():
+    images = folder / "images"
+    if images.is_dir() and any(images.iterdir()):
         return _stock_validation(folder, root, params)
-    return listing_of(folder, root, entries(class_folders(folder), params.names))
+    wnids = [name for name in class_folders(folder) if name != images.name]  # left behind, empty
+    return listing_of(folder, root, entries(wnids, params.names, folder))
 
 
 def _stock_validation(folder: Path, root: Path, params: WnidParams) -> Listing:
@@ -54,9 +57,10 @@ def _stock_validation(folder: Path, root: Path, params: WnidParams) -> Listing:
             f"{table}: not found; without it the images in {folder / 'images'} have no classes, "
             "extract the archive again"
         )
-    rows = sorted(line.split("\t")[:2] for line in table.read_text().splitlines() if line.strip())
-    if any(len(row) < 2 for row in rows):
+    rows = sorted(line.split("\t")[:2] for line in read_lines(table) if line.strip())
+    if not rows or any(len(row) < 2 for row in rows):
         raise UserError(f"{table}: expected image<TAB>wnid in every line")
+    _check_listed([name for name, _ in rows], table, folder / "images")
     missing = [name for name, _ in rows if not (folder / "images" / name).is_file()]
     if missing:
         raise UserError(
@@ -67,11 +71,25 @@ def _stock_validation(folder: Path, root: Path, params: WnidParams) -> Listing:
     label = {wnid: i for i, wnid in enumerate(wnids)}
     files = [folder / "images" / name for name, _ in rows]
     return Listing(
-        entries(wnids, params.names),
+        entries(wnids, params.names, table),
         [label[wnid] for _, wnid in rows],
         [file.relative_to(root).as_posix() for file in files],
         [Encoded(file) for file in files],
     )
+
+
+def _check_listed(names: list[str], table: Path, images: Path) -> None:
+    """Raise UserError unless every image of the folder stands in the table, once."""
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise UserError(f"{table}: {twice[0]} stands there more than once ({len(twice)} in all)")
+    unlisted = {path.name for path in images.iterdir() if path.suffix.lower() in ENDINGS}
+    unlisted -= set(names)
+    if unlisted:
+        raise UserError(
+            f"{images / min(unlisted)}: {table.name} does not list it ({len(unlisted)} in all); "
+            "extract the archive again or remove what does not belong there"
+        )
 
 
 open_source = catalogued(FACTS, listing)

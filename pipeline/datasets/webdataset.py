@@ -18,6 +18,7 @@ from typing import Literal
 from pydantic import Field
 
 from pipeline.classes import ClassEntry
+from pipeline.datasets._folders import read_lines
 from pipeline.datasets._hub_shards import HUB, fetch
 from pipeline.datasets._selection import choose, sample
 from pipeline.decoding import ENDINGS, Decoded, Encoded, Resize, decode
@@ -89,16 +90,20 @@ def _lines(path: Path) -> list[str]:
         raise UserError(
             f"{path}: not found; a WebDataset folder of the CLIP-benchmark layout has one"
         )
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [line.strip() for line in read_lines(path) if line.strip()]
 
 
 def _templates(path: Path) -> list[str]:
     """Their {c} as this project's {}; none where the file is missing."""
-    return [line.replace("{c}", "{}") for line in _lines(path)] if path.is_file() else []
+    lines = _lines(path) if path.is_file() else []
+    for line in lines:
+        if line.count("{c}") != 1 or set("{}") & set(line.replace("{c}", "")):
+            raise UserError(f"{path}: '{line}': expected exactly one {{c}}, the class name")
+    return [line.replace("{c}", "{}") for line in lines]
 
 
 def _shards(folder: Path) -> list[Path]:
-    count = _lines(folder / "nshards.txt")[0]
+    count = "".join(_lines(folder / "nshards.txt"))
     if not count.isdigit() or int(count) < 1:
         raise UserError(f"{folder / 'nshards.txt'}: '{count}' is no number of shards")
     paths = [folder / f"{number}.tar" for number in range(int(count))]
@@ -112,11 +117,15 @@ def _index(shard: Path, classes: int) -> Iterator[tuple[int, str, Encoded]]:
     """(label, source, where) of every image of a shard, in the shard's order."""
     images: dict[str, Encoded] = {}
     labels: dict[str, int] = {}
+    end = 0
     try:
         with tarfile.open(shard, "r:") as tar:
             for member in tar:
+                end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
                 path = PurePosixPath(member.name)
                 key, ending = str(path.with_suffix("")), path.suffix.lower()
+                if ending in ENDINGS and key in images:
+                    raise UserError(f"{shard}: two images are called {key}")
                 if ending in ENDINGS:
                     images[key] = Encoded(shard, member.offset_data, member.size)
                 elif ending == ".cls":
@@ -124,8 +133,24 @@ def _index(shard: Path, classes: int) -> Iterator[tuple[int, str, Encoded]]:
                     labels[key] = int(content.read()) if content else -1
     except (tarfile.TarError, ValueError, EOFError, OSError) as error:
         raise UserError(f"{shard}: cannot be read: {error}; get it again") from None
+    _check_whole(shard, end, sorted(set(labels) - set(images)))
     for key, encoded in images.items():
         if not 0 <= labels.get(key, -1) < classes:
             found = labels.get(key, "no .cls file")
             raise UserError(f"{shard}: image {key}: class {found}, expected 0 to {classes - 1}")
         yield labels[key], f"{shard.parent.name}/{shard.name}/{key}", encoded
+
+
+def _check_whole(shard: Path, end: int, without_image: list[str]) -> None:
+    """Raise UserError unless the shard ends as a tar must, in two empty blocks, and every class
+    has its image: tarfile takes a cut or damaged header for the end."""
+    with shard.open("rb") as file:
+        file.seek(end)
+        rest = file.read(1 << 20)
+    if len(rest) < 2 * tarfile.BLOCKSIZE or rest.strip(b"\0"):
+        raise UserError(f"{shard}: is cut off or damaged after byte {end}; get it again")
+    if without_image:
+        raise UserError(
+            f"{shard}: {without_image[0]}.cls has no image with an ending that is known "
+            f"({len(without_image)} in all)"
+        )

@@ -11,6 +11,7 @@ from torch import Tensor
 from pipeline.clip import Features, unit_pixels
 from pipeline.methods import Setup
 from pipeline.progress import track
+from pipeline.streaming import read_ahead
 
 
 @torch.no_grad()
@@ -26,9 +27,11 @@ def of_clean_images(
     """
     device = setup.texts.device
     found = []
-    for start in track(range(0, len(setup.pixels), setup.batch_size), label):
-        part = slice(start, start + setup.batch_size)
-        images = unit_pixels(setup.pixels[part], device)
-        labels = torch.from_numpy(setup.labels[part]).to(device)
+    size = setup.batch_size
+    starts = range(0, len(setup.pixels), size)
+    ahead = read_ahead(lambda start: setup.pixels[start : start + size], starts)
+    for start, pixels in zip(track(starts, label), ahead, strict=True):
+        images = unit_pixels(pixels, device)
+        labels = torch.from_numpy(setup.labels[start : start + size]).to(device)
         found.append(wanted(setup.encoder(images), labels))
     return torch.cat(found)
