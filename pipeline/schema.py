@@ -5,15 +5,15 @@ tests ask here before anything runs. Nothing is computed and no file but the pro
 for.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline import prompts, registry
+from pipeline import registry
 from pipeline.base_model import BaseModelParams
 from pipeline.checks import ChecksParams
 from pipeline.describe import DescribeParams
-from pipeline.embed import DESCRIPTIONS, SAME, TEMPLATE, EmbedParams
+from pipeline.embed import EmbedParams
 from pipeline.errors import UserError
 from pipeline.evaluate import EvaluateParams
 from pipeline.exemplars import NO_EXEMPLARS, ExemplarParams
@@ -22,6 +22,7 @@ from pipeline.params import PARAMS_FILE, Section, validate
 from pipeline.prepare import PrepareParams
 from pipeline.raw import DataParams
 from pipeline.recipe import FinetuneParams, resolve
+from pipeline.references import not_plain, references
 from pipeline.report_inputs import ReportParams
 
 SECTIONS: dict[str, type[Section]] = {
@@ -52,28 +53,42 @@ def check_params(values: Values, file: Path = PARAMS_FILE) -> list[str]:
         values: what the file holds, see `pipeline.params.read_params`.
         file: for messages.
     """
-    found: list[str] = []
     known = {"exemplars", *SECTIONS}
-    found += [f"{file}: missing section '{name}'" for name in sorted(known - set(values))]
-    found += [f"{file}: unknown section '{name}'" for name in sorted(set(values) - known)]
-    sound = {
-        name
-        for name, schema in SECTIONS.items()
-        if name in values and _try(found, validate, values[name], schema, f"{file}: {name}")
-    }
+    found = [f"{file}: missing section '{name}'" for name in sorted(known - set(values))]
+    found += [f"{file}: unknown section '{name}'" for name in _sorted(set(values) - known)]
+    sound, problems = sections(values, file)
+    found += problems
     _sets(values, sound, file, found)
     _exemplars(values, file, found)
     for section in CHOICES:
         if section in sound:
             _options(values[section], section, file, found)
+    if not found:
+        _recipe(values, file, found)
+    if "embed" in sound:
+        found += not_plain(values["embed"]["texts"], f"{file}: embed.texts", dots=True)
+    found += [f"{file}: {text}" for text in references(values, sound)]
+    return found
+
+
+def sections(values: Values, file: Path = PARAMS_FILE) -> tuple[set[str], list[str]]:
+    """Names of the sections that are there with the keys and types they must have, the other
+    parts of params.yaml aside; and what is wrong with the others, but for absence."""
+    found: list[str] = []
+    sound = {
+        name
+        for name, schema in SECTIONS.items()
+        if name in values and _try(found, validate, values[name], schema, f"{file}: {name}")
+    }
     if "evaluate" in sound:
         where = f"{file}: evaluate.checks"
         if not _try(found, validate, values["evaluate"]["checks"], ChecksParams, where):
             sound.discard("evaluate")
-    if not found:
-        _recipe(values, file, found)
-    found += [f"{file}: {text}" for text in _references(values, sound)]
-    return found
+    return sound, found
+
+
+def _sorted(names: set[Any]) -> list[Any]:
+    return sorted(names, key=str)  # YAML keys may be numbers
 
 
 def _try(found: list[str], check: Callable[..., object], *arguments: Any) -> bool:
@@ -89,6 +104,7 @@ def _try(found: list[str], check: Callable[..., object], *arguments: Any) -> boo
 def _sets(values: Values, sound: set[str], file: Path, found: list[str]) -> None:
     if "prepare" not in sound:
         return
+    found += not_plain(values["prepare"]["sets"], f"{file}: prepare.sets")
     for name, spec in values["prepare"]["sets"].items():
         _try(found, open_params, spec, f"{file}: prepare.sets.{name}")
 
@@ -116,6 +132,7 @@ def _exemplars(values: Values, file: Path, found: list[str]) -> None:
     if not isinstance(entries, dict):
         found.append(f"{file}: exemplars: expected a section with keys, found {entries!r}")
         return
+    found += not_plain(map(str, entries), f"{file}: exemplars")
     for name, spec in entries.items():
         _try(found, validate, spec, ExemplarParams, f"{file}: exemplars.{name}")
     if NO_EXEMPLARS in entries:
@@ -145,54 +162,3 @@ def _recipe(values: Values, file: Path, found: list[str]) -> None:
     method = registry.load("pipeline.methods", params.method, str(file))
     options = validate(params.options[params.method], method.Params, str(file))
     _try(found, resolve, params, method.PUBLISHED, options)
-
-
-def _references(values: Values, sound: set[str]) -> Iterator[str]:
-    """Names that nothing bears."""
-    if "prepare" in sound:
-        known = list(values["prepare"]["sets"])
-        for key, name in named_sets(values, sound):
-            if name not in known:
-                yield f"{key}: prepare.sets has no set '{name}', only {', '.join(known)}"
-    if {"embed", "evaluate"} <= sound:
-        yield from _text_sets(values["embed"]["texts"], values["evaluate"])
-    if "describe" in sound:
-        yield from _described(values)
-
-
-def named_sets(values: Values, sound: set[str]) -> Iterator[tuple[str, str]]:
-    """(key, image set) of every place where one of the sections `sound` names an image set."""
-    for section in ("base_model", "describe", "finetune"):
-        if section in sound:
-            yield f"{section}.dataset", values[section]["dataset"]
-    if "evaluate" in sound:
-        for name in values["evaluate"]["datasets"]:
-            yield "evaluate.datasets", name
-        for name in values["evaluate"]["checks"]["datasets"]:
-            yield "evaluate.checks.datasets", name
-
-
-def _text_sets(texts: Values, evaluate: Values) -> Iterator[str]:
-    known = {*texts, DESCRIPTIONS}
-    named = [("evaluate.texts", name) for name in evaluate["texts"]]
-    named += [("evaluate.checks.texts", evaluate["checks"]["texts"])]
-    if evaluate["attacker"] != SAME:
-        named += [("evaluate.attacker", evaluate["attacker"])]
-    for key, name in named:
-        if name not in known:
-            yield f"{key}: '{name}' is not a text set; embed.texts has {', '.join(sorted(known))}"
-    if TEMPLATE not in texts:
-        yield f"embed.texts has no '{TEMPLATE}', which methods without descriptions train on"
-
-
-def _described(values: Values) -> Iterator[str]:
-    describe, entries = values["describe"], values.get("exemplars")
-    exemplars = [NO_EXEMPLARS, *(entries if isinstance(entries, dict) else ())]
-    if describe["exemplars"] not in exemplars:
-        yield f"describe.exemplars: '{describe['exemplars']}' is not one of {', '.join(exemplars)}"
-    there = sorted(path.stem for path in prompts.FOLDER.glob("*.yaml"))
-    if describe["prompts"] not in there:
-        yield (
-            f"describe.prompts: {prompts.FOLDER} has no '{describe['prompts']}', "
-            f"only {', '.join(there)}"
-        )

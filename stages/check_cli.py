@@ -24,7 +24,7 @@ def main(
 
     try:
         plan, parts = Plan(), []
-    except UserError as error:
+    except (UserError, OSError) as error:  # OSError: params.yaml is a folder, or not ours to read
         print(f"error: saft check: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     for part in checks.run(plan):

@@ -11,12 +11,12 @@ import torch
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
-from pipeline.preflight import data, disk, dvc, memory, times
+from pipeline.preflight import disk, dvc, memory, sets, times
 from pipeline.preflight.plan import Plan
 from stages.cli import app
-from tests.project import ROOT, make, run
+from tests.preflighted import change, check, entered, problems
+from tests.project import make, run
 
-PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
 Usage = namedtuple("Usage", "total used free")
 
 
@@ -28,43 +28,7 @@ def checkout(tmp_path_factory):
 
 @pytest.fixture
 def project(checkout, monkeypatch):
-    """The copy as current folder; params.yaml is put back afterwards."""
-    monkeypatch.chdir(checkout)
-    monkeypatch.delenv("SAFT_DATA", raising=False)
-    monkeypatch.setenv("SAFT_DEVICE", "cpu")
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr(times, "MEASURE_SECONDS", 0.01)
-    before = Path("params.yaml").read_bytes()
-    yield checkout
-    Path("params.yaml").write_bytes(before)
-
-
-def change(**changes: object) -> None:
-    """Set keys "section__key" of params.yaml."""
-    yaml = YAML()
-    values = yaml.load(Path("params.yaml").read_text())
-    for path, value in changes.items():
-        *parents, key = path.split("__")
-        target = values
-        for part in parents:
-            target = target[part]
-        target[key] = value
-    with Path("params.yaml").open("w") as stream:
-        yaml.dump(values, stream)
-
-
-def check(status: int, *arguments: str) -> str:
-    done = CliRunner().invoke(app, ["check", *arguments])
-    assert done.exit_code == status, done.output
-    return done.output
-
-
-def problems() -> list[str]:
-    """The numbered lines at the end of a check that fails."""
-    text = check(1).partition("To mend:\n")[2]
-    found = re.findall(r"^  (\d+)\. (.+)$", text, re.MULTILINE)
-    assert [int(number) for number, _ in found] == list(range(1, len(found) + 1))
-    return [line for _, line in found]
+    yield from entered(checkout, monkeypatch)
 
 
 def test_the_demo_is_fine_and_nothing_is_written(project):
@@ -109,11 +73,11 @@ def test_every_part_is_printed_even_after_problems(project):
 
 
 def test_missing_data_and_how_to_get_it(project):
-    sets = YAML(typ="safe").load(Path("params.yaml").read_text())["prepare"]["sets"]
-    sets["digits"] = {"source": "cifar10", "size": 32}
-    sets["mine"] = {"source": "imagefolder", "root": "mine", "names": None, "classes": None,
+    entries = YAML(typ="safe").load(Path("params.yaml").read_text())["prepare"]["sets"]
+    entries["digits"] = {"source": "cifar10", "size": 32}
+    entries["mine"] = {"source": "imagefolder", "root": "mine", "names": None, "classes": None,
                     "images_per_class": None, "skip": 0, "size": 32, "resize": "crop"}  # fmt: skip
-    change(prepare__sets=sets)
+    change(prepare__sets=entries)
     published, folder = problems()
     assert published.startswith("prepare.sets.digits: CIFAR-10 (test) is missing: no cifar-10-")
     assert "curl -fLO https://" in published
@@ -132,10 +96,10 @@ def test_two_classes_of_one_name_are_warned_of(project):
         (project / f"data/raw/birds/n{number}/0.png").touch()
         with (project / "data/raw/birds/classes.tsv").open("a") as file:
             file.write(f"n{number}\t{name}\n")
-    sets = YAML(typ="safe").load(Path("params.yaml").read_text())["prepare"]["sets"]
-    sets["birds"] = {"source": "imagefolder", "root": "birds", "names": None, "classes": None,
+    entries = YAML(typ="safe").load(Path("params.yaml").read_text())["prepare"]["sets"]
+    entries["birds"] = {"source": "imagefolder", "root": "birds", "names": None, "classes": None,
                      "images_per_class": None, "skip": 0, "size": 32, "resize": "crop"}  # fmt: skip
-    change(prepare__sets=sets)
+    change(prepare__sets=entries)
     text = check(0)
     shutil.rmtree(project / "data/raw")
     assert "birds: warning: classes with the same name cannot be told apart: 'crane' x 2" in text
@@ -234,7 +198,7 @@ def test_space_counts_once_where_the_cache_is_linked(project):
     plan = Plan()
     written = disk.written(plan)
     assert written["prepare@digits"] == 10 * (3 * 32 * 32 + 64)
-    assert data.packed_bytes(data.SetState("s", "there", 10, 2, 32, stream=True)) == 640
+    assert sets.packed_bytes(sets.SetState("s", "there", 10, 2, 32, stream=True)) == 640
 
 
 def test_too_little_memory(project, monkeypatch):
@@ -285,18 +249,3 @@ def test_attack_steps_of_the_evaluation(project):
     change(finetune__epochs=6)
     setup = 100 * times.vit.forward_flop(found)  # SAFT looks at the clean images once
     assert times.finetune_flop(Plan(), 100) - setup == pytest.approx(2 * (trained - setup))
-
-
-@pytest.mark.parametrize("profile", PROFILES, ids=lambda file: file.stem)
-def test_dvc_builds_the_stages_of_every_profile(project, profile):
-    CliRunner().invoke(app, ["use", profile.stem, "--dry"])
-    Path("params.yaml").write_bytes(profile.read_bytes())
-    runs = dvc.ask()
-    assert runs.problem == ""
-    plan = Plan()
-    assert plan.values == YAML(typ="safe", pure=True).load(profile.read_text())
-    wanted = {f"prepare@{name}" for name in plan.prepare.sets} | {"base_model", "finetune"}
-    assert wanted <= set(runs.stages)
-    params = plan.evaluate
-    combinations = len(params.datasets) * len(params.attacks) * len(params.texts)
-    assert sum(name.startswith("evaluate@") for name in runs.stages) == combinations

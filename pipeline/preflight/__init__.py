@@ -2,7 +2,8 @@
 computed, downloaded or written.
 
     plan      params.yaml, read once, and what is known of sets and model
-    data      image sets and class tables      texts    descriptions
+    sets      the state of an image set        data     image sets and class tables
+    texts     descriptions
     text_sets what classifies them             stages   which run, and for how long
     weights   the base model                   vit      size and work of a vision transformer
     probe     how often a method encodes       memory   training and evaluation
@@ -43,3 +44,8 @@ def duration(seconds: float) -> str:
     if seconds < 90 * 60:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h" if seconds < 72 * 3600 else f"{seconds / 86400:.1f} days"
+
+
+def error_line(error: Exception) -> str:
+    """One line for an error that no part of this project raised."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pipeline.errors import UserError
-from pipeline.preflight import Part, data, disk, memory, stages, texts, weights
+from pipeline.preflight import Part, data, disk, error_line, memory, stages, texts, weights
 from pipeline.preflight.plan import Plan
 from pipeline.schema import check_params
+
+UNEXPECTED = "could not be checked"
 
 
 def params(plan: Plan) -> Part:
@@ -32,15 +34,25 @@ def run(plan: Plan) -> Iterator[Part]:
     """Each part as soon as it is there; no problem is named twice."""
     known: list[str] = []
     for title, check in PARTS.items():
-        try:
-            part = check(plan)
-        except UserError as error:
-            part = Part(title, [f"not checked: {error}"])
-            if not known:  # else it follows from what is listed already
-                part.problems.append(str(error))
+        part = _attempt(title, check, plan, bool(known))
         part.problems = [text for text in part.problems if text not in known]
         known += part.problems
         yield part
+
+
+def _attempt(title: str, check: Callable[[Plan], Part], plan: Plan, troubled: bool) -> Part:
+    """The part, or why there is none.
+
+    Args:
+        troubled: whether there are problems already, from which this one follows.
+    """
+    try:
+        return check(plan)
+    except UserError as error:
+        problem = str(error)
+    except Exception as error:  # of a disk, or of this preflight: the other parts still count
+        problem, troubled = f"{title}: {UNEXPECTED}: {error_line(error)}", False
+    return Part(title, [f"not checked: {problem}"], [] if troubled else [problem])
 
 
 def as_values(parts: list[Part]) -> dict[str, Any]:

@@ -1,14 +1,17 @@
-"""Free space for what the stages that will run write, where data and DVC's cache lie."""
+"""Free space for what the stages that will run write: where data, DVC's cache and the raw data
+sets lie."""
 
 import os
 import shutil
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.preflight import Part, size, vit
-from pipeline.preflight.data import packed_bytes
+from pipeline.preflight.sets import SetState, packed_bytes
 from pipeline.preflight.weights import model_bytes
+from pipeline.raw import ROOT_VARIABLE
 from pipeline.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
 DATA = Path("data")
 PREDICTION = 80  # bytes of a row of predictions.parquet, not compressed
+RESUME_SHOWN = 1e9  # bytes of resume state that are worth a line
+BLOCK = 512  # bytes, the unit of st_blocks
 LINKS = {"hardlink", "symlink"}  # cache types with which a file takes its space once
 
 
@@ -82,6 +87,15 @@ def _reflinks() -> bool:
     return "reflink" in test_links(["reflink"], fs, str(folder), fs, str(folder / tmp_fname()))
 
 
+def downloads(plan: "Plan") -> dict[Path, float]:
+    """Folder -> bytes of archives and content that will be downloaded into it."""
+    wanted = {state.download for state in plan.sets.values() if state.download is not None}
+    found: dict[Path, float] = defaultdict(float)
+    for one in wanted:  # sets of one data set share it
+        found[one.folder] += one.disk or 0
+    return {folder: count for folder, count in found.items() if count}
+
+
 def disk(plan: "Plan") -> Part:
     """Part 6: what will be written, against what is free."""
     part, outputs = Part("disk"), written(plan)
@@ -91,31 +105,60 @@ def disk(plan: "Plan") -> Part:
     needs: dict[int, float] = defaultdict(float)
     needs[_device(DATA)] += total
     needs[_device(cache)] += total * (times - 1)
+    large = sorted(outputs.items(), key=lambda item: -item[1])[:6]
+    listed = ", ".join(f"{stage} {size(count)}" for stage, count in large if count)
+    part.lines.append(f"outputs: {size(total)} ({listed or 'nothing to write'}); {why}")
     if plan.runs.will("finetune") and plan.model.config is not None:
         kept = checkpoint_bytes(plan.recipe, plan.model.vit)
         needs[_device(Path("."))] += kept
         part.lines.append(f"resume points: {size(kept)} while finetune runs")
-    large = sorted(outputs.items(), key=lambda item: -item[1])[:6]
-    listed = ", ".join(f"{stage} {size(count)}" for stage, count in large if count)
-    part.lines.insert(0, f"outputs: {size(total)} ({listed or 'nothing to write'}); {why}")
-    unknown = [name for name, state in plan.sets.items() if not packed_bytes(state)]
-    if unknown:
-        part.lines.append(f"not counted, for their images are missing: {', '.join(unknown)}")
-    part.values = {"outputs": outputs, "times": times}
-    for path in (DATA, cache, Path(".")):
-        need = needs.pop(_device(path), None)
+    raw = downloads(plan)
+    for folder, count in raw.items():
+        needs[_device(folder)] += count
+        part.lines.append(f"downloads to {folder}: {size(count)}, archives and what is in them")
+    part.lines += _uncounted(plan) + _abandoned()
+    part.values = {"outputs": outputs, "times": times, "downloads": sum(raw.values())}
+    fetched = {_device(folder) for folder in raw}
+    for path in (DATA, cache, Path("."), *raw):
+        device = _device(path)
+        need = needs.pop(device, None)
         if need is not None:
-            _compare(part, path, need)
+            _compare(part, path, need, device in fetched)
     return part
 
 
-def _compare(part: Part, path: Path, need: float) -> None:
+def _uncounted(plan: "Plan") -> list[str]:
+    packed = [name for name, state in plan.sets.items() if not packed_bytes(state)]
+    fetched = [name for name, state in plan.sets.items() if _of_unknown_size(state)]
+    lines = [f"not counted, for their images are missing: {', '.join(packed)}"] if packed else []
+    if fetched:
+        lines.append(f"not counted, for the hub tells no size: download of {', '.join(fetched)}")
+    return lines
+
+
+def _of_unknown_size(state: SetState) -> bool:
+    return state.download is not None and state.download.disk is None
+
+
+def _abandoned() -> list[str]:
+    """A line on the resume state of runs that did not end, where it is much."""
+    folder, taken = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch", 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # a stage that runs may remove its own
+            taken += path.lstat().st_blocks * BLOCK
+    if taken <= RESUME_SHOWN:
+        return []
+    return [f"{folder}: {size(taken)} of runs that did not end; delete it when no stage is running"]
+
+
+def _compare(part: Part, path: Path, need: float, fetched: bool) -> None:
     free = shutil.disk_usage(_existing(path)).free
     part.lines.append(f"disk of {path}: {size(free)} free, {size(need)} needed")
+    elsewhere = f"{ROOT_VARIABLE} or data.root (downloads) or " if fetched else ""
     if need > free:
         part.problems.append(
             f"disk of {path}: {size(need)} needed, {size(free)} free: free {size(need - free)}, "
-            "run `dvc gc -w`, set `dvc cache dir` to another disk or cache.type to "
+            f"run `dvc gc -w`, set {elsewhere}`dvc cache dir` to another disk or cache.type to "
             "hardlink,symlink, or stream: true in prepare.sets"
         )
 

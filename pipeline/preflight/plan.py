@@ -16,10 +16,11 @@ from pipeline.filter import FilterParams
 from pipeline.methods import MethodParams
 from pipeline.options import chosen
 from pipeline.params import PARAMS_FILE, Section, read_params, validate
-from pipeline.preflight import data, dvc, weights
+from pipeline.preflight import dvc, sets, weights
 from pipeline.preflight.probe import Passes, passes
 from pipeline.prepare import PrepareParams
 from pipeline.recipe import FinetuneParams, Recipe, resolve
+from pipeline.schema import sections
 
 
 class Plan:
@@ -30,6 +31,11 @@ class Plan:
 
     def _section(self, name: str, schema: type[Section]) -> Any:
         return validate(self.values.get(name), schema, f"{self.file}: {name}")
+
+    @cached_property
+    def sound(self) -> set[str]:
+        """The sections that can be read."""
+        return sections(self.values, self.file)[0]
 
     @cached_property
     def prepare(self) -> PrepareParams:
@@ -103,10 +109,10 @@ class Plan:
         return dvc.ask()
 
     @cached_property
-    def sets(self) -> dict[str, data.SetState]:
+    def sets(self) -> dict[str, sets.SetState]:
         """Every image set of prepare.sets."""
         return {
-            name: data.look(name, spec, f"{self.file}: prepare.sets.{name}", self.runs)
+            name: sets.look(name, spec, f"{self.file}: prepare.sets.{name}", self.runs)
             for name, spec in self.prepare.sets.items()
         }
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import UserError
 from pipeline.preflight import Part, duration
-from pipeline.preflight.data import SetState
+from pipeline.preflight.sets import SetState
 from pipeline.preflight.times import EFFICIENCY, PIXEL_SECONDS, measured_flop, stage_flop
 from pipeline.streaming import workers
 

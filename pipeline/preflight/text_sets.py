@@ -20,7 +20,8 @@ def problems(plan: "Plan") -> list[str]:
         if found is None or (text != DESCRIPTIONS and text not in plan.embed.texts):
             continue  # part 1 says so
         if text != DESCRIPTIONS:
-            own = found.templates or (("{}",) if found.state == "missing" else ())
+            unknown = found.state == "missing" or found.images is None
+            own = found.templates or (("{}",) if unknown else ())
             try:
                 templates_of(text, name, plan.embed, own)
             except UserError as error:

@@ -38,8 +38,9 @@ def descriptions(plan: "Plan") -> Part:
         _asking(plan, part, options, len(entries) or (known.classes if known else None))
     elif not entries:
         part.lines.append(
-            f"backend {params.backend}: not checked: the classes of '{params.dataset}' are not "
-            "known before its images are there"
+            f"backend {params.backend}: coverage not checked: the images of '{params.dataset}' "
+            f"({known.state if known else 'no such set'}) tell the classes; once they are there "
+            "`saft check` says which are described"
         )
     else:
         _ready_made(plan, part, module, options, entries)

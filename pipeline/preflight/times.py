@@ -17,6 +17,7 @@ import torch
 
 from pipeline import registry
 from pipeline.attacks import _library
+from pipeline.base_models import pretrain
 from pipeline.embed import DESCRIPTIONS, templates_of
 from pipeline.errors import UserError
 from pipeline.options import chosen
@@ -113,13 +114,19 @@ def stage_flop(plan: "Plan", stage: str) -> float | None:
         return evaluate_flop(plan.model.vit, count, check_steps(plan))
     text = vit.text_flop(plan.model.config) if plan.model.config else 0.0
     if name == "base_model" and plan.base_model.source == "pretrain":
-        options = plan.base_model.options["pretrain"]
-        pairs = options["steps"] * options["batch_size"]
+        pairs = _pretraining_pairs(plan)
         return 3 * pairs * (vit.forward_flop(plan.model.vit) + text)
     if name == "filter":
         described = plan.sets.get(plan.describe.dataset)
         return text * SENTENCES * ((described.classes if described else None) or 0)
     return text * texts(plan) if name == "embed" else None
+
+
+def _pretraining_pairs(plan: "Plan") -> int:
+    given = plan.base_model
+    _, options = chosen("pipeline.base_models", "base_model", "source", given.source, given.options)
+    assert isinstance(options, pretrain.Params)
+    return options.steps * options.batch_size
 
 
 def _images(plan: "Plan", dataset: str) -> int | None:

@@ -13,7 +13,7 @@ from pipeline.base_models import checkpoint, pretrain
 from pipeline.errors import UserError
 from pipeline.options import chosen
 from pipeline.paths import BASE_MODEL
-from pipeline.preflight import Part, published, vit
+from pipeline.preflight import Part, error_line, published, vit
 from pipeline.raw import locate
 
 if TYPE_CHECKING:
@@ -58,6 +58,9 @@ def look(params: BaseModelParams, image_size: int | None, runs: bool) -> ModelSt
             return KNOWN[params.source](options, image_size)
     except UserError as error:
         return ModelState(None, str(error), str(error))
+    except OSError as error:  # of a path that params.yaml names
+        problem = f"base_model.options.{params.source}: {error_line(error)}; mend the path"
+        return ModelState(None, problem, problem)
     return ModelState(None, f"source {params.source}: seen when the stage runs")
 
 
@@ -147,6 +150,8 @@ def base_model(plan: "Plan") -> Part:
 
 def _fits(plan: "Plan", found: vit.Vit) -> list[str]:
     """What `clip.check_fit` and `train_last_blocks` would refuse after all the preparing."""
+    if not {"finetune", "evaluate"} <= plan.sound:  # part 1 says so
+        return []
     names = [plan.finetune.dataset]
     if plan.evaluate.space == "model":
         names += [*plan.evaluate.datasets, *plan.checks.datasets]
