@@ -55,34 +55,40 @@ def check_replaceable(force: bool) -> None:
         force: overwrite all the same; where git knows the file there is no need for it.
 
     Raises:
-        UserError: params.yaml holds what is nowhere else, or `force` in a git checkout.
+        UserError: params.yaml holds what is nowhere else, or `force` for a file that git knows.
     """
-    in_git = _git("rev-parse", "--is-inside-work-tree") is not None
-    if in_git and force:
+    file = PARAMS_FILE.resolve()  # behind a symlink the edits are in another file
+    shown = file if PARAMS_FILE.is_symlink() else PARAMS_FILE
+    tracked = _git(file, "ls-files", "--error-unmatch")
+    if tracked and force:
         raise UserError(
-            f"--force is for folders without git: `git commit {PARAMS_FILE}` keeps your edits, "
-            f"`git checkout {PARAMS_FILE}` drops them"
+            f"--force is for folders without git: `git commit {shown}` keeps your edits, "
+            f"`git checkout {shown}` drops them"
         )
-    if not PARAMS_FILE.exists() or force:
+    if not file.exists() or force or _is_a_profile(file):
         return
-    content = PARAMS_FILE.read_bytes()
-    if any(content == file.read_bytes() for file in FOLDER.glob("*.yaml")):
-        return
-    if not in_git:
+    if not tracked:
         raise UserError(
-            f"{PARAMS_FILE} equals no profile and would be overwritten: keep a copy, then --force"
+            f"{shown} equals no profile, is not in git and would be overwritten: keep a copy, "
+            "then --force"
         )
-    if content != _git("show", f"HEAD:./{PARAMS_FILE}"):
+    # git's own comparison: the bytes may differ from the commit's by line ends alone
+    if not _git(file, "diff", "--quiet", "--no-ext-diff", "HEAD"):
         raise UserError(
-            f"{PARAMS_FILE} has edits that are not committed: `git commit {PARAMS_FILE}` keeps "
-            f"them, `git checkout {PARAMS_FILE}` drops them"
+            f"{shown} has edits that are not committed: `git commit {shown}` keeps "
+            f"them, `git checkout {shown}` drops them"
         )
 
 
 def copy(file: Path) -> None:
-    """params.yaml becomes the bytes of `file`, as a whole."""
-    with replacing_file(PARAMS_FILE) as partial:
+    """params.yaml, or the file that it is a link to, becomes the bytes of `file`, as a whole."""
+    with replacing_file(PARAMS_FILE.resolve()) as partial:
         partial.write_bytes(file.read_bytes())
+
+
+def _is_a_profile(file: Path) -> bool:
+    content = file.read_bytes()
+    return any(content == profile.read_bytes() for profile in FOLDER.glob("*.yaml"))
 
 
 def _about(file: Path) -> str:
@@ -90,10 +96,10 @@ def _about(file: Path) -> str:
     return first.lstrip("# ").rstrip() if first.startswith("#") else ""
 
 
-def _git(*arguments: str) -> bytes | None:
-    """What git prints; None where it fails or is not installed."""
+def _git(file: Path, *arguments: str) -> bool:
+    """Whether a git command on `file` (absolute) succeeds; false where git is not installed."""
+    command = ["git", "--literal-pathspecs", "-C", str(file.parent), *arguments, "--", file.name]
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True)
+        return subprocess.run(command, capture_output=True).returncode == 0
     except FileNotFoundError:
-        return None
-    return done.stdout if done.returncode == 0 else None
+        return False

@@ -22,7 +22,7 @@ def use(
     name: Annotated[str, typer.Argument(help="a profile, see `saft profiles`")],
     dry: Annotated[bool, typer.Option("--dry", help="show the difference, change nothing")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="without git: overwrite a params.yaml of your own")
+        bool, typer.Option("--force", help="overwrite a params.yaml of your own that is not in git")
     ] = False,
 ) -> None:
     """Copy profiles/NAME.yaml onto params.yaml; the difference is shown first.

@@ -128,6 +128,73 @@ def test_without_git_edits_need_force(project):
     assert params() == profile("one")
 
 
+def as_text(line_end: bytes) -> None:
+    """params.yaml and the profiles with these line ends."""
+    for file in (Path("params.yaml"), *Path("profiles").glob("*.yaml")):
+        file.write_bytes(file.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", line_end))
+
+
+def test_line_ends_that_git_converts_are_no_edit(checkout):
+    git("config", "core.autocrlf", "true")
+    as_text(b"\r\n")
+    git("add", "--renormalize", ".")
+    git("diff", "--quiet", "HEAD")
+    saft("use", "one")
+    assert params() == profile("one")
+    git("checkout", "params.yaml")
+    Path("params.yaml").write_bytes(params() + EDIT)
+    assert "edits that are not committed" in saft("use", "two", status=1)
+
+
+def linked(target: str) -> Path:
+    """params.yaml as a committed link to `target`, which becomes its content."""
+    Path(target).parent.mkdir(exist_ok=True)
+    Path("params.yaml").rename(target)
+    Path("params.yaml").symlink_to(target)
+    return Path(target)
+
+
+def commit() -> None:
+    git("add", "-A")
+    git("-c", "user.name=t", "-c", "user.email=t@example.invalid", "commit", "-qm", "more")
+
+
+def test_a_link_stays_a_link(checkout):
+    target = linked("settings/mine.yaml")
+    commit()
+    saft("use", "one")
+    assert Path("params.yaml").is_symlink()
+    assert target.read_bytes() == profile("one")
+    saft("use", "two")
+    target.write_bytes(params() + EDIT)
+    message = saft("use", "one", status=1)
+    assert f"`git commit {checkout.resolve()}/settings/mine.yaml` keeps them" in message
+    assert params() == profile("two") + EDIT
+    commit()
+    saft("use", "one")
+    assert params() == profile("one")
+
+
+def test_a_link_to_a_file_that_git_does_not_know(checkout):
+    Path(".gitignore").write_text("mine.yaml\n")
+    target = linked("mine.yaml")
+    commit()
+    assert "is not in git and would be overwritten" in saft("use", "one", status=1)
+    saft("use", "one", "--force")
+    assert Path("params.yaml").is_symlink()
+    assert target.read_bytes() == profile("one")
+
+
+def test_an_untracked_file_is_an_edit_unless_it_is_a_profile(checkout):
+    git("rm", "-q", "--cached", "params.yaml")
+    before = params()
+    assert "keep a copy, then --force" in saft("use", "one", status=1)
+    assert params() == before
+    saft("use", "one", "--force")
+    saft("use", "two")
+    assert params() == profile("two")
+
+
 def test_dry_shows_and_changes_nothing(checkout):
     Path("params.yaml").write_bytes(params() + EDIT)
     before = params()
@@ -173,6 +240,32 @@ def changed(**changes: object) -> list[str]:
             target = target[part]
         target[key] = value
     return check_params(values)
+
+
+@pytest.mark.parametrize("name", ["a.b", "a b", "a@b", "a/b", "a$b", "a{b}", "-a", "_a", "", "ä"])
+def test_names_that_dvc_cannot_take(monkeypatch, name):
+    monkeypatch.chdir(ROOT)
+    entry = read_params(ROOT / "params.yaml")["prepare"]["sets"]["digits"]
+    exemplars = {name: {"images_per_class": 1, "candidates_per_class": None}}
+    found = changed(**{f"prepare/sets/{name}": entry} if "/" not in name else {})
+    if "/" not in name:  # which `changed` reads as a level
+        assert [f"params.yaml: prepare.sets: '{name}' cannot be a name" in x for x in found] == [
+            True
+        ]
+    assert any(
+        f"params.yaml: exemplars: '{name}' cannot be a name" in text
+        for text in changed(exemplars=exemplars)
+    )
+    texts = {"template": {"default": ["{}"]}, name: {"default": ["{}"]}}
+    found = changed(**{"embed/texts": texts})
+    assert any("embed.texts: " in text for text in found) == (name != "a.b"), "a dot is no harm"
+
+
+def test_names_that_dvc_can_take(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    entry = read_params(ROOT / "params.yaml")["prepare"]["sets"]["digits"]
+    assert changed(**{"prepare/sets/2nd-Set_x": entry}) == []
+    assert any("unknown section '5'" in text for text in check_params({5: 1, "x": 2}))
 
 
 @pytest.mark.parametrize(
