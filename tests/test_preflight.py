@@ -230,6 +230,14 @@ def test_without_params_it_is_one_line(tmp_path, monkeypatch):
     )
 
 
+def test_params_that_are_a_folder_are_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").mkdir()
+    done = CliRunner().invoke(app, ["check"])
+    assert done.exit_code == 1
+    assert done.stderr == "error: saft check: [Errno 21] Is a directory: 'params.yaml'\n"
+
+
 def test_what_depends_on_a_change_runs_too():
     graph = '"a" -> "b";\n"b" -> "c";\n"x" -> "c";\n'
     assert dvc._with_downstream(["a"], graph) == ["a", "b", "c"]
