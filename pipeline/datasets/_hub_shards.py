@@ -12,6 +12,16 @@ HUB = "hf:"
 TABLES = ("classnames.txt", "zeroshot_classification_templates.txt")
 
 
+def folder_of(root: str) -> str:
+    """Where `hf:<organisation>/<name>` is kept, below the data root."""
+    return f"webdataset/{root.removeprefix(HUB).replace('/', '--')}"
+
+
+def is_whole(root: str, split: str) -> bool:
+    """Whether a split was fetched to its end."""
+    return (locate(folder_of(root)) / f".{split}.complete").exists()
+
+
 def fetch(root: str, split: str) -> str:
     """Fetch `hf:<organisation>/<name>` unless it is there; its folder below the data root.
 
@@ -19,10 +29,9 @@ def fetch(root: str, split: str) -> str:
         UserError: it is not there and params do not allow a download, or the download fails or
             differs from the hub's checksum.
     """
-    repository = root.removeprefix(HUB)
-    relative = f"webdataset/{repository.replace('/', '--')}"
+    repository, relative = root.removeprefix(HUB), folder_of(root)
     folder = locate(relative)
-    if (folder / f".{split}.complete").exists():
+    if is_whole(root, split):
         return relative
     if not downloads_allowed():
         place = shlex.quote(str(folder.absolute()))

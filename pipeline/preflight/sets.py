@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.classes import ClassEntry, read_own_templates
 from pipeline.datasets._catalogue import split_of
-from pipeline.datasets._hub_shards import HUB
+from pipeline.datasets._hub_shards import HUB, folder_of, is_whole
 from pipeline.datasets._obtaining import absent, fetchable, how_to_get
 from pipeline.errors import UserError
 from pipeline.images import IMAGES, open_images
@@ -126,11 +126,9 @@ def _published(name: str, facts: Any, params: Any) -> SetState | None:
 def _hub(name: str, params: Any) -> SetState | None:
     """Shards of the hub that opening would download; None where it would not."""
     root = getattr(params, "root", None) or ""
-    if not root.startswith(HUB) or not downloads_allowed():
+    if not root.startswith(HUB) or not downloads_allowed() or is_whole(root, params.split):
         return None
-    folder = locate(f"webdataset/{root.removeprefix(HUB).replace('/', '--')}")
-    if (folder / f".{params.split}.complete").exists():
-        return None
+    folder = locate(folder_of(root))
     remark = f"{root} ({params.split}) will be downloaded to {folder}"
     return SetState(
         name, "download", size=params.size, stream=params.stream, remark=remark,
