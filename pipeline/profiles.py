@@ -10,7 +10,6 @@ from pathlib import Path
 from pipeline.atomic import replacing_file
 from pipeline.errors import UserError
 from pipeline.params import PARAMS_FILE, read_params
-from pipeline.schema import check_params
 
 FOLDER = Path("profiles")
 SHOWN = 3  # most problems of an invalid profile in one message
@@ -27,6 +26,8 @@ def find(name: str) -> Path:
     Raises:
         UserError: no such profile (those there are are named), or it is not valid.
     """
+    from pipeline.schema import check_params  # with torch: only here, so that --help is quick
+
     known = profiles()
     if name not in known:
         demo = f"; the demo is {PARAMS_FILE} as committed: git checkout {PARAMS_FILE}"

@@ -22,6 +22,12 @@ def written(tmp_path: Path, old: str, new: str) -> Path:
     return tmp_path / "params.yaml"
 
 
+@pytest.fixture(autouse=True)
+def in_the_repository(monkeypatch):
+    """Prompt sets and exemplars are named relative to the project."""
+    monkeypatch.chdir(ROOT)
+
+
 def check_all(file: Path) -> None:
     """No problem of any kind, and an entry for every plug-in there is."""
     values = read_params(file)
