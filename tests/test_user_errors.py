@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -384,8 +383,9 @@ def test_bad_attack_values_name_the_key(project, capsys, key, value, attack, mes
 
 
 @pytest.fixture
-def full_disk(tmp_path):
-    """A real file system of 200 kB."""
+def full_disk(tmp_path, monkeypatch):
+    """A real file system of 200 kB; resume states go elsewhere."""
+    monkeypatch.chdir(tmp_path)
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
@@ -394,7 +394,6 @@ def full_disk(tmp_path):
     if mounted.returncode:
         pytest.skip("needs the right to mount a file system of 200 kB")
     yield folder
-    os.chdir("/")
     subprocess.run(["umount", str(folder)], check=True)
 
 
