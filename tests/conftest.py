@@ -1,6 +1,8 @@
 """Small real things for the tests: a tiny CLIP in the real on-disk form, a tiny packed set."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,3 +93,19 @@ def packed(class_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     source = imagefolder.open_source(folder_params(class_folders))
     pack(source, "tiny", Path("data/images/tiny"), Path("data/classes/tiny.parquet"))
     return project
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty data root for miniatures of published data sets, without any network."""
+    from tests.miniatures import enter  # with torchvision: only where it is needed
+
+    return enter(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def made(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """Writes the miniature of a case of `tests.miniatures.WRITERS` into the data root."""
+    from tests.miniatures import WRITERS
+
+    return lambda case: WRITERS[case](root, monkeypatch)

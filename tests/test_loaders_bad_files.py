@@ -18,7 +18,7 @@ from pipeline.errors import UserError
 from pipeline.images import IMAGES, open_images
 from pipeline.prepare import pack
 from tests.conftest import SIZE, folder_params
-from tests.miniatures import enter, opened
+from tests.miniatures import opened
 from tests.miniatures.base import noise
 from tests.miniatures.foldered import WNIDS, imagenet_r, tiny_regrouped
 
@@ -27,11 +27,6 @@ GOOD = 2 * len(WNIDS)  # images that are there
 PICTURE = Image.fromarray(noise(5, 40, 30))
 SOURCES = ("imagefolder", "imagenet_r")
 Encoder = Callable[[], bytes]
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return enter(tmp_path, monkeypatch)
 
 
 @pytest.fixture(params=SOURCES)

@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 from pipeline import registry
 from pipeline.errors import UserError
 from pipeline.images import ImageSource
-from tests.miniatures import WRITERS, Miniature, enter, of, shuffle_disk
+from tests.miniatures import WRITERS, Miniature, of, shuffle_disk
 
 STRETCH = v2.Resize((224, 224))
 CROP = v2.Compose([v2.Resize(256), v2.CenterCrop(224)])
@@ -18,11 +18,6 @@ STRETCHED = {"cifar10", "cifar100", "stl10"}  # as the reference does with these
 SIDES = {"cifar10": 32, "cifar100": 32, "stl10": 96, "pcam": 96, "eurosat": 64,
          "tiny_imagenet": 64}  # fmt: skip
 FIXED = [case for case in WRITERS if case.split()[0] in SIDES]
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return enter(tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -15,26 +15,14 @@ from pipeline import registry
 from pipeline.datasets import _obtaining, cifar10, cifar100, eurosat, flowers102
 from pipeline.datasets import oxford_pets as pets
 from pipeline.datasets._facts import Facts
-from pipeline.errors import UserError
-from tests.miniatures import WRITERS, enter, of, opened
+from tests.miniatures import WRITERS, of
+from tests.miniatures.base import not_opened as refused
 
 ENTRIES = sorted({case.split()[0] for case in WRITERS})
 
 
 def entry(name: str) -> ModuleType:
     return registry.load("pipeline.datasets", name, "test")
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return enter(tmp_path, monkeypatch)
-
-
-def refused(name: str, **changes: object) -> str:
-    with pytest.raises(UserError) as caught:
-        opened(name, **changes)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def allow(download: bool) -> None:

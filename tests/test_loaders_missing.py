@@ -12,8 +12,8 @@ from pipeline import registry
 from pipeline.datasets import _obtaining, eurosat, imagenet, stl10
 from pipeline.datasets import oxford_pets as pets
 from pipeline.datasets._facts import Archive
-from pipeline.errors import UserError
-from tests.miniatures import WRITERS, enter, opened
+from tests.miniatures import WRITERS
+from tests.miniatures.base import not_opened as refused
 
 ENTRIES = sorted({case.split()[0] for case in WRITERS})
 SPLITS = [(name, split) for name in ENTRIES
@@ -23,18 +23,6 @@ MISSING = pytest.mark.parametrize(("name", "split"), SPLITS)
 
 def entry(name: str) -> ModuleType:
     return registry.load("pipeline.datasets", name, "test")
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return enter(tmp_path, monkeypatch)
-
-
-def refused(name: str, **changes: object) -> str:
-    with pytest.raises(UserError) as caught:
-        opened(name, **changes)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @MISSING

@@ -16,29 +16,12 @@ from pipeline.errors import UserError
 from pipeline.images import IMAGES, ImageSource, open_images
 from pipeline.prepare import FINDINGS, check_source, pack
 from tests.conftest import folder_params
-from tests.miniatures import WRITERS, Miniature, enter, of
-from tests.miniatures.base import noise
+from tests.miniatures import of
+from tests.miniatures.base import noise, refused
 from tests.miniatures.foldered import WNIDS, imagenet_r
 
 TINY = "tiny-imagenet-200/val"
 FIRST = next(iter(WNIDS))
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return enter(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def made(root: Path, monkeypatch: pytest.MonkeyPatch):
-    return lambda case: WRITERS[case](root, monkeypatch)
-
-
-def refused(miniature: Miniature, **changes: object) -> str:
-    with pytest.raises(UserError) as caught:
-        of(miniature, **changes)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("case", ["tiny_imagenet regrouped", "imagenet val", "imagenet_a"])

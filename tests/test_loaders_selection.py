@@ -1,30 +1,11 @@
 """Which classes and images of a published data set become the set."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from pipeline.datasets._selection import sample
-from pipeline.errors import UserError
-from tests.miniatures import WRITERS, Miniature, enter, of
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return enter(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def made(root: Path, monkeypatch: pytest.MonkeyPatch):
-    return lambda case: WRITERS[case](root, monkeypatch)
-
-
-def refused(miniature: Miniature, **changes: object) -> str:
-    with pytest.raises(UserError) as caught:
-        of(miniature, **changes)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+from tests.miniatures import of
+from tests.miniatures.base import refused
 
 
 def test_skip_and_images_per_class_are_disjoint_stable_samples(made) -> None:

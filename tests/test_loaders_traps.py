@@ -11,27 +11,10 @@ from torchvision.datasets import CIFAR10, STL10, Flowers102
 from pipeline.datasets._wnids import all_wnids, entries
 from pipeline.errors import UserError
 from pipeline.prepare import pack
-from tests.miniatures import WRITERS, Miniature, enter, of
-from tests.miniatures.base import opened, photos, write
+from tests.miniatures import of
+from tests.miniatures.base import opened, photos, refused, write
 
 TINY = "tiny-imagenet-200/val"
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return enter(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def made(root: Path, monkeypatch: pytest.MonkeyPatch):
-    return lambda case: WRITERS[case](root, monkeypatch)
-
-
-def refused(miniature: Miniature, **changes: object) -> str:
-    with pytest.raises(UserError) as caught:
-        of(miniature, **changes)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 # Tiny-ImageNet

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.classes import ClassEntry
-from pipeline.datasets._catalogue import Listing
+from pipeline.datasets._catalogue import CatalogueParams, Listing
 from pipeline.datasets._folders import plain_name
 from pipeline.decoding import Encoded
 from pipeline.errors import UserError
@@ -55,3 +55,13 @@ def from_files(
 def entries(names: Iterable[str], clean: Callable[[str], str] = plain_name) -> list[ClassEntry]:
     """Classes whose id is the data set's own name for them."""
     return [ClassEntry(name, clean(name)) for name in names]
+
+
+def batches(reader: Any, title: str) -> Callable[[Path, str, CatalogueParams], Listing]:
+    """The listing of CIFAR's pickled batches; `reader` is torchvision's class for them."""
+
+    def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
+        found = opened(lambda: reader(root, train=split == "train"), title, root)
+        return from_arrays(entries(found.classes), found.targets, found.data, split)
+
+    return listing

@@ -5,13 +5,13 @@ in the order of the sorted wnids.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from pipeline.classes import ClassEntry
-from pipeline.datasets._catalogue import CatalogueParams
-from pipeline.datasets._folders import plain_name
+from pipeline.datasets._catalogue import CatalogueParams, Listing
+from pipeline.datasets._folders import class_folders, listing_of, plain_name
 from pipeline.errors import UserError
 
 
@@ -62,3 +62,13 @@ def entries(
         ClassEntry(wnid, openai[wnid] if shared[lemma[wnid].lower()] > 1 else lemma[wnid])
         for wnid in wnids
     ]
+
+
+def wnid_folders(name: str) -> Callable[[Path, str, WnidParams], Listing]:
+    """The listing of a set that is one folder `name` of class folders, <wnid>/*."""
+
+    def listing(root: Path, split: str, params: WnidParams) -> Listing:
+        folder = root / name
+        return listing_of(folder, root, entries(class_folders(folder), params.names, folder))
+
+    return listing

@@ -1,11 +1,9 @@
 """CIFAR-10: 60,000 colour images of 32 x 32 pixels in ten classes."""
 
-from pathlib import Path
-
 from torchvision.datasets import CIFAR10
 
 from pipeline.datasets import _torchvision as tv
-from pipeline.datasets._catalogue import CatalogueParams, Listing, catalogued
+from pipeline.datasets._catalogue import CatalogueParams, catalogued
 from pipeline.datasets._facts import Archive, Facts, Split
 
 NEEDS = ("cifar-10-batches-py/batches.meta", "cifar-10-batches-py/test_batch")
@@ -22,12 +20,4 @@ FACTS = Facts(
     archives=(Archive(CIFAR10.url, CIFAR10.tgz_md5),),
 )
 Params = CatalogueParams
-
-
-def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
-    """The pickled batches that torchvision reads."""
-    found = tv.opened(lambda: CIFAR10(root, train=split == "train"), FACTS.title, root)
-    return tv.from_arrays(tv.entries(found.classes), found.targets, found.data, split)
-
-
-open_source = catalogued(FACTS, listing)
+open_source = catalogued(FACTS, tv.batches(CIFAR10, FACTS.title))

@@ -1,11 +1,9 @@
 """CIFAR-100: 60,000 colour images of 32 x 32 pixels in a hundred classes."""
 
-from pathlib import Path
-
 from torchvision.datasets import CIFAR100
 
 from pipeline.datasets import _torchvision as tv
-from pipeline.datasets._catalogue import CatalogueParams, Listing, catalogued
+from pipeline.datasets._catalogue import CatalogueParams, catalogued
 from pipeline.datasets._facts import Archive, Facts, Split
 
 NEEDS = ("cifar-100-python/meta", "cifar-100-python/test")
@@ -22,12 +20,4 @@ FACTS = Facts(
     archives=(Archive(CIFAR100.url, CIFAR100.tgz_md5),),
 )
 Params = CatalogueParams
-
-
-def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
-    """The pickled batches that torchvision reads."""
-    found = tv.opened(lambda: CIFAR100(root, train=split == "train"), FACTS.title, root)
-    return tv.from_arrays(tv.entries(found.classes), found.targets, found.data, split)
-
-
-open_source = catalogued(FACTS, listing)
+open_source = catalogued(FACTS, tv.batches(CIFAR100, FACTS.title))

@@ -1,11 +1,8 @@
 """ImageNet-A: natural photographs that ResNet-50 gets wrong, 200 of ImageNet's classes."""
 
-from pathlib import Path
-
-from pipeline.datasets._catalogue import Listing, catalogued
+from pipeline.datasets._catalogue import catalogued
 from pipeline.datasets._facts import Archive, Facts, Split
-from pipeline.datasets._folders import class_folders, listing_of
-from pipeline.datasets._wnids import WnidParams, entries
+from pipeline.datasets._wnids import WnidParams, wnid_folders
 
 FACTS = Facts(
     title="ImageNet-A",
@@ -21,12 +18,4 @@ FACTS = Facts(
     notes=("its publisher states no checksum, so it is never downloaded by itself",),
 )
 Params = WnidParams
-
-
-def listing(root: Path, split: str, params: WnidParams) -> Listing:
-    """<wnid>/*, one folder per class."""
-    folder = root / "imagenet-a"
-    return listing_of(folder, root, entries(class_folders(folder), params.names, folder))
-
-
-open_source = catalogued(FACTS, listing)
+open_source = catalogued(FACTS, wnid_folders("imagenet-a"))

@@ -1,11 +1,8 @@
 """ImageNet-O: things that ImageNet has no class for, under the class they are taken for."""
 
-from pathlib import Path
-
-from pipeline.datasets._catalogue import Listing, catalogued
+from pipeline.datasets._catalogue import catalogued
 from pipeline.datasets._facts import Archive, Facts, Split
-from pipeline.datasets._folders import class_folders, listing_of
-from pipeline.datasets._wnids import WnidParams, entries
+from pipeline.datasets._wnids import WnidParams, wnid_folders
 
 FACTS = Facts(
     title="ImageNet-O",
@@ -25,12 +22,4 @@ FACTS = Facts(
     ),
 )
 Params = WnidParams
-
-
-def listing(root: Path, split: str, params: WnidParams) -> Listing:
-    """<wnid>/*, one folder per class."""
-    folder = root / "imagenet-o"
-    return listing_of(folder, root, entries(class_folders(folder), params.names, folder))
-
-
-open_source = catalogued(FACTS, listing)
+open_source = catalogued(FACTS, wnid_folders("imagenet-o"))

@@ -15,6 +15,7 @@ from PIL import Image
 
 from pipeline import registry
 from pipeline.datasets import _obtaining
+from pipeline.errors import UserError
 from pipeline.images import ImageSource
 
 Pairs = list[tuple[Image.Image, str]]
@@ -148,3 +149,20 @@ def shuffle_disk(patch: pytest.MonkeyPatch, seed: int) -> None:
 
     patch.setattr(os, "listdir", lambda path=".": shuffled(iter(listdir(path))))
     patch.setattr(os, "scandir", scan)
+
+
+def refused(miniature: Miniature, **changes: object) -> str:
+    """The one line with which a miniature is refused."""
+    return _message(lambda: of(miniature, **changes))
+
+
+def not_opened(source: str, **changes: object) -> str:
+    """The one line with which the set of a source is refused."""
+    return _message(lambda: opened(source, **changes))
+
+
+def _message(opening: Callable[[], object]) -> str:
+    with pytest.raises(UserError) as caught:
+        opening()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
