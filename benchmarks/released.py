@@ -10,8 +10,8 @@ is computed and how often:
 - the frozen model keeps `requires_grad`: its forward has a graph and a backward pass;
 - attention maps are computed per caption and upsampled to the size of the image.
 
-Left out, because both variants have to compute the same function: float16 autocast of the
-outer step.
+`Released` leaves the float16 autocast of the outer step out, so that it computes the same
+function as the pipeline's float32; `ReleasedAmp` has it, as the released code runs.
 Shapes: B images, C classes, K captions, T patches, D joint width, S pixels.
 """
 
@@ -77,6 +77,12 @@ class Released:
         self.optimiser.zero_grad()
         adversarial = self.images + self.perturb(self.setting.attack_steps)
         self.model.requires_grad_(True)
+        losses = self._losses(adversarial)
+        self._descend(losses["loss"])
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _losses(self, adversarial: Tensor) -> dict[str, Tensor]:
+        """The loss and its terms for (B, 3, S, S) adversarial pixels."""
         text = self._text_features()
         cross_entropy = self._cross_entropy(self._logits(adversarial, text))
         own = text[:, self.labels]
@@ -85,15 +91,16 @@ class Released:
         clean = self._map(self.encoder, self.images, own)
         refinement = (attacked - base).norm(dim=1).mean()
         constraint = (clean - base).norm(dim=1).mean()
-        loss = cross_entropy + REFINEMENT * refinement + CONSTRAINT * constraint
+        return {
+            "loss": cross_entropy + REFINEMENT * refinement + CONSTRAINT * constraint,
+            "cross_entropy": cross_entropy,
+            "attention_refinement": refinement,
+            "attention_constraint": constraint,
+        }
+
+    def _descend(self, loss: Tensor) -> None:
         loss.backward()
         self.optimiser.step()
-        return {
-            "loss": loss.detach(),
-            "cross_entropy": cross_entropy.detach(),
-            "attention_refinement": refinement.detach(),
-            "attention_constraint": constraint.detach(),
-        }
 
     def _generator(self) -> torch.Generator:
         """The random start of step 0 in `pipeline.finetune.train_step`."""
@@ -121,3 +128,29 @@ class Released:
         grid = ((similarity - low) / (high - low)).view(-1, 1, *encoder.grid)
         size = (encoder.image_size, encoder.image_size)
         return F.interpolate(grid, size=size, mode="bilinear", align_corners=False).flatten(1)
+
+
+class ReleasedAmp(Released):
+    """The release with its own precision: the outer step under float16 autocast with a gradient
+    scaler (training.py), the attack in float32. A CPU, which has no float16 products, takes
+    bfloat16 and no scaler: that is a dry run, not the release."""
+
+    def __init__(self, scene: Scene, setting: Setting) -> None:
+        super().__init__(scene, setting)
+        self.dtype = amp_dtype(setting.device)
+        half = self.dtype == torch.float16
+        self.scaler = torch.amp.GradScaler(self.images.device.type, enabled=half)
+
+    def _losses(self, adversarial: Tensor) -> dict[str, Tensor]:
+        with torch.autocast(adversarial.device.type, self.dtype):
+            return super()._losses(adversarial)
+
+    def _descend(self, loss: Tensor) -> None:
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+
+
+def amp_dtype(device: str) -> torch.dtype:
+    """What `ReleasedAmp` runs its outer step in on `device`."""
+    return torch.float16 if device.startswith("cuda") else torch.bfloat16

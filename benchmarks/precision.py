@@ -1,0 +1,45 @@
+"""Precisions of matrix products, and how fast a device multiplies in each."""
+
+import torch
+
+from benchmarks.timing import seconds_of
+
+PRECISIONS = ("float32", "tf32", "bf16")
+
+
+def allow_tf32(on: bool) -> None:
+    """TF32 in the float32 products and convolutions of CUDA, or not. The older of torch's two
+    switches: using both kinds in one process raises."""
+    torch.backends.cuda.matmul.allow_tf32 = on
+    torch.backends.cudnn.allow_tf32 = on
+
+
+def available(device: torch.device) -> tuple[str, ...]:
+    """The precisions that a device has: TF32 and bf16 products on CUDA from Ampere on; a CPU has
+    no TF32, and bf16 at whatever speed its instructions give."""
+    if device.type != "cuda":
+        return ("float32", "bf16")
+    recent = torch.cuda.get_device_capability(device) >= (8, 0)
+    return PRECISIONS if recent else ("float32",)
+
+
+def fitting(size: int, device: torch.device) -> int:
+    """`size`, halved until three float32 matrices of that side take at most a quarter of the
+    memory that is free on a CUDA device."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        while 3 * 4 * size**2 > free / 4 and size > 1:
+            size //= 2
+    return size
+
+
+def product_speed(size: int, precision: str, device: torch.device, repeats: int = 1) -> float:
+    """TFLOP/s of one product of two matrices of `size` rows and columns, median of `repeats`."""
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    allow_tf32(precision == "tf32")
+    try:
+        seconds = seconds_of(lambda: left @ right, device, repeats, warmup=1)
+    finally:
+        allow_tf32(False)
+    return 2 * size**3 / seconds / 1e12
