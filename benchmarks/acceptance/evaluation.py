@@ -1,0 +1,151 @@
+"""PGD by precision of the attack, with float32 verdicts: cost in full, and where all fall."""
+
+import copy
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from benchmarks import timing
+from benchmarks.acceptance import variants
+from benchmarks.acceptance.context import Context
+from benchmarks.acceptance.models import make_victim, tiny_folder
+from benchmarks.acceptance.report import Result
+from benchmarks.precision import allow_tf32
+from benchmarks.project import Project
+from benchmarks.setting import make_scene
+from pipeline import clip
+from pipeline.attacks import Settings, Targets, pgd
+from pipeline.clip import ImageEncoder
+from pipeline.victim import Victim
+from tests import conftest
+
+STEPS = 100
+SECONDS_LEFT = 60  # of the budget for another variant
+RADIUS = 1 / 255
+FALLING_RADIUS = 8 / 255  # a model without adversarial training falls within few steps
+
+
+class Sizes(NamedTuple):
+    """steps: two short budgets, from whose difference the cost of a step follows."""
+
+    classes: int
+    images: int
+    falling_images: int
+    batches: tuple[int, ...]
+    steps: tuple[int, int]
+
+
+FULL = Sizes(classes=200, images=512, falling_images=2048, batches=(128, 256, 512), steps=(5, 25))
+TINY = Sizes(classes=10, images=16, falling_images=16, batches=(8,), steps=(2, 6))
+
+
+def evaluation(context: Context, result: Result) -> None:
+    """By variant and batch size; see `_cost` and `_falling` for what is measured."""
+    sizes = TINY if context.tiny else FULL
+    encoder = _encoder(context)
+    judge, targets = make_victim(
+        encoder, sizes.classes, sizes.falling_images, encoder.image_size, context.device
+    )
+    result["variants"] = {}
+    for name in variants.measured(context.device):
+        if variants.compiled(name):
+            continue  # a batch that shrinks would compile anew
+        low = attacked_victim(judge, name)
+        try:
+            for batch in sizes.batches:
+                if context.report.left() < SECONDS_LEFT:
+                    return
+                label = f"{name}, batch {batch}"
+                result["variants"][label] = _cost(context, low, targets, batch, sizes)
+                context.report.write()
+            last = result["variants"][label]
+            last["falling"] = _falling(context, low, targets, sizes)
+        except Exception as error:  # the other variants go on
+            context.report.require(False, f"evaluation {name}: {type(error).__name__}: {error}")
+        finally:
+            allow_tf32(False)
+
+
+def attacked_victim(judge: Victim, variant: str) -> Victim:
+    """A victim whose features, which attacks ascend, are a variant's, and whose verdicts are
+    the float32 ones of `judge`."""
+    low = copy.deepcopy(judge)
+    variants.prepare(low.encoder, variant)
+
+    def verdict(images: Tensor) -> Tensor:
+        allow_tf32(False)
+        try:
+            return judge(images)
+        finally:
+            allow_tf32(variants.precision(variant) == "tf32")
+
+    low.forward = verdict  # type: ignore[method-assign]
+    return low
+
+
+def _encoder(context: Context) -> ImageEncoder:
+    if context.tiny:
+        encoder = clip.image_encoder(clip.load(tiny_folder(context.folder)))
+        assert encoder.image_size == conftest.SIZE
+        return encoder
+    setting = context.setting(batch=8)
+    return Project(make_scene(setting), setting).encoder
+
+
+def _attack(
+    context: Context, victim: Victim, targets: Targets, batch: int, steps: int, **changes: Any
+) -> tuple[float, float]:
+    """Seconds of one PGD, and the share of images that withstood."""
+    count = len(targets.labels)
+    values: dict[str, Any] = {"epsilon": RADIUS, "follow": np.ones(count, dtype=bool)}
+    settings = Settings(
+        **values | changes,
+        norm="linf",
+        batch_size=batch,
+        seed=0,
+        examples=np.zeros(0, dtype=np.int64),
+        device=context.device,
+    )
+    options = pgd.Params(steps=steps, step_255=0.25, restarts=1, random_start=True, momentum=0.0)
+    outcomes = []
+    seconds = timing.seconds_of(
+        lambda: outcomes.append(pgd.run(victim, targets, options, settings)), context.device
+    )
+    return seconds, float((outcomes[0].fooled_at < 0).mean())
+
+
+def _cost(
+    context: Context, victim: Victim, targets: Targets, batch: int, sizes: Sizes
+) -> dict[str, Any]:
+    """PGD with no image dropped. Reading, starts and the verdict on the last iterate cost the
+    same for any number of steps; the cost of a step is the slope between two short budgets."""
+    part = _part(targets, max(sizes.images, batch))
+    count = len(part.labels)
+    _attack(context, victim, part, batch, 1)
+    context.release_memory()
+    short, long = sizes.steps
+    (few, _), (many, robust) = (_attack(context, victim, part, batch, n) for n in sizes.steps)
+    step = (many - few) / (long - short)
+    whole = many + (STEPS - long) * step
+    return {
+        "step_seconds_per_image": step / count,
+        "seconds": {str(short): few, str(long): many},
+        "robust_share": robust,
+        "pgd_100_images_per_second": count / whole,
+        "peak_gib": context.peak_gib(),
+    }
+
+
+def _falling(context: Context, victim: Victim, targets: Targets, sizes: Sizes) -> dict[str, float]:
+    """PGD-100 with dropping on images that nearly all fall within a few steps."""
+    none = np.zeros(len(targets.labels), dtype=bool)
+    batch = sizes.batches[-1]
+    seconds, robust = _attack(
+        context, victim, targets, batch, STEPS, epsilon=FALLING_RADIUS, follow=none
+    )
+    return {"images_per_second": len(none) / seconds, "robust_share": robust}
+
+
+def _part(targets: Targets, count: int) -> Targets:
+    return Targets(targets.pixels, targets.numbers[:count], targets.labels[:count])
