@@ -55,7 +55,8 @@ def main() -> None:
     check_classes(images, "finetune.dataset")
     base = clip.load(BASE_MODEL)
     setup = prepare(base, images, recipe, device)
-    mark = checkpoint.fingerprint([recipe.as_dict(), device.type], _inputs(recipe.dataset))
+    origins = checkpoint.origins(recipe.as_dict(), _inputs(recipe.dataset), device)
+    mark = checkpoint.fingerprint(origins)
     with scratch.locked("finetune", mark) as folder:
         objective = method.build(options, setup)
         rows, timing = train(
