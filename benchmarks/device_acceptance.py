@@ -33,7 +33,6 @@ from benchmarks.acceptance import (
 )
 from benchmarks.acceptance.context import Context
 from benchmarks.acceptance.report import Report
-from benchmarks.precision import allow_tf32
 from pipeline.device import VARIABLE, be_deterministic, pick_device
 from pipeline.errors import UserError
 from stages.runner import stage
@@ -73,7 +72,6 @@ def main(
     context = Context(picked, tiny, out, report)
     for name, (needs, run) in SECTIONS.items():
         be_deterministic()
-        allow_tf32(False)
         report.section(name, needs, partial(run, context))
         context.release_memory()
     reached = goals.goals(report.content["sections"])

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.flop import counter
-from benchmarks.precision import allow_tf32, product_speed
+from benchmarks.precision import product_speed
 from benchmarks.project import Project
 from benchmarks.released import Released, ReleasedAmp
 from benchmarks.setting import Scene, Setting, make_scene
 from benchmarks.timing import peak, reset_peak, seconds_of
-from pipeline.device import pick_device
+from pipeline.device import be_deterministic, pick_device
 from pipeline.errors import UserError
 
 VARIANTS: dict[str, Callable[[Scene, Setting], "Variant"]] = {
@@ -122,7 +122,7 @@ def _serve(pipe: Connection, name: str, setting: Setting) -> None:
     try:
         _prefer_as_victim()
         device = pick_device()  # for what it sets in a process; it finds setting.device again
-        allow_tf32(False)
+        be_deterministic()  # the released variants undo all of it but float32
         variant = VARIANTS[name](make_scene(setting), setting)
         commands: dict[str, Callable[..., Any]] = {
             "first_step": lambda: first_step(variant, setting.attack_steps),

@@ -3,15 +3,9 @@
 import torch
 
 from benchmarks.timing import seconds_of
+from pipeline.device import allow_tf32
 
 PRECISIONS = ("float32", "tf32", "bf16")
-
-
-def allow_tf32(on: bool) -> None:
-    """TF32 in the float32 products and convolutions of CUDA, or not. The older of torch's two
-    switches: using both kinds in one process raises."""
-    torch.backends.cuda.matmul.allow_tf32 = on
-    torch.backends.cudnn.allow_tf32 = on
 
 
 def available(device: torch.device) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ is computed and how often:
 - the outer step encodes the adversarial images twice, for the logits and for the patches,
   and its backward pass reaches into the pixels of the perturbation;
 - the frozen model keeps `requires_grad`: its forward has a graph and a backward pass;
-- attention maps are computed per caption and upsampled to the size of the image.
+- attention maps are computed per caption and upsampled to the size of the image;
+- the layers of the network are the plain ones.
 
 `Released` leaves the float16 autocast of the outer step out, so that it computes the same
 function as the pipeline's float32; `ReleasedAmp` has it, as the released code runs.
@@ -23,7 +24,7 @@ from torch.nn import functional as F
 
 from benchmarks.setting import Scene, Setting, shift_weights
 from pipeline import clip
-from pipeline.clip import ImageEncoder
+from pipeline.clip import Clip, ImageEncoder
 from pipeline.finetune import start_seed
 
 REFINEMENT, CONSTRAINT = 0.08, 0.05
@@ -33,12 +34,13 @@ class Released:
     """Tuned model, frozen model and one batch on the device of the setting."""
 
     def __init__(self, scene: Scene, setting: Setting) -> None:
+        torch.use_deterministic_algorithms(False)
         torch.backends.cudnn.benchmark = True
         device = torch.device(setting.device)
         self.epsilon, self.step_size = setting.epsilon_255 / 255, setting.step_255 / 255
         self.setting = setting
         self.model = scene.base.model.to(device)
-        self.encoder = clip.image_encoder(scene.base).to(device)
+        self.encoder = plain_encoder(scene.base).to(device)
         self.frozen = copy.deepcopy(self.encoder)
         shift_weights(self.encoder.visual, setting.seed)
         self.images = torch.from_numpy(scene.pixels).to(device).float() / 255
@@ -149,6 +151,16 @@ class ReleasedAmp(Released):
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optimiser)
         self.scaler.update()
+
+
+def plain_encoder(base: Clip) -> ImageEncoder:
+    """The image half of a model with open_clip's own layers, also within `base`: what the
+    pipeline exchanges (`pipeline.fused`) is not the release's."""
+    visual = copy.deepcopy(base.model.visual)
+    encoder = clip.image_encoder(base)
+    visual.output_tokens = True
+    base.model.visual = encoder.visual = visual
+    return encoder
 
 
 def amp_dtype(device: str) -> torch.dtype:

@@ -42,7 +42,6 @@ def _compare(context: Context, result: Result, batch: int) -> None:
 
 def _measure(context: Context, name: str, batch: int) -> tuple[Outcome, dict[str, Any]]:
     """One variant, alone on the device, which nothing of it is left on at the end."""
-    torch.use_deterministic_algorithms(False)  # the pipeline's variant sets it again
     context.release_memory()
     measured = _timed(context, name, batch)
     context.release_memory()

@@ -6,8 +6,9 @@ from torch.nn import functional as F
 
 from benchmarks.acceptance.context import Context
 from benchmarks.acceptance.report import Result
-from benchmarks.acceptance.variants import PatchProduct
-from benchmarks.precision import allow_tf32, available, fitting, product_speed
+from benchmarks.precision import available, fitting, product_speed
+from pipeline.device import allow_tf32
+from pipeline.fused import PatchProduct
 
 TOWER = ((768, 2304), (768, 768), (768, 3072), (3072, 768))  # in, out: ViT-B's linear layers
 ROWS = (6400, 12800)  # 128 and 256 images of 50 tokens

@@ -12,9 +12,9 @@ from benchmarks import timing
 from benchmarks.acceptance import variants
 from benchmarks.acceptance.context import Context
 from benchmarks.acceptance.report import Result
-from benchmarks.precision import allow_tf32
 from benchmarks.project import Project
 from benchmarks.setting import make_scene
+from pipeline.device import allow_tf32
 from pipeline.methods import Batch
 
 PROFILE_FILE = "profile_training_step.txt"
@@ -66,7 +66,7 @@ def memory(context: Context, result: Result) -> None:
     setting = context.setting(sizes[-1])
     project = Project(make_scene(setting), setting)
     batch = project.batch
-    for name in (variants.REFERENCE, "bf16+lean"):
+    for name in (variants.REFERENCE, variants.FAST):
         if name not in variants.measured(context.device):
             continue
         if name != variants.REFERENCE:

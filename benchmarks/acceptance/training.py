@@ -12,15 +12,15 @@ from benchmarks.acceptance.context import Context
 from benchmarks.acceptance.report import Result
 from benchmarks.acceptance.training_loop import graphed_ascents, loop
 from benchmarks.flop import counter
-from benchmarks.precision import allow_tf32
 from benchmarks.project import Project
 from benchmarks.setting import make_scene
+from pipeline.device import allow_tf32
 from pipeline.finetune import make_optimiser
 from pipeline.weights import trained
 
 COMPILE_SECONDS = 150  # of the budget that must be left for a compiled variant
 FLIP = 0.5 / 255  # two perturbations further apart than half a step: a flipped sign
-WITH_LOOP = (variants.REFERENCE, "bf16+lean")
+WITH_LOOP = (variants.REFERENCE, variants.FAST)
 Weights = dict[str, Tensor]
 
 
@@ -29,6 +29,7 @@ def training(context: Context, result: Result) -> None:
     setting = context.setting()
     first = Project(make_scene(setting), setting)
     weights = copy.deepcopy(first.encoder.state_dict())
+    plain = variants.plain_tower(setting)
     with counter() as counted:
         copied(first, weights).train_step()
     result |= {"batch": context.batch, "flop_per_step": counted.get_total_flops(), "variants": {}}
@@ -40,7 +41,10 @@ def training(context: Context, result: Result) -> None:
         entry: Result = {}
         result["variants"][name] = entry
         try:
-            _variant(context, entry, name, copied(first, weights), reference)
+            project = copied(first, weights)
+            variants.prepare(project.encoder, name, plain)
+            project.optimiser = make_optimiser(trained(project.encoder), project.recipe)
+            _variant(context, entry, name, project, reference)
         except Exception as error:  # the other variants go on
             entry["error"] = f"{type(error).__name__}: {error}"[:1500]
             context.report.require(False, f"training variant {name} raised {entry['error'][:160]}")
@@ -82,9 +86,6 @@ def step_of(project: Project, variant: str) -> Callable[[], Any]:
 def _variant(
     context: Context, entry: Result, name: str, project: Project, reference: Tensor
 ) -> None:
-    variants.prepare(project.encoder, name)
-    project.optimiser = make_optimiser(trained(project.encoder), project.recipe)
-
     def perturb(steps: int) -> Tensor:
         with variants.frozen_for_ascents(project.encoder, name):
             return project.perturb(steps).detach()
@@ -98,7 +99,7 @@ def _variant(
     entry["peak_gib"] = context.peak_gib()
     if name in WITH_LOOP:
         entry["loop"] = loop(context, project)
-    if context.cuda and name == "bf16+lean":
+    if context.cuda and name == variants.FAST:
         entry["graphed_ascents"] = graphed_ascents(context, project)
 
 

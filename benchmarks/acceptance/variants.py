@@ -1,32 +1,25 @@
-"""The precisions and layers that are measured against each other, and how an encoder gets them.
+"""The variants of the image encoder that are measured against each other.
 
-`float32` is the image encoder as it comes. `lean`: attention without the copies of
-nn.MultiheadAttention and the patch embedding as a matrix product. `bf16`: the blocks under
-autocast, pixels, patch product and features in float32. `compile`: torch.compile per block.
+A name is a precision (float32, tf32, bf16: of the blocks, all else is float32), followed by
+`+compile` where the blocks go through torch.compile. `unfused` is float32 through open_clip's own
+layers, without `pipeline.fused`.
 """
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from open_clip.transformer import ResidualAttentionBlock
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from benchmarks.precision import allow_tf32, available
-from pipeline.clip import Features, ImageEncoder
+from benchmarks.precision import available
+from benchmarks.setting import Setting, make_scene
+from pipeline.clip import ImageEncoder
+from pipeline.device import allow_tf32
 
-REFERENCE = "float32"
-VARIANTS = (
-    REFERENCE,
-    "float32+lean",
-    "tf32",
-    "tf32+lean",
-    "bf16",
-    "bf16+lean",
-    "bf16+lean+compile",
-)
+REFERENCE, UNFUSED, FAST = "float32", "unfused", "bf16"
+VARIANTS = (REFERENCE, UNFUSED, "tf32", FAST, "bf16+compile")
 
 
 def measured(device: torch.device) -> list[str]:
@@ -40,29 +33,35 @@ def measured(device: torch.device) -> list[str]:
 
 def precision(variant: str) -> str:
     """float32, tf32 or bf16."""
-    return variant.split("+")[0]
+    return REFERENCE if variant == UNFUSED else variant.split("+")[0]
 
 
 def compiled(variant: str) -> bool:
     """Whether the blocks are compiled."""
-    return "compile" in variant.split("+")
+    return variant.endswith("+compile")
 
 
-def prepare(encoder: ImageEncoder, variant: str) -> None:
-    """Turn an encoder into a variant, in place; sets the process's TF32 flags too."""
+def prepare(encoder: ImageEncoder, variant: str, plain: nn.Module | None = None) -> None:
+    """Turn an encoder into a variant, in place; sets the process's TF32 flag too. plain: see
+    `plain_tower`, needed for UNFUSED."""
     allow_tf32(precision(variant) == "tf32")
-    visual: Any = encoder.visual
-    half = precision(variant) == "bf16"
-    if half or "+lean" in variant:
-        visual.conv1 = PatchProduct(visual.conv1)
-    if "+lean" in variant:
-        for block in visual.transformer.resblocks:
-            block.__class__ = LeanBlock
-    if half:
-        encoder.forward = _half_forward(encoder)  # type: ignore[method-assign]
+    if variant == UNFUSED:
+        assert plain is not None
+        exchanged = copy.deepcopy(plain).to(encoder.mean.device)
+        exchanged.load_state_dict(encoder.visual.state_dict())
+        encoder.visual = exchanged
+    if precision(variant) == "bf16":
+        _blocks_in_bf16(encoder.visual.transformer)
     if compiled(variant):
-        for block in visual.transformer.resblocks:
-            block.forward = torch.compile(block.forward, fullgraph=True)
+        for block in encoder.visual.transformer.resblocks:
+            block.compile(fullgraph=True)
+
+
+def plain_tower(setting: Setting) -> nn.Module:
+    """open_clip's image tower of a setting, on the CPU, as open_clip builds it."""
+    visual = make_scene(setting).base.model.visual
+    visual.output_tokens = True
+    return visual
 
 
 @contextmanager
@@ -79,52 +78,11 @@ def frozen_for_ascents(encoder: ImageEncoder, variant: str) -> Iterator[None]:
         encoder.visual.requires_grad_(True)
 
 
-class PatchProduct(nn.Module):
-    """A patch convolution (stride = kernel) as one matrix product, in float32 also under
-    autocast; the weight keeps its key."""
+def _blocks_in_bf16(transformer: Any) -> None:
+    whole = transformer.forward
 
-    def __init__(self, convolution: nn.Conv2d) -> None:
-        super().__init__()
-        self.weight = convolution.weight
+    def forward(tokens: Tensor, attn_mask: Tensor | None = None) -> Tensor:
+        with torch.autocast(tokens.device.type, torch.bfloat16):
+            return whole(tokens, attn_mask).float()
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, C, S, S) -> (B, W, S / p, S / p) for patches of p pixels."""
-        with torch.autocast(images.device.type, enabled=False):
-            images, weight = images.float(), self.weight.float()
-            side = weight.shape[-1]
-            count, channels, size, _ = images.shape
-            grid = size // side
-            patches = images.view(count, channels, grid, side, grid, side)
-            rows = patches.permute(0, 2, 4, 1, 3, 5).reshape(count * grid * grid, -1)
-            product = (rows @ weight.flatten(1).T).view(count, grid * grid, -1)
-            return product.transpose(1, 2).reshape(count, -1, grid, grid)
-
-
-class LeanBlock(ResidualAttentionBlock):
-    """A block whose attention does without nn.MultiheadAttention's copies. A method, not a
-    closure: torch.compile then needs one graph for all blocks."""
-
-    def attention(
-        self,
-        q_x: Tensor,
-        k_x: Tensor | None = None,
-        v_x: Tensor | None = None,
-        attn_mask: Tensor | None = None,
-    ) -> Tensor:
-        """Self-attention of (B, T, W) tokens, without a mask."""
-        attn, (count, tokens, width) = self.attn, q_x.shape
-        packed = F.linear(q_x, attn.in_proj_weight, attn.in_proj_bias)
-        heads = packed.view(count, tokens, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
-        query, key, value = heads.unbind(0)
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        return attn.out_proj(mixed.transpose(1, 2).reshape(count, tokens, width))
-
-
-def _half_forward(encoder: ImageEncoder) -> Any:
-    def forward(images: Tensor) -> Features:
-        normalised = (images - encoder.mean) / encoder.std
-        with torch.autocast(images.device.type, torch.bfloat16):
-            embedding, tokens = encoder.visual(normalised)
-        return Features(embedding.float(), tokens.float())
-
-    return forward
+    transformer.forward = forward
