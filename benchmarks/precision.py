@@ -1,20 +1,27 @@
 """Precisions of matrix products, and how fast a device multiplies in each."""
 
+from typing import get_args
+
 import torch
 
 from benchmarks.timing import seconds_of
 from pipeline.device import allow_tf32
+from pipeline.errors import UserError
+from pipeline.precision import Precision, check_precision
 
-PRECISIONS = ("float32", "tf32", "bf16")
+
+def available(device: torch.device) -> list[Precision]:
+    """The precisions that a device has."""
+    every: tuple[Precision, ...] = get_args(Precision)
+    return [precision for precision in every if _has(precision, device)]
 
 
-def available(device: torch.device) -> tuple[str, ...]:
-    """The precisions that a device has: TF32 and bf16 products on CUDA from Ampere on; a CPU has
-    no TF32, and bf16 at whatever speed its instructions give."""
-    if device.type != "cuda":
-        return ("float32", "bf16")
-    recent = torch.cuda.get_device_capability(device) >= (8, 0)
-    return PRECISIONS if recent else ("float32",)
+def _has(precision: Precision, device: torch.device) -> bool:
+    try:
+        check_precision(precision, "", device)
+    except UserError:
+        return False
+    return True
 
 
 def fitting(size: int, device: torch.device) -> int:
@@ -27,7 +34,7 @@ def fitting(size: int, device: torch.device) -> int:
     return size
 
 
-def product_speed(size: int, precision: str, device: torch.device, repeats: int = 1) -> float:
+def product_speed(size: int, precision: Precision, device: torch.device, repeats: int = 1) -> float:
     """TFLOP/s of one product of two matrices of `size` rows and columns, median of `repeats`."""
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))

@@ -8,6 +8,7 @@ and the exit status is 1.
 import json
 import platform
 import statistics
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -24,6 +25,7 @@ from benchmarks.setting import Setting
 from benchmarks.summary import as_text, summarise
 from pipeline.device import pick_device
 from pipeline.errors import UserError
+from pipeline.precision import Precision
 from stages.runner import stage
 
 # Difference of each term, relative to the whole loss. Both variants are float32 sums of the same
@@ -87,7 +89,7 @@ class Measured(NamedTuple):
 
 
 def measure_variant(
-    name: str, setting: Setting, warmup: int, repeats: int, products: tuple[str, ...], size: int
+    name: str, setting: Setting, warmup: int, repeats: int, products: Sequence[Precision], size: int
 ) -> Measured:
     """First step, then every repeat of both steps and of the products of `products`
     (precisions), in a process that has ended on return."""

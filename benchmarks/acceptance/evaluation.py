@@ -4,7 +4,6 @@ import copy
 from typing import Any, NamedTuple
 
 import numpy as np
-from torch import Tensor
 
 from benchmarks import timing
 from benchmarks.acceptance import variants
@@ -16,12 +15,12 @@ from benchmarks.setting import make_scene
 from pipeline import clip
 from pipeline.attacks import Settings, Targets, pgd
 from pipeline.clip import ImageEncoder
-from pipeline.device import allow_tf32
+from pipeline.precision import frozen_copy
 from pipeline.victim import Victim
 from tests import conftest
 
 STEPS = 100
-SECONDS_LEFT = 60  # of the budget for another variant
+SECONDS_LEFT, COMPILE_SECONDS = 60, 120  # of the budget for another variant
 RADIUS = 1 / 255
 FALLING_RADIUS = 8 / 255  # a model without adversarial training falls within few steps
 
@@ -49,38 +48,38 @@ def evaluation(context: Context, result: Result) -> None:
     )
     result["variants"] = {}
     for name in variants.measured(context.device):
-        if variants.compiled(name) or name == variants.UNFUSED:
-            continue  # a batch that shrinks would compile anew; layers are compared in training
-        low = attacked_victim(judge, name)
+        if name == variants.UNFUSED:
+            continue  # layers are compared in training
         try:
-            for batch in sizes.batches:
-                if context.report.left() < SECONDS_LEFT:
-                    return
-                label = f"{name}, batch {batch}"
-                result["variants"][label] = _cost(context, low, targets, batch, sizes)
-                context.report.write()
-            last = result["variants"][label]
-            last["falling"] = _falling(context, low, targets, sizes)
+            _variant(context, result["variants"], name, attacked_victim(judge, name), targets)
         except Exception as error:  # the other variants go on
             context.report.require(False, f"evaluation {name}: {type(error).__name__}: {error}")
-        finally:
-            allow_tf32(False)
+
+
+def _variant(
+    context: Context, entries: Result, name: str, victim: Victim, targets: Targets
+) -> None:
+    """Every batch size that the budget allows; of a compiled variant the largest alone, since a
+    batch that shrinks compiles anew."""
+    sizes = TINY if context.tiny else FULL
+    compiled = variants.compiled(name)
+    for batch in sizes.batches[-1:] if compiled else sizes.batches:
+        if context.report.left() < (COMPILE_SECONDS if compiled else SECONDS_LEFT):
+            return
+        entry = entries[f"{name}, batch {batch}"] = _cost(context, victim, targets, batch, sizes)
+        if batch == sizes.batches[-1] and not compiled:
+            entry["falling"] = _falling(context, victim, targets, sizes)
+        context.report.write()
 
 
 def attacked_victim(judge: Victim, variant: str) -> Victim:
-    """A victim whose features, which attacks ascend, are a variant's, and whose verdicts are
-    the float32 ones of `judge`."""
+    """A victim whose features, which attacks ascend, come from a frozen copy of the encoder in a
+    variant's precision, and whose verdicts are the float32 ones of `judge`."""
     low = copy.deepcopy(judge)
-    variants.prepare(low.encoder, variant)
-
-    def verdict(images: Tensor) -> Tensor:
-        allow_tf32(False)
-        try:
-            return judge(images)
-        finally:
-            allow_tf32(variants.precision(variant) == "tf32")
-
-    low.forward = verdict  # type: ignore[method-assign]
+    low.encoder = frozen_copy(
+        judge.encoder, variants.precision(variant), variants.compiled(variant)
+    )
+    low.forward = judge.forward  # type: ignore[method-assign]
     return low
 
 

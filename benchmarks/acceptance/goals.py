@@ -42,7 +42,7 @@ def goals(sections: Sections) -> list[Goal]:
                   pgd and pgd.rate, pgd),
         _falling(sections),
         _derived("fine-tuning, 10 x 100,000 images", FINE_TUNING_SECONDS, FINE_TUNING_IMAGES,
-                 training, "the step's images/s"),
+                 training and _whole_loop(training), "images/s"),
         _derived("PGD-100, 10,000 images, nothing dropped", PGD_SECONDS, PGD_IMAGES, pgd,
                  "PGD-100 images/s"),
         _share(sections, training),
@@ -118,6 +118,14 @@ def _derived(name: str, seconds: float, images: int, best: Best | None, source: 
     met = None if measured is None else measured <= seconds
     basis = f"derived from {source} of {best.name}" if best else ""
     return Goal(name, f"<= {seconds} s", measured, "s", met, basis)
+
+
+def _whole_loop(training: Best) -> Best:
+    """The same variant with reading, logging and all, where that was measured."""
+    if "loop" not in training.entry:
+        return training
+    rate = training.entry["loop"]["images_per_second"]
+    return training._replace(name=f"{training.name}, whole loop", rate=rate)
 
 
 def _share(sections: Sections, training: Best | None) -> Goal:

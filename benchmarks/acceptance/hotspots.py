@@ -14,7 +14,6 @@ from benchmarks.acceptance.context import Context
 from benchmarks.acceptance.report import Result
 from benchmarks.project import Project
 from benchmarks.setting import make_scene
-from pipeline.device import allow_tf32
 from pipeline.methods import Batch
 
 PROFILE_FILE = "profile_training_step.txt"
@@ -64,20 +63,21 @@ def memory(context: Context, result: Result) -> None:
     """Peak GiB of a training step by batch size, in float32 and bf16; None: out of memory."""
     sizes = TINY_BATCHES if context.tiny else BATCHES
     setting = context.setting(sizes[-1])
-    project = Project(make_scene(setting), setting)
-    batch = project.batch
+    scene = make_scene(setting)
     for name in (variants.REFERENCE, variants.FAST):
-        if name not in variants.measured(context.device):
-            continue
-        if name != variants.REFERENCE:
-            variants.prepare(project.encoder, name)
-        result[name] = {}
-        for size in sizes:
-            context.release_memory()
-            project.batch = Batch(*(value[:size] for value in batch))
-            try:
-                project.train_step()
-                result[name][str(size)] = context.peak_gib()
-            except torch.OutOfMemoryError:
-                result[name][str(size)] = None
-    allow_tf32(False)
+        if name in variants.measured(context.device):
+            project = variants.build(scene, setting, name)
+            result[name] = _peaks(context, project, sizes)
+
+
+def _peaks(context: Context, project: Project, sizes: tuple[int, ...]) -> dict[str, float | None]:
+    batch, peaks = project.batch, {}
+    for size in sizes:
+        context.release_memory()
+        project.batch = Batch(*(value[:size] for value in batch))
+        try:
+            project.train_step()
+            peaks[str(size)] = context.peak_gib()
+        except torch.OutOfMemoryError:
+            peaks[str(size)] = None
+    return peaks

@@ -55,7 +55,7 @@ def _method(context: Context, folder: Path, method: str, norm: Any) -> dict[str,
     require(rows == again and _equal(weights, other), f"{method} {norm}: two runs differ")
     scratch = Path(tempfile.mkdtemp(dir=context.folder))
     _kill(lambda save: train(context.device, save=save), scratch)
-    rest, resumed = train(context.device, state=checkpoint.load_state(scratch, context.device))
+    rest, resumed = train(context.device, state=checkpoint.load_state(scratch))
     require(rest == rows[KILLED_AT:], f"{method} {norm}: resumed rows differ")
     require(_equal(weights, resumed), f"{method} {norm}: resumed weights differ")
     cpu_rows, cpu_weights = train(CPU)
@@ -82,7 +82,7 @@ def _train(
     )
     parts = finetune(
         run.encoder, objective_of(method, setup), setup.pixels, setup.labels, run.recipe, device,
-        Resume(state, save, 2),
+        Resume(state, save, lambda step: step % 2 == 0),
     )  # fmt: skip
     rows = [row for part in parts for row in part]
     return rows, {key: value.cpu().clone() for key, value in run.model.model.state_dict().items()}

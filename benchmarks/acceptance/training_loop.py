@@ -14,7 +14,9 @@ from benchmarks import timing
 from benchmarks.acceptance.context import Context
 from benchmarks.project import Project
 from pipeline import attack, checkpoint
-from pipeline.finetune import Resume, finetune, start_seed
+from pipeline.finetune import Resume, finetune
+from pipeline.precision import frozen_copy
+from pipeline.training_step import start_seed
 
 STEPS, TINY_STEPS = 12, 2
 
@@ -35,7 +37,7 @@ def loop(context: Context, project: Project) -> dict[str, Any]:
 
     rows = finetune(
         project.encoder, objective, pixels, labels, project.recipe, context.device,
-        Resume(None, save, max(1, steps // 3)),
+        Resume(None, save, lambda step: step % max(1, steps // 3) == 0),
     )  # fmt: skip
     whole = timing.seconds_of(lambda: list(rows), context.device)
     return {
@@ -61,9 +63,11 @@ def graphed_ascents(context: Context, project: Project) -> dict[str, Any]:
     generator = torch.Generator(images.device).manual_seed(start_seed(0, 0))
     start = attack.uniform_start(images, radius, generator)
 
+    frozen = frozen_copy(project.encoder, project.recipe.precision, compiled=False)
+
     def ascend() -> Tensor:
         return attack.perturb(
-            lambda x: project.objective.attack_loss(project.encoder, x, project.batch),
+            lambda x: project.objective.attack_loss(frozen, x, project.batch),
             images, start, epsilon=radius, step_size=radius, steps=2,
         )  # fmt: skip
 

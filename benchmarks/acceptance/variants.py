@@ -1,22 +1,19 @@
 """The variants of the image encoder that are measured against each other.
 
-A name is a precision (float32, tf32, bf16: of the blocks, all else is float32), followed by
-`+compile` where the blocks go through torch.compile. `unfused` is float32 through open_clip's own
-layers, without `pipeline.fused`.
+A name is a precision (float32, tf32, bf16), followed by `+compile` where the blocks go through
+torch.compile: what section `finetune` of params.yaml offers, by the pipeline's own code.
+`unfused` is float32 through open_clip's own layers, without `pipeline.fused`.
 """
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from benchmarks.precision import available
-from benchmarks.setting import Setting, make_scene
-from pipeline.clip import ImageEncoder
-from pipeline.device import allow_tf32
+from benchmarks.project import Project
+from benchmarks.setting import Scene, Setting
+from pipeline.precision import Precision
 
 REFERENCE, UNFUSED, FAST = "float32", "unfused", "bf16"
 VARIANTS = (REFERENCE, UNFUSED, "tf32", FAST, "bf16+compile")
@@ -31,9 +28,10 @@ def measured(device: torch.device) -> list[str]:
     ]
 
 
-def precision(variant: str) -> str:
-    """float32, tf32 or bf16."""
-    return REFERENCE if variant == UNFUSED else variant.split("+")[0]
+def precision(variant: str) -> Precision:
+    """In what the blocks of a variant compute."""
+    named: Any = variant.split("+")[0]
+    return "float32" if named == UNFUSED else named
 
 
 def compiled(variant: str) -> bool:
@@ -41,48 +39,16 @@ def compiled(variant: str) -> bool:
     return variant.endswith("+compile")
 
 
-def prepare(encoder: ImageEncoder, variant: str, plain: nn.Module | None = None) -> None:
-    """Turn an encoder into a variant, in place; sets the process's TF32 flag too. plain: see
-    `plain_tower`, needed for UNFUSED."""
-    allow_tf32(precision(variant) == "tf32")
-    if variant == UNFUSED:
-        assert plain is not None
-        exchanged = copy.deepcopy(plain).to(encoder.mean.device)
-        exchanged.load_state_dict(encoder.visual.state_dict())
-        encoder.visual = exchanged
-    if precision(variant) == "bf16":
-        _blocks_in_bf16(encoder.visual.transformer)
-    if compiled(variant):
-        for block in encoder.visual.transformer.resblocks:
-            block.compile(fullgraph=True)
-
-
-def plain_tower(setting: Setting) -> nn.Module:
-    """open_clip's image tower of a setting, on the CPU, as open_clip builds it."""
-    visual = make_scene(setting).base.model.visual
-    visual.output_tokens = True
-    return visual
-
-
-@contextmanager
-def frozen_for_ascents(encoder: ImageEncoder, variant: str) -> Iterator[None]:
-    """Weights without gradients where the blocks are compiled: such a graph computes every
-    gradient it can, whatever autograd.grad asks for."""
-    if not compiled(variant):
-        yield
-        return
-    encoder.visual.requires_grad_(False)
-    try:
-        yield
-    finally:
-        encoder.visual.requires_grad_(True)
-
-
-def _blocks_in_bf16(transformer: Any) -> None:
-    whole = transformer.forward
-
-    def forward(tokens: Tensor, attn_mask: Tensor | None = None) -> Tensor:
-        with torch.autocast(tokens.device.type, torch.bfloat16):
-            return whole(tokens, attn_mask).float()
-
-    transformer.forward = forward
+def build(scene: Scene, setting: Setting, variant: str) -> Project:
+    """A project of its own for a variant, at the same weights for each; the scene stays as it
+    is."""
+    own = copy.deepcopy(scene)
+    visual = own.base.model.visual
+    plain = copy.deepcopy(visual) if variant == UNFUSED else None
+    project = Project(own, setting, precision(variant), compiled(variant))
+    if plain is not None:
+        plain.output_tokens = True
+        plain.load_state_dict(visual.state_dict())
+        project.encoder.visual = plain.to(project.encoder.mean.device)
+        project.begin()
+    return project
