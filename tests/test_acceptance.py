@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -218,6 +219,21 @@ def test_a_model_that_withstands_says_nothing_about_one_that_falls_at_once():
     (goal,) = [g for g in goals.goals(sections_with(4400, 400, 0.5)) if "falls" in g.name]
     assert goal.met is None
     assert "50.0% withstood" in goal.basis
+
+
+def test_the_packages_of_the_page_are_those_of_the_lock():
+    lock = (ROOT / "requirements.lock").read_text().splitlines()
+    page = (ROOT / "docs/performance.md").read_text()
+    rows = re.findall(r"^\| ([\w.-]+) \| (\d+\.\d+\.\d+) \|$", page, re.MULTILINE)
+    assert len(rows) == 10
+    for name, version in rows:
+        assert f"{name}=={version}" in lock
+
+
+def test_the_page_names_every_section():
+    page = (ROOT / "benchmarks/README.md").read_text()
+    named = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert named == list(device_acceptance.SECTIONS)
 
 
 def test_tables_of_another_file_are_refused():
