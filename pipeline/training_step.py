@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pipeline import attack
 from pipeline.clip import ImageEncoder
+from pipeline.device import allow_tf32
 from pipeline.errors import UserError
 from pipeline.methods import Batch, Objective
 from pipeline.precision import frozen_copy, refresh
@@ -82,6 +83,8 @@ def train_step(
     losses = objective.losses(encoder, images, batch)
     optimiser.zero_grad(set_to_none=True)
     losses["loss"].backward()
+    if recipe.precision == "tf32":  # left on where the first blocks are not trained
+        allow_tf32(False)
     trained = [weight for group in optimiser.param_groups for weight in group["params"]]
     norm = torch.nn.utils.get_total_norm([w.grad for w in trained if w.grad is not None])
     log = StepLog({name: value.detach() for name, value in losses.items()}, norm, batch.numbers)
