@@ -15,6 +15,9 @@ from torch import Tensor
 
 from pipeline import attack, clip, weights
 from pipeline.clip import ImageEncoder
+from pipeline.distributed.collectives import sum_gradients
+from pipeline.distributed.gathered import gathered
+from pipeline.distributed.ranks import SINGLE, Ranks, rows_to_compute
 from pipeline.errors import UserError
 from pipeline.methods import Batch, Objective
 from pipeline.recipe import Recipe
@@ -61,6 +64,7 @@ def finetune(
     recipe: Recipe,
     device: torch.device,
     resume: Resume,
+    ranks: Ranks = SINGLE,
 ) -> Iterator[list[dict[str, float]]]:
     """Train the weights of `encoder` that require gradients, in place; yield the log rows of
     every LOG_EVERY steps. Exhaust the iterator: averaging and mixing come last.
@@ -69,6 +73,9 @@ def finetune(
         encoder: at its base weights; it stays in eval mode, so that attacks see the network
             that is shipped.
         pixels: uint8 (N, 3, S, S), an array or a streamed set; labels: int64 (N,).
+        ranks: the processes that train together, all calling this with the same arguments: the
+            weights and log rows are then the same bits on each, and those of one process but for
+            rounding.
 
     A resumed run yields only the rows of its own steps.
 
@@ -82,13 +89,14 @@ def finetune(
     encoder.eval()
     first = _restore(resume.state, encoder, optimiser, average)
     total, rows = total_steps(len(pixels), recipe), []
-    ahead = read_ahead(lambda step: read_pixels(pixels, step, recipe), range(first, total))
+    ahead = read_ahead(lambda step: read_pixels(pixels, step, recipe, ranks), range(first, total))
     for step, read in enumerate(ahead, first):
         rate = recipe.learning_rate * warmup_cosine(step, recipe.warmup_steps, total)
         for group in optimiser.param_groups:
             group["lr"] = rate
         batch = make_batch(*read, labels, device)
-        rows.append((step, rate, train_step(encoder, objective, optimiser, batch, step, recipe)))
+        losses = train_step(encoder, objective, optimiser, batch, step, recipe, ranks)
+        rows.append((step, rate, losses))
         if recipe.averaging:
             weights.average_(average, trained, recipe.averaging)
         save = (step + 1) % resume.every == 0 and step + 1 < total
@@ -124,17 +132,19 @@ def train_step(
     batch: Batch,
     step: int,
     recipe: Recipe,
+    ranks: Ranks = SINGLE,
 ) -> dict[str, Tensor]:
     """Attack the batch, then descend once; the detached scalars of the log, on the device.
 
     Raises:
         UserError: loss or gradient is not finite; the weights are as before.
     """
-    images = batch.images + perturb_batch(encoder, objective, batch, step, recipe)
-    losses = objective.losses(encoder, images, batch)
+    images = batch.images + perturb_batch(encoder, objective, batch, step, recipe, ranks)
+    losses = objective.losses(gathered(encoder, len(batch.labels), ranks), images, batch)
     optimiser.zero_grad(set_to_none=True)
     losses["loss"].backward()
     trained = [weight for group in optimiser.param_groups for weight in group["params"]]
+    sum_gradients(trained, ranks)
     norm = torch.nn.utils.get_total_norm([w.grad for w in trained if w.grad is not None])
     _check_step(losses["loss"], norm, batch, step, recipe)
     if recipe.gradient_clip is not None:
@@ -144,19 +154,29 @@ def train_step(
 
 
 def perturb_batch(
-    encoder: ImageEncoder, objective: Objective, batch: Batch, step: int, recipe: Recipe
+    encoder: ImageEncoder,
+    objective: Objective,
+    batch: Batch,
+    step: int,
+    recipe: Recipe,
+    ranks: Ranks = SINGLE,
 ) -> Tensor:
-    """(B, 3, S, S) perturbation of the training attack in a step; zeros without an attack."""
+    """Perturbation of the batch's images by the training attack of a step, shaped like them;
+    zeros without an attack. The loss is a sum over images: no rank needs another one's."""
     chosen, ascended = recipe.attack, objective.attack_loss
     images = batch.images
     start = torch.zeros_like(images)
     if chosen is None or ascended is None:
         return start
+    count, rows = len(batch.labels), rows_to_compute(len(batch.labels), ranks)
+    attacked = Batch(images, batch.labels[rows], batch.numbers[rows])
     if chosen.random_start:
         generator = torch.Generator(images.device).manual_seed(start_seed(recipe.seed, step))
-        start = attack.uniform_start(images, chosen.epsilon_255 / 255, generator, chosen.norm)
+        start = attack.uniform_start(
+            images, chosen.epsilon_255 / 255, generator, chosen.norm, (count, rows)
+        )
     return attack.perturb(
-        lambda perturbed: ascended(encoder, perturbed, batch),
+        lambda perturbed: ascended(encoder, perturbed, attacked),
         images,
         start,
         epsilon=chosen.epsilon_255 / 255,
@@ -172,10 +192,13 @@ def start_seed(seed: int, step: int) -> int:
     return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
 
 
-def read_pixels(pixels: Pixels, step: int, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers, int64 (B,), and pixels, uint8 (B, 3, S, S), of the batch of a step."""
+def read_pixels(
+    pixels: Pixels, step: int, recipe: Recipe, ranks: Ranks = SINGLE
+) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers, int64 (B,), of the batch of a step, and pixels, uint8 (b, 3, S, S), of this
+    rank's rows of it: of all without others."""
     index = batch_indices(step, len(pixels), recipe.batch_size, recipe.seed)
-    return index, pixels[index]
+    return index, pixels[index[rows_to_compute(len(index), ranks)]]
 
 
 def make_batch(
