@@ -3,7 +3,8 @@
 Reads data/base_model/, data/images/<finetune.dataset>/ and, of data/embeddings/, the training
 descriptions and the template of that set; writes data/model/: an open_clip folder, training.csv
 and recipe.json (every value that was used). A killed run resumes from .scratch/ and ends with
-the same bytes; what the training cost goes to .scratch/costs/.
+the same bytes; what the training cost goes to .scratch/costs/. SAFT_PROCESSES=N, torchrun or srun
+let N processes train together (pipeline.distributed).
 """
 
 import time
@@ -17,6 +18,8 @@ from pipeline import checkpoint, clip, cost, embed, scratch
 from pipeline.atomic import replacing_directory
 from pipeline.clip import Clip, ImageEncoder
 from pipeline.device import be_deterministic, pick_device
+from pipeline.distributed.ranks import Ranks, joined
+from pipeline.distributed.shared_state import load_state, work_folder
 from pipeline.finetune import (
     Resume,
     State,
@@ -34,6 +37,7 @@ from pipeline.progress import counter
 from pipeline.recipe import FinetuneParams, Recipe, resolve
 from pipeline.tables import write_json
 from pipeline.weights import train_last_blocks
+from stages.ranked import ranked
 from stages.runner import stage
 
 EMBEDDINGS = embed.FOLDER / "descriptions.parquet"
@@ -41,8 +45,15 @@ Rows = list[dict[str, float]]
 
 
 @stage("finetune")
+@ranked("stages.finetune")
 def main() -> None:
     """Fine-tune with the chosen method; only the image encoder changes."""
+    with joined() as ranks:
+        run(ranks)
+
+
+def run(ranks: Ranks) -> None:
+    """The whole stage in one of the processes that train together; rank 0 writes."""
     params = read_section("finetune", FinetuneParams)
     method, options = chosen(
         "pipeline.methods", "finetune", "method", params.method, params.options
@@ -54,15 +65,17 @@ def main() -> None:
     images = open_images(recipe.dataset)
     check_classes(images, "finetune.dataset")
     base = clip.load(BASE_MODEL)
-    setup = prepare(base, images, recipe, device)
-    origins = checkpoint.origins(recipe.as_dict(), _inputs(recipe.dataset), device)
-    mark = checkpoint.fingerprint(origins)
-    with scratch.locked("finetune", mark) as folder:
+    setup = prepare(base, images, recipe, device)._replace(ranks=ranks)
+    whose = {"recipe": recipe.as_dict(), "processes": ranks.size}
+    origins = checkpoint.origins(whose, _inputs(recipe.dataset), device)
+    with work_folder("finetune", origins, ranks) as folder:
         objective = method.build(options, setup)
         rows, timing = train(
-            setup.encoder, objective, images, recipe, device, folder, params.checkpoint_every
+            setup.encoder, objective, images, recipe, device, folder, params.checkpoint_every, ranks
         )
         clip.check_finite(base.model, f"finetune: {advice(recipe)}")
+        if not ranks.first:
+            return
         write(base, rows, method.TITLE, recipe, len(images.pixels))
         scratch.clear(folder)
     per_epoch = steps_per_epoch(len(images.pixels), recipe)
@@ -98,21 +111,25 @@ def train(
     device: torch.device,
     folder: Path,
     checkpoint_every: int,
+    ranks: Ranks,
 ) -> tuple[Rows, cost.Timing]:
     """Run the loop, resuming from `folder` if it holds a state; all log rows, and the time of
     this process's steps."""
-    state = checkpoint.load_state(folder, device)
+    state = load_state(folder, device, ranks)
     rows: Rows = state["rows"] if state else []
     total, first = total_steps(len(images.pixels), recipe), state["step"] if state else 0
-    if first:
+    if first and ranks.first:
         print(f"resuming at step {first} of {total}", flush=True)
 
     def save(new: State) -> None:
-        checkpoint.save_state(folder, new | {"rows": rows})
+        if ranks.first:
+            checkpoint.save_state(folder, new | {"rows": rows})
 
     resume = Resume(state, save, checkpoint_every)
     started = time.perf_counter()
-    steps = finetune(encoder, objective, images.pixels, images.labels, recipe, device, resume)
+    steps = finetune(
+        encoder, objective, images.pixels, images.labels, recipe, device, resume, ranks
+    )
     with counter("finetune", total, "step") as bar:
         bar.update(first)
         for part in steps:

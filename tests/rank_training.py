@@ -10,10 +10,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from pipeline import checkpoint, registry
+from pipeline.distributed.collectives import check_agreement
 from pipeline.distributed.ranks import SINGLE, Ranks, joined
+from pipeline.errors import UserError
 from pipeline.methods import TrainingAttack
 from tests.training import CPU, Run, recipe
 
@@ -30,6 +33,7 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "linf": {"method": "tecoa"},
     "everything": {
+        "epochs": 2,
         "attack": L2,
         "optimiser": "adamw",
         "learning_rate": 1e-3,
@@ -48,7 +52,7 @@ class Killed(Exception):
 def run_of(folder: Path, case: str, ranks: Ranks) -> Run:
     """A run that starts beside the base weights: at them the distance between the tuned and the
     base attention maps is zero but for rounding, and its gradient any unit vector."""
-    run = Run(folder, recipe(epochs=2, **CASES[case]), ranks)
+    run = Run(folder, recipe(**({"epochs": 1} | CASES[case])), ranks)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for weight in run.encoder.parameters():
@@ -100,6 +104,9 @@ def main(folder: Path, out: Path) -> None:
     torch.set_num_threads(1)
     digests, differences = {}, {}
     with joined() as ranks:
+        with pytest.raises(UserError, match=f"rank 1 of {ranks.size} differs from rank 0 in b; "):
+            check_agreement({"a": 1, "b": min(ranks.rank, 1)}, ranks, "mend it")
+        check_agreement({"a": 1}, ranks, "mend it")
         for case in CASES:
             run = run_of(folder, case, ranks)
             base = run.weights()

@@ -24,8 +24,7 @@ def reaching(ranks: Ranks) -> Iterator[None]:
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise Unreachable(
-            f"rank {ranks.rank} of {ranks.size} lost the other processes ({reason}); start again: "
-            "the training goes on from its last resume state"
+            f"rank {ranks.rank} of {ranks.size} lost the other processes ({reason})"
         ) from None
 
 
