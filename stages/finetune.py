@@ -7,6 +7,7 @@ the same bytes; what the training cost goes to .scratch/costs/. SAFT_PROCESSES=N
 let N processes train together (pipeline.distributed).
 """
 
+import math
 import time
 from pathlib import Path
 
@@ -16,26 +17,21 @@ import typer
 
 from pipeline import checkpoint, clip, cost, embed, scratch
 from pipeline.atomic import replacing_directory
-from pipeline.clip import Clip, ImageEncoder
+from pipeline.clip import Clip
 from pipeline.device import be_deterministic, pick_device
 from pipeline.distributed.ranks import Ranks, joined
 from pipeline.distributed.shared_state import load_state, work_folder
-from pipeline.finetune import (
-    Resume,
-    State,
-    advice,
-    finetune,
-    steps_per_epoch,
-    total_steps,
-)
+from pipeline.finetune import Resume, State, finetune, steps_per_epoch, total_steps
 from pipeline.images import ImageSet, check_classes, content_files, open_images
 from pipeline.methods import MethodParams, Objective, Setup
 from pipeline.options import chosen
 from pipeline.params import read_section
 from pipeline.paths import BASE_MODEL, MODEL
+from pipeline.precision import check_precision, set_precision
 from pipeline.progress import counter
 from pipeline.recipe import FinetuneParams, Recipe, resolve
 from pipeline.tables import write_json
+from pipeline.training_step import advice
 from pipeline.weights import train_last_blocks
 from stages.ranked import ranked
 from stages.runner import stage
@@ -62,6 +58,7 @@ def run(ranks: Ranks) -> None:
     recipe = resolve(params, method.PUBLISHED, options)
     device = pick_device()
     be_deterministic()
+    check_precision(recipe.precision, "finetune.precision", device)
     images = open_images(recipe.dataset)
     check_classes(images, "finetune.dataset")
     base = clip.load(BASE_MODEL)
@@ -70,9 +67,8 @@ def run(ranks: Ranks) -> None:
     origins = checkpoint.origins(whose, _inputs(recipe.dataset), device)
     with work_folder("finetune", origins, ranks) as folder:
         objective = method.build(options, setup)
-        rows, timing = train(
-            setup.encoder, objective, images, recipe, device, folder, params.checkpoint_every, ranks
-        )
+        seconds = params.checkpoint_seconds if ranks.first else math.inf
+        rows, timing = train(setup, objective, images, recipe, device, folder, seconds)
         clip.check_finite(base.model, f"finetune: {advice(recipe)}")
         if not ranks.first:
             return
@@ -89,6 +85,7 @@ def prepare(base: Clip, images: ImageSet, recipe: Recipe, device: torch.device) 
     texts = embed.read_embeddings(EMBEDDINGS, ids)
     template = embed.read_classifier(_template(recipe.dataset), ids)
     encoder = clip.image_encoder(base).to(device)
+    set_precision(encoder.visual, recipe.precision)
     clip.check_fit(encoder, images.pixels.shape[-1], texts.shape[-1], str(BASE_MODEL))
     clip.train_only_image_encoder(base, encoder)
     train_last_blocks(encoder, recipe.last_blocks)
@@ -104,35 +101,35 @@ def prepare(base: Clip, images: ImageSet, recipe: Recipe, device: torch.device) 
 
 
 def train(
-    encoder: ImageEncoder,
+    setup: Setup,
     objective: Objective,
     images: ImageSet,
     recipe: Recipe,
     device: torch.device,
     folder: Path,
-    checkpoint_every: int,
-    ranks: Ranks,
+    checkpoint_seconds: float,
 ) -> tuple[Rows, cost.Timing]:
     """Run the loop, resuming from `folder` if it holds a state; all log rows, and the time of
-    this process's steps."""
-    state = load_state(folder, device, ranks)
+    this process's steps. checkpoint_seconds: between resume states; infinite for none."""
+    state, ranks = load_state(folder, setup.ranks), setup.ranks
     rows: Rows = state["rows"] if state else []
     total, first = total_steps(len(images.pixels), recipe), state["step"] if state else 0
     if first and ranks.first:
         print(f"resuming at step {first} of {total}", flush=True)
-
-    def save(new: State) -> None:
-        if ranks.first:
-            checkpoint.save_state(folder, new | {"rows": rows})
-
-    resume = Resume(state, save, checkpoint_every)
     started = time.perf_counter()
-    steps = finetune(
-        encoder, objective, images.pixels, images.labels, recipe, device, resume, ranks
-    )
-    with counter("finetune", total, "step") as bar:
+    with (
+        checkpoint.StateWriter(folder, checkpoint_seconds) as writer,
+        counter("finetune", total, "step") as bar,
+    ):
+
+        def save(new: State) -> None:
+            writer.save(new | {"rows": rows})
+
+        resume = Resume(state, save, writer.due)
         bar.update(first)
-        for part in steps:
+        for part in finetune(
+            setup.encoder, objective, images.pixels, images.labels, recipe, device, resume, ranks
+        ):
             rows += part
             bar.set_postfix(loss=f"{part[-1]['loss']:.3f}", refresh=False)
             bar.update(len(part))

@@ -18,7 +18,7 @@ from pipeline.distributed.collectives import check_agreement
 from pipeline.distributed.ranks import SINGLE, Ranks, joined
 from pipeline.errors import UserError
 from pipeline.methods import TrainingAttack
-from tests.training import CPU, Run, recipe
+from tests.training import Run, recipe
 
 # without signs: where a gradient is zero but for rounding, a sign is the whole step
 L2 = TrainingAttack("l2", epsilon_255=200, step_255=100, steps=2, momentum=0, random_start=True)
@@ -96,7 +96,7 @@ def resumed(folder: Path, out: Path, ranks: Ranks) -> Run:
     else:
         raise AssertionError("it was not killed")
     second = run_of(folder, "everything", ranks)
-    assert len(second.go(checkpoint.load_state(out, CPU))) == 2
+    assert len(second.go(checkpoint.load_state(out))) == 2
     return second
 
 

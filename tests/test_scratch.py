@@ -78,12 +78,12 @@ def test_large_files_are_sampled_not_skipped(project, monkeypatch):
 def test_state_survives_and_is_cleared(project):
     with scratch.locked("finetune", "abc") as folder:
         assert folder == project / "main/.scratch/finetune-abc"
-        assert checkpoint.load_state(folder, torch.device("cpu")) is None
+        assert checkpoint.load_state(folder) is None
         checkpoint.save_state(
             folder, {"step": 3, "encoder": {"w": torch.ones(2)}, "rows": [{"a": 1.0}]}
         )
     with scratch.locked("finetune", "abc") as folder:
-        state = checkpoint.load_state(folder, torch.device("cpu"))
+        state = checkpoint.load_state(folder)
         assert state["step"] == 3
         assert state["rows"] == [{"a": 1.0}]
         scratch.clear(folder)
@@ -107,4 +107,4 @@ def test_a_state_that_carries_code_is_not_run(project):
     with scratch.locked("finetune", "abc") as folder:
         torch.save({"step": Evil()}, folder / "state.pt")
         with pytest.raises(UserError, match="state.pt.*delete"):
-            checkpoint.load_state(folder, torch.device("cpu"))
+            checkpoint.load_state(folder)

@@ -42,6 +42,8 @@ RECIPE = Recipe(
     last_blocks=None,
     gradient_clip=None,
     averaging=None,
+    precision="float32",
+    compile=False,
     seed=0,
 )
 
@@ -87,7 +89,7 @@ class Run:
     ) -> list[dict[str, float]]:
         parts = finetune(
             self.encoder, self.objective, self.setup.pixels, self.setup.labels,
-            self.recipe, CPU, Resume(state, save, every), self.setup.ranks,
+            self.recipe, CPU, Resume(state, save, lambda step: step % every == 0), self.setup.ranks,
         )  # fmt: skip
         return [row for part in parts for row in part]
 

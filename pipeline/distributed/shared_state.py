@@ -5,8 +5,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pipeline import checkpoint, scratch
 from pipeline.distributed.collectives import check_agreement
 from pipeline.distributed.ranks import Ranks
@@ -30,13 +28,13 @@ def work_folder(stage: str, origins: Mapping[str, str], ranks: Ranks) -> Iterato
         yield scratch.folder(stage, mark)
 
 
-def load_state(folder: Path, device: torch.device, ranks: Ranks) -> dict[str, Any] | None:
+def load_state(folder: Path, ranks: Ranks) -> dict[str, Any] | None:
     """`checkpoint.load_state` on every rank, at the same step.
 
     Raises:
         UserError: the file is damaged, or not every rank sees the same one.
     """
-    state = checkpoint.load_state(folder, device)
+    state = checkpoint.load_state(folder)
     advice = ".scratch/ must lie on a file system that all nodes share; set DVC_ROOT to one"
     step = state["step"] if state else None
     check_agreement({f"the resume state below {folder}": step}, ranks, advice)
