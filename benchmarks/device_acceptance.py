@@ -35,7 +35,7 @@ from benchmarks.acceptance.context import Context
 from benchmarks.acceptance.report import Report
 from pipeline.device import VARIABLE, be_deterministic, pick_device
 from pipeline.errors import UserError
-from stages.runner import stage
+from stages.runner import INTERRUPTED, stage
 
 # name: (seconds of the budget it needs, section), in order
 SECTIONS = {
@@ -66,20 +66,30 @@ def main(
     chosen = frozenset(filter(None, only.split(",")))
     if unknown := sorted(chosen - SECTIONS.keys()):
         raise UserError(f"--only {','.join(unknown)}: no such section; {', '.join(SECTIONS)}")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out}: is a file; name a folder")
     os.environ[VARIABLE] = device
     picked = pick_device()
     report = Report(out, budget, chosen)
-    context = Context(picked, tiny, out, report)
-    for name, (needs, run) in SECTIONS.items():
-        be_deterministic()
-        report.section(name, needs, partial(run, context))
-        context.release_memory()
+    try:
+        _measure(Context(picked, tiny, out, report))
+    except KeyboardInterrupt:
+        print(f"interrupted; {report.file} has the sections before", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
     reached = goals.goals(report.content["sections"])
     report.content["goals"] = [goal._asdict() for goal in reached]
     report.write()
     print(goals.as_text(reached))
     if failed := report.content["failed_checks"]:
         raise UserError(f"{len(failed)} failed checks, all in {report.file}: {failed[0]}")
+
+
+def _measure(context: Context) -> None:
+    """All sections in order, each from the same flags and on an empty device."""
+    for name, (needs, run) in SECTIONS.items():
+        be_deterministic()
+        context.report.section(name, needs, partial(run, context))
+        context.release_memory()
 
 
 if __name__ == "__main__":

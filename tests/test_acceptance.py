@@ -140,6 +140,24 @@ def test_without_budget_sections_are_skipped_and_nothing_failed(tmp_path):
     assert "Skipped, out of budget: pixels, " in results_table.tables(content_of(tmp_path))
 
 
+def test_an_interrupted_run_keeps_what_it_had(tmp_path, monkeypatch, capsys):
+    def interrupted(context: Context, result: Result) -> None:
+        raise KeyboardInterrupt
+
+    def first(context: Context, result: Result) -> None:
+        result["first"] = 0
+
+    sections = {"first": (0, first), "interrupted": (0, interrupted)}
+    monkeypatch.setattr(device_acceptance, "SECTIONS", sections)
+    with pytest.raises(SystemExit) as left:
+        device_acceptance.main(tmp_path, device="cpu", tiny=True)
+    assert left.value.code == 130
+    assert "has the sections before" in capsys.readouterr().err
+    assert content_of(tmp_path)["sections"] == {
+        "first": {"result": {"first": 0}, "seconds": pytest.approx(0, abs=1)}
+    }
+
+
 def test_the_file_is_complete_after_every_section(tmp_path):
     report = Report(tmp_path, budget=60)
     report.section("one", 0, lambda result: result.update(value=1))
@@ -158,6 +176,11 @@ def test_an_unknown_section_and_a_missing_device_are_one_line(tmp_path, capsys):
         assert left.value.code == 1
         assert message in capsys.readouterr().err
     assert not (tmp_path / FILE).exists()
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(SystemExit):
+        device_acceptance.main(file, device="cpu")
+    assert "is a file; name a folder" in capsys.readouterr().err
 
 
 def test_it_starts_as_a_module_where_other_stages_packages_are_absent():

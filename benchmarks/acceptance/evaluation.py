@@ -13,7 +13,7 @@ from benchmarks.acceptance.report import Result
 from benchmarks.project import Project
 from benchmarks.setting import make_scene
 from pipeline import clip
-from pipeline.attacks import Settings, Targets, pgd
+from pipeline.attacks import Outcome, Settings, Targets, pgd
 from pipeline.clip import ImageEncoder
 from pipeline.precision import frozen_copy
 from pipeline.victim import Victim
@@ -22,6 +22,7 @@ from tests import conftest
 STEPS = 100
 SECONDS_LEFT, COMPILE_SECONDS = 60, 120  # of the budget for another variant
 RADIUS = 1 / 255
+GUARD_BAND = 0.1  # logits: margins below it are judged in float32, where the attack is not
 FALLING_RADIUS = 8 / 255  # a model without adversarial training falls within few steps
 
 
@@ -73,14 +74,13 @@ def _variant(
 
 
 def attacked_victim(judge: Victim, variant: str) -> Victim:
-    """A victim whose features, which attacks ascend, come from a frozen copy of the encoder in a
-    variant's precision, and whose verdicts are the float32 ones of `judge`."""
-    low = copy.deepcopy(judge)
-    low.encoder = frozen_copy(
-        judge.encoder, variants.precision(variant), variants.compiled(variant)
-    )
-    low.forward = judge.forward  # type: ignore[method-assign]
-    return low
+    """The victim whose attacks go through a variant; `pipeline.victim.load_victim` makes one
+    likewise. Verdicts stay float32."""
+    victim = copy.deepcopy(judge)
+    precision, compiled = variants.precision(variant), variants.compiled(variant)
+    if precision != "float32" or compiled:
+        victim.ascended = frozen_copy(judge.encoder, precision, compiled)
+    return victim
 
 
 def _encoder(context: Context) -> ImageEncoder:
@@ -94,8 +94,8 @@ def _encoder(context: Context) -> ImageEncoder:
 
 def _attack(
     context: Context, victim: Victim, targets: Targets, batch: int, steps: int, **changes: Any
-) -> tuple[float, float]:
-    """Seconds of one PGD, and the share of images that withstood."""
+) -> tuple[float, Outcome]:
+    """Seconds of one PGD, and what came of it."""
     count = len(targets.labels)
     values: dict[str, Any] = {"epsilon": RADIUS, "follow": np.ones(count, dtype=bool)}
     settings = Settings(
@@ -105,13 +105,18 @@ def _attack(
         seed=0,
         examples=np.zeros(0, dtype=np.int64),
         device=context.device,
+        guard_band=GUARD_BAND if victim.ascended else 0.0,
     )
     options = pgd.Params(steps=steps, step_255=0.25, restarts=1, random_start=True, momentum=0.0)
-    outcomes = []
+    outcomes: list[Outcome] = []
     seconds = timing.seconds_of(
         lambda: outcomes.append(pgd.run(victim, targets, options, settings)), context.device
     )
-    return seconds, float((outcomes[0].fooled_at < 0).mean())
+    return seconds, outcomes[0]
+
+
+def _robust_share(outcome: Outcome) -> float:
+    return float((outcome.fooled_at < 0).mean())
 
 
 def _cost(
@@ -124,13 +129,15 @@ def _cost(
     _attack(context, victim, part, batch, 1)
     context.release_memory()
     short, long = sizes.steps
-    (few, _), (many, robust) = (_attack(context, victim, part, batch, n) for n in sizes.steps)
+    (few, _), (many, outcome) = (_attack(context, victim, part, batch, n) for n in sizes.steps)
     step = (many - few) / (long - short)
     whole = many + (STEPS - long) * step
     return {
         "step_seconds_per_image": step / count,
         "seconds": {str(short): few, str(long): many},
-        "robust_share": robust,
+        "robust_share": _robust_share(outcome),
+        "judged_again_per_image": outcome.judged / count,
+        "largest_margin_difference": outcome.largest_difference,
         "pgd_100_images_per_second": count / whole,
         "peak_gib": context.peak_gib(),
     }
@@ -140,10 +147,14 @@ def _falling(context: Context, victim: Victim, targets: Targets, sizes: Sizes) -
     """PGD-100 with dropping on images that nearly all fall within a few steps."""
     none = np.zeros(len(targets.labels), dtype=bool)
     batch = sizes.batches[-1]
-    seconds, robust = _attack(
+    seconds, outcome = _attack(
         context, victim, targets, batch, STEPS, epsilon=FALLING_RADIUS, follow=none
     )
-    return {"images_per_second": len(none) / seconds, "robust_share": robust}
+    return {
+        "images_per_second": len(none) / seconds,
+        "robust_share": _robust_share(outcome),
+        "largest_margin_difference": outcome.largest_difference,
+    }
 
 
 def _part(targets: Targets, count: int) -> Targets:
