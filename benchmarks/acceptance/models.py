@@ -44,8 +44,8 @@ def make_victim(
     CPU, so that the victims of two devices hold the same texts."""
     pixels = np.random.default_rng(0).integers(0, 256, (images, 3, size, size), dtype=np.uint8)
     where = torch.device("cpu") if size < TINY_SIZE else device
-    empty = [torch.zeros(1)] * 3
-    victim = Victim(copy.deepcopy(encoder), *empty, SCALE, resize)
+    empty = torch.zeros(1)
+    victim = Victim(copy.deepcopy(encoder), empty, empty, empty, SCALE, resize)
     victim.requires_grad_(False).to(where).eval()
     with torch.no_grad():
         parts = np.array_split(pixels, max(1, images // 64))
