@@ -7,6 +7,7 @@ is killed and resumed ends with the same bytes as one that was not.
 
 import math
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from pipeline.errors import UserError
 from pipeline.methods import Batch, Objective
 from pipeline.recipe import Recipe
 from pipeline.schedule import warmup_cosine
-from pipeline.streaming import Pixels, read_ahead
+from pipeline.streaming import Pixels, depth, read_ahead
 
 LOG_EVERY = 10  # steps between transfers of the log to the CPU
 SHOWN = 16  # most image numbers in a message
@@ -49,8 +50,16 @@ def batch_indices(step: int, images: int, batch_size: int, seed: int) -> np.ndar
     """Image numbers of a step, sorted: each epoch visits every image once."""
     per_epoch = math.ceil(images / batch_size)
     epoch, place = divmod(step, per_epoch)
-    order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(images)
+    order = _epoch_order(epoch, images, seed)
     return np.sort(order[place * batch_size : (place + 1) * batch_size])
+
+
+@lru_cache(maxsize=2)  # batches that are read ahead may belong to the next epoch already
+def _epoch_order(epoch: int, images: int, seed: int) -> np.ndarray:
+    """All image numbers, int64 (images,), in the order of an epoch; read-only."""
+    order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(images)
+    order.flags.writeable = False
+    return order
 
 
 def finetune(
@@ -82,7 +91,9 @@ def finetune(
     encoder.eval()
     first = _restore(resume.state, encoder, optimiser, average)
     total, rows = total_steps(len(pixels), recipe), []
-    ahead = read_ahead(lambda step: read_pixels(pixels, step, recipe), range(first, total))
+    ahead = read_ahead(
+        lambda step: read_pixels(pixels, step, recipe), range(first, total), depth(pixels)
+    )
     for step, read in enumerate(ahead, first):
         rate = recipe.learning_rate * warmup_cosine(step, recipe.warmup_steps, total)
         for group in optimiser.param_groups:

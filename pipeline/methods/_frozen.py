@@ -5,13 +5,14 @@ Preprocessing is deterministic, so one pass serves every epoch.
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pipeline.clip import Features, unit_pixels
 from pipeline.methods import Setup
 from pipeline.progress import track
-from pipeline.streaming import read_ahead
+from pipeline.streaming import depth, read_ahead
 
 
 @torch.no_grad()
@@ -25,11 +26,13 @@ def of_clean_images(
 
     The values lie on the device of the texts, without a graph.
     """
-    device = setup.texts.device
+    device, pixels_of_set = setup.texts.device, setup.pixels
     found = []
     size = setup.batch_size
-    starts = range(0, len(setup.pixels), size)
-    ahead = read_ahead(lambda start: setup.pixels[start : start + size], starts)
+    starts = range(0, len(pixels_of_set), size)
+    ahead = read_ahead(
+        lambda start: np.array(pixels_of_set[start : start + size]), starts, depth(pixels_of_set)
+    )
     for start, pixels in zip(track(starts, label), ahead, strict=True):
         images = unit_pixels(pixels, device)
         labels = torch.from_numpy(setup.labels[start : start + size]).to(device)
