@@ -6,7 +6,6 @@ and recipe.json (every value that was used). A killed run resumes from .scratch/
 the same bytes; what the training cost goes to .scratch/costs/.
 """
 
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -57,16 +56,22 @@ def main() -> None:
     setup = prepare(base, images, recipe, device)
     mark = checkpoint.fingerprint([recipe.as_dict(), device.type], _inputs(recipe.dataset))
     with scratch.locked("finetune", mark) as folder:
+        meter = cost.Meter(device)
+        meter.watch(setup.encoder)  # before a method copies it
         objective = method.build(options, setup)
-        rows, timing = train(
-            setup.encoder, objective, images, recipe, device, folder, params.checkpoint_every
+        rows, steps = train(
+            setup.encoder, objective, images, recipe, meter, folder, params.checkpoint_every
         )
+        spent = meter.stop()
         clip.check_finite(base.model, f"finetune: {advice(recipe)}")
         write(base, rows, method.TITLE, recipe, len(images.pixels))
         scratch.clear(folder)
-    per_epoch = steps_per_epoch(len(images.pixels), recipe)
-    spent = cost.measured(recipe.method, method.TITLE, timing, per_epoch, device)
-    cost.write_cost(spent, MODEL / clip.WEIGHTS_FILE)
+    seen = min(steps * recipe.batch_size, recipe.epochs * len(images.pixels))
+    precisions = cost.Precisions("float32", "float32")
+    run = cost.Run("finetune", seen, base.config["model_cfg"], precisions, recipe.last_blocks)
+    per_epoch = spent.seconds / steps * steps_per_epoch(len(images.pixels), recipe)
+    training = cost.Training(recipe.method, method.TITLE, per_epoch, steps)
+    cost.record(run, spent, device, MODEL / clip.WEIGHTS_FILE, training)
 
 
 def prepare(base: Clip, images: ImageSet, recipe: Recipe, device: torch.device) -> Setup:
@@ -94,12 +99,13 @@ def train(
     objective: Objective,
     images: ImageSet,
     recipe: Recipe,
-    device: torch.device,
+    meter: cost.Meter,
     folder: Path,
     checkpoint_every: int,
-) -> tuple[Rows, cost.Timing]:
-    """Run the loop, resuming from `folder` if it holds a state; all log rows, and the time of
-    this process's steps."""
+) -> tuple[Rows, int]:
+    """Run the loop, resuming from `folder` if it holds a state; all log rows, and how many steps
+    this process took, which `meter` measures."""
+    device = meter.device
     state = checkpoint.load_state(folder, device)
     rows: Rows = state["rows"] if state else []
     total, first = total_steps(len(images.pixels), recipe), state["step"] if state else 0
@@ -110,7 +116,7 @@ def train(
         checkpoint.save_state(folder, new | {"rows": rows})
 
     resume = Resume(state, save, checkpoint_every)
-    started = time.perf_counter()
+    meter.start()
     steps = finetune(encoder, objective, images.pixels, images.labels, recipe, device, resume)
     with counter("finetune", total, "step") as bar:
         bar.update(first)
@@ -118,7 +124,7 @@ def train(
             rows += part
             bar.set_postfix(loss=f"{part[-1]['loss']:.3f}", refresh=False)
             bar.update(len(part))
-    return rows, cost.Timing(time.perf_counter() - started, total - first)
+    return rows, total - first
 
 
 def write(base: Clip, rows: Rows, title: str, recipe: Recipe, images: int) -> None:
