@@ -19,7 +19,8 @@ import torch
 
 from pipeline import energy, work
 from pipeline.clip import ImageEncoder
-from pipeline.matrix_speed import Precision, matrix_flop
+from pipeline.matrix_speed import matrix_flop
+from pipeline.precision import Precision
 from pipeline.tables import read_json, write_json
 from pipeline.work import Flop, Work
 

@@ -2,13 +2,12 @@
 
 import time
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 
 from pipeline.device import allow_tf32
+from pipeline.precision import TENSOR_CORES, Precision
 
-Precision = Literal["float32", "tf32", "bf16"]
 LARGEST = 8192  # side of the factors on CUDA, where smaller ones measure the launches too
 CPU_SIDE = 512  # the factors stay in the cache
 REPEATS = 3  # at least
@@ -19,8 +18,9 @@ def precisions(device: torch.device) -> list[Precision]:
     """Those that `device` computes in."""
     if device.type != "cuda":
         return ["float32", "bf16"]
-    capability = torch.cuda.get_device_capability(device)
-    return ["float32", "tf32", "bf16"] if capability >= (8, 0) else ["float32"]
+    if torch.cuda.get_device_capability(device) < TENSOR_CORES:
+        return ["float32"]
+    return ["float32", "tf32", "bf16"]
 
 
 def matrix_flop(device: torch.device, precision: Precision, seconds: float = 0.03) -> float:

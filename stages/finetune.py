@@ -16,22 +16,17 @@ from pipeline import checkpoint, clip, cost, embed, scratch
 from pipeline.atomic import replacing_directory
 from pipeline.clip import Clip, ImageEncoder
 from pipeline.device import be_deterministic, pick_device
-from pipeline.finetune import (
-    Resume,
-    State,
-    advice,
-    finetune,
-    steps_per_epoch,
-    total_steps,
-)
+from pipeline.finetune import Resume, State, finetune, steps_per_epoch, total_steps
 from pipeline.images import ImageSet, check_classes, content_files, open_images
 from pipeline.methods import MethodParams, Objective, Setup
 from pipeline.options import chosen
 from pipeline.params import read_section
 from pipeline.paths import BASE_MODEL, MODEL
+from pipeline.precision import check_precision, set_precision
 from pipeline.progress import counter
 from pipeline.recipe import FinetuneParams, Recipe, resolve
 from pipeline.tables import write_json
+from pipeline.training_step import advice
 from pipeline.weights import train_last_blocks
 from stages.runner import stage
 
@@ -50,24 +45,26 @@ def main() -> None:
     recipe = resolve(params, method.PUBLISHED, options)
     device = pick_device()
     be_deterministic()
+    check_precision(recipe.precision, "finetune.precision", device)
     images = open_images(recipe.dataset)
     check_classes(images, "finetune.dataset")
     base = clip.load(BASE_MODEL)
     setup = prepare(base, images, recipe, device)
-    mark = checkpoint.fingerprint([recipe.as_dict(), device.type], _inputs(recipe.dataset))
+    origins = checkpoint.origins(recipe.as_dict(), _inputs(recipe.dataset), device)
+    mark = checkpoint.fingerprint(origins)
     with scratch.locked("finetune", mark) as folder:
         meter = cost.Meter(device)
         meter.watch(setup.encoder)  # before a method copies it
         objective = method.build(options, setup)
         rows, steps = train(
-            setup.encoder, objective, images, recipe, meter, folder, params.checkpoint_every
+            setup.encoder, objective, images, recipe, meter, folder, params.checkpoint_seconds
         )
         spent = meter.stop()
         clip.check_finite(base.model, f"finetune: {advice(recipe)}")
         write(base, rows, method.TITLE, recipe, len(images.pixels))
         scratch.clear(folder)
     seen = min(steps * recipe.batch_size, recipe.epochs * len(images.pixels))
-    precisions = cost.Precisions("float32", "float32")
+    precisions = cost.Precisions(recipe.precision, recipe.precision)
     run = cost.Run("finetune", seen, base.config["model_cfg"], precisions, recipe.last_blocks)
     per_epoch = spent.seconds / steps * steps_per_epoch(len(images.pixels), recipe)
     training = cost.Training(recipe.method, method.TITLE, per_epoch, steps)
@@ -80,6 +77,7 @@ def prepare(base: Clip, images: ImageSet, recipe: Recipe, device: torch.device) 
     texts = embed.read_embeddings(EMBEDDINGS, ids)
     template = embed.read_classifier(_template(recipe.dataset), ids)
     encoder = clip.image_encoder(base).to(device)
+    set_precision(encoder.visual, recipe.precision)
     clip.check_fit(encoder, images.pixels.shape[-1], texts.shape[-1], str(BASE_MODEL))
     clip.train_only_image_encoder(base, encoder)
     train_last_blocks(encoder, recipe.last_blocks)
@@ -101,26 +99,29 @@ def train(
     recipe: Recipe,
     meter: cost.Meter,
     folder: Path,
-    checkpoint_every: int,
+    checkpoint_seconds: float,
 ) -> tuple[Rows, int]:
     """Run the loop, resuming from `folder` if it holds a state; all log rows, and how many steps
     this process took, which `meter` measures."""
-    device = meter.device
-    state = checkpoint.load_state(folder, device)
+    state = checkpoint.load_state(folder)
     rows: Rows = state["rows"] if state else []
     total, first = total_steps(len(images.pixels), recipe), state["step"] if state else 0
     if first:
         print(f"resuming at step {first} of {total}", flush=True)
-
-    def save(new: State) -> None:
-        checkpoint.save_state(folder, new | {"rows": rows})
-
-    resume = Resume(state, save, checkpoint_every)
     meter.start()
-    steps = finetune(encoder, objective, images.pixels, images.labels, recipe, device, resume)
-    with counter("finetune", total, "step") as bar:
+    with (
+        checkpoint.StateWriter(folder, checkpoint_seconds) as writer,
+        counter("finetune", total, "step") as bar,
+    ):
+
+        def save(new: State) -> None:
+            writer.save(new | {"rows": rows})
+
+        resume = Resume(state, save, writer.due)
         bar.update(first)
-        for part in steps:
+        for part in finetune(
+            encoder, objective, images.pixels, images.labels, recipe, meter.device, resume
+        ):
             rows += part
             bar.set_postfix(loss=f"{part[-1]['loss']:.3f}", refresh=False)
             bar.update(len(part))

@@ -38,7 +38,9 @@ SECTION: dict[str, Any] = {
     "last_blocks": None,
     "gradient_clip": None,
     "averaging": None,
-    "checkpoint_every": 5,
+    "precision": "float32",
+    "compile": False,
+    "checkpoint_seconds": 5,
     "seed": 3,
 }
 

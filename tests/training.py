@@ -41,6 +41,8 @@ RECIPE = Recipe(
     last_blocks=None,
     gradient_clip=None,
     averaging=None,
+    precision="float32",
+    compile=False,
     seed=0,
 )
 
@@ -86,7 +88,7 @@ class Run:
     ) -> list[dict[str, float]]:
         parts = finetune(
             self.encoder, self.objective, self.setup.pixels, self.setup.labels,
-            self.recipe, CPU, Resume(state, save, every),
+            self.recipe, CPU, Resume(state, save, lambda step: step % every == 0),
         )  # fmt: skip
         return [row for part in parts for row in part]
 
