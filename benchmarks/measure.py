@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.flop import counter
-from benchmarks.precision import product_speed
 from benchmarks.project import Project
 from benchmarks.released import Released, ReleasedAmp
 from benchmarks.setting import Scene, Setting, make_scene
 from benchmarks.timing import peak, reset_peak, seconds_of
 from pipeline.device import be_deterministic, pick_device
 from pipeline.errors import UserError
+from pipeline.matrix_speed import matrix_flop
 
 VARIANTS: dict[str, Callable[[Scene, Setting], "Variant"]] = {
     "released": Released,
@@ -91,7 +91,7 @@ class Worker:
         self._receive()
 
     def ask(self, command: str, *arguments: Any) -> Any:
-        """The answer to first_step(), time_step(step) or product_speed(size, precision)."""
+        """The answer to first_step(), time_step(step) or matrix_flop(precision)."""
         self.pipe.send((command, arguments))
         return self._receive()
 
@@ -127,7 +127,7 @@ def _serve(pipe: Connection, name: str, setting: Setting) -> None:
         commands: dict[str, Callable[..., Any]] = {
             "first_step": lambda: first_step(variant, setting.attack_steps),
             "time_step": lambda step: _time_step(variant, step, device),
-            "product_speed": lambda size, precision: product_speed(size, precision, device),
+            "matrix_flop": lambda precision: matrix_flop(device, precision),
         }
         pipe.send(("ready", None))
         while True:

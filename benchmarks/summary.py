@@ -34,10 +34,10 @@ def summarise(
 
 def as_text(found: dict[str, Any]) -> str:
     """The whole result for a terminal."""
-    setting, ceiling = found["setting"], found["ceiling"]
+    setting, ceilings = found["setting"], found["ceiling_tflop_per_second"]
     weights = setting["pretrained"] or "random weights"
-    speeds = ", ".join(f"{k} {v:.3g}" for k, v in ceiling["tflop_per_second"].items())
-    shares = "".join(f"{'of ' + name:>12}" for name in ceiling["tflop_per_second"])
+    speeds = ", ".join(f"{k} {v:.3g}" for k, v in ceilings.items())
+    shares = "".join(f"{'of ' + name:>12}" for name in ceilings)
     lines = [
         ", ".join(f"{key} {value}" for key, value in found["environment"].items()),
         f"{setting['model']} ({weights}), {setting['dtype']}, batch {setting['batch_size']}, "
@@ -46,8 +46,7 @@ def as_text(found: dict[str, Any]) -> str:
         f"{setting['repeats']} repeats",
         f"released_amp: {setting['released_amp']}",
         _agreement(found["agreement"]),
-        f"ceilings: TFLOP/s of a product of {ceiling['product_size']} x "
-        f"{ceiling['product_size']} matrices: {speeds}",
+        f"ceilings, TFLOP/s of one large matrix product: {speeds}",
         "",
         f"{'':28}{'s median':>10}{'min':>10}{'max':>10}{'images/s':>10}{'TFLOP':>10}"
         f"{'TFLOP/s':>10}{shares}{'peak GiB':>10}",

@@ -19,12 +19,12 @@ import torch
 import typer
 
 from benchmarks.measure import STEPS, VARIANTS, Outcome, Timing, Worker
-from benchmarks.precision import available, fitting
 from benchmarks.released import amp_dtype
 from benchmarks.setting import Setting
 from benchmarks.summary import as_text, summarise
 from pipeline.device import pick_device
 from pipeline.errors import UserError
+from pipeline.matrix_speed import precisions
 from pipeline.precision import Precision
 from stages.runner import stage
 
@@ -81,7 +81,7 @@ def check(released: Outcome, pipeline: Outcome, setting: Setting) -> dict[str, A
 
 class Measured(NamedTuple):
     """One variant. first: its first step; timings: step -> one per repeat; speeds: precision ->
-    TFLOP/s of a matrix product, one per repeat, empty unless asked for."""
+    TFLOP/s of matrix products (`pipeline.matrix_speed`), one per repeat, empty unless asked for."""
 
     first: Outcome
     timings: dict[str, list[Timing]]
@@ -89,7 +89,7 @@ class Measured(NamedTuple):
 
 
 def measure_variant(
-    name: str, setting: Setting, warmup: int, repeats: int, products: Sequence[Precision], size: int
+    name: str, setting: Setting, warmup: int, repeats: int, products: Sequence[Precision]
 ) -> Measured:
     """First step, then every repeat of both steps and of the products of `products`
     (precisions), in a process that has ended on return."""
@@ -104,20 +104,17 @@ def measure_variant(
                 if repeat >= 0:
                     timings[step].append(timing)
             for precision in products if repeat >= 0 else ():
-                speeds[precision].append(worker.ask("product_speed", size, precision))
+                speeds[precision].append(worker.ask("matrix_flop", precision) / 1e12)
     finally:
         worker.close()
     return Measured(first, timings, speeds)
 
 
-def measure(setting: Setting, warmup: int, repeats: int, product_size: int) -> dict[str, Any]:
+def measure(setting: Setting, warmup: int, repeats: int) -> dict[str, Any]:
     """Measure one variant after the other, then compare; what goes into the JSON file."""
-    device = torch.device(setting.device)
-    size = fitting(product_size, device)
+    every = precisions(torch.device(setting.device))
     measured = {
-        name: measure_variant(
-            name, setting, warmup, repeats, available(device) if name == "pipeline" else (), size
-        )
+        name: measure_variant(name, setting, warmup, repeats, every if name == "pipeline" else [])
         for name in VARIANTS
     }
     ceilings = {k: statistics.median(v) for k, v in measured["pipeline"].speeds.items()}
@@ -131,7 +128,7 @@ def measure(setting: Setting, warmup: int, repeats: int, product_size: int) -> d
             "repeats": repeats,
         },
         "agreement": check(measured["released"].first, measured["pipeline"].first, setting),
-        "ceiling": {"product_size": size, "tflop_per_second": ceilings},
+        "ceiling_tflop_per_second": ceilings,
         "steps": summarise(timings, flop, setting.batch_size, ceilings),
     }
 
@@ -171,10 +168,6 @@ def main(
     repeats: Annotated[int, typer.Option(min=1)] = 5,
     warmup: Annotated[int, typer.Option(min=0)] = 1,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    product_size: Annotated[
-        int | None,
-        typer.Option(min=1, help="rows of the matrix product; default: 8192 on CUDA, else 2048"),
-    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="also write JSON here")] = None,
 ) -> None:
     """Measure the released and this project's training step and PGD step (device: SAFT_DEVICE)."""
@@ -192,8 +185,7 @@ def main(
         seed=seed,
         device=str(device),
     )
-    size = product_size or (8192 if device.type == "cuda" else 2048)
-    found = {"environment": environment(device)} | measure(setting, warmup, repeats, size)
+    found = {"environment": environment(device)} | measure(setting, warmup, repeats)
     print(as_text(found))
     if json_file:
         json_file.parent.mkdir(parents=True, exist_ok=True)

@@ -78,7 +78,7 @@ def command(*flags: str) -> "subprocess.CompletedProcess[str]":
 def test_the_command_checks_measures_and_writes_json(config, tmp_path):
     file = tmp_path / "new" / "result.json"
     flags = f"--model-config {config} --classes {CLASSES} --captions {K} --batch-size {BATCH}"
-    flags += f" --repeats 3 --product-size 128 --json {file}"
+    flags += f" --repeats 3 --json {file}"
     done = command(*flags.split())
     assert done.returncode == 0, done.stderr
     assert "random weights" in done.stdout
@@ -89,7 +89,7 @@ def test_the_command_checks_measures_and_writes_json(config, tmp_path):
     for name, difference in found["agreement"]["difference"].items():
         assert difference <= found["agreement"]["tolerance"][name]
     for entries in found["steps"].values():
-        assert_consistent(entries, found["ceiling"]["tflop_per_second"])
+        assert_consistent(entries, found["ceiling_tflop_per_second"])
         for ratio in entries["ratio"].values():
             assert ratio["flop"] > 1
     steps = found["steps"]
@@ -168,7 +168,7 @@ def test_a_disagreement_is_measured_written_and_told_at_the_end(
     with pytest.raises(SystemExit) as left:
         training_step.main(
             model_config=config, classes=2, captions=1, batch_size=2, repeats=1, warmup=0,
-            product_size=64, json_file=file,
+            json_file=file,
         )  # fmt: skip
     assert left.value.code == 1
     told = capsys.readouterr()

@@ -90,7 +90,8 @@ def _run(
 @contextmanager
 def _short_library() -> Iterator[None]:
     """The library's attacks with budgets of seconds instead of minutes."""
-    whole: Any = _library._adversary
+    library: Any = _library
+    whole = library._adversary
 
     def short(*arguments: Any) -> Any:
         adversary = whole(*arguments)
@@ -98,8 +99,8 @@ def _short_library() -> Iterator[None]:
         adversary.apgd.n_iter = adversary.apgd_targeted.n_iter = 5
         return adversary
 
-    _library._adversary = short
+    library._adversary = short
     try:
         yield
     finally:
-        _library._adversary = whole
+        library._adversary = whole

@@ -6,9 +6,9 @@ from torch.nn import functional as F
 
 from benchmarks.acceptance.context import Context
 from benchmarks.acceptance.report import Result
-from benchmarks.precision import available, fitting, product_speed
 from pipeline.device import allow_tf32
 from pipeline.fused import PatchProduct
+from pipeline.matrix_speed import matrix_flop, precisions
 
 TOWER = ((768, 2304), (768, 768), (768, 3072), (3072, 768))  # in, out: ViT-B's linear layers
 ROWS = (6400, 12800)  # 128 and 256 images of 50 tokens
@@ -18,15 +18,12 @@ HEADS, TOKENS, HEAD_WIDTH = 12, 50, 64
 def ceilings(context: Context, result: Result) -> None:
     """`product_tflop_per_second` by precision, the tower's own shapes, and copies."""
     device = context.device
-    size = fitting(8192, device) if context.cuda else 256
-    result["product_size"] = size
-    repeats = 1 if context.tiny else 5
     result["product_tflop_per_second"] = {
-        name: product_speed(size, name, device, repeats) for name in available(device)
+        name: matrix_flop(device, name) / 1e12 for name in precisions(device)
     }
     result["linear_tflop_per_second"] = {
         f"{rows} x {width} -> {out}, {name}": _linear(context, rows, width, out, name)
-        for name in available(device)
+        for name in precisions(device)
         for rows in (ROWS if context.cuda else ROWS[:1] if not context.tiny else (64,))
         for width, out in TOWER
     }

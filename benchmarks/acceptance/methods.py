@@ -21,7 +21,8 @@ KILLED_AT = 4  # steps of the nine
 LOSS_TOLERANCE = 1e-3  # of the first loss, relative
 CLEAN = "ft_clean"  # trains without an attack
 EPSILON_255 = {"linf": 4, "l2": 64}
-Rows, Weights = list[dict[str, float]], dict[str, Tensor]
+Rows = list[dict[str, float]]
+Weights = dict[str, Tensor]
 
 
 class Killed(Exception):

@@ -1,5 +1,7 @@
 """Training at the published setting: every variant's step and ascent, and the whole loop."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -79,7 +81,7 @@ def _repeats_itself(context: Context, scene: Scene, variant: str) -> bool:
 def _deterministic_costs(context: Context, result: Result, project: Project) -> None:
     """Seconds of a float32 step with uninitialised memory filled or not, and without
     deterministic kernels."""
-    flags = torch.utils.deterministic
+    flags: Any = torch.utils.deterministic
     before = flags.fill_uninitialized_memory
     taken = {}
     for filled in (True, False):

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from benchmarks.precision import available
 from benchmarks.project import Project
 from benchmarks.setting import Scene, Setting
+from pipeline.matrix_speed import precisions
 from pipeline.precision import Precision
 
 REFERENCE, UNFUSED, FAST = "float32", "unfused", "bf16"
@@ -24,7 +24,7 @@ def measured(device: torch.device) -> list[str]:
     return [
         name
         for name in VARIANTS
-        if precision(name) in available(device) and (device.type == "cuda" or not compiled(name))
+        if precision(name) in precisions(device) and (device.type == "cuda" or not compiled(name))
     ]
 
 
