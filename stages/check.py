@@ -11,11 +11,13 @@ import typer
 from pipeline import clip, cost, embed
 from pipeline.attacks import Targets
 from pipeline.checks import ChecksParams, measure
+from pipeline.clean import clean_predictions
 from pipeline.device import be_deterministic, pick_device
-from pipeline.evaluate import EvaluateParams, clean_predictions, evenly_spaced
+from pipeline.evaluate import EvaluateParams, evenly_spaced
 from pipeline.images import check_classes, open_images
 from pipeline.params import read_section
 from pipeline.paths import CHECKS, MODEL, MODELS
+from pipeline.precision import check_precision
 from pipeline.tables import write_json
 from pipeline.victim import load_victim
 from stages.runner import stage
@@ -28,6 +30,7 @@ def main(dataset: Annotated[str, typer.Argument(help="a set of evaluate.checks.d
     checks = read_section("evaluate.checks", ChecksParams)
     device = pick_device()
     be_deterministic()
+    check_precision(params.precision, "evaluate.precision", device)
     images = open_images(dataset)
     check_classes(images, "evaluate.checks.datasets")
     ids = [entry.class_id for entry in images.classes]
@@ -38,7 +41,9 @@ def main(dataset: Annotated[str, typer.Argument(help="a set of evaluate.checks.d
     chosen = Targets(images.pixels, numbers, images.labels[numbers])
     meter = cost.Meter(device)
     for name, folder in MODELS.items():
-        victim = load_victim(folder, texts, seen, size, native, device)
+        victim = load_victim(
+            folder, texts, seen, size, native, device, params.precision, params.compile
+        )
         meter.watch(victim.encoder)
         prediction, _ = clean_predictions(victim, chosen, params.batch_size, device)
         right = np.flatnonzero(prediction == chosen.labels)
@@ -51,7 +56,7 @@ def main(dataset: Annotated[str, typer.Argument(help="a set of evaluate.checks.d
         f"check@{dataset}",
         len(MODELS) * len(numbers),
         clip.model_config(MODEL),
-        cost.Precisions("float32", "float32"),
+        cost.Precisions(params.precision, "float32"),
     )
     cost.record(run, spent, device, output)
 

@@ -14,8 +14,9 @@ from safetensors.numpy import save
 
 from pipeline import clip, cost, embed
 from pipeline.atomic import replacing_directory
-from pipeline.attacks import Targets
+from pipeline.attacks import Outcome, Targets
 from pipeline.classes import read_classes
+from pipeline.clean import remembered
 from pipeline.device import be_deterministic, pick_device
 from pipeline.evaluate import (
     EvaluateParams,
@@ -27,10 +28,11 @@ from pipeline.evaluate import (
     summary,
     training_overlap,
 )
-from pipeline.images import ImageSet, check_classes, dropped, open_images
+from pipeline.images import ImageSet, check_classes, checksum, dropped, open_images
 from pipeline.options import chosen
 from pipeline.params import read_section, read_value
 from pipeline.paths import EVALUATION, MODEL, MODELS
+from pipeline.precision import check_precision, stated
 from pipeline.predictions import PREDICTIONS
 from pipeline.tables import write_json, write_table
 from pipeline.victim import load_victim
@@ -48,6 +50,7 @@ def main(
     module, options = chosen("pipeline.attacks", "evaluate", "attacks", attack, params.options)
     device = pick_device()
     be_deterministic()
+    check_precision(params.precision, "evaluate.precision", device)
     images = open_images(dataset)
     check_classes(images, "evaluate.datasets")
     ids = [entry.class_id for entry in images.classes]
@@ -61,11 +64,14 @@ def main(
     size, native = images.pixels.shape[-1], params.space == "native"
     meter = cost.Meter(device)
     for name, model in MODELS.items():
-        victim = load_victim(model, text_set, seen, size, native, device)
+        victim = load_victim(
+            model, text_set, seen, size, native, device, params.precision, params.compile
+        )
         meter.watch(victim.encoder)
-        verdicts = judge(victim, module, options, targets, params, device)
+        clean = remembered(victim, targets, params.batch_size, device, checksum(dataset))
+        verdicts = judge(victim, module, options, targets, params, clean, device)
         part = prediction_columns(name, targets, verdicts)
-        results[name] = accuracies(part)
+        results[name] = accuracies(part) | judgement(verdicts.outcome)
         notes[name] = verdicts.outcome.note
         examples[name] = verdicts.outcome.perturbations
         for key in columns:
@@ -91,7 +97,7 @@ def main(
         f"evaluate@{dataset}-{attack}-{texts}",
         len(MODELS) * len(numbers),
         clip.model_config(MODEL),
-        cost.Precisions("float32", "float32"),
+        cost.Precisions(params.precision, "float32"),
     )
     cost.record(run, spent, device, folder)
 
@@ -102,6 +108,13 @@ def clean_examples(targets: Targets, count: int) -> dict[str, np.ndarray]:
     return {"numbers": shown, "clean": targets.pixels[shown].astype(np.float32) / 255}
 
 
+def judgement(outcome: Outcome) -> dict[str, Any]:
+    """How many iterates were classified once more, in float32, and how far the margins of the
+    attack's own forward were off."""
+    difference = float(f"{outcome.largest_difference:.3g}")
+    return {"judged": outcome.judged, "largest_margin_difference": difference}
+
+
 def threat_model(params: EvaluateParams, images: ImageSet, attacked: int) -> dict[str, Any]:
     """What the attacker may do, and to which images, for metrics.json."""
     trained = read_classes(read_value("finetune.dataset", str))
@@ -109,7 +122,8 @@ def threat_model(params: EvaluateParams, images: ImageSet, attacked: int) -> dic
     return {
         **{key: getattr(params, key) for key in keys},
         "pixels": images.pixels.shape[-1],
-        "precision": "float32",
+        "precision": stated(params.precision),
+        "guard_band": params.band or None,
         "dataset": images.name,
         "images": attacked,
         "dropped": dropped(images.name),
