@@ -16,6 +16,13 @@ TRAINING = {
     "step_seconds": "s per step",
     "ascent_seconds": "s per ascent",
     "images_per_second": "images/s",
+    "share_of_bf16_product": "share of bf16 product speed",
+    "peak_gib": "peak GiB",
+}
+RELEASED = {
+    "step_seconds": "s per step",
+    "ascent_seconds": "s per ascent",
+    "images_per_second": "images/s",
     "peak_gib": "peak GiB",
 }
 EVALUATION = {
@@ -40,7 +47,8 @@ def tables(content: Mapping[str, Any]) -> str:
         _goals(sections),
         _variants("training", sections.get("training", {}), TRAINING),
         _variants("evaluation", sections.get("evaluation", {}), EVALUATION),
-        _variants("against the release", sections.get("against_released", {}), TRAINING),
+        _variants("against the release", sections.get("against_released", {}), RELEASED),
+        _ratios(sections),
         _ceilings(sections),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -77,6 +85,13 @@ def _variants(title: str, section: Mapping[str, Any], columns: Mapping[str, str]
         (name, *(_number(entry.get(key)) for key in columns)) for name, entry in entries.items()
     ]
     return _table((title, *columns.values()), rows) if rows else ""
+
+
+def _ratios(sections: Sections) -> str:
+    found = sections.get("against_released", {}).get("result", {}).get("training_variants", {})
+    rows = [(name, *map(_number, ratios.values())) for name, ratios in found.items()]
+    head = ("training, images/s over those of", *next(iter(found.values()), {}))
+    return _table(head, rows) if rows else ""
 
 
 def _ceilings(sections: Sections) -> str:
