@@ -409,3 +409,33 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(full_disk, class_folders, cl
     with pytest.raises(OSError, match="No space left"):
         save_state(full_disk, loaded.model.state_dict())
     assert list(full_disk.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+    ],
+)
+def test_too_little_memory_names_the_key_that_needs_less(error, monkeypatch, capsys):
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+
+    @stage("finetune")
+    def main() -> None:
+        raise error
+
+    assert fails(main) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert "out of memory; lower finetune.batch_size in params.yaml" in lines[0]
+
+
+def test_other_runtime_errors_are_bugs_and_keep_their_traceback():
+    @stage("finetune")
+    def main() -> None:
+        raise RuntimeError("an adversarial image breaks the threat model")
+
+    with pytest.raises(RuntimeError, match="breaks the threat model"):
+        main()
