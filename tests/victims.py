@@ -19,9 +19,9 @@ from pipeline.options import chosen
 from pipeline.params import Section, read_params
 from pipeline.tables import write_table
 from pipeline.victim import Victim
+from tests.project import DEMO
 
 CPU = torch.device("cpu")
-PARAMS_FILE = Path(__file__).parents[1] / "params.yaml"
 NAMES = registry.names("pipeline.attacks")
 LIBRARY = [name for name in NAMES if name.startswith("autoattack")]
 OURS = [name for name in NAMES if name not in LIBRARY]
@@ -111,22 +111,22 @@ def settings(count: int, **changes: Any) -> Settings:
 
 
 def attack(name: str, **changes: Any) -> tuple[Any, Section]:
-    """An attack and its options of params.yaml, with a few steps; `changes` where it has them."""
-    options: dict[str, dict[str, Any]] = read_params(PARAMS_FILE)["evaluate"]["options"]
+    """An attack and its options in the demo, with a few steps; `changes` where it has them."""
+    options: dict[str, dict[str, Any]] = read_params(DEMO)["evaluate"]["options"]
     own = {"steps": 8, "step_255": 2.0, "targets": 3, "confidence": 1.0} | changes
     options[name] |= {key: value for key, value in own.items() if key in options[name]}
     return chosen("pipeline.attacks", "evaluate", "attacks", name, options)
 
 
 def evaluate_params(**changes: Any) -> dict[str, Any]:
-    """Section evaluate of params.yaml with `changes`."""
-    return read_params(PARAMS_FILE)["evaluate"] | changes
+    """Section evaluate of the demo with `changes`."""
+    return read_params(DEMO)["evaluate"] | changes
 
 
 def write_params(folder: Path, **changes: Any) -> None:
-    """The committed params.yaml turned towards the set "tiny"; keys are "section.key"."""
+    """The demo's params.yaml turned towards the set "tiny"; keys are "section.key"."""
     yaml = YAML()
-    values = yaml.load(PARAMS_FILE.read_text())
+    values = yaml.load(DEMO.read_text())
     defaults = {"finetune.dataset": "tiny", "evaluate.datasets": ["tiny"]}
     defaults["evaluate.checks.datasets"] = ["tiny"]
     for key, value in (defaults | changes).items():
