@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from pipeline.atomic import replacing_directory
 from pipeline.errors import UserError
+from pipeline.fused import fuse
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"
@@ -41,7 +42,13 @@ class Clip(NamedTuple):
 def unit_pixels(pixels: np.ndarray, device: torch.device) -> Tensor:
     """uint8 pixels as float32 in [0, 1] on `device`: the only way images enter a model."""
     writable = np.require(pixels, requirements=["C", "W"])  # copies a memory map's part
-    return torch.from_numpy(writable).to(device).float().div_(255)
+    return scaled(torch.from_numpy(writable).to(device))
+
+
+def scaled(pixels: Tensor) -> Tensor:
+    """uint8 pixels as float32 in [0, 1]: the same bits on every device. (A divisor that is a
+    number would be a factor 1/255 on CUDA, and 126 of the 256 values one bit off.)"""
+    return pixels.float().div_(torch.full((), 255.0, device=pixels.device))
 
 
 class Features(NamedTuple):
@@ -61,7 +68,8 @@ class Features(NamedTuple):
 
 
 class ImageEncoder(nn.Module):
-    """open_clip's vision transformer behind the [0, 1] pixel contract."""
+    """open_clip's vision transformer behind the [0, 1] pixel contract, with the parts of
+    `pipeline.fused` in place of its own."""
 
     mean: Tensor
     std: Tensor
@@ -75,6 +83,7 @@ class ImageEncoder(nn.Module):
                 "choose an open_clip ViT (e.g. ViT-B-32-quickgelu) in base_model"
             )
         visual.output_tokens = True
+        fuse(visual)
         self.visual = visual
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)

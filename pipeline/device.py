@@ -28,15 +28,31 @@ def pick_device() -> torch.device:
             f"{VARIABLE}={name}: no such CUDA device, torch sees {torch.cuda.device_count()}; "
             "unset it or use cpu"
         )
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # else pinned memory and waits belong to the first card
     return device
 
 
 def be_deterministic() -> None:
-    """Same input, same bytes on the same hardware, and float32 that is float32: no TF32, whose
-    10 bits would reach every attack through the patch convolution. Call it before the first CUDA
-    work."""
+    """Same input, same bytes on the same hardware, and float32 that is float32: no TF32 but where
+    `allow_tf32` says so. Call it before the first CUDA work.
+
+    Memory that is about to be overwritten is not filled with NaN first, as torch does by default
+    in this mode: no result depends on it. The fused attention kernel for float32 on Hopper sums
+    products of three TF32 parts, nearly float32, whatever the switches say.
+    """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+    allow_tf32(False)
+
+
+def allow_tf32(on: bool) -> None:
+    """Whether float32 matrix products on CUDA may round their factors to TF32's 10 bits.
+
+    The only place that sets it: torch raises an error when its older and its newer switches are
+    mixed in one process.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = on

@@ -44,6 +44,7 @@ class Victim(nn.Module):
     ):
         super().__init__()
         self.encoder, self.scale, self.resize = encoder, scale, resize
+        self._resizing: dict[int, Tensor] = {}
         self.register_buffer("classifier", classifier)
         self.register_buffer("attacker", attacker)
         self.register_buffer("ensemble", captions)
@@ -51,9 +52,15 @@ class Victim(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """(B, D) unit-norm features of (B, 3, S, S) pixels in [0, 1]."""
         if self.resize:
-            size = self.encoder.image_size
-            images = F.interpolate(images, size=(size, size), mode="bicubic", antialias=True)
+            images = resized(images, self._factor(images))
         return self.encoder(images).pooled
+
+    def _factor(self, images: Tensor) -> Tensor:
+        side = images.shape[-1]
+        if side not in self._resizing:
+            self._resizing[side] = resizing_factor(side, self.encoder.image_size)
+        self._resizing[side] = self._resizing[side].to(images)
+        return self._resizing[side]
 
     def classify(self, features: Tensor) -> Tensor:
         """(B, C) logits that decide."""
@@ -70,6 +77,24 @@ class Victim(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(B, C) logits that decide, of (B, 3, S, S) pixels in [0, 1]."""
         return self.classify(self.features(images))
+
+
+def resizing_factor(side: int, size: int) -> Tensor:
+    """U, float32 (size, side), with U x U^T the bicubic, antialiased interpolation of a
+    side x side image to size x size.
+
+    Interpolation is linear and acts on rows and columns alike. Two products give what
+    `F.interpolate` gives to 1e-5, and a backward that is deterministic on CUDA, where that of
+    `F.interpolate` is none.
+    """
+    identity = torch.eye(side, dtype=torch.float64)[None, None]
+    columns = F.interpolate(identity, size=(size, side), mode="bicubic", antialias=True)
+    return columns[0, 0].float()
+
+
+def resized(images: Tensor, factor: Tensor) -> Tensor:
+    """(B, 3, S, S) images brought to the factor's size, (B, 3, size, size), in float32."""
+    return factor @ images @ factor.T
 
 
 def load_victim(

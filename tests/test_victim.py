@@ -12,7 +12,7 @@ from pipeline import clip
 from pipeline.attacks import Targets
 from pipeline.embed import TextSet
 from pipeline.errors import UserError
-from pipeline.victim import Victim, load_victim
+from pipeline.victim import Victim, load_victim, resized, resizing_factor
 from tests.victims import CPU, OURS, Counting, Net, attack, fit, make_targets, settings
 
 N, C, WIDTH, SIDE = 20, 4, 16, 16  # width and side of conftest's tiny CLIP
@@ -141,3 +141,21 @@ def test_images_of_the_models_size_are_not_resized(clip_folder: Path) -> None:
     images = make_targets(4, C, size=SIDE).read(slice(None), CPU)[0]
     assert torch.equal(native(images), plain(images))
     assert not native.resize
+
+
+@pytest.mark.parametrize(("side", "size"), [(32, 224), (96, 224), (256, 224), (12, 16), (16, 16)])
+def test_two_products_resize_as_interpolation_does(side: int, size: int) -> None:
+    images = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    images.requires_grad_()
+    factor = resizing_factor(side, size)
+    exact = F.interpolate(images.double(), size=(size, size), mode="bicubic", antialias=True)
+    product = resized(images, factor)
+    assert product.dtype == torch.float32
+    torch.testing.assert_close(product.double(), exact, rtol=0, atol=1e-5)
+    weights = torch.rand(product.shape, generator=torch.Generator().manual_seed(1))
+    expected, computed = (
+        torch.autograd.grad((out * weights).sum(), images)[0] for out in (exact, product)
+    )
+    torch.testing.assert_close(computed, expected, rtol=0, atol=1e-4 * expected.abs().max().item())
+    if side == size:
+        assert torch.equal(product, images)
