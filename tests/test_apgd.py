@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pipeline.attacks import Settings, Targets, _apgd, _apgd_losses, apgd_ce, apgd_dlr, apgd_t
 from pipeline.victim import Victim
-from tests.victims import CPU, Net, fit, make_targets, only_right, settings
+from tests.victims import CPU, Net, fit, make_targets, on, only_right, settings
 
 ALL, N, C = 24, 14, 6
 STEPS = [1, 2, 5, 12, 40, 100]
@@ -49,7 +49,7 @@ class Theirs:
             "n_iter": steps,
             "norm": {"linf": "Linf", "l2": "L2"}[s.norm],
             "eps": s.epsilon,
-            "device": "cpu",
+            "device": str(s.device),
         }
         if name == "apgd_t":
             self.attack = APGDAttack_targeted(self.model, **common)
@@ -74,7 +74,7 @@ def whole_run(victim: Victim, targets: Targets, s: Settings, plan: _apgd.Plan) -
         iterates.append(slots.state["point"])
         gradient = _apgd.learn(slots, losses, gradient, plan.steps)
         _apgd.step(slots, gradient, s)
-        slots.advance(torch.zeros(len(targets.labels), dtype=torch.bool))
+        slots.advance(torch.zeros(len(targets.labels), dtype=torch.bool, device=s.device))
     return iterates, slots.state
 
 
@@ -109,10 +109,13 @@ RUNS = [(steps, norm) for norm in RADII for steps in STEPS if (steps, norm) != (
 
 @pytest.mark.parametrize(("steps", "norm"), RUNS)
 @pytest.mark.parametrize("name", MODULES)
-def test_iterates_best_point_and_best_loss_are_the_librarys(name, steps, norm, victim, targets):
-    s = settings(N, norm=norm, epsilon=RADII[norm])
-    images, labels = targets.read(slice(None), CPU)
-    rounds = torch.zeros(N, dtype=torch.int64)
+def test_iterates_best_point_and_best_loss_are_the_librarys(
+    name, steps, norm, victim, targets, device
+):
+    victim = on(victim, device)
+    s = settings(N, norm=norm, epsilon=RADII[norm], device=device)
+    images, labels = targets.read(slice(None), device)
+    rounds = torch.zeros(N, dtype=torch.int64, device=device)
     start = _apgd.surface_starts(images, targets.numbers, rounds, s)
     goal = goals(victim, images, labels, 0)
     assert (victim(images).argmax(1) == labels).all(), "or the library ranks targets otherwise"

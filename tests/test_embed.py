@@ -172,6 +172,7 @@ def read(part: str, name: str) -> embed.TextSet:
     return embed.read_texts(embed.FOLDER / part / name / "tiny.parquet", ["n00", "n01", "n02"])
 
 
+@pytest.mark.usefixtures("device")
 def test_the_stage_writes_what_classifies_and_what_the_attacker_sees(project: Path) -> None:
     texts = ["template", "unseen", "descriptions"]
     write_params(project, **{"evaluate.texts": texts, "evaluate.attacker": "same"})

@@ -39,6 +39,7 @@ from tests.victims import (
     fit,
     keep_one_class,
     make_targets,
+    on,
     tiny_project,
     write_params,
 )
@@ -64,11 +65,13 @@ def params(**changes: Any) -> EvaluateParams:
 def columns(victim: Victim, targets: Targets, **changes: Any) -> dict[str, Any]:
     options = {key: changes.pop(key) for key in ("steps", "step_255") if key in changes}
     module, checked = attack("pgd", **options)
-    verdicts = judge(victim, module, checked, targets, params(**changes), CPU)
+    device = victim.classifier.device
+    verdicts = judge(victim, module, checked, targets, params(**changes), device)
     return prediction_columns("m", targets, verdicts)
 
 
-def test_both_modes_agree_on_any_and_last_is_never_stricter(victim, targets):
+def test_both_modes_agree_on_any_and_last_is_never_stricter(victim, targets, device):
+    victim = on(victim, device)
     dropping = columns(victim, targets)
     following = columns(victim, targets, robust="last")
     assert dropping["robust_any"].tolist() == following["robust_any"].tolist()
@@ -83,14 +86,14 @@ def test_both_modes_agree_on_any_and_last_is_never_stricter(victim, targets):
     assert accuracies(dropping)["robust_last"]["images"] == 5
 
 
-def test_what_is_wrong_already_is_neither_attacked_nor_robust(targets):
+def test_what_is_wrong_already_is_neither_attacked_nor_robust(targets, device):
     counted = Counting(Net())
-    victim = fit(counted, targets)
+    victim = fit(counted, targets, device=device)
     module, options = attack("pgd")
-    clean = victim(targets.read(slice(None), CPU)[0]).argmax(1).numpy()
+    clean = victim(targets.read(slice(None), device)[0]).argmax(1).cpu().numpy()
     wrong = clean != targets.labels
     assert 0 < wrong.sum() < N
-    found = judge(victim, module, options, targets, params(last_images=0, examples=0), CPU)
+    found = judge(victim, module, options, targets, params(last_images=0, examples=0), device)
     assert found.attacked.tolist() == np.flatnonzero(~wrong).tolist()
     table = prediction_columns("m", targets, found)
     assert not table["robust_any"][wrong].any()
@@ -99,7 +102,7 @@ def test_what_is_wrong_already_is_neither_attacked_nor_robust(targets):
     assert (table["adversarial_margin"] == table["clean_margin"])[wrong].all()
     assert set(np.array(table["zero_gradient"])[wrong]) == {None}
     # with `last`, the same image is attacked to the end, and may even end right
-    followed_ = judge(victim, module, options, targets, params(robust="last"), CPU)
+    followed_ = judge(victim, module, options, targets, params(robust="last"), device)
     assert followed_.attacked.tolist() == list(range(N))
 
 
@@ -195,8 +198,9 @@ def test_kept_examples_are_evenly_spaced_and_attacked_even_if_wrong(victim, targ
     )
 
 
-def test_clean_predictions_do_not_depend_on_the_batch(victim, targets):
-    one, other = (clean_predictions(victim, targets, size, CPU) for size in (4, 64))
+def test_clean_predictions_do_not_depend_on_the_batch(victim, targets, device):
+    victim = on(victim, device)
+    one, other = (clean_predictions(victim, targets, size, device) for size in (4, 64))
     assert one[0].tolist() == other[0].tolist()
     assert one[0].dtype == np.int32
     np.testing.assert_allclose(one[1], other[1], rtol=1e-5)
@@ -250,6 +254,7 @@ def project(packed: Path, clip_folder: Path) -> Path:
     return tiny_project(packed, clip_folder)
 
 
+@pytest.mark.usefixtures("device")
 def test_the_stage_writes_what_the_report_reads(project: Path, capsys) -> None:
     write_params(
         project,
