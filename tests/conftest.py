@@ -14,6 +14,7 @@ from pipeline import clip
 from pipeline.datasets import imagefolder
 from pipeline.device import VARIABLE, be_deterministic
 from pipeline.prepare import pack
+from tests import checkout
 
 SIZE, CLASSES = 16, 3
 MODEL_CFG = {
@@ -30,6 +31,7 @@ MODEL_CFG = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    checkout.watch()
     # two workers share two cores; more threads than cores make both slow
     torch.set_num_threads(1)
 
@@ -40,6 +42,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "gpu" in item.keywords:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device; torch sees none"))
+
+
+@pytest.fixture(autouse=True)
+def users_files_stay_closed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a run or `saft use` has left in this checkout decides no test: none may open it."""
+    checkout.opened.clear()
+    yield
+    if "reads_checkout" not in request.keywords:
+        assert checkout.opened == [], "of the user; see tests/project.py: DEMO"
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])

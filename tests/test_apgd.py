@@ -21,8 +21,10 @@ LOSSES = {
     "apgd_t": _apgd_losses.targeted_dlr,
 }
 RADII = {"linf": 9 / 255, "l2": 0.22}
-# the last bits of an l2 length differ and grow over the steps; a sign has none to differ in
-TOLERANCE = {"linf": 2e-6, "l2": 1e-4}
+# the last bits of an l2 length differ and grow over the steps, to 1.7e-4 after 40 on an AMD EPYC,
+# where the mean pixel is moved by 170e-4; a sign has none to differ in
+TOLERANCE = {"linf": 2e-6, "l2": 5e-4}
+LOSS_TOLERANCE = {"linf": 1e-3, "l2": 1e-2}  # relative; 6e-3 seen there
 
 
 class Model:
@@ -129,7 +131,8 @@ def test_iterates_best_point_and_best_loss_are_the_librarys(
     for ours, expected in zip(iterates, theirs.model.inputs, strict=True):
         torch.testing.assert_close(ours, expected, rtol=0, atol=TOLERANCE[norm])
     torch.testing.assert_close(state["best"], theirs.best, rtol=0, atol=TOLERANCE[norm])
-    torch.testing.assert_close(state["best_loss"], theirs.best_loss, rtol=1e-3, atol=1e-4)
+    rtol = LOSS_TOLERANCE[norm]
+    torch.testing.assert_close(state["best_loss"], theirs.best_loss, rtol=rtol, atol=1e-4)
     if steps == 40:
         assert state["size"].unique().numel() > 1, "step sizes are per image"
 

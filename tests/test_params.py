@@ -34,6 +34,7 @@ def check_all(file: Path) -> None:
         assert sorted(values[section]["options"]) == registry.names(package)
 
 
+@pytest.mark.reads_checkout
 def test_the_params_file_as_it_is_now_is_valid():
     """The demo, a profile, or the user's own."""
     assert check_params(read_params(ROOT / "params.yaml")) == []

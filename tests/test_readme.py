@@ -9,6 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline import registry
+from tests import checkout
 from tests.project import DEMO, ROOT
 from tests.test_dvc_yaml import STAGES
 
@@ -66,3 +67,14 @@ def test_every_data_set_prompt_set_backend_method_and_attack_is_explained():
     packages = tuple(f"pipeline.{n}" for n in ("datasets", "descriptions", "methods", "attacks"))
     for name in [*sets, *(name for package in packages for name in registry.names(package))]:
         assert f"`{name}`" in README, name
+
+
+@pytest.mark.reads_checkout
+def test_a_test_that_opens_a_users_file_is_noticed(monkeypatch):
+    """The fixture of conftest that forbids it sees absolute and relative names."""
+    monkeypatch.chdir(ROOT)
+    (ROOT / "params.yaml").read_bytes()
+    with open("dvc.lock", "rb"):
+        pass
+    (ROOT / "pyproject.toml").read_bytes()
+    assert checkout.opened == [str(ROOT / "params.yaml"), str(ROOT / "dvc.lock")]
