@@ -9,14 +9,9 @@ from benchmarks.released import CONSTRAINT, REFINEMENT
 from benchmarks.setting import Scene, Setting, shift_weights
 from pipeline import clip
 from pipeline.device import be_deterministic
-from pipeline.finetune import (
-    make_batch,
-    make_optimiser,
-    perturb_batch,
-    read_pixels,
-    train_step,
-)
+from pipeline.finetune import make_batch, read_pixels
 from pipeline.methods import Setup, saft
+from pipeline.training_step import make_optimiser, perturb_batch, train_step
 from pipeline.weights import trained
 
 OPTIONS = saft.Params(
@@ -65,5 +60,6 @@ class Project:
         return perturb_batch(self.encoder, self.objective, self.batch, 0, recipe)
 
     def train_step(self) -> dict[str, Tensor]:
-        """`pipeline.finetune.train_step`, step 0."""
-        return train_step(self.encoder, self.objective, self.optimiser, self.batch, 0, self.recipe)
+        """`pipeline.training_step.train_step`, step 0."""
+        step = train_step(self.encoder, self.objective, self.optimiser, self.batch, 0, self.recipe)
+        return step.scalars

@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from benchmarks.setting import Scene, Setting, shift_weights
 from pipeline import clip
 from pipeline.clip import ImageEncoder
-from pipeline.finetune import start_seed
+from pipeline.training_step import start_seed
 
 REFINEMENT, CONSTRAINT = 0.08, 0.05
 
@@ -96,7 +96,7 @@ class Released:
         }
 
     def _generator(self) -> torch.Generator:
-        """The random start of step 0 in `pipeline.finetune.train_step`."""
+        """The random start of step 0 in `pipeline.training_step.train_step`."""
         return torch.Generator(self.images.device).manual_seed(start_seed(self.setting.seed, 0))
 
     def _text_features(self) -> Tensor:

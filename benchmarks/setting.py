@@ -66,6 +66,8 @@ class Setting:
             last_blocks=None,
             gradient_clip=None,
             averaging=None,
+            precision="float32",
+            compile=False,
             seed=self.seed,
         )
 

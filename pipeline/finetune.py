@@ -1,38 +1,48 @@
 """Adversarial fine-tuning of the image encoder: the loop that every method shares.
 
-Per step: a random start, a few ascents of the method's attack loss, one descent of its
-training loss. Every random draw follows from (seed, epoch) or (seed, step), so a run that
-is killed and resumed ends with the same bytes as one that was not.
+Every random draw follows from (seed, epoch) or (seed, step), so a run that is killed and resumed
+ends with the same bytes as one that was not.
 """
 
 import math
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline import attack, clip, weights
+from pipeline import clip, weights
 from pipeline.clip import ImageEncoder
-from pipeline.errors import UserError
+from pipeline.distributed.ranks import SINGLE, Ranks, rows_to_compute
 from pipeline.methods import Batch, Objective
+from pipeline.precision import compile_blocks
 from pipeline.recipe import Recipe
 from pipeline.schedule import warmup_cosine
-from pipeline.streaming import Pixels, read_ahead
+from pipeline.streaming import Pixels, depth, read_ahead
+from pipeline.training_step import (
+    StepLog,
+    advice,
+    attacked_copy,
+    check_finite_step,
+    make_optimiser,
+    train_step,
+)
+from pipeline.upload import Sent, Uploader
 
 LOG_EVERY = 10  # steps between transfers of the log to the CPU
-SHOWN = 16  # most image numbers in a message
 State = dict[str, Any]
 
 
 class Resume(NamedTuple):
     """state: what `save` was given in an earlier, interrupted run, or None; save: stores {step,
-    encoder, optimiser, average}; every: steps between two calls of it."""
+    encoder, optimiser, average}, which go on changing after it returns; due: whether to call it
+    after so many steps."""
 
     state: State | None
     save: Callable[[State], None]
-    every: int
+    due: Callable[[int], bool]
 
 
 def steps_per_epoch(images: int, recipe: Recipe) -> int:
@@ -49,8 +59,16 @@ def batch_indices(step: int, images: int, batch_size: int, seed: int) -> np.ndar
     """Image numbers of a step, sorted: each epoch visits every image once."""
     per_epoch = math.ceil(images / batch_size)
     epoch, place = divmod(step, per_epoch)
-    order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(images)
+    order = _epoch_order(epoch, images, seed)
     return np.sort(order[place * batch_size : (place + 1) * batch_size])
+
+
+@lru_cache(maxsize=2)  # batches that are read ahead may belong to the next epoch already
+def _epoch_order(epoch: int, images: int, seed: int) -> np.ndarray:
+    """All image numbers, int64 (images,), in the order of an epoch; read-only."""
+    order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(images)
+    order.flags.writeable = False
+    return order
 
 
 def finetune(
@@ -61,6 +79,7 @@ def finetune(
     recipe: Recipe,
     device: torch.device,
     resume: Resume,
+    ranks: Ranks = SINGLE,
 ) -> Iterator[list[dict[str, float]]]:
     """Train the weights of `encoder` that require gradients, in place; yield the log rows of
     every LOG_EVERY steps. Exhaust the iterator: averaging and mixing come last.
@@ -69,6 +88,9 @@ def finetune(
         encoder: at its base weights; it stays in eval mode, so that attacks see the network
             that is shipped.
         pixels: uint8 (N, 3, S, S), an array or a streamed set; labels: int64 (N,).
+        ranks: the processes that train together, all calling this with the same arguments: the
+            weights and log rows are then the same bits on each, and those of one process but for
+            rounding.
 
     A resumed run yields only the rows of its own steps.
 
@@ -81,19 +103,22 @@ def finetune(
     optimiser = make_optimiser(trained, recipe)
     encoder.eval()
     first = _restore(resume.state, encoder, optimiser, average)
+    copy = attacked_copy(encoder, recipe)
+    if recipe.compile:
+        compile_blocks(encoder.visual)
     total, rows = total_steps(len(pixels), recipe), []
-    ahead = read_ahead(lambda step: read_pixels(pixels, step, recipe), range(first, total))
-    for step, read in enumerate(ahead, first):
+    batches = _batches(pixels, labels, recipe, device, range(first, total), ranks)
+    for step, batch in enumerate(batches, first):
         rate = recipe.learning_rate * warmup_cosine(step, recipe.warmup_steps, total)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        batch = make_batch(*read, labels, device)
-        rows.append((step, rate, train_step(encoder, objective, optimiser, batch, step, recipe)))
+        log = train_step(encoder, objective, optimiser, batch, step, recipe, copy, ranks)
+        rows.append((step, rate, log))
         if recipe.averaging:
             weights.average_(average, trained, recipe.averaging)
-        save = (step + 1) % resume.every == 0 and step + 1 < total
+        save = step + 1 < total and resume.due(step + 1)
         if len(rows) == LOG_EVERY or save or step + 1 == total:
-            yield [_row(*entry) for entry in rows]
+            yield _fetched(rows, recipe)
             rows = []
         if save:
             clip.check_finite(encoder, advice(recipe))
@@ -103,112 +128,60 @@ def finetune(
     weights.mix_(trained, base, recipe.mix_alpha)
 
 
-def make_optimiser(trained: list[torch.nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
-    """SGD with momentum, or AdamW with `momentum` as its first beta; the loop sets the rate."""
-    if recipe.optimiser == "adamw":
-        return torch.optim.AdamW(
-            trained, betas=(recipe.momentum, 0.999), weight_decay=recipe.weight_decay
-        )
-    return torch.optim.SGD(
-        trained,
-        lr=recipe.learning_rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-    )
-
-
-def train_step(
-    encoder: ImageEncoder,
-    objective: Objective,
-    optimiser: torch.optim.Optimizer,
-    batch: Batch,
-    step: int,
+def _batches(
+    pixels: Pixels,
+    labels: np.ndarray,
     recipe: Recipe,
-) -> dict[str, Tensor]:
-    """Attack the batch, then descend once; the detached scalars of the log, on the device.
+    device: torch.device,
+    steps: range,
+    ranks: Ranks,
+) -> Iterator[Batch]:
+    """The batches of the steps, each on its way to the device while the one before it is used."""
+    uploader = Uploader(device)
 
-    Raises:
-        UserError: loss or gradient is not finite; the weights are as before.
-    """
-    images = batch.images + perturb_batch(encoder, objective, batch, step, recipe)
-    losses = objective.losses(encoder, images, batch)
-    optimiser.zero_grad(set_to_none=True)
-    losses["loss"].backward()
-    trained = [weight for group in optimiser.param_groups for weight in group["params"]]
-    norm = torch.nn.utils.get_total_norm([w.grad for w in trained if w.grad is not None])
-    _check_step(losses["loss"], norm, batch, step, recipe)
-    if recipe.gradient_clip is not None:
-        torch.nn.utils.clip_grads_with_norm_(trained, recipe.gradient_clip, norm)
-    optimiser.step()
-    return {name: value.detach() for name, value in losses.items()}
+    def read(step: int) -> Sent:
+        index, part = read_pixels(pixels, step, recipe, ranks)
+        return uploader.send(part, labels[index], index)
+
+    for sent in read_ahead(read, steps, depth(pixels)):
+        yield _received(uploader, sent)
 
 
-def perturb_batch(
-    encoder: ImageEncoder, objective: Objective, batch: Batch, step: int, recipe: Recipe
-) -> Tensor:
-    """(B, 3, S, S) perturbation of the training attack in a step; zeros without an attack."""
-    chosen, ascended = recipe.attack, objective.attack_loss
-    images = batch.images
-    start = torch.zeros_like(images)
-    if chosen is None or ascended is None:
-        return start
-    if chosen.random_start:
-        generator = torch.Generator(images.device).manual_seed(start_seed(recipe.seed, step))
-        start = attack.uniform_start(images, chosen.epsilon_255 / 255, generator, chosen.norm)
-    return attack.perturb(
-        lambda perturbed: ascended(encoder, perturbed, batch),
-        images,
-        start,
-        epsilon=chosen.epsilon_255 / 255,
-        step_size=chosen.step_255 / 255,
-        steps=chosen.steps,
-        norm=chosen.norm,
-        momentum=chosen.momentum,
-    )
-
-
-def start_seed(seed: int, step: int) -> int:
-    """32 bits mixed from both numbers: torch's CPU generator ignores all higher ones."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
-
-
-def read_pixels(pixels: Pixels, step: int, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers, int64 (B,), and pixels, uint8 (B, 3, S, S), of the batch of a step."""
+def read_pixels(
+    pixels: Pixels, step: int, recipe: Recipe, ranks: Ranks = SINGLE
+) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers, int64 (B,), of the batch of a step, and pixels, uint8 (b, 3, S, S), of this
+    rank's rows of it: of all without others."""
     index = batch_indices(step, len(pixels), recipe.batch_size, recipe.seed)
-    return index, pixels[index]
+    return index, pixels[index[rows_to_compute(len(index), ranks)]]
 
 
 def make_batch(
     index: np.ndarray, pixels: np.ndarray, labels: np.ndarray, device: torch.device
 ) -> Batch:
     """The batch of image numbers `index`, as float32 pixels in [0, 1] on `device`."""
-    images = clip.unit_pixels(pixels, device)
-    return Batch(
-        images, torch.from_numpy(labels[index]).to(device), torch.from_numpy(index).to(device)
-    )
+    uploader = Uploader(device)
+    return _received(uploader, uploader.send(pixels, labels[index], index))
 
 
-def _check_step(loss: Tensor, norm: Tensor, batch: Batch, step: int, recipe: Recipe) -> None:
-    # One number per step comes to the CPU, before the weights move. On a GPU the wait costs a
-    # launch queue's length, against several passes through the encoder per step.
-    if torch.isfinite(loss + norm):
-        return
-    name, value = ("gradient's norm", norm) if torch.isfinite(loss) else ("loss", loss)
-    numbers = batch.numbers.tolist()
-    shown = ", ".join(map(str, numbers[:SHOWN]))
-    more = f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else ""
-    raise UserError(
-        f"finetune: the {name} is {value.item()} at step {step} "
-        f"(images {shown}{more} of {recipe.dataset}); {advice(recipe)}"
-    )
+def _received(uploader: Uploader, sent: Sent) -> Batch:
+    images, batch_labels, numbers = uploader.receive(sent)
+    return Batch(clip.scaled(images), batch_labels, numbers)
 
 
-def advice(recipe: Recipe) -> str:
-    """What helps against weights, losses or gradients that are not finite."""
-    return (
-        f"lower finetune.options.{recipe.method}.learning_rate or lengthen "
-        "finetune.warmup_steps in params.yaml"
-    )
+def _fetched(rows: list[tuple[int, float, StepLog]], recipe: Recipe) -> list[dict[str, float]]:
+    """The log rows of some steps, all scalars in one transfer.
+
+    Raises:
+        UserError: loss or gradient of one of them is not finite.
+    """
+    stacked = [torch.stack([*log.scalars.values(), log.gradient_norm]) for _, _, log in rows]
+    fetched = []
+    for (step, rate, log), values in zip(rows, torch.stack(stacked).tolist(), strict=True):
+        scalars = dict(zip(log.scalars, values, strict=False))
+        check_finite_step(log, scalars["loss"], values[-1], step, recipe)
+        fetched.append({"step": step, "learning_rate": rate} | scalars)
+    return fetched
 
 
 def _restore(
@@ -235,7 +208,3 @@ def _state(
         "optimiser": optimiser.state_dict(),
         "average": average,
     }
-
-
-def _row(step: int, rate: float, losses: dict[str, Tensor]) -> dict[str, float]:
-    return {"step": step, "learning_rate": rate} | {k: v.item() for k, v in losses.items()}

@@ -9,6 +9,7 @@ from pipeline.attack import Norm
 from pipeline.errors import UserError
 from pipeline.methods import MethodParams, Optimiser, Published, TrainingAttack
 from pipeline.params import PARAMS_FILE, Section
+from pipeline.precision import Precision
 
 
 class AttackParams(Section):
@@ -39,7 +40,9 @@ class FinetuneParams(Section):
     last_blocks: int | None = Field(ge=1)
     gradient_clip: float | None = Field(gt=0)
     averaging: float | None = Field(gt=0, lt=1)
-    checkpoint_every: int = Field(ge=1)
+    precision: Precision
+    compile: bool
+    checkpoint_seconds: float = Field(ge=0)
     seed: int = Field(ge=0, lt=2**31)
 
 
@@ -66,6 +69,8 @@ class Recipe:
     last_blocks: int | None
     gradient_clip: float | None
     averaging: float | None
+    precision: Precision
+    compile: bool
     seed: int
 
     def as_dict(self) -> dict[str, Any]:
@@ -83,7 +88,8 @@ def resolve(params: FinetuneParams, published: Published, options: MethodParams)
     _check_optimiser(params, published, options)
     keys = ("optimiser", "momentum", "weight_decay", "epochs", "batch_size", "warmup_steps")
     filled = {key: _given(getattr(params, key), getattr(published, key)) for key in keys}
-    taken = ("dataset", "method", "mix_alpha", "last_blocks", "gradient_clip", "averaging", "seed")
+    taken = ("dataset", "method", "mix_alpha", "last_blocks", "gradient_clip", "averaging")
+    taken += ("precision", "compile", "seed")
     return Recipe(
         **{key: getattr(params, key) for key in taken},
         **filled,

@@ -1,7 +1,8 @@
 """Which weights are trained, and what becomes of them: averaging over steps, mixing with the
 base model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,20 @@ def trained(encoder: ImageEncoder) -> list[nn.Parameter]:
     return [weight for weight in encoder.parameters() if weight.requires_grad]
 
 
+@contextmanager
+def without_gradients(encoder: ImageEncoder) -> Iterator[None]:
+    """No gradients for any weight inside: the graph of an ascent then keeps what the pixels'
+    gradient needs, and not the inputs of every layer."""
+    weights = trained(encoder)
+    for weight in weights:
+        weight.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for weight in weights:
+            weight.requires_grad_(True)
+
+
 def copies(weights: Weights) -> list[Tensor]:
     """Detached copies."""
     return [weight.detach().clone() for weight in weights]
@@ -52,8 +67,7 @@ def average_(average: Weights, weights: Weights, decay: float) -> None:
 
     An exponential moving average that starts at the base weights.
     """
-    for mean, weight in zip(average, weights, strict=True):
-        mean.lerp_(weight, 1 - decay)
+    torch._foreach_lerp_(list(average), list(weights), 1 - decay)
 
 
 @torch.no_grad()

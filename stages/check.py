@@ -8,14 +8,14 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from pipeline import embed
+from pipeline import clip, cost, embed
 from pipeline.attacks import Targets
 from pipeline.checks import ChecksParams, measure
 from pipeline.device import be_deterministic, pick_device
 from pipeline.evaluate import EvaluateParams, clean_predictions, evenly_spaced
 from pipeline.images import check_classes, open_images
 from pipeline.params import read_section
-from pipeline.paths import CHECKS, MODELS
+from pipeline.paths import CHECKS, MODEL, MODELS
 from pipeline.tables import write_json
 from pipeline.victim import load_victim
 from stages.runner import stage
@@ -36,14 +36,24 @@ def main(dataset: Annotated[str, typer.Argument(help="a set of evaluate.checks.d
     found: dict[str, Any] = {"dataset": dataset, "epsilon_255": params.epsilon_255}
     numbers = evenly_spaced(len(images.labels), checks.images)
     chosen = Targets(images.pixels, numbers, images.labels[numbers])
+    meter = cost.Meter(device)
     for name, folder in MODELS.items():
         victim = load_victim(folder, texts, seen, size, native, device)
+        meter.watch(victim.encoder)
         prediction, _ = clean_predictions(victim, chosen, params.batch_size, device)
         right = np.flatnonzero(prediction == chosen.labels)
         targets = Targets(images.pixels, numbers[right], chosen.labels[right])
         found[name] = {"images": len(numbers)} | measure(victim, targets, checks, params, device)
         print(f"{dataset} {name}: {found[name]}", flush=True)
-    write_json(CHECKS / f"{dataset}.json", found)
+    spent, output = meter.stop(), CHECKS / f"{dataset}.json"
+    write_json(output, found)
+    run = cost.Run(
+        f"check@{dataset}",
+        len(MODELS) * len(numbers),
+        clip.model_config(MODEL),
+        cost.Precisions("float32", "float32"),
+    )
+    cost.record(run, spent, device, output)
 
 
 if __name__ == "__main__":

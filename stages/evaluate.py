@@ -12,7 +12,7 @@ import numpy as np
 import typer
 from safetensors.numpy import save
 
-from pipeline import embed
+from pipeline import clip, cost, embed
 from pipeline.atomic import replacing_directory
 from pipeline.attacks import Targets
 from pipeline.classes import read_classes
@@ -30,7 +30,7 @@ from pipeline.evaluate import (
 from pipeline.images import ImageSet, check_classes, dropped, open_images
 from pipeline.options import chosen
 from pipeline.params import read_section, read_value
-from pipeline.paths import EVALUATION, MODELS
+from pipeline.paths import EVALUATION, MODEL, MODELS
 from pipeline.predictions import PREDICTIONS
 from pipeline.tables import write_json, write_table
 from pipeline.victim import load_victim
@@ -59,8 +59,10 @@ def main(
     columns: dict[str, Any] = {name: [] for name in PREDICTIONS.names}
     examples = clean_examples(targets, params.examples)
     size, native = images.pixels.shape[-1], params.space == "native"
-    for name, folder in MODELS.items():
-        victim = load_victim(folder, text_set, seen, size, native, device)
+    meter = cost.Meter(device)
+    for name, model in MODELS.items():
+        victim = load_victim(model, text_set, seen, size, native, device)
+        meter.watch(victim.encoder)
         verdicts = judge(victim, module, options, targets, params, device)
         part = prediction_columns(name, targets, verdicts)
         results[name] = accuracies(part)
@@ -69,6 +71,7 @@ def main(
         for key in columns:
             columns[key].extend(part[key])
         print(summary(name, results[name], f"{dataset}, {module.TITLE}"), flush=True)
+    spent = meter.stop()
     about = threat_model(params, images, len(numbers)) | {
         "attack": attack,
         "title": module.TITLE,
@@ -78,11 +81,19 @@ def main(
         "texts": {"name": texts, "templates": text_set.templates},
         "attacker": {"name": seen.name, "templates": seen.templates},
     }
-    with replacing_directory(EVALUATION / dataset / texts / attack) as out:
+    folder = EVALUATION / dataset / texts / attack
+    with replacing_directory(folder) as out:
         write_table(out / "predictions.parquet", columns, PREDICTIONS)
         write_json(out / "metrics.json", about | results)
         # as bytes: safetensors' own writer hides a full disk behind an error of its own
         (out / "examples.safetensors").write_bytes(save(examples))
+    run = cost.Run(
+        f"evaluate@{dataset}-{attack}-{texts}",
+        len(MODELS) * len(numbers),
+        clip.model_config(MODEL),
+        cost.Precisions("float32", "float32"),
+    )
+    cost.record(run, spent, device, folder)
 
 
 def clean_examples(targets: Targets, count: int) -> dict[str, np.ndarray]:

@@ -3,10 +3,11 @@
 Reads data/base_model/, data/images/<finetune.dataset>/ and, of data/embeddings/, the training
 descriptions and the template of that set; writes data/model/: an open_clip folder, training.csv
 and recipe.json (every value that was used). A killed run resumes from .scratch/ and ends with
-the same bytes; what the training cost goes to .scratch/costs/.
+the same bytes; what the training cost goes to .scratch/costs/. SAFT_PROCESSES=N, torchrun or srun
+let N processes train together (pipeline.distributed).
 """
 
-import time
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -15,25 +16,23 @@ import typer
 
 from pipeline import checkpoint, clip, cost, embed, scratch
 from pipeline.atomic import replacing_directory
-from pipeline.clip import Clip, ImageEncoder
+from pipeline.clip import Clip
 from pipeline.device import be_deterministic, pick_device
-from pipeline.finetune import (
-    Resume,
-    State,
-    advice,
-    finetune,
-    steps_per_epoch,
-    total_steps,
-)
+from pipeline.distributed.ranks import Ranks, joined
+from pipeline.distributed.shared_state import load_state, work_folder
+from pipeline.finetune import Resume, State, finetune, steps_per_epoch, total_steps
 from pipeline.images import ImageSet, check_classes, content_files, open_images
 from pipeline.methods import MethodParams, Objective, Setup
 from pipeline.options import chosen
 from pipeline.params import read_section
 from pipeline.paths import BASE_MODEL, MODEL
+from pipeline.precision import check_precision, set_precision
 from pipeline.progress import counter
 from pipeline.recipe import FinetuneParams, Recipe, resolve
 from pipeline.tables import write_json
+from pipeline.training_step import advice
 from pipeline.weights import train_last_blocks
+from stages.ranked import ranked
 from stages.runner import stage
 
 EMBEDDINGS = embed.FOLDER / "descriptions.parquet"
@@ -41,8 +40,15 @@ Rows = list[dict[str, float]]
 
 
 @stage("finetune")
+@ranked("stages.finetune")
 def main() -> None:
     """Fine-tune with the chosen method; only the image encoder changes."""
+    with joined() as ranks:
+        run(ranks)
+
+
+def run(ranks: Ranks) -> None:
+    """The whole stage in one of the processes that train together; rank 0 writes."""
     params = read_section("finetune", FinetuneParams)
     method, options = chosen(
         "pipeline.methods", "finetune", "method", params.method, params.options
@@ -51,22 +57,31 @@ def main() -> None:
     recipe = resolve(params, method.PUBLISHED, options)
     device = pick_device()
     be_deterministic()
+    check_precision(recipe.precision, "finetune.precision", device)
     images = open_images(recipe.dataset)
     check_classes(images, "finetune.dataset")
     base = clip.load(BASE_MODEL)
-    setup = prepare(base, images, recipe, device)
-    mark = checkpoint.fingerprint([recipe.as_dict(), device.type], _inputs(recipe.dataset))
-    with scratch.locked("finetune", mark) as folder:
+    setup = prepare(base, images, recipe, device)._replace(ranks=ranks)
+    whose = {"recipe": recipe.as_dict(), "processes": ranks.size}
+    origins = checkpoint.origins(whose, _inputs(recipe.dataset), device)
+    with work_folder("finetune", origins, ranks) as folder:
+        meter = cost.Meter(device)
+        meter.watch(setup.encoder)  # before a method copies it
         objective = method.build(options, setup)
-        rows, timing = train(
-            setup.encoder, objective, images, recipe, device, folder, params.checkpoint_every
-        )
+        seconds = params.checkpoint_seconds if ranks.first else math.inf
+        rows, steps = train(setup, objective, images, recipe, meter, folder, seconds)
+        spent = meter.stop()
         clip.check_finite(base.model, f"finetune: {advice(recipe)}")
+        if not ranks.first:
+            return
         write(base, rows, method.TITLE, recipe, len(images.pixels))
         scratch.clear(folder)
-    per_epoch = steps_per_epoch(len(images.pixels), recipe)
-    spent = cost.measured(recipe.method, method.TITLE, timing, per_epoch, device)
-    cost.write_cost(spent, MODEL / clip.WEIGHTS_FILE)
+    seen = min(steps * recipe.batch_size, recipe.epochs * len(images.pixels))
+    precisions = cost.Precisions(recipe.precision, recipe.precision)
+    run = cost.Run("finetune", seen, base.config["model_cfg"], precisions, recipe.last_blocks)
+    per_epoch = spent.seconds / steps * steps_per_epoch(len(images.pixels), recipe)
+    training = cost.Training(recipe.method, method.TITLE, per_epoch, steps)
+    cost.record(run, spent, device, MODEL / clip.WEIGHTS_FILE, training)
 
 
 def prepare(base: Clip, images: ImageSet, recipe: Recipe, device: torch.device) -> Setup:
@@ -75,6 +90,7 @@ def prepare(base: Clip, images: ImageSet, recipe: Recipe, device: torch.device) 
     texts = embed.read_embeddings(EMBEDDINGS, ids)
     template = embed.read_classifier(_template(recipe.dataset), ids)
     encoder = clip.image_encoder(base).to(device)
+    set_precision(encoder.visual, recipe.precision)
     clip.check_fit(encoder, images.pixels.shape[-1], texts.shape[-1], str(BASE_MODEL))
     clip.train_only_image_encoder(base, encoder)
     train_last_blocks(encoder, recipe.last_blocks)
@@ -90,35 +106,41 @@ def prepare(base: Clip, images: ImageSet, recipe: Recipe, device: torch.device) 
 
 
 def train(
-    encoder: ImageEncoder,
+    setup: Setup,
     objective: Objective,
     images: ImageSet,
     recipe: Recipe,
-    device: torch.device,
+    meter: cost.Meter,
     folder: Path,
-    checkpoint_every: int,
-) -> tuple[Rows, cost.Timing]:
-    """Run the loop, resuming from `folder` if it holds a state; all log rows, and the time of
-    this process's steps."""
-    state = checkpoint.load_state(folder, device)
+    checkpoint_seconds: float,
+) -> tuple[Rows, int]:
+    """Run the loop, resuming from `folder` if it holds a state; all log rows, and how many steps
+    this process took, which `meter` measures. checkpoint_seconds: between resume states; infinite
+    for none."""
+    state, ranks = load_state(folder, setup.ranks), setup.ranks
     rows: Rows = state["rows"] if state else []
     total, first = total_steps(len(images.pixels), recipe), state["step"] if state else 0
-    if first:
+    if first and ranks.first:
         print(f"resuming at step {first} of {total}", flush=True)
+    meter.start()
+    with (
+        checkpoint.StateWriter(folder, checkpoint_seconds) as writer,
+        counter("finetune", total, "step") as bar,
+    ):
 
-    def save(new: State) -> None:
-        checkpoint.save_state(folder, new | {"rows": rows})
+        def save(new: State) -> None:
+            writer.save(new | {"rows": rows})
 
-    resume = Resume(state, save, checkpoint_every)
-    started = time.perf_counter()
-    steps = finetune(encoder, objective, images.pixels, images.labels, recipe, device, resume)
-    with counter("finetune", total, "step") as bar:
+        resume = Resume(state, save, writer.due)
         bar.update(first)
-        for part in steps:
+        pixels, labels = images.pixels, images.labels
+        for part in finetune(
+            setup.encoder, objective, pixels, labels, recipe, meter.device, resume, ranks
+        ):
             rows += part
             bar.set_postfix(loss=f"{part[-1]['loss']:.3f}", refresh=False)
             bar.update(len(part))
-    return rows, cost.Timing(time.perf_counter() - started, total - first)
+    return rows, total - first
 
 
 def write(base: Clip, rows: Rows, title: str, recipe: Recipe, images: int) -> None:

@@ -29,7 +29,7 @@ CHANGES: dict[str, dict[str, Any]] = {
         "steps": 3,
         "batch_size": 16,
     },
-    "finetune": {"epochs": 3, "batch_size": 16, "checkpoint_every": 1},
+    "finetune": {"epochs": 3, "batch_size": 16, "checkpoint_seconds": 0},
     "finetune.attack": {"steps": 1},
     "evaluate": {"datasets": SETS, "images": 10, "last_images": 4},
     "evaluate.checks": {"images": 4, "steps": 4, "epsilons_255": [2, 8]},

@@ -117,7 +117,7 @@ CHOSEN = {
 UNTRACKED = {
     "base_model": {"options"},
     "describe": {"options"},
-    "finetune": {"options", "checkpoint_every"},
+    "finetune": {"options", "checkpoint_seconds"},
     "evaluate": {
         "options", "datasets", "attacks", "texts", "attacker", "checks", "strict"
     },

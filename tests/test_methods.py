@@ -356,7 +356,7 @@ def test_two_steps_of_training_change_the_image_encoder_only(clip_folder, method
         method=method, epochs=1, batch_size=5, learning_rate=rate, warmup_steps=0,
         optimiser=module.PUBLISHED.optimiser, attack=module.PUBLISHED.attack,
     )  # fmt: skip
-    run = Run(clip_folder, chosen_recipe, device)
+    run = Run(clip_folder, chosen_recipe, device=device)
     before = run.weights()
     rows = run.go()
     assert len(rows) == 2

@@ -11,6 +11,11 @@ from pipeline import checkpoint, scratch
 from pipeline.errors import UserError
 
 ROOT = Path(__file__).parents[1]
+CPU = torch.device("cpu")
+
+
+def mark(params: object, *inputs: Path, device: torch.device = CPU) -> str:
+    return checkpoint.fingerprint(checkpoint.origins(params, inputs, device))
 
 
 @pytest.fixture(autouse=True)
@@ -22,15 +27,28 @@ def project(tmp_path, monkeypatch):
 
 def test_the_fingerprint_follows_params_and_inputs(project):
     (project / "a").write_bytes(b"1")
-    first = checkpoint.fingerprint({"lr": 1}, [project / "a"])
-    assert first == checkpoint.fingerprint({"lr": 1}, [project / "a"])
-    assert first != checkpoint.fingerprint({"lr": 2}, [project / "a"])
+    first = mark({"lr": 1}, project / "a")
+    assert first == mark({"lr": 1}, project / "a")
+    assert first != mark({"lr": 2}, project / "a")
     (project / "a").write_bytes(b"2")
-    assert first != checkpoint.fingerprint({"lr": 1}, [project / "a"])
+    assert first != mark({"lr": 1}, project / "a")
+
+
+def test_threads_count_on_the_cpu_and_the_gpus_name_on_cuda(monkeypatch):
+    cuda = torch.device("cuda", 1)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda device: f"H{device.index}00")
+    marks = {device: mark({}, device=device) for device in (CPU, cuda, torch.device("cuda", 2))}
+    assert len(set(marks.values())) == 3
+    monkeypatch.setattr("torch.get_num_threads", lambda: 77)
+    assert mark({}, device=CPU) != marks[CPU]
+    assert mark({}, device=cuda) == marks[cuda]
 
 
 def test_the_fingerprint_follows_the_code(project):
-    command = "from pipeline import checkpoint; print(checkpoint.fingerprint({}, []))"
+    command = (
+        "import torch; from pipeline import checkpoint as c; "
+        "print(c.fingerprint(c.origins({}, [], torch.device('cpu'))))"
+    )
 
     def printed(folder: Path) -> str:
         return subprocess.run(
@@ -39,7 +57,7 @@ def test_the_fingerprint_follows_the_code(project):
 
     copy = project / "copy" / "pipeline"
     copy.mkdir(parents=True)
-    for name in ("__init__", "checkpoint", "atomic", "errors"):
+    for name in ("__init__", "checkpoint", "scratch", "atomic", "errors"):
         (copy / f"{name}.py").write_text((ROOT / "pipeline" / f"{name}.py").read_text())
     before = printed(copy.parent)
     assert before == printed(copy.parent)
@@ -51,21 +69,21 @@ def test_large_files_are_sampled_not_skipped(project, monkeypatch):
     monkeypatch.setattr(checkpoint, "BLOCK", 16)
     content = bytearray(range(256)) * 16
     (project / "a").write_bytes(content)
-    first = checkpoint.fingerprint({}, [project / "a"])
+    first = mark({}, project / "a")
     content[5] ^= 1
     (project / "a").write_bytes(content)
-    assert first != checkpoint.fingerprint({}, [project / "a"])
+    assert first != mark({}, project / "a")
 
 
 def test_state_survives_and_is_cleared(project):
     with scratch.locked("finetune", "abc") as folder:
         assert folder == project / "main/.scratch/finetune-abc"
-        assert checkpoint.load_state(folder, torch.device("cpu")) is None
+        assert checkpoint.load_state(folder) is None
         checkpoint.save_state(
             folder, {"step": 3, "encoder": {"w": torch.ones(2)}, "rows": [{"a": 1.0}]}
         )
     with scratch.locked("finetune", "abc") as folder:
-        state = checkpoint.load_state(folder, torch.device("cpu"))
+        state = checkpoint.load_state(folder)
         assert state["step"] == 3
         assert state["rows"] == [{"a": 1.0}]
         scratch.clear(folder)
@@ -89,4 +107,4 @@ def test_a_state_that_carries_code_is_not_run(project):
     with scratch.locked("finetune", "abc") as folder:
         torch.save({"step": Evil()}, folder / "state.pt")
         with pytest.raises(UserError, match="state.pt.*delete"):
-            checkpoint.load_state(folder, torch.device("cpu"))
+            checkpoint.load_state(folder)

@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from pipeline import clip, registry
+from pipeline.distributed.ranks import SINGLE, Ranks
 from pipeline.finetune import Resume, finetune
 from pipeline.methods import Setup, TrainingAttack
 from pipeline.recipe import Recipe
@@ -41,6 +42,8 @@ RECIPE = Recipe(
     last_blocks=None,
     gradient_clip=None,
     averaging=None,
+    precision="float32",
+    compile=False,
     seed=0,
 )
 
@@ -76,11 +79,17 @@ def objective_of(method: str, setup: Setup, **changes: Any) -> Any:
 class Run:
     """One run on a fresh copy of the tiny model."""
 
-    def __init__(self, folder: Path, chosen: Recipe = RECIPE, device: torch.device = CPU) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        chosen: Recipe = RECIPE,
+        ranks: Ranks = SINGLE,
+        device: torch.device = CPU,
+    ) -> None:
         self.device, self.model = device, clip.load(folder)
         self.encoder = clip.image_encoder(self.model)
-        self.setup = setup_of(self.encoder, device=device)
-        self.objective = objective_of(chosen.method, self.setup)
+        self.setup = setup_of(self.encoder, device=device)._replace(ranks=ranks)
+        self.objective = objective_of(chosen.method, self.setup, **chosen.options)
         clip.train_only_image_encoder(self.model, self.encoder)
         train_last_blocks(self.encoder, chosen.last_blocks)
         self.recipe = chosen
@@ -90,7 +99,8 @@ class Run:
     ) -> list[dict[str, float]]:
         parts = finetune(
             self.encoder, self.objective, self.setup.pixels, self.setup.labels,
-            self.recipe, self.device, Resume(state, save, every),
+            self.recipe, self.device, Resume(state, save, lambda step: step % every == 0),
+            self.setup.ranks,
         )  # fmt: skip
         return [row for part in parts for row in part]
 
