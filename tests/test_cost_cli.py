@@ -13,6 +13,7 @@ from pipeline.cost import Cost, write_cost
 from pipeline.cost_table import HEAD, Recorded, markdown
 from pipeline.paths import CHECKS, EVALUATION, MODEL
 from stages import cost_cli
+from tests.project import DEMO
 
 ROOT = Path(__file__).parents[1]
 
@@ -80,7 +81,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Outputs of every stage but one; a record of the model, an old one of a check."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    values = YAML(typ="safe").load(ROOT / "params.yaml")
+    values = YAML(typ="safe").load(DEMO)
     values["evaluate"].update(datasets=["a", "b"], attacks=["pgd"], texts=["t"])
     values["evaluate"]["checks"]["datasets"] = ["a"]
     with Path("params.yaml").open("w") as file:
