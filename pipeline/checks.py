@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from pipeline.attacks import Settings, Targets, pgd
+from pipeline.attacks import Run, Settings, Targets, pgd
 from pipeline.evaluate import EvaluateParams
 from pipeline.params import Section
 from pipeline.victim import Victim
@@ -40,8 +40,10 @@ def measure(
     checks: ChecksParams,
     params: EvaluateParams,
     device: torch.device,
+    run: Run = pgd.run,
 ) -> dict[str, Any]:
-    """Counts of images that stay right, for metrics of one model.
+    """Counts of images that stay right, for metrics of one model. run: `pgd.run`, or the same
+    over several devices.
 
     Returns:
         curve: [epsilon in 1/255, images right at every iterate], from 0 (clean) upwards;
@@ -67,7 +69,7 @@ def measure(
             examples=np.zeros(0, dtype=np.int64),
             device=device,
         )
-        return int((pgd.run(victim, targets, options, settings).fooled_at < 0).sum())
+        return int((run(victim, targets, options, settings).fooled_at < 0).sum())
 
     ladder = [checks.steps // 4, checks.steps // 2, checks.steps, 2 * checks.steps]
     return {

@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 
 from pipeline.attack import Norm
-from pipeline.attacks import Outcome, Settings, Targets, margins
+from pipeline.attacks import Outcome, Run, Settings, Targets, margins
 from pipeline.classes import ClassEntry
 from pipeline.params import Section
 from pipeline.victim import Victim
@@ -80,6 +80,7 @@ def judge(
     targets: Targets,
     params: EvaluateParams,
     device: torch.device,
+    run: Run | None = None,
 ) -> Verdicts:
     """Clean predictions, then the attack on every image whose verdict is still open.
 
@@ -88,6 +89,7 @@ def judge(
 
     Args:
         attack, options: a module of `pipeline.attacks` and its checked Params.
+        run: in place of the attack's own, e.g. over several devices.
     """
     prediction, margin = clean_predictions(victim, targets, params.batch_size, device)
     follow = followed(len(targets.labels), params)
@@ -107,7 +109,8 @@ def judge(
         examples=np.searchsorted(attacked, examples),
         device=device,
     )
-    return Verdicts(prediction, margin, attacked, attack.run(victim, chosen, options, settings))
+    outcome = (run or attack.run)(victim, chosen, options, settings)
+    return Verdicts(prediction, margin, attacked, outcome)
 
 
 def followed(images: int, params: EvaluateParams) -> np.ndarray:

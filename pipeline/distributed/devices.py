@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from pipeline import progress
-from pipeline.attacks import Outcome, Settings, Targets
+from pipeline.attacks import Outcome, Run, Settings, Targets
 from pipeline.device import VARIABLE as ONE_DEVICE
 from pipeline.device import be_deterministic, pick_device
 from pipeline.distributed.orphans import end_with_parent
@@ -26,8 +26,6 @@ from pipeline.streaming import Pixels
 from pipeline.victim import Victim
 
 VARIABLE = "SAFT_DEVICES"
-Run = Callable[[Victim, Targets, Section, Settings], Outcome]
-"""What `run` of an attack is, see `pipeline.attacks`."""
 
 
 class Subject(NamedTuple):
