@@ -128,6 +128,15 @@ def load(folder: Path) -> Clip:
     return Clip(model.eval(), config, tokenize)
 
 
+def model_config(folder: Path) -> dict[str, Any]:
+    """The model_cfg of an open_clip folder: what `pipeline.vit` reads.
+
+    Raises:
+        UserError: a file is missing or broken.
+    """
+    return _read_config(folder)["model_cfg"]
+
+
 def save(model: nn.Module, config: dict[str, Any], folder: Path) -> None:
     """Write the folder that `open_clip.create_model_and_transforms("local-dir:...")` loads.
 

@@ -1,8 +1,8 @@
-"""What a training cost, kept beside the resume states and not among DVC's outputs: times are
-never the same twice.
+"""What a stage cost, kept beside the resume states and not among DVC's outputs: times are never
+the same twice.
 
-    $DVC_ROOT/.scratch/costs/<first 16 hex digits of the sha256 of the model's weights>.json
-A model that came out of DVC's cache on another machine has no such file there.
+    $DVC_ROOT/.scratch/costs/<first 16 hex digits of the sha256 of what the stage wrote>.json
+An output that came out of DVC's cache on another machine has no such file there.
 """
 
 import hashlib
@@ -10,62 +10,175 @@ import os
 import platform
 import resource
 import sys
+import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
+from pipeline import energy, work
+from pipeline.clip import ImageEncoder
+from pipeline.matrix_speed import matrix_flop
+from pipeline.precision import Precision
 from pipeline.tables import read_json, write_json
+from pipeline.work import Flop, Work
 
 
-class Timing(NamedTuple):
-    """seconds: wall time of the optimiser loop; steps: those that this process did."""
+class Spent(NamedTuple):
+    """seconds: wall time; joules: of the GPU, None where nobody counts them; work: the images
+    that the encoders saw in this process."""
 
     seconds: float
-    steps: int
+    joules: float | None
+    work: Work
+
+
+class Meter:
+    """Runs from its creation, or from `start`, to `stop`."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.work = device, Work()
+        self.start()
+
+    def watch(self, encoder: ImageEncoder) -> None:
+        """Count the images that `encoder` and later copies of it see."""
+        work.count(encoder, self.work)
+
+    def start(self) -> None:
+        """Begin anew; the encoders stay watched."""
+        self.work.clear()
+        self._joules, self._started = energy.joules(self.device), time.perf_counter()
+
+    def stop(self) -> Spent:
+        """What was spent since the start."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        seconds, joules = time.perf_counter() - self._started, energy.joules(self.device)
+        if joules is not None and self._joules is not None:
+            joules -= self._joules
+        return Spent(seconds, joules, replace(self.work))
+
+
+class Precisions(NamedTuple):
+    """What the products are computed in: of the attack's steps, and of all else."""
+
+    ascents: Precision
+    rest: Precision
 
 
 class Cost(NamedTuple):
-    """device: its name; seconds_per_epoch: wall time of the optimiser loop, from the steps of
-    this process (`steps_timed`, fewer than all in a resumed run);
-    peak_memory_bytes: of torch on CUDA, else of the process; threads: of torch on the CPU."""
+    """What a stage cost.
+
+    stage: as DVC calls it; device: its name; threads: of torch on the CPU; peak_memory_bytes: of
+    torch on CUDA, else of the process; images, images_per_second: what was trained on or judged,
+    per model and epoch; work: see `pipeline.work`; flop: of that, None where it is not known;
+    matrix_flop_per_second: of the device, by precision; share: how much of the time the same
+    FLOPs would take at that speed.
+    """
+
+    stage: str
+    device: str
+    threads: int
+    seconds: float
+    images: int
+    images_per_second: float
+    peak_memory_bytes: int
+    energy_joules: float | None
+    work: dict[str, int]
+    flop: float | None
+    matrix_flop_per_second: dict[Precision, float]
+    share: float | None
+
+
+class Training(NamedTuple):
+    """What only a training tells. seconds_per_epoch: wall time of the optimiser loop, from the
+    steps of this process (`steps_timed`, fewer than all in a resumed run)."""
 
     method: str
     title: str
-    device: str
     seconds_per_epoch: float
-    peak_memory_bytes: int
     steps_timed: int
-    threads: int
 
 
-def measured(method: str, title: str, timing: Timing, per_epoch: int, device: torch.device) -> Cost:
-    """The cost of a training that has just ended. per_epoch: steps of one epoch."""
+class Run(NamedTuple):
+    """What was measured. stage: as DVC calls it; images: see `Cost`; model_cfg: open_clip's, of
+    the encoder; last_blocks: how many of its blocks were trained, None for all."""
+
+    stage: str
+    images: int
+    model_cfg: dict[str, Any]
+    precisions: Precisions
+    last_blocks: int | None = None
+
+
+def record(
+    run: Run, spent: Spent, device: torch.device, output: Path, training: Training | None = None
+) -> None:
+    """Keep what a run cost for its `output`, and print a line on it."""
+    cost = measured(run, spent, device)
+    write_cost(cost, output, training)
+    print(f"{run.stage}: {line(cost)}", flush=True)
+
+
+def measured(run: Run, spent: Spent, device: torch.device) -> Cost:
+    """The cost of what has just ended; the products are timed now, on the device as it is."""
+    speeds = {name: matrix_flop(device, name) for name in sorted(set(run.precisions))}
+    flop = work.flop(spent.work, run.model_cfg, run.last_blocks)
     return Cost(
-        method=method,
-        title=title,
+        stage=run.stage,
         device=device_name(device),
-        seconds_per_epoch=timing.seconds / timing.steps * per_epoch,
-        peak_memory_bytes=peak_memory(device),
-        steps_timed=timing.steps,
         threads=torch.get_num_threads(),
+        seconds=spent.seconds,
+        images=run.images,
+        images_per_second=run.images / spent.seconds,
+        peak_memory_bytes=peak_memory(device),
+        energy_joules=spent.joules,
+        work=asdict(spent.work),
+        flop=flop.ascents + flop.rest if flop else None,
+        matrix_flop_per_second=speeds,
+        share=share(flop, spent.seconds, speeds, run.precisions),
     )
 
 
-def write_cost(cost: Cost, weights: Path) -> None:
-    """Write it for the model in `weights`, below $DVC_ROOT (the main repository, even in
-    `dvc exp run --temp`)."""
-    write_json(_path(weights, Path(os.environ.get("DVC_ROOT", "."))), cost._asdict())
+def share(
+    flop: Flop | None, seconds: float, speeds: dict[Precision, float], precisions: Precisions
+) -> float | None:
+    """How much of `seconds` the products would take at the measured speeds; None where nothing
+    was counted."""
+    if flop is None or flop.ascents + flop.rest == 0:
+        return None
+    ideal = flop.ascents / speeds[precisions.ascents] + flop.rest / speeds[precisions.rest]
+    return ideal / seconds
 
 
-def read_cost(weights: Path, root: Path) -> dict[str, Any] | None:
-    """The fields of `Cost` for the model in `weights`, or None where it was not trained in
+def line(cost: Cost) -> str:
+    """One line for people."""
+    products = ", ".join(
+        f"{name} {speed / 1e9:,.0f}" for name, speed in cost.matrix_flop_per_second.items()
+    )
+    reached = f"{cost.share:.0%}" if cost.share is not None else "an unknown share"
+    return (
+        f"{cost.images:,} images in {cost.seconds:.1f} s, {cost.images_per_second:,.1f} images/s: "
+        f"{reached} of the speed of matrix products here ({products} GFLOP/s)"
+    )
+
+
+def write_cost(cost: Cost, output: Path, training: Training | None = None) -> None:
+    """Write it for the stage's output, a file or a folder, below $DVC_ROOT (the main repository,
+    even in `dvc exp run --temp`)."""
+    values = cost._asdict() | (training._asdict() if training else {})
+    write_json(_path(output, Path(os.environ.get("DVC_ROOT", "."))), values)
+
+
+def read_cost(output: Path, root: Path) -> dict[str, Any] | None:
+    """The fields of `Cost` (and `Training`) for an output, or None where it was not computed in
     the repository `root`.
 
     Raises:
         UserError: the file is not JSON.
     """
-    path = _path(weights, root)
+    path = _path(output, root)
     return read_json(path) if path.is_file() else None
 
 
@@ -87,7 +200,15 @@ def device_name(device: torch.device) -> str:
     return models[0] if models else platform.processor() or platform.machine()
 
 
-def _path(weights: Path, root: Path) -> Path:
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return root / ".scratch" / "costs" / f"{digest[:16]}.json"
+def _path(output: Path, root: Path) -> Path:
+    return root / ".scratch" / "costs" / f"{_digest(output)[:16]}.json"
+
+
+def _digest(output: Path) -> str:
+    """sha256 of a file's bytes, or of the names and digests of a folder's files."""
+    if output.is_dir():
+        names = sorted(file.name for file in output.iterdir())
+        listed = "".join(f"{name} {_digest(output / name)}\n" for name in names)
+        return hashlib.sha256(listed.encode()).hexdigest()
+    with output.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

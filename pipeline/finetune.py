@@ -6,6 +6,7 @@ ends with the same bytes as one that was not.
 
 import math
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,7 @@ from pipeline.methods import Batch, Objective
 from pipeline.precision import compile_blocks
 from pipeline.recipe import Recipe
 from pipeline.schedule import warmup_cosine
-from pipeline.streaming import Pixels, read_ahead
+from pipeline.streaming import Pixels, depth, read_ahead
 from pipeline.training_step import (
     StepLog,
     advice,
@@ -58,8 +59,16 @@ def batch_indices(step: int, images: int, batch_size: int, seed: int) -> np.ndar
     """Image numbers of a step, sorted: each epoch visits every image once."""
     per_epoch = math.ceil(images / batch_size)
     epoch, place = divmod(step, per_epoch)
-    order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(images)
+    order = _epoch_order(epoch, images, seed)
     return np.sort(order[place * batch_size : (place + 1) * batch_size])
+
+
+@lru_cache(maxsize=2)  # batches that are read ahead may belong to the next epoch already
+def _epoch_order(epoch: int, images: int, seed: int) -> np.ndarray:
+    """All image numbers, int64 (images,), in the order of an epoch; read-only."""
+    order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(images)
+    order.flags.writeable = False
+    return order
 
 
 def finetune(
@@ -134,7 +143,7 @@ def _batches(
         index, part = read_pixels(pixels, step, recipe, ranks)
         return uploader.send(part, labels[index], index)
 
-    for sent in read_ahead(read, steps):
+    for sent in read_ahead(read, steps, depth(pixels)):
         yield _received(uploader, sent)
 
 

@@ -11,7 +11,7 @@ from pipeline.clip import Clip, ImageEncoder, check_fit, image_encoder, unit_pix
 from pipeline.errors import UserError
 from pipeline.images import ImageSet, open_images
 from pipeline.progress import track
-from pipeline.streaming import Pixels
+from pipeline.streaming import Pixels, depth, read_ahead
 
 CHUNK = 4096
 
@@ -69,10 +69,11 @@ def encode_images(
 ) -> Tensor:
     """Unit-norm features (len(numbers), D), float32 on the CPU, of uint8 (N, 3, S, S) pixels."""
     encoder = encoder.to(device).eval()
-    starts = range(0, len(numbers), batch)
+    parts = [numbers[start : start + batch] for start in range(0, len(numbers), batch)]
+    ahead = read_ahead(lambda part: pixels[part], parts, depth(pixels))
     features = [
-        encoder(unit_pixels(pixels[numbers[start : start + batch]], device)).pooled.cpu()
-        for start in track(starts, "image features")
+        encoder(unit_pixels(read, device)).pooled.cpu()
+        for _, read in zip(track(parts, "image features"), ahead, strict=True)
     ]
     return torch.cat(features)
 

@@ -14,6 +14,7 @@ import jinja2
 from pipeline.params import PARAMS_FILE
 from pipeline.report_accuracy import accuracies, means, measures
 from pipeline.report_checks import Check, judge
+from pipeline.report_cost import cost_view
 from pipeline.report_evaluated import MODELS
 from pipeline.report_inputs import Inputs
 from pipeline.report_sentences import decimal, filter_view, number, signed
@@ -73,7 +74,7 @@ def render(inputs: Inputs) -> str:
     return template.render(
         title=inputs.params.title,
         tuned_on=inputs.tuned_on,
-        method=inputs.method,
+        method=inputs.recipe.title,
         sets=sets,
         others=[set_view(entry, 0) for entry in inputs.other_texts],
         mean=means(inputs.sets),
@@ -81,6 +82,7 @@ def render(inputs: Inputs) -> str:
         threat=threat_view(inputs.sets[0]),
         checks=checks_of(inputs),
         figures=figure_view(sets, inputs),
+        cost=cost_view(inputs),
         filter=filter_view(inputs.sentences, inputs.filter, inputs.provenance),
         settings=[(key, flatten(value)) for key, value in inputs.settings.items()],
         params_file=PARAMS_FILE.name,

@@ -49,10 +49,19 @@ class _Finetune(Section, extra="ignore"):
     dataset: str
 
 
-class _Recipe(Section, extra="ignore"):
-    """What the page tells of data/model/recipe.json."""
+class _Attack(Section, extra="ignore"):
+    steps: int
+
+
+class TrainedOn(Section, extra="ignore"):
+    """What the page tells of data/model/recipe.json. images: of the training set; steps: of the
+    optimiser; attack: None for a method that trains on clean images."""
 
     title: str
+    images: int
+    epochs: int
+    steps: int
+    attack: _Attack | None
 
 
 class _Cleaning(Section, extra="ignore"):
@@ -76,14 +85,13 @@ class FilterSettings(Section, extra="ignore"):
 @dataclass(frozen=True)
 class Inputs:
     """All that the report is made of. sets: the data sets under the first text set;
-    other_texts: the same for every further text set; checks: data/checks/<set>.json; method: as
-    papers write it."""
+    other_texts: the same for every further text set; checks: data/checks/<set>.json."""
 
     params: ReportParams
     settings: dict[str, Any]
     evaluate: EvaluateSettings
     tuned_on: str
-    method: str
+    recipe: TrainedOn
     sets: list[Evaluated]
     other_texts: list[Evaluated]
     checks: list[Measured]
@@ -113,7 +121,7 @@ def read_inputs() -> Inputs:
         settings=read_params(),
         evaluate=evaluate,
         tuned_on=read_section("finetune", _Finetune).dataset,
-        method=validate(read_json(RECIPE), _Recipe, str(RECIPE)).title,
+        recipe=validate(read_json(RECIPE), TrainedOn, str(RECIPE)),
         sets=sets[0],
         other_texts=[entry for part in sets[1:] for entry in part],
         checks=[read_measured(CHECKS / f"{name}.json") for name in evaluate.checks.datasets],

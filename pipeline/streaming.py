@@ -6,9 +6,11 @@ that are there anyway. A streamed set keeps a table of where each image's bytes 
 
 import os
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +25,8 @@ N = TypeVar("N")
 FILE_SCHEMA = pa.schema(
     [("path", pa.string()), ("offset", pa.int64()), ("length", pa.int64()), ("crc32", pa.int64())]
 )  # crc32: of the bytes, so that a file that was replaced is noticed, whatever its length
+
+STREAMED_DEPTH = 4  # batches of a streamed set that are decoded ahead
 
 
 def workers() -> int:
@@ -42,7 +46,8 @@ class StreamedPixels:
     ndim = 4
 
     def __init__(self, files: pa.Table, root: Path, size: int, resize: Resize, name: str) -> None:
-        self.files, self.root, self.name = files, root, name
+        self.files = {column: files[column].to_numpy() for column in FILE_SCHEMA.names}
+        self.root, self.name = root, name
         self.size, self.resize = size, resize
         self.shape = (files.num_rows, 3, size, size)
 
@@ -71,11 +76,11 @@ class StreamedPixels:
         return ThreadPoolExecutor(workers(), thread_name_prefix="decode")
 
     def _decode(self, number: int) -> np.ndarray:
-        row = {name: self.files[name][number].as_py() for name in FILE_SCHEMA.names}
-        path = self.root / row["path"]
+        path, offset, length, crc32 = (column[number] for column in self.files.values())
+        path = self.root / path
         try:
-            content = read_bytes(Encoded(path, row["offset"], row["length"]))
-            if zlib.crc32(content) != row["crc32"]:
+            content = read_bytes(Encoded(path, int(offset), int(length)))
+            if zlib.crc32(content) != crc32:
                 raise OSError("other bytes")
             return decode_bytes(content, self.size, self.resize).pixels
         except UNREADABLE as error:
@@ -88,14 +93,27 @@ class StreamedPixels:
 Pixels = np.ndarray | StreamedPixels  # uint8 (N, 3, S, S), both indexed alike
 
 
-def read_ahead(read: Callable[[N], T], numbers: Iterable[N]) -> Iterator[T]:
-    """`map(read, numbers)`, the next one being read in a thread while the last one is used."""
-    with ThreadPoolExecutor(1, thread_name_prefix="read-ahead") as pool:
-        waiting = None
-        for number in numbers:
-            following = pool.submit(read, number)
-            if waiting is not None:
-                yield waiting.result()
-            waiting = following
-        if waiting is not None:
-            yield waiting.result()
+def depth(pixels: Pixels) -> int:
+    """How many batches to read ahead: of a streamed set several, so that its decoding threads
+    go on with the next batch while the last images of one are decoded; of an array one."""
+    return STREAMED_DEPTH if isinstance(pixels, StreamedPixels) else 1
+
+
+def read_ahead(read: Callable[[N], T], numbers: Iterable[N], depth: int = 1) -> Iterator[T]:
+    """`map(read, numbers)`, the next `depth` of them being read in as many threads while one is
+    used. `read` has to copy: a slice of a memory map is a view, of which nothing is read.
+
+    An exception of `read` is raised where its value would have come; after it, or when the
+    consumer stops early, what is not being read yet is not read any more.
+    """
+    pool = ThreadPoolExecutor(depth, thread_name_prefix="read-ahead")
+    try:
+        rest = iter(numbers)
+        waiting = deque(pool.submit(read, number) for number in islice(rest, depth))
+        while waiting:
+            oldest = waiting.popleft()
+            value = oldest.result()
+            waiting.extend(pool.submit(read, number) for number in islice(rest, 1))
+            yield value
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pipeline import attack
 from pipeline.clip import ImageEncoder
+from pipeline.device import allow_tf32
 from pipeline.distributed.collectives import sum_gradients
 from pipeline.distributed.gathered import gathered
 from pipeline.distributed.ranks import SINGLE, Ranks, rows_to_compute
@@ -87,6 +88,8 @@ def train_step(
     losses = objective.losses(gathered(encoder, len(batch.labels), ranks), images, batch)
     optimiser.zero_grad(set_to_none=True)
     losses["loss"].backward()
+    if recipe.precision == "tf32":  # left on where the first blocks are not trained
+        allow_tf32(False)
     trained = [weight for group in optimiser.param_groups for weight in group["params"]]
     sum_gradients(trained, ranks)
     norm = torch.nn.utils.get_total_norm([w.grad for w in trained if w.grad is not None])

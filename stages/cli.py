@@ -2,18 +2,27 @@
 
 import typer
 
-from stages import check_cli, compare_cli, descriptions_cli, export_cli, info_cli, use_cli
+from stages import (
+    check_cli,
+    compare_cli,
+    cost_cli,
+    descriptions_cli,
+    export_cli,
+    info_cli,
+    use_cli,
+)
 
 app = typer.Typer(
     name="saft",
     help="Semantic-aware adversarial fine-tuning of CLIP. The pipeline itself runs by "
-    "`dvc repro`; this command shows what is installed and registered, compares methods, and "
-    "looks after description artifacts.",
+    "`dvc repro`; this command shows what is installed and registered, compares methods, tells "
+    "what the stages cost, and looks after description artifacts.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 app.command("info")(info_cli.main)
 app.command("compare")(compare_cli.main)
+app.command("cost")(cost_cli.main)
 app.command("check")(check_cli.main)
 app.command("export")(export_cli.main)
 app.command("profiles")(use_cli.list_profiles)

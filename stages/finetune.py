@@ -8,7 +8,6 @@ let N processes train together (pipeline.distributed).
 """
 
 import math
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -66,17 +65,23 @@ def run(ranks: Ranks) -> None:
     whose = {"recipe": recipe.as_dict(), "processes": ranks.size}
     origins = checkpoint.origins(whose, _inputs(recipe.dataset), device)
     with work_folder("finetune", origins, ranks) as folder:
+        meter = cost.Meter(device)
+        meter.watch(setup.encoder)  # before a method copies it
         objective = method.build(options, setup)
         seconds = params.checkpoint_seconds if ranks.first else math.inf
-        rows, timing = train(setup, objective, images, recipe, device, folder, seconds)
+        rows, steps = train(setup, objective, images, recipe, meter, folder, seconds)
+        spent = meter.stop()
         clip.check_finite(base.model, f"finetune: {advice(recipe)}")
         if not ranks.first:
             return
         write(base, rows, method.TITLE, recipe, len(images.pixels))
         scratch.clear(folder)
-    per_epoch = steps_per_epoch(len(images.pixels), recipe)
-    spent = cost.measured(recipe.method, method.TITLE, timing, per_epoch, device)
-    cost.write_cost(spent, MODEL / clip.WEIGHTS_FILE)
+    seen = min(steps * recipe.batch_size, recipe.epochs * len(images.pixels))
+    precisions = cost.Precisions(recipe.precision, recipe.precision)
+    run = cost.Run("finetune", seen, base.config["model_cfg"], precisions, recipe.last_blocks)
+    per_epoch = spent.seconds / steps * steps_per_epoch(len(images.pixels), recipe)
+    training = cost.Training(recipe.method, method.TITLE, per_epoch, steps)
+    cost.record(run, spent, device, MODEL / clip.WEIGHTS_FILE, training)
 
 
 def prepare(base: Clip, images: ImageSet, recipe: Recipe, device: torch.device) -> Setup:
@@ -105,18 +110,19 @@ def train(
     objective: Objective,
     images: ImageSet,
     recipe: Recipe,
-    device: torch.device,
+    meter: cost.Meter,
     folder: Path,
     checkpoint_seconds: float,
-) -> tuple[Rows, cost.Timing]:
-    """Run the loop, resuming from `folder` if it holds a state; all log rows, and the time of
-    this process's steps. checkpoint_seconds: between resume states; infinite for none."""
+) -> tuple[Rows, int]:
+    """Run the loop, resuming from `folder` if it holds a state; all log rows, and how many steps
+    this process took, which `meter` measures. checkpoint_seconds: between resume states; infinite
+    for none."""
     state, ranks = load_state(folder, setup.ranks), setup.ranks
     rows: Rows = state["rows"] if state else []
     total, first = total_steps(len(images.pixels), recipe), state["step"] if state else 0
     if first and ranks.first:
         print(f"resuming at step {first} of {total}", flush=True)
-    started = time.perf_counter()
+    meter.start()
     with (
         checkpoint.StateWriter(folder, checkpoint_seconds) as writer,
         counter("finetune", total, "step") as bar,
@@ -127,13 +133,14 @@ def train(
 
         resume = Resume(state, save, writer.due)
         bar.update(first)
+        pixels, labels = images.pixels, images.labels
         for part in finetune(
-            setup.encoder, objective, images.pixels, images.labels, recipe, device, resume, ranks
+            setup.encoder, objective, pixels, labels, recipe, meter.device, resume, ranks
         ):
             rows += part
             bar.set_postfix(loss=f"{part[-1]['loss']:.3f}", refresh=False)
             bar.update(len(part))
-    return rows, cost.Timing(time.perf_counter() - started, total - first)
+    return rows, total - first
 
 
 def write(base: Clip, rows: Rows, title: str, recipe: Recipe, images: int) -> None:

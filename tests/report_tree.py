@@ -185,7 +185,9 @@ def make_tree(root: Path) -> None:
     write_checks(root, "shapes")
     write_sentences(root)
     write_training(root)
-    write_json(root / "data/model/recipe.json", {"method": "saft", "title": "SAFT", "seed": 1})
+    recipe = {"method": "saft", "title": "SAFT", "seed": 1, "epochs": 3, "steps": 30}
+    recipe |= {"images": 1280, "attack": {"norm": "linf", "steps": 2}}
+    write_json(root / "data/model/recipe.json", recipe)
     write_json(root / "data/descriptions/provenance.json", {"backend": "bundled", "files": ["a"]})
     (root / "params.yaml").write_text(PARAMS, encoding="utf-8")
 

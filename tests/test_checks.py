@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pipeline.attacks import Targets, pgd
 from pipeline.checks import OVERSHOOT, ChecksParams, measure
+from pipeline.cost import read_cost
 from pipeline.errors import UserError
 from pipeline.evaluate import EvaluateParams
 from pipeline.params import validate
@@ -147,6 +148,10 @@ def test_the_stage_counts_the_images_that_are_right_at_first(project: Path) -> N
     assert 0 < clean < 9
     assert found["base"]["curve"][1][1] == clean, "nearly no ball: what is right stays right"
     assert all(count <= clean for _, count in found["base"]["curve"] + found["base"]["steps"])
+    spent = read_cost(project / "data/checks/tiny.json", project)
+    assert spent is not None
+    assert (spent["stage"], spent["images"]) == ("check@tiny", 18)
+    assert spent["work"]["ascents"] > 0
     stage.main("tiny")
     assert (project / "data/checks/tiny.json").read_bytes() == written
 

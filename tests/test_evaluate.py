@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 from pipeline import embed
 from pipeline.attacks import Outcome, Targets, apgd_ce, pgd
 from pipeline.classes import ClassEntry
+from pipeline.cost import read_cost
 from pipeline.errors import UserError
 from pipeline.evaluate import (
     EvaluateParams,
@@ -280,7 +281,17 @@ def test_the_stage_writes_what_the_report_reads(project: Path, capsys) -> None:
     examples = load_file(folder / "examples.safetensors")
     assert examples["base"].shape == examples["clean"].shape == (2, 3, 16, 16)
     assert np.abs(examples["base"]).max() <= 4 / 255 + 1e-6
-    assert "robust (any)" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "robust (any)" in printed
+    assert f"evaluate@tiny-pgd-template: {2 * total} images in " in printed
+    spent = read_cost(folder, project)
+    assert spent is not None
+    assert (spent["stage"], spent["images"]) == ("evaluate@tiny-pgd-template", 2 * total)
+    assert spent["work"]["plain"] >= 2 * total
+    attacked = sum(value != 0 for value in table["fooled_at"].to_pylist())
+    assert spent["work"]["ascents"] >= attacked > 0
+    assert spent["work"]["descents"] == 0
+    assert 0 < spent["share"] < 1
 
 
 def test_a_set_of_one_class_ends_in_a_message(project: Path, capsys) -> None:

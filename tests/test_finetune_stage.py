@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from pipeline import clip, embed, registry
 from pipeline.classes import read_classes
 from pipeline.cost import read_cost
+from pipeline.preflight.probe import passes
 from pipeline.tables import write_table
 from stages import finetune
 from tests.training import WIDTH, K, changed
@@ -79,8 +80,29 @@ def test_every_method_leaves_a_model_a_log_a_recipe_and_its_cost(project, method
     assert np.isfinite(log.to_numpy()).all()
     cost = read_cost(WEIGHTS, project)
     assert (cost["method"], cost["title"], cost["steps_timed"]) == (method, title, 4)
-    assert cost["seconds_per_epoch"] > 0
+    assert cost["seconds_per_epoch"] == pytest.approx(cost["seconds"] / 2)
+    assert cost["images"] == 32
     assert not list(Path(".scratch").glob("finetune-*/state.pt"))
+
+
+@pytest.mark.parametrize("method", registry.names("pipeline.methods"))
+def test_the_images_that_were_encoded_are_those_that_the_preflight_expects(project, method, capsys):
+    """Without the passes before the first step, with those of a frozen copy of the encoder."""
+    train(method=method)
+    cost, recipe = (
+        read_cost(WEIGHTS, project),
+        json.loads(Path("data/model/recipe.json").read_text()),
+    )
+    module = registry.load("pipeline.methods", method, "test")
+    given = YAML(typ="safe").load(Path("params.yaml"))["finetune"]["options"][method]
+    expected = passes(module, module.Params(**given))
+    steps = recipe["attack"]["steps"] if recipe["attack"] else 0
+    assert cost["work"] == {
+        "ascents": 32 * steps, "descents": 32 * expected.graph, "plain": 32 * expected.plain
+    }  # fmt: skip
+    assert cost["flop"] > 0
+    assert 0 < cost["share"] < 1
+    assert "finetune: 32 images in " in capsys.readouterr().out
 
 
 def test_the_stage_gives_the_same_bytes_twice(project):

@@ -5,10 +5,10 @@ import torch
 from open_clip.model import CLIP
 
 from benchmarks.flop import counter
-from pipeline import registry
+from pipeline import registry, vit
 from pipeline.attack import perturb
 from pipeline.clip import ImageEncoder
-from pipeline.preflight import duration, memory, size, vit
+from pipeline.preflight import duration, memory, size
 from pipeline.preflight.probe import passes
 from pipeline.weights import train_last_blocks
 

@@ -223,3 +223,25 @@ def test_bad_input_leaves_the_old_report_untouched(tree: Path) -> None:
         stage.main()
     assert left.value.code == 1
     assert report.PAGE.read_bytes() == before
+
+
+def test_the_cost_section_has_what_follows_from_the_settings_and_no_time(tree):
+    stage.main()
+    page = report.PAGE.read_text(encoding="utf-8")
+    section = page.split("<h2>Cost</h2>")[1].split("<h2>")[0]
+    assert "<code>saft cost</code>" in section
+    rows = re.findall(
+        r"<tr><th scope=.row.>(.*?)</th><td[^>]*>(.*?)</td><td[^>]*>(.*?)</td>", section
+    )
+    assert rows[0] == (
+        "training, 30 steps of the optimiser", "1,280 × 3 epochs", "7,680"
+    )  # fmt: skip
+    budgets = {}
+    for file in sorted(Path("data/evaluation").glob("*/*/*/metrics.json")):
+        found = json.loads(file.read_text())
+        key = (found["title"], found["dataset"], found["texts"]["name"])
+        budgets[key] = (found["images"], found["budget"])
+    assert len(rows) == 1 + len(budgets)
+    for (title, dataset, texts), (images, budget) in budgets.items():
+        row = (f"{title} on {dataset}, texts “{texts}”", f"{images} × 2 models")
+        assert (*row, f"at most {2 * images * budget:,}") in rows

@@ -25,13 +25,20 @@ from pipeline.errors import UserError
 from pipeline.params import Section
 from pipeline.victim import Victim
 
-ARRAYS = [name for name in Outcome._fields if name != "note"]
+PLAIN = ["note", "judged", "largest_difference"]
+ARRAYS = [name for name in Outcome._fields if name not in PLAIN]
 
 
 class Shard(NamedTuple):
     """Part number `part`, from 1, of `parts`."""
 
     part: int
+    parts: int
+
+
+class Merge(NamedTuple):
+    """All of `parts`."""
+
     parts: int
 
 
@@ -46,6 +53,39 @@ def read_shard(text: str) -> Shard:
     if not 1 <= shard.part <= shard.parts:
         raise UserError(f"--shard {text}: write i/n with i from 1 to n, e.g. 2/8")
     return shard
+
+
+Cut = Shard | Merge | None
+"""One part, all parts put together, or (None) an evaluation in one piece."""
+
+
+def read_cut(shard: str | None, merge: int | None) -> Cut:
+    """What `--shard` and `--merge` ask for.
+
+    Raises:
+        UserError: both are given, or the shard is not i/n.
+    """
+    if shard is not None and merge is not None:
+        raise UserError("--shard and --merge: one of them; merge when all shards are there")
+    if shard is not None:
+        return read_shard(shard)
+    return Merge(merge) if merge is not None else None
+
+
+def cut_run(
+    cut: Cut,
+    run: Run,
+    attack: ModuleType,
+    folder: Path,
+    model: str,
+    origins: Mapping[str, str],
+) -> Run:
+    """`run` of `attack` on `model`, cut as asked for."""
+    if isinstance(cut, Shard):
+        return writing(run, attack, file_of(folder, model, cut), cut, origins)
+    if isinstance(cut, Merge):
+        return reading(attack, folder, model, cut.parts, origins)
+    return run
 
 
 def folder_of(dataset: str, texts: str, attack: str) -> Path:
@@ -77,7 +117,7 @@ def writing(
         about = {
             "origins": json.dumps(origins, sort_keys=True),
             "numbers": json.dumps(chosen.numbers.tolist()),
-            "note": outcome.note,
+            "plain": json.dumps({name: getattr(outcome, name) for name in PLAIN}),
         }
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing_file(file) as partial:
@@ -114,7 +154,7 @@ def _read(file: Path, numbers: np.ndarray, origins: Mapping[str, str]) -> Outcom
         with safe_open(file, framework="np") as content:
             about: dict[str, Any] = content.metadata() or {}
             arrays = {name: content.get_tensor(name) for name in ARRAYS}
-        made, attacked = json.loads(about["origins"]), json.loads(about["numbers"])
+        made, attacked, plain = (json.loads(about[k]) for k in ("origins", "numbers", "plain"))
     except FileNotFoundError:
         raise UserError(f"{file}: not found; {again}") from None
     except (SafetensorError, KeyError, ValueError):
@@ -124,4 +164,4 @@ def _read(file: Path, numbers: np.ndarray, origins: Mapping[str, str]) -> Outcom
         raise UserError(f"{file}: made with other {', '.join(differing[:3])}; {again}")
     if attacked != numbers.tolist():
         raise UserError(f"{file}: of other images than this device would attack; {again}")
-    return Outcome(**arrays, note=about.get("note", ""))
+    return Outcome(**arrays, **plain)

@@ -5,6 +5,7 @@ Preprocessing is deterministic, so one pass serves every epoch.
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from pipeline.distributed.collectives import fill_blocks
 from pipeline.distributed.ranks import rows_to_compute
 from pipeline.methods import Setup
 from pipeline.progress import track
-from pipeline.streaming import read_ahead
+from pipeline.streaming import depth, read_ahead
 
 
 @torch.no_grad()
@@ -28,13 +29,13 @@ def of_clean_images(
     The values lie on the device of the texts, without a graph. Each of several processes
     encodes a block of the images; all get the values of all.
     """
-    device = setup.texts.device
+    device, pixels_of_set = setup.texts.device, setup.pixels
     found = []
-    count, size = len(setup.pixels), setup.batch_size
+    count, size = len(pixels_of_set), setup.batch_size
     rows = rows_to_compute(count, setup.ranks)
     starts = range(rows.start, rows.stop, size)
     parts = [slice(start, min(start + size, rows.stop)) for start in starts]
-    ahead = read_ahead(lambda part: setup.pixels[part], parts)
+    ahead = read_ahead(lambda part: np.array(pixels_of_set[part]), parts, depth(pixels_of_set))
     for part, pixels in zip(track(parts, label), ahead, strict=True):
         images = unit_pixels(pixels, device)
         labels = torch.from_numpy(setup.labels[part]).to(device)

@@ -8,7 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.preflight import Part, size, vit
+from pipeline import vit
+from pipeline.preflight import Part, size
 from pipeline.preflight.sets import SetState, packed_bytes
 from pipeline.preflight.weights import model_bytes
 from pipeline.raw import ROOT_VARIABLE

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from pipeline.preflight import Part, size, vit
+from pipeline import vit
+from pipeline.preflight import Part, size
 from pipeline.preflight.probe import Passes
 from pipeline.recipe import Recipe
 

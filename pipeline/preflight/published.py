@@ -5,9 +5,9 @@ from typing import Any
 
 import open_clip
 
-from pipeline import clip
+from pipeline import clip, vit
 from pipeline.base_models import _hub
-from pipeline.preflight import size, vit
+from pipeline.preflight import size
 
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 URL_CACHE = Path("~/.cache/clip").expanduser()  # open_clip's own, for weights that are no hub's

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pipeline import registry
+from pipeline import registry, vit
 from pipeline.attacks import _library
 from pipeline.base_models import pretrain
 from pipeline.embed import DESCRIPTIONS, templates_of
 from pipeline.errors import UserError
 from pipeline.options import chosen
-from pipeline.preflight import text_sets, vit
+from pipeline.preflight import text_sets
 
 if TYPE_CHECKING:
     from pipeline.preflight.plan import Plan

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline import clip
+from pipeline import clip, vit
 from pipeline.base_model import BaseModelParams
 from pipeline.base_models import checkpoint, pretrain
 from pipeline.errors import UserError
 from pipeline.options import chosen
 from pipeline.paths import BASE_MODEL
-from pipeline.preflight import Part, error_line, published, vit
+from pipeline.preflight import Part, error_line, published
 from pipeline.raw import locate
 
 if TYPE_CHECKING:

@@ -149,7 +149,9 @@ def saved_bytes(vit: Vit, trained: int, frozen: int) -> int:
     kept += (trained + frozen) * (vit.heads + 4)
     ends = (2 if trained else 1) * vit.width * tokens  # ln_post: input, output for the projection
     if trained + frozen == vit.layers:  # the graph reaches the pixels
-        ends += vit.width * tokens + 3 * vit.image_size**2
+        ends += vit.width * tokens
+    if trained == vit.layers:  # and the patches' weights
+        ends += 3 * vit.image_size**2
     return FLOAT * (tokens * kept + ends)
 
 
