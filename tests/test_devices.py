@@ -29,14 +29,25 @@ from tests.test_launch import alive, environment, lines, wait_for
 from tests.victims import CPU, OURS, attack, make_targets, settings, tiny_project, write_params
 
 ROOT = Path(__file__).parents[1]
-CODES = "data/evaluation/tiny/template/pgd"
+TEXTS = embed.FOLDER / "texts/template/tiny.parquet"
+VERDICTS = "data/evaluation/tiny/template/pgd"
 
 
 @pytest.fixture
 def project(packed: Path, clip_folder: Path) -> Path:
     folder = tiny_project(packed, clip_folder)
-    changes = {"evaluate.examples": 3, "evaluate.last_images": 4, "evaluate.options.pgd.steps": 5}
-    write_params(folder, **changes, **{"evaluate.attacker": "unseen"})
+    write_params(
+        folder,
+        **{
+            "evaluate.examples": 3,
+            "evaluate.last_images": 4,
+            "evaluate.options.pgd.steps": 5,
+            "evaluate.attacker": "unseen",
+            "evaluate.checks.steps": 4,
+            "evaluate.checks.texts": "template",
+            "evaluate.checks.epsilons_255": [1, 8],
+        },
+    )
     return folder
 
 
@@ -62,7 +73,7 @@ def test_all_attacks_give_the_verdicts_of_one_process(project, monkeypatch):
     """Own attacks image by image, the library's by whole calls (here of 4 images)."""
     images = open_images("tiny")
     ids = [entry.class_id for entry in images.classes]
-    texts = embed.read_classifier_set("template", "tiny", ids)
+    texts = embed.read_texts(TEXTS, ids)
     load = partial(load_victim, MODEL, texts, texts, images.pixels.shape[-1], False)
     victim, numbers = load(CPU), np.arange(len(images.labels))
     targets = Targets(images.pixels, numbers, images.labels)
@@ -95,7 +106,7 @@ def test_a_library_attack_in_parts_has_the_verdicts_of_the_whole(project, monkey
     pytest.importorskip("pyautoattack")
     monkeypatch.setattr(_library, "IMAGES_AT_ONCE", 4)
     images = open_images("tiny")
-    texts = embed.read_classifier_set("template", "tiny", [e.class_id for e in images.classes])
+    texts = embed.read_texts(TEXTS, [entry.class_id for entry in images.classes])
     victim = load_victim(MODEL, texts, texts, images.pixels.shape[-1], False, CPU)
     targets = Targets(images.pixels, np.arange(len(images.labels)), images.labels)
     told = team_settings(len(images.labels))
@@ -142,10 +153,10 @@ def test_parts_go_back_to_their_positions():
 
 def verdicts() -> tuple[dict, dict]:
     """Columns of predictions.parquet but the margins, and metrics.json."""
-    table = pq.read_table(f"{CODES}/predictions.parquet").drop_columns(
+    table = pq.read_table(f"{VERDICTS}/predictions.parquet").drop_columns(
         ["clean_margin", "adversarial_margin", "zero_gradient"]
     )
-    return table.to_pydict(), json.loads(Path(f"{CODES}/metrics.json").read_text())
+    return table.to_pydict(), json.loads(Path(f"{VERDICTS}/metrics.json").read_text())
 
 
 def test_the_stages_on_two_devices(project, monkeypatch, capsys):
@@ -165,7 +176,7 @@ def test_the_stages_on_two_devices(project, monkeypatch, capsys):
 
 
 def test_no_process_is_started_for_one_device(monkeypatch):
-    monkeypatch.setattr(devices, "get_context", lambda method: pytest.fail("a process"))
+    monkeypatch.setattr(devices, "get_context", lambda method: None)
     monkeypatch.setenv("SAFT_DEVICE", "x")
     monkeypatch.setenv("SAFT_DEVICES", "cpu")
     with workers(device_names()) as team:
@@ -201,19 +212,19 @@ def absent(device: torch.device) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.parametrize(
-    ("load", "message"),
-    [
-        (broken, "data/model: broken"),
-        (absent, r"the process on cpu died \(exit code -9; out of memory\?\); lower"),
-    ],
-)
-def test_what_befalls_a_worker_is_one_line(load, message):
+def test_what_befalls_a_worker_is_one_line():
     targets, (module, options) = make_targets(4, 2), attack("pgd")
     with workers(["cpu"]) as team:
-        attacked = spread(team, module, Subject(load, "tiny"))
-        with pytest.raises(UserError, match=message):
-            attacked(None, targets, options, settings(4))  # type: ignore[arg-type]
+
+        def attacked(load) -> None:
+            run = spread(team, module, Subject(load, "tiny"))
+            run(None, targets, options, settings(4))
+
+        with pytest.raises(UserError, match="data/model: broken"):
+            attacked(broken)
+        dead = r"the process on cpu died \(exit code -9; out of memory\?\); lower"
+        with pytest.raises(UserError, match=dead):
+            attacked(absent)
         process = team[0].process
     assert not process.is_alive()
 
@@ -248,15 +259,15 @@ def test_shards_are_merged_into_what_one_machine_finds(project, monkeypatch, cap
     monkeypatch.setenv("SAFT_DEVICE", "cpu")
     evaluate.main("tiny", "pgd", "template")
     alone = verdicts()
-    before = Path(CODES, "metrics.json").stat().st_mtime_ns
+    before = Path(VERDICTS, "metrics.json").stat().st_mtime_ns
     evaluate.main("tiny", "pgd", "template", shard="1/2")
-    assert Path(CODES, "metrics.json").stat().st_mtime_ns == before, "a part writes no output"
+    assert Path(VERDICTS, "metrics.json").stat().st_mtime_ns == before, "a part writes no output"
     assert failure(merge=2).endswith(
         "base-2-of-2.safetensors: not found; run the evaluation with --shard 2/2 again"
     )
     evaluate.main("tiny", "pgd", "template", shard="2/2")
     evaluate.main("tiny", "pgd", "template", merge=2)
-    assert Path(CODES, "metrics.json").stat().st_mtime_ns != before
+    assert Path(VERDICTS, "metrics.json").stat().st_mtime_ns != before
     assert verdicts() == alone
     assert not parts.folder_of("tiny", "template", "pgd").exists()
     capsys.readouterr()
@@ -278,7 +289,7 @@ def test_parts_of_something_else_are_refused(project, monkeypatch):
     file = parts.file_of(parts.folder_of("tiny", "template", "pgd"), "base", parts.Shard(1, 2))
     file.write_bytes(file.read_bytes()[:100])
     assert "base-1-of-2.safetensors: damaged; run" in failure(merge=2)
-    assert not Path(CODES).exists()
+    assert not Path(VERDICTS).exists()
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/0"])
