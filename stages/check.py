@@ -13,12 +13,14 @@ import typer
 from pipeline import clip, cost, embed
 from pipeline.attacks import Targets, pgd
 from pipeline.checks import ChecksParams, measure
+from pipeline.clean import clean_predictions
 from pipeline.device import be_deterministic, pick_device
 from pipeline.distributed.devices import Subject, Worker, device_names, spread, workers
-from pipeline.evaluate import EvaluateParams, clean_predictions, evenly_spaced
+from pipeline.evaluate import EvaluateParams, evenly_spaced
 from pipeline.images import check_classes, open_images
 from pipeline.params import read_section
 from pipeline.paths import CHECKS, MODEL, MODELS
+from pipeline.precision import check_precision
 from pipeline.tables import write_json
 from pipeline.victim import load_victim
 from stages.runner import stage
@@ -37,6 +39,7 @@ def run(dataset: str, team: list[Worker]) -> None:
     checks = read_section("evaluate.checks", ChecksParams)
     device = pick_device()
     be_deterministic()
+    check_precision(params.precision, "evaluate.precision", device)
     images = open_images(dataset)
     check_classes(images, "evaluate.checks.datasets")
     ids = [entry.class_id for entry in images.classes]
@@ -47,15 +50,16 @@ def run(dataset: str, team: list[Worker]) -> None:
     chosen = Targets(images.pixels, numbers, images.labels[numbers])
     meter = cost.Meter(device)
     for name, folder in MODELS.items():
-        load = partial(load_victim, folder, texts, seen, size, native)
+        exact = partial(load_victim, folder, texts, seen, size, native)
+        load = partial(exact, precision=params.precision, compiled=params.compile)
         victim = load(device)
         if not team:
             meter.watch(victim.encoder)
-        attack = spread(team, pgd, Subject(load, dataset))
+        runs = [spread(team, pgd, Subject(way, dataset)) for way in (load, exact)]
         prediction, _ = clean_predictions(victim, chosen, params.batch_size, device)
         right = np.flatnonzero(prediction == chosen.labels)
         targets = Targets(images.pixels, numbers[right], chosen.labels[right])
-        counts = measure(victim, targets, checks, params, device, attack)
+        counts = measure(victim, targets, checks, params, device, *runs)
         found[name] = {"images": len(numbers)} | counts
         print(f"{dataset} {name}: {found[name]}", flush=True)
     spent, output = meter.stop(), CHECKS / f"{dataset}.json"
@@ -64,7 +68,7 @@ def run(dataset: str, team: list[Worker]) -> None:
         f"check@{dataset}",
         len(MODELS) * len(numbers),
         clip.model_config(MODEL),
-        cost.Precisions("float32", "float32"),
+        cost.Precisions(params.precision, "float32"),
     )
     cost.record(measured, spent, device, output)
 

@@ -17,8 +17,9 @@ from safetensors.numpy import save
 
 from pipeline import checkpoint, clip, cost, embed, scratch
 from pipeline.atomic import replacing_directory
-from pipeline.attacks import Targets
+from pipeline.attacks import Outcome, Targets
 from pipeline.classes import read_classes
+from pipeline.clean import remembered
 from pipeline.device import be_deterministic, pick_device
 from pipeline.distributed import parts
 from pipeline.distributed.devices import Subject, Worker, device_names, spread, workers
@@ -32,10 +33,11 @@ from pipeline.evaluate import (
     summary,
     training_overlap,
 )
-from pipeline.images import ImageSet, check_classes, content_files, dropped, open_images
+from pipeline.images import ImageSet, check_classes, checksum, content_files, dropped, open_images
 from pipeline.options import chosen
 from pipeline.params import Section, read_section, read_value
 from pipeline.paths import EVALUATION, MODEL, MODELS
+from pipeline.precision import check_precision, stated
 from pipeline.predictions import PREDICTIONS
 from pipeline.tables import write_json, write_table
 from pipeline.victim import load_victim
@@ -64,6 +66,7 @@ def run(dataset: str, attack: str, texts: str, team: list[Worker], cut: parts.Cu
     module, options = chosen("pipeline.attacks", "evaluate", "attacks", attack, params.options)
     device = pick_device()
     be_deterministic()
+    check_precision(params.precision, "evaluate.precision", device)
     images = open_images(dataset)
     check_classes(images, "evaluate.datasets")
     ids = [entry.class_id for entry in images.classes]
@@ -79,17 +82,27 @@ def run(dataset: str, attack: str, texts: str, team: list[Worker], cut: parts.Cu
     folder = parts.folder_of(dataset, texts, attack)
     meter = cost.Meter(device)
     for name, model in MODELS.items():
-        load = partial(load_victim, model, text_set, seen, size, native)
+        load = partial(
+            load_victim,
+            model,
+            text_set,
+            seen,
+            size,
+            native,
+            precision=params.precision,
+            compiled=params.compile,
+        )
         victim = load(device)
         if not team:
             meter.watch(victim.encoder)
+        clean = remembered(victim, targets, params.batch_size, device, checksum(dataset))
         attacked = spread(team, module, Subject(load, dataset))
         attacked = parts.cut_run(cut, attacked, module, folder, name, origins)
-        verdicts = judge(victim, module, options, targets, params, device, attacked)
+        verdicts = judge(victim, module, options, targets, params, clean, device, attacked)
         if isinstance(cut, parts.Shard):
             continue
         part = prediction_columns(name, targets, verdicts)
-        results[name] = accuracies(part)
+        results[name] = accuracies(part) | judgement(verdicts.outcome)
         notes[name] = verdicts.outcome.note
         examples[name] = verdicts.outcome.perturbations
         for key in columns:
@@ -114,13 +127,14 @@ def run(dataset: str, attack: str, texts: str, team: list[Worker], cut: parts.Cu
         write_json(out / "metrics.json", about | results)
         # as bytes: safetensors' own writer hides a full disk behind an error of its own
         (out / "examples.safetensors").write_bytes(save(examples))
-    if cut:
+    if cut:  # what the shards cost is not known here
         scratch.clear(folder)
+        return
     measured = cost.Run(
         f"evaluate@{dataset}-{attack}-{texts}",
         len(MODELS) * len(numbers),
         clip.model_config(MODEL),
-        cost.Precisions("float32", "float32"),
+        cost.Precisions(params.precision, "float32"),
     )
     cost.record(measured, spent, device, output)
 
@@ -142,6 +156,13 @@ def clean_examples(targets: Targets, count: int) -> dict[str, np.ndarray]:
     return {"numbers": shown, "clean": targets.pixels[shown].astype(np.float32) / 255}
 
 
+def judgement(outcome: Outcome) -> dict[str, Any]:
+    """How many iterates were classified once more, in float32, and how far the margins of the
+    attack's own forward were off."""
+    difference = float(f"{outcome.largest_difference:.3g}")
+    return {"judged": outcome.judged, "largest_margin_difference": difference}
+
+
 def threat_model(params: EvaluateParams, images: ImageSet, attacked: int) -> dict[str, Any]:
     """What the attacker may do, and to which images, for metrics.json."""
     trained = read_classes(read_value("finetune.dataset", str))
@@ -149,7 +170,8 @@ def threat_model(params: EvaluateParams, images: ImageSet, attacked: int) -> dic
     return {
         **{key: getattr(params, key) for key in keys},
         "pixels": images.pixels.shape[-1],
-        "precision": "float32",
+        "precision": stated(params.precision),
+        "guard_band": params.band or None,
         "dataset": images.name,
         "images": attacked,
         "dropped": dropped(images.name),

@@ -12,13 +12,13 @@ from safetensors.numpy import load_file
 from pipeline import embed
 from pipeline.attacks import Outcome, Targets, apgd_ce, pgd
 from pipeline.classes import ClassEntry
+from pipeline.clean import clean_predictions
 from pipeline.cost import read_cost
 from pipeline.errors import UserError
 from pipeline.evaluate import (
     EvaluateParams,
     Verdicts,
     accuracies,
-    clean_predictions,
     evenly_spaced,
     followed,
     joined,
@@ -62,10 +62,17 @@ def params(**changes: Any) -> EvaluateParams:
     return EvaluateParams.model_validate(evaluate_params(**(values | changes)))
 
 
+def judged(
+    victim: Victim, module: Any, options: Any, targets: Targets, chosen: EvaluateParams
+) -> Verdicts:
+    clean = clean_predictions(victim, targets, chosen.batch_size, CPU)
+    return judge(victim, module, options, targets, chosen, clean, CPU)
+
+
 def columns(victim: Victim, targets: Targets, **changes: Any) -> dict[str, Any]:
     options = {key: changes.pop(key) for key in ("steps", "step_255") if key in changes}
     module, checked = attack("pgd", **options)
-    verdicts = judge(victim, module, checked, targets, params(**changes), CPU)
+    verdicts = judged(victim, module, checked, targets, params(**changes))
     return prediction_columns("m", targets, verdicts)
 
 
@@ -91,7 +98,7 @@ def test_what_is_wrong_already_is_neither_attacked_nor_robust(targets):
     clean = victim(targets.read(slice(None), CPU)[0]).argmax(1).numpy()
     wrong = clean != targets.labels
     assert 0 < wrong.sum() < N
-    found = judge(victim, module, options, targets, params(last_images=0, examples=0), CPU)
+    found = judged(victim, module, options, targets, params(last_images=0, examples=0))
     assert found.attacked.tolist() == np.flatnonzero(~wrong).tolist()
     table = prediction_columns("m", targets, found)
     assert not table["robust_any"][wrong].any()
@@ -100,7 +107,7 @@ def test_what_is_wrong_already_is_neither_attacked_nor_robust(targets):
     assert (table["adversarial_margin"] == table["clean_margin"])[wrong].all()
     assert set(np.array(table["zero_gradient"])[wrong]) == {None}
     # with `last`, the same image is attacked to the end, and may even end right
-    followed_ = judge(victim, module, options, targets, params(robust="last"), CPU)
+    followed_ = judged(victim, module, options, targets, params(robust="last"))
     assert followed_.attacked.tolist() == list(range(N))
 
 
@@ -135,7 +142,7 @@ def test_a_wrong_image_that_an_attack_turns_right_is_not_robust():
 def test_best_iterate_attacks_have_no_last(victim, targets):
     module, options = attack("apgd_ce")
     for robust in ("any", "last"):
-        found = judge(victim, module, options, targets, params(robust=robust, examples=0), CPU)
+        found = judged(victim, module, options, targets, params(robust=robust, examples=0))
         right = np.flatnonzero(found.clean_prediction == targets.labels)
         assert found.attacked.tolist() == right.tolist(), "the others have nothing to tell"
         table = prediction_columns("m", targets, found)
@@ -162,7 +169,7 @@ def test_dropping_is_exact_and_cheap_at_the_committed_options(targets):
     for robust in ("any", "last"):
         counted.batches.clear()
         chosen_ = params(robust=robust, last_images=0, examples=0, epsilon_255=4)
-        found = judge(victim, pgd, options, targets, chosen_, CPU)
+        found = judged(victim, pgd, options, targets, chosen_)
         flags[robust] = prediction_columns("m", targets, found)["robust_any"]
         images[robust] = counted.images
     assert flags["any"].tolist() == flags["last"].tolist()
@@ -183,14 +190,14 @@ def test_robust_last_is_reported_on_evenly_spaced_images():
 
 def test_kept_examples_are_evenly_spaced_and_attacked_even_if_wrong(victim, targets):
     module, options = attack("pgd")
-    found = judge(victim, module, options, targets, params(examples=6, last_images=0), CPU)
+    found = judged(victim, module, options, targets, params(examples=6, last_images=0))
     positions = evenly_spaced(N, 6)
     assert set(positions) <= set(found.attacked)
     assert (found.clean_prediction != targets.labels)[positions].any()
     sizes = np.abs(found.outcome.perturbations).max(axis=(1, 2, 3))
     assert sizes.shape == (6,)
     assert sizes.min() > 0
-    everything = judge(victim, module, options, targets, params(examples=N, last_images=0), CPU)
+    everything = judged(victim, module, options, targets, params(examples=N, last_images=0))
     np.testing.assert_allclose(
         found.outcome.perturbations, everything.outcome.perturbations[positions], atol=1e-6
     )

@@ -73,6 +73,8 @@ def run(
             "apgd_ce, apgd_dlr and apgd_t with other ones"
         )
     chosen, note = _possible(attacks, len(victim.attacker))
+    if victim.ascended is not None:
+        note.append("attack in float32, whatever evaluate.precision")
     adversary = _adversary(victim, chosen, settings)
     outcome, total = empty_outcome(targets, settings), len(targets.labels)
     chunk = images_per_call(settings.batch_size)
