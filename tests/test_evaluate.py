@@ -32,7 +32,6 @@ from pipeline.predictions import PREDICTIONS
 from pipeline.victim import Victim
 from stages import evaluate as stage
 from tests.victims import (
-    CPU,
     Counting,
     Net,
     attack,
