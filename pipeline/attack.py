@@ -103,17 +103,24 @@ def perturb(
 
 
 def uniform_start(
-    images: Tensor, epsilon: float, generator: torch.Generator, norm: Norm = "linf"
+    images: Tensor,
+    epsilon: float,
+    generator: torch.Generator,
+    norm: Norm = "linf",
+    part: tuple[int, slice] | None = None,
 ) -> Tensor:
     """A random perturbation inside the ball, projected so that images + start is in [0, 1].
 
     l-infinity: U(-epsilon, epsilon) per pixel; l2: a direction drawn evenly and a length drawn
-    from U(0, epsilon).
+    from U(0, epsilon). part: how many images the batch has, and which of its rows `images` are,
+    if not all: the noise of all is drawn, so that a row's does not depend on who draws it.
     """
+    count, rows = part or (len(images), slice(None))
+    noise = images.new_empty((count, *images.shape[1:]))
     if norm == "linf":
-        noise = torch.empty_like(images).uniform_(-epsilon, epsilon, generator=generator)
+        noise.uniform_(-epsilon, epsilon, generator=generator)
     else:
-        noise = torch.empty_like(images).normal_(generator=generator)
-        radius = torch.rand(len(images), 1, 1, 1, generator=generator, device=images.device)
+        noise.normal_(generator=generator)
+        radius = torch.rand(count, 1, 1, 1, generator=generator, device=images.device)
         noise = noise / lengths(noise) * (epsilon * radius)
-    return project(images, noise, epsilon, norm)
+    return project(images, noise[rows], epsilon, norm)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pipeline import clip, weights
 from pipeline.clip import ImageEncoder
+from pipeline.distributed.ranks import SINGLE, Ranks, rows_to_compute
 from pipeline.methods import Batch, Objective
 from pipeline.precision import compile_blocks
 from pipeline.recipe import Recipe
@@ -78,6 +79,7 @@ def finetune(
     recipe: Recipe,
     device: torch.device,
     resume: Resume,
+    ranks: Ranks = SINGLE,
 ) -> Iterator[list[dict[str, float]]]:
     """Train the weights of `encoder` that require gradients, in place; yield the log rows of
     every LOG_EVERY steps. Exhaust the iterator: averaging and mixing come last.
@@ -86,6 +88,9 @@ def finetune(
         encoder: at its base weights; it stays in eval mode, so that attacks see the network
             that is shipped.
         pixels: uint8 (N, 3, S, S), an array or a streamed set; labels: int64 (N,).
+        ranks: the processes that train together, all calling this with the same arguments: the
+            weights and log rows are then the same bits on each, and those of one process but for
+            rounding.
 
     A resumed run yields only the rows of its own steps.
 
@@ -102,11 +107,12 @@ def finetune(
     if recipe.compile:
         compile_blocks(encoder.visual)
     total, rows = total_steps(len(pixels), recipe), []
-    for step, batch in enumerate(_batches(pixels, labels, recipe, device, first, total), first):
+    batches = _batches(pixels, labels, recipe, device, range(first, total), ranks)
+    for step, batch in enumerate(batches, first):
         rate = recipe.learning_rate * warmup_cosine(step, recipe.warmup_steps, total)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        log = train_step(encoder, objective, optimiser, batch, step, recipe, copy)
+        log = train_step(encoder, objective, optimiser, batch, step, recipe, copy, ranks)
         rows.append((step, rate, log))
         if recipe.averaging:
             weights.average_(average, trained, recipe.averaging)
@@ -127,25 +133,27 @@ def _batches(
     labels: np.ndarray,
     recipe: Recipe,
     device: torch.device,
-    first: int,
-    total: int,
+    steps: range,
+    ranks: Ranks,
 ) -> Iterator[Batch]:
-    """The batches of the steps from `first` on, each on its way to the device while the one
-    before it is used."""
+    """The batches of the steps, each on its way to the device while the one before it is used."""
     uploader = Uploader(device)
 
     def read(step: int) -> Sent:
-        index, part = read_pixels(pixels, step, recipe)
+        index, part = read_pixels(pixels, step, recipe, ranks)
         return uploader.send(part, labels[index], index)
 
-    for sent in read_ahead(read, range(first, total), depth(pixels)):
+    for sent in read_ahead(read, steps, depth(pixels)):
         yield _received(uploader, sent)
 
 
-def read_pixels(pixels: Pixels, step: int, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers, int64 (B,), and pixels, uint8 (B, 3, S, S), of the batch of a step."""
+def read_pixels(
+    pixels: Pixels, step: int, recipe: Recipe, ranks: Ranks = SINGLE
+) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers, int64 (B,), of the batch of a step, and pixels, uint8 (b, 3, S, S), of this
+    rank's rows of it: of all without others."""
     index = batch_indices(step, len(pixels), recipe.batch_size, recipe.seed)
-    return index, pixels[index]
+    return index, pixels[index[rows_to_compute(len(index), ranks)]]
 
 
 def make_batch(

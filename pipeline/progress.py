@@ -7,6 +7,13 @@ from typing import TypeVar
 from tqdm import tqdm
 
 T = TypeVar("T")
+_silent = False
+
+
+def silence() -> None:
+    """No bars from this process: one of several that work side by side shows its own for all."""
+    global _silent
+    _silent = True
 
 
 def track(
@@ -16,7 +23,15 @@ def track(
     if total is None and isinstance(items, Sized):
         total = len(items)
     interval = 0.2 if sys.stderr.isatty() else 15
-    return tqdm(items, desc=label, total=total, unit=unit, mininterval=interval, dynamic_ncols=True)
+    return tqdm(
+        items,
+        desc=label,
+        total=total,
+        unit=unit,
+        mininterval=interval,
+        dynamic_ncols=True,
+        disable=_silent,
+    )
 
 
 def counter(label: str, total: int, unit: str) -> "tqdm[None]":

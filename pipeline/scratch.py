@@ -28,25 +28,29 @@ def locked(stage: str, mark: str) -> Iterator[Path]:
         UserError: another process is at the same work (for instance the orphan of a killed
             `dvc repro`).
     """
-    root = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch"
-    folder = root / f"{stage}-{mark}"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(root / f"{stage}-{mark}.lock")
+    path = folder(stage, mark)
+    path.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path.with_name(f"{path.name}.lock"))
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise UserError(
-            f"{folder}: another process is running this very {stage}; wait for it or stop it"
+            f"{path}: another process is running this very {stage}; wait for it or stop it"
         ) from None
     try:
-        yield folder
+        yield path
     finally:
         lock.release()
 
 
-def clear(folder: Path) -> None:
+def folder(stage: str, mark: str) -> Path:
+    """Where the state of this stage and fingerprint lies, if there is one."""
+    return Path(os.environ.get("DVC_ROOT", ".")) / ".scratch" / f"{stage}-{mark}"
+
+
+def clear(path: Path) -> None:
     """Forget the state, once the stage's outputs are written."""
-    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def loaded_code() -> list[Path]:

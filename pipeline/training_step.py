@@ -14,6 +14,10 @@ from torch import Tensor
 
 from pipeline import attack
 from pipeline.clip import ImageEncoder
+from pipeline.device import allow_tf32
+from pipeline.distributed.collectives import sum_gradients
+from pipeline.distributed.gathered import gathered
+from pipeline.distributed.ranks import SINGLE, Ranks, rows_to_compute
 from pipeline.errors import UserError
 from pipeline.methods import Batch, Objective
 from pipeline.precision import frozen_copy, refresh
@@ -68,21 +72,26 @@ def train_step(
     step: int,
     recipe: Recipe,
     copy: ImageEncoder | None = None,
+    ranks: Ranks = SINGLE,
 ) -> StepLog:
     """Attack the batch, then descend once.
 
     Args:
         copy: `attacked_copy` of the encoder.
+        ranks: the processes that take this step together, each on its rows of the batch.
 
     Raises:
         UserError: on a CPU, loss or gradient is not finite; the weights are as before. On CUDA
             they are as before too, and `check_finite_step` tells.
     """
-    images = batch.images + perturb_batch(encoder, objective, batch, step, recipe, copy)
-    losses = objective.losses(encoder, images, batch)
+    images = batch.images + perturb_batch(encoder, objective, batch, step, recipe, copy, ranks)
+    losses = objective.losses(gathered(encoder, len(batch.labels), ranks), images, batch)
     optimiser.zero_grad(set_to_none=True)
     losses["loss"].backward()
+    if recipe.precision == "tf32":  # left on where the first blocks are not trained
+        allow_tf32(False)
     trained = [weight for group in optimiser.param_groups for weight in group["params"]]
+    sum_gradients(trained, ranks)
     norm = torch.nn.utils.get_total_norm([w.grad for w in trained if w.grad is not None])
     log = StepLog({name: value.detach() for name, value in losses.items()}, norm, batch.numbers)
     if norm.is_cuda:
@@ -103,22 +112,28 @@ def perturb_batch(
     step: int,
     recipe: Recipe,
     copy: ImageEncoder | None = None,
+    ranks: Ranks = SINGLE,
 ) -> Tensor:
-    """(B, 3, S, S) perturbation of the training attack in a step; zeros without an attack."""
+    """Perturbation of the batch's images by the training attack of a step, shaped like them;
+    zeros without an attack. The loss is a sum over images: no rank needs another one's."""
     chosen, ascended = recipe.attack, objective.attack_loss
     images = batch.images
     start = torch.zeros_like(images)
     if chosen is None or ascended is None:
         return start
+    count, rows = len(batch.labels), rows_to_compute(len(batch.labels), ranks)
+    part = Batch(images, batch.labels[rows], batch.numbers[rows])
     if chosen.random_start:
         generator = torch.Generator(images.device).manual_seed(start_seed(recipe.seed, step))
-        start = attack.uniform_start(images, chosen.epsilon_255 / 255, generator, chosen.norm)
+        start = attack.uniform_start(
+            images, chosen.epsilon_255 / 255, generator, chosen.norm, (count, rows)
+        )
     if copy is not None:
         refresh(copy, encoder)
     attacked = copy or encoder
     with without_gradients(encoder):
         return attack.perturb(
-            lambda perturbed: ascended(attacked, perturbed, batch),
+            lambda perturbed: ascended(attacked, perturbed, part),
             images,
             start,
             epsilon=chosen.epsilon_255 / 255,

@@ -14,12 +14,14 @@ from pipeline import clip
 from pipeline.clip import ImageEncoder
 from pipeline.embed import TextSet
 from pipeline.ensemble import ensemble_logits
+from pipeline.precision import Precision, frozen_copy
 
 
 class Victim(nn.Module):
-    """Image encoder and text features, float32; attacks ascend through `features`.
+    """Image encoder and text features; attacks ascend through `features`, `forward` judges.
 
     Args:
+        encoder: float32; decides.
         classifier: (C, D) class features that decide the verdict.
         attacker: (C, D) class features that the attacker's loss sees.
         captions: (C, K, D) unit-norm single texts of the attacker's set, for attacks on the
@@ -27,6 +29,8 @@ class Victim(nn.Module):
         scale: exp(logit scale).
         resize: the images come at another ("native") size: they are brought to the model's by
             bicubic interpolation *inside* the model, so that the perturbation lives at theirs.
+        ascended: a frozen copy of the encoder in a lower precision, or compiled, that attacks go
+            through in its place.
     """
 
     classifier: Tensor
@@ -41,19 +45,28 @@ class Victim(nn.Module):
         captions: Tensor,
         scale: float,
         resize: bool = False,
+        ascended: ImageEncoder | None = None,
     ):
         super().__init__()
         self.encoder, self.scale, self.resize = encoder, scale, resize
+        self.ascended = ascended
         self._resizing: dict[int, Tensor] = {}
         self.register_buffer("classifier", classifier)
         self.register_buffer("attacker", attacker)
         self.register_buffer("ensemble", captions)
 
     def features(self, images: Tensor) -> Tensor:
-        """(B, D) unit-norm features of (B, 3, S, S) pixels in [0, 1]."""
+        """(B, D) unit-norm features of (B, 3, S, S) pixels in [0, 1], for attacks."""
+        return self._encoded(self.ascended or self.encoder, images)
+
+    def judged_features(self, images: Tensor) -> Tensor:
+        """The same for verdicts: in float32, whatever attacks go through."""
+        return self._encoded(self.encoder, images)
+
+    def _encoded(self, encoder: ImageEncoder, images: Tensor) -> Tensor:
         if self.resize:
             images = resized(images, self._factor(images))
-        return self.encoder(images).pooled
+        return encoder(images).pooled
 
     def _factor(self, images: Tensor) -> Tensor:
         side = images.shape[-1]
@@ -75,8 +88,8 @@ class Victim(nn.Module):
         return ensemble_logits(features, self.ensemble, self.scale)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, C) logits that decide, of (B, 3, S, S) pixels in [0, 1]."""
-        return self.classify(self.features(images))
+        """(B, C) logits that decide, of (B, 3, S, S) pixels in [0, 1], in float32."""
+        return self.classify(self.judged_features(images))
 
 
 def resizing_factor(side: int, size: int) -> Tensor:
@@ -98,13 +111,21 @@ def resized(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def load_victim(
-    folder: Path, texts: TextSet, seen: TextSet, size: int, native: bool, device: torch.device
+    folder: Path,
+    texts: TextSet,
+    seen: TextSet,
+    size: int,
+    native: bool,
+    device: torch.device,
+    precision: Precision = "float32",
+    compiled: bool = False,
 ) -> Victim:
-    """The model of a folder as a frozen classifier, float32, in eval mode.
+    """The model of a folder as a frozen classifier in eval mode, its verdicts in float32.
 
     Args:
         texts, seen: the texts that classify, and those the attacker sees.
         size: side of the images in pixels; must be the model's unless `native`.
+        precision, compiled: of the forward and backward passes of attacks.
 
     Raises:
         UserError: the folder is no model, or images or texts do not fit it.
@@ -116,5 +137,8 @@ def load_victim(
     classifier, attacker = (torch.from_numpy(t.classifier) for t in (texts, seen))
     captions = torch.from_numpy(seen.captions)
     resize = size != encoder.image_size
-    victim = Victim(encoder, classifier, attacker, captions, clip.logit_scale(loaded), resize)
+    lower = precision != "float32" or compiled
+    ascended = frozen_copy(encoder, precision, compiled) if lower else None
+    scale = clip.logit_scale(loaded)
+    victim = Victim(encoder, classifier, attacker, captions, scale, resize, ascended)
     return victim.requires_grad_(False).to(device).eval()

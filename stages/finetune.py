@@ -3,9 +3,11 @@
 Reads data/base_model/, data/images/<finetune.dataset>/ and, of data/embeddings/, the training
 descriptions and the template of that set; writes data/model/: an open_clip folder, training.csv
 and recipe.json (every value that was used). A killed run resumes from .scratch/ and ends with
-the same bytes; what the training cost goes to .scratch/costs/.
+the same bytes; what the training cost goes to .scratch/costs/. SAFT_PROCESSES=N, torchrun or srun
+let N processes train together (pipeline.distributed).
 """
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -14,8 +16,10 @@ import typer
 
 from pipeline import checkpoint, clip, cost, embed, scratch
 from pipeline.atomic import replacing_directory
-from pipeline.clip import Clip, ImageEncoder
+from pipeline.clip import Clip
 from pipeline.device import be_deterministic, pick_device
+from pipeline.distributed.ranks import Ranks, joined
+from pipeline.distributed.shared_state import load_state, work_folder
 from pipeline.finetune import Resume, State, finetune, steps_per_epoch, total_steps
 from pipeline.images import ImageSet, check_classes, content_files, open_images
 from pipeline.methods import MethodParams, Objective, Setup
@@ -28,6 +32,7 @@ from pipeline.recipe import FinetuneParams, Recipe, resolve
 from pipeline.tables import write_json
 from pipeline.training_step import advice
 from pipeline.weights import train_last_blocks
+from stages.ranked import ranked
 from stages.runner import stage
 
 EMBEDDINGS = embed.FOLDER / "descriptions.parquet"
@@ -35,8 +40,15 @@ Rows = list[dict[str, float]]
 
 
 @stage("finetune")
+@ranked("stages.finetune")
 def main() -> None:
     """Fine-tune with the chosen method; only the image encoder changes."""
+    with joined() as ranks:
+        run(ranks)
+
+
+def run(ranks: Ranks) -> None:
+    """The whole stage in one of the processes that train together; rank 0 writes."""
     params = read_section("finetune", FinetuneParams)
     method, options = chosen(
         "pipeline.methods", "finetune", "method", params.method, params.options
@@ -49,18 +61,19 @@ def main() -> None:
     images = open_images(recipe.dataset)
     check_classes(images, "finetune.dataset")
     base = clip.load(BASE_MODEL)
-    setup = prepare(base, images, recipe, device)
-    origins = checkpoint.origins(recipe.as_dict(), _inputs(recipe.dataset), device)
-    mark = checkpoint.fingerprint(origins)
-    with scratch.locked("finetune", mark) as folder:
+    setup = prepare(base, images, recipe, device)._replace(ranks=ranks)
+    whose = {"recipe": recipe.as_dict(), "processes": ranks.size}
+    origins = checkpoint.origins(whose, _inputs(recipe.dataset), device)
+    with work_folder("finetune", origins, ranks) as folder:
         meter = cost.Meter(device)
         meter.watch(setup.encoder)  # before a method copies it
         objective = method.build(options, setup)
-        rows, steps = train(
-            setup.encoder, objective, images, recipe, meter, folder, params.checkpoint_seconds
-        )
+        seconds = params.checkpoint_seconds if ranks.first else math.inf
+        rows, steps = train(setup, objective, images, recipe, meter, folder, seconds)
         spent = meter.stop()
         clip.check_finite(base.model, f"finetune: {advice(recipe)}")
+        if not ranks.first:
+            return
         write(base, rows, method.TITLE, recipe, len(images.pixels))
         scratch.clear(folder)
     seen = min(steps * recipe.batch_size, recipe.epochs * len(images.pixels))
@@ -93,7 +106,7 @@ def prepare(base: Clip, images: ImageSet, recipe: Recipe, device: torch.device) 
 
 
 def train(
-    encoder: ImageEncoder,
+    setup: Setup,
     objective: Objective,
     images: ImageSet,
     recipe: Recipe,
@@ -102,11 +115,12 @@ def train(
     checkpoint_seconds: float,
 ) -> tuple[Rows, int]:
     """Run the loop, resuming from `folder` if it holds a state; all log rows, and how many steps
-    this process took, which `meter` measures."""
-    state = checkpoint.load_state(folder)
+    this process took, which `meter` measures. checkpoint_seconds: between resume states; infinite
+    for none."""
+    state, ranks = load_state(folder, setup.ranks), setup.ranks
     rows: Rows = state["rows"] if state else []
     total, first = total_steps(len(images.pixels), recipe), state["step"] if state else 0
-    if first:
+    if first and ranks.first:
         print(f"resuming at step {first} of {total}", flush=True)
     meter.start()
     with (
@@ -119,8 +133,9 @@ def train(
 
         resume = Resume(state, save, writer.due)
         bar.update(first)
+        pixels, labels = images.pixels, images.labels
         for part in finetune(
-            encoder, objective, images.pixels, images.labels, recipe, meter.device, resume
+            setup.encoder, objective, pixels, labels, recipe, meter.device, resume, ranks
         ):
             rows += part
             bar.set_postfix(loss=f"{part[-1]['loss']:.3f}", refresh=False)

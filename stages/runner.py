@@ -27,21 +27,28 @@ def stage(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
         def run(*args: P.args, **kwargs: P.kwargs) -> None:
             try:
                 main(*args, **kwargs)
-            except KeyboardInterrupt:
-                _leave(name, "interrupted; nothing was written", INTERRUPTED)
-            except UserError as error:
-                _leave(name, str(error), 1)
-            except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            except (KeyboardInterrupt, UserError, OSError) as error:
+                known = explain(error)
+                if known is None:
                     raise
-                _leave(
-                    name, f"{error.filename or 'output'}: {error.strerror}; nothing was written", 1
-                )
+                _leave(name, *known)
             print(f"[{label(name)}] {time.perf_counter() - STARTED:.1f} s", flush=True)
 
         return run
 
     return decorate
+
+
+def explain(error: BaseException) -> tuple[str, int] | None:
+    """The line and the exit status for an error that is no bug of ours; None for a bug."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted; nothing was written", INTERRUPTED
+    if isinstance(error, UserError):
+        return str(error), 1
+    full = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
+    if isinstance(error, OSError) and error.errno in full:
+        return f"{error.filename or 'output'}: {error.strerror}; nothing was written", 1
+    return None
 
 
 def label(name: str) -> str:

@@ -47,14 +47,19 @@ def project(packed: Path, clip_folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     return packed
 
 
-def train(**changes: Any) -> None:
-    """Run the stage under the committed params.yaml with changes."""
+def write_params(**changes: Any) -> None:
+    """The committed params.yaml with two short epochs on set "tiny", and changes."""
     yaml = YAML()
     values = yaml.load((ROOT / "params.yaml").read_text())
     values["finetune"].update(dataset="tiny", epochs=2, batch_size=8, warmup_steps=0)
     values["finetune"].update(changes)
     with Path("params.yaml").open("w") as stream:
         yaml.dump(values, stream)
+
+
+def train(**changes: Any) -> None:
+    """Run the stage under `write_params`."""
+    write_params(**changes)
     finetune.main()
 
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline.attacks import Settings, Targets, _slots, cw_linf, fgsm, margins, pgd
+from pipeline.attacks import Settings, Targets, cw_linf, fgsm, margins, pgd
 from pipeline.attacks import semantic_ensemble as ensemble
 from pipeline.attacks._ascent import Steps
+from pipeline.attacks._starts import start_noise
 from pipeline.victim import Victim
 from tests.victims import CPU, Net, attack, fit, make_targets, only_right, settings
 
@@ -60,7 +61,8 @@ def slow_loop(
     for label, number in zip(targets.labels, targets.numbers, strict=True):
         pixels = targets.pixels[number]
         image = torch.from_numpy(pixels)[None].double() / 255
-        noise = torch.from_numpy(_slots.start_noise(int(number), pixels.shape, s))[None].double()
+        first = np.zeros(1, dtype=np.int64)
+        noise = start_noise(np.array([number]), pixels.shape, s, first, CPU).double()
         p = inside(image, noise * o.random_start)
         velocity = torch.zeros_like(p)
         predictions, path, truth = [], [], torch.tensor([label])

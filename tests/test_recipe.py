@@ -172,5 +172,5 @@ def test_the_demo_keeps_the_settings_it_was_tuned_with():
         optimiser="sgd", learning_rate=0.025, momentum=0.9, weight_decay=0.0,
         attack=TrainingAttack("linf", 4, 2, 2, 0, True), epochs=8, batch_size=64,
         warmup_steps=250, mix_alpha=1.0, last_blocks=None, gradient_clip=None, averaging=None,
-        seed=0,
+        precision="float32", compile=False, seed=0,
     )  # fmt: skip

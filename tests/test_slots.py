@@ -7,10 +7,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.attacks import Targets, _slots
-from pipeline.attacks._slots import Recorder, Slots, verified_logits
+from pipeline.attacks import Targets
+from pipeline.attacks._slots import Slots, Waiting
+from pipeline.attacks._verdicts import Recorder, verified_logits
+from pipeline.errors import UserError
 from pipeline.victim import Victim
-from tests.victims import Hand, Net, attack, fit, make_targets, only_right, settings
+from tests.victims import CPU, Hand, Net, attack, fit, make_targets, only_right, settings
 
 N, C = 30, 5
 
@@ -57,14 +59,15 @@ def test_the_verdict_is_confirmed_on_the_pixels(victim, targets):
 
     slots, recorder = Slots(right, s, begin), Recorder(victim, right, s)
     slots.refill()
-    everyone, nobody = torch.ones(count, dtype=torch.bool), torch.zeros(count, dtype=torch.bool)
+    everyone, nobody = np.ones(count, dtype=bool), np.zeros(count, dtype=bool)
     nothing = torch.zeros_like(slots.images)
-    assert not recorder.settle(slots, nothing, everyone, nobody).any()
+    truth = torch.nn.functional.one_hot(slots.labels, C).float()
+    assert not recorder.settle(slots, nothing, -truth, nobody).any()
     assert (recorder.outcome.fooled_at == -1).all()
     # and at the end one that the attack did not notice counts as well
-    wrong = torch.from_numpy((right.labels + 1) % C)
-    slots.labels = wrong
-    assert recorder.settle(slots, nothing, nobody, everyone).all()
+    slots.labels = torch.from_numpy((right.labels + 1) % C)
+    claimed = torch.nn.functional.one_hot(slots.labels, C).float()
+    assert recorder.settle(slots, nothing, claimed, everyone).all()
     assert (recorder.outcome.fooled_at == 0).all()
 
 
@@ -87,19 +90,67 @@ def test_dead_pixels_are_counted_at_the_start_and_not_later():
     assert (found.perturbations != 0).all(), "later no pixel was dead"
 
 
-def test_starts_depend_on_number_seed_and_round_only():
-    shape = (3, 6, 6)
-    for norm, epsilon in (("linf", 4 / 255), ("l2", 0.5)):
-        s = settings(1, norm=norm, epsilon=epsilon)
-        first = _slots.start_noise(5, shape, s)
-        assert first.dtype == np.float32
-        length = np.abs(first).max() if norm == "linf" else np.linalg.norm(first)
-        assert 0 < length <= epsilon
-        assert (first == _slots.start_noise(5, shape, s)).all()
-        assert (first != _slots.start_noise(6, shape, s)).any()
-        assert (first != _slots.start_noise(5, shape, s._replace(seed=1))).any()
-        assert (first != _slots.start_noise(5, shape, s, 1)).any()
-        given = {5: first * 0.5}
-        assert (_slots.start_noise(5, shape, s._replace(starts=given)) == first * 0.5).all()
-        fresh = _slots.start_noise(5, shape, s._replace(starts=given), 1)
-        assert (fresh == _slots.start_noise(5, shape, s, 1)).all()
+def opened(victim: Victim, targets: Targets, **changes: Any) -> tuple[Slots, Recorder]:
+    s = settings(len(targets.labels), **changes)
+
+    def begin(images, labels, numbers, rounds):
+        return {"perturbation": torch.zeros_like(images), "number": torch.from_numpy(numbers)}
+
+    slots = Slots(targets, s, begin)
+    slots.refill()
+    return slots, Recorder(victim, targets, s)
+
+
+def test_a_margin_inside_the_guard_band_is_judged_in_float32(targets):
+    victim = fit(Net(), targets, scale=0.2)  # margins of a few tenths
+    right = only_right(victim, targets)
+    for claimed_margin, judged in ((1.4, True), (4.1, False)):
+        slots, recorder = opened(victim, right, guard_band=4.0)
+        slots.labels = (slots.labels + 1) % C  # wrong in truth, and claimed to be right
+        exact = victim(slots.images).float()
+        others = exact.scatter(1, slots.labels[:, None], -torch.inf).amax(1, keepdim=True)
+        claimed = exact.scatter(1, slots.labels[:, None], others + claimed_margin)
+        nobody = np.zeros(len(right.labels), dtype=bool)
+        left = recorder.settle(slots, torch.zeros_like(slots.images), claimed, nobody)
+        assert left.tolist() == [judged] * len(right.labels)
+        assert recorder.outcome.judged == judged * len(right.labels)
+
+
+def test_a_forward_that_is_off_by_more_than_half_the_band_is_an_error(victim, targets):
+    right = only_right(victim, targets)
+    slots, recorder = opened(victim, right, guard_band=0.1)
+    everyone = np.ones(len(right.labels), dtype=bool)
+    exact = victim(slots.images).float()
+    moved = torch.nn.functional.one_hot(slots.labels, C).float()
+    nothing = torch.zeros_like(slots.images)
+    recorder.settle(slots, nothing, exact + 0.04 * moved, everyone)
+    assert recorder.outcome.largest_difference == pytest.approx(0.04, abs=1e-3)
+    assert recorder.outcome.judged == len(right.labels)
+    with pytest.raises(UserError, match=r"evaluate.precision: logits are off by 0\.06\d"):
+        recorder.settle(slots, nothing, exact + 0.06 * moved, everyone)
+
+
+def test_waiting_images_come_in_order_whatever_is_taken(targets):
+    waiting = Waiting(targets, settings(N, batch_size=7))
+    taken = [waiting.take(count) for count in (7, 1, 9, 2, 100)]
+    assert [len(rows) for rows, _, _ in taken] == [7, 1, 9, 2, N - 19]
+    assert np.concatenate([rows for rows, _, _ in taken]).tolist() == list(range(N))
+    images, labels = targets.read(slice(None), CPU)
+    assert torch.equal(torch.cat([images for _, images, _ in taken]), images)
+    assert torch.equal(torch.cat([labels for _, _, labels in taken]), labels)
+
+
+def test_a_slot_that_is_left_goes_to_the_next_image_and_rows_stay_together(victim, targets):
+    slots, _ = opened(victim, targets, batch_size=4)
+    images, labels = targets.read(slice(None), CPU)
+    rng = np.random.default_rng(0)
+    seen: list[int] = []
+    while slots.refill():
+        assert torch.equal(slots.images, images[torch.from_numpy(slots.rows)])
+        assert torch.equal(slots.labels, labels[torch.from_numpy(slots.rows)])
+        assert slots.state["number"].tolist() == targets.numbers[slots.rows].tolist()
+        leaving = rng.random(len(slots.rows)) < 0.4
+        seen += slots.rows[leaving].tolist()
+        assert (slots.iterate >= 0).all()
+        slots.advance(leaving)
+    assert sorted(seen) == list(range(N))

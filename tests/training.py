@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from pipeline import clip, registry
+from pipeline.distributed.ranks import SINGLE, Ranks
 from pipeline.finetune import Resume, finetune
 from pipeline.methods import Setup, TrainingAttack
 from pipeline.recipe import Recipe
@@ -74,11 +75,11 @@ def objective_of(method: str, setup: Setup, **changes: Any) -> Any:
 class Run:
     """One run on a fresh copy of the tiny model."""
 
-    def __init__(self, folder: Path, chosen: Recipe = RECIPE) -> None:
+    def __init__(self, folder: Path, chosen: Recipe = RECIPE, ranks: Ranks = SINGLE) -> None:
         self.model = clip.load(folder)
         self.encoder = clip.image_encoder(self.model)
-        self.setup = setup_of(self.encoder)
-        self.objective = objective_of(chosen.method, self.setup)
+        self.setup = setup_of(self.encoder)._replace(ranks=ranks)
+        self.objective = objective_of(chosen.method, self.setup, **chosen.options)
         clip.train_only_image_encoder(self.model, self.encoder)
         train_last_blocks(self.encoder, chosen.last_blocks)
         self.recipe = chosen
@@ -88,7 +89,7 @@ class Run:
     ) -> list[dict[str, float]]:
         parts = finetune(
             self.encoder, self.objective, self.setup.pixels, self.setup.labels,
-            self.recipe, CPU, Resume(state, save, lambda step: step % every == 0),
+            self.recipe, CPU, Resume(state, save, lambda step: step % every == 0), self.setup.ranks,
         )  # fmt: skip
         return [row for part in parts for row in part]
 

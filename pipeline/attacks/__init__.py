@@ -9,7 +9,7 @@ An attack module has
 Names that begin with an underscore are shared parts, not attacks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from pipeline.attack import Norm
-from pipeline.clip import unit_pixels
-from pipeline.streaming import Pixels
+from pipeline.clip import scaled, unit_pixels
+from pipeline.streaming import Pixels, read_ahead
+from pipeline.upload import Sent, Uploader
 
 
 class Targets(NamedTuple):
@@ -37,6 +38,18 @@ class Targets(NamedTuple):
         images = unit_pixels(self.pixels[self.numbers[part]], device)
         return images, torch.from_numpy(self.labels[part]).to(device)
 
+    def batches(self, size: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+        """The same of all targets, `size` at a time, each read while the one before is used."""
+        uploader = Uploader(device)
+
+        def send(start: int) -> Sent:
+            part = slice(start, start + size)
+            return uploader.send(self.pixels[self.numbers[part]], self.labels[part])
+
+        for sent in read_ahead(send, range(0, len(self.labels), size)):
+            images, labels = uploader.receive(sent)
+            yield scaled(images), labels
+
 
 class Settings(NamedTuple):
     """What every attack is told.
@@ -45,7 +58,9 @@ class Settings(NamedTuple):
     `follow` bool (N,): images attacked to the end even when fooled, by attacks that have a last
     iterate; the perturbations of the targets at the ascending positions `examples` are kept;
     `starts`: image number -> float32 (3, S, S), first perturbations to use instead of drawn
-    ones, for comparison with another implementation.
+    ones, for comparison with another implementation; guard_band: margin in logits below which an
+    image that the attack's own forward, in a lower precision, calls right is judged in float32;
+    0 where that forward is float32 itself.
     """
 
     norm: Norm
@@ -56,6 +71,7 @@ class Settings(NamedTuple):
     examples: np.ndarray
     device: torch.device
     starts: Mapping[int, np.ndarray] | None = None
+    guard_band: float = 0.0
 
 
 class Outcome(NamedTuple):
@@ -67,7 +83,8 @@ class Outcome(NamedTuple):
     the others; zero_gradient: float32, share of pixels whose gradient is exactly zero at the
     start (NaN where the attack does not tell); perturbations: float32 (E, 3, S, S) of the
     `examples`, at the iterate of `prediction`; note: what was done otherwise than the name
-    says, "" if nothing.
+    says, "" if nothing; judged: how many iterates were classified once more for a verdict;
+    largest_difference: between the margins of the attack's own forward and of those verdicts.
     margin = logit of the label - largest other logit, of the classifier's texts.
     """
 
@@ -78,6 +95,8 @@ class Outcome(NamedTuple):
     zero_gradient: np.ndarray
     perturbations: np.ndarray
     note: str = ""
+    judged: int = 0
+    largest_difference: float = 0.0
 
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:

@@ -17,7 +17,9 @@ from torch import Tensor
 
 from pipeline.attack import TINY, direction, lengths
 from pipeline.attacks import Outcome, Settings, Targets
-from pipeline.attacks._slots import Recorder, Slots, State, start_noise
+from pipeline.attacks._slots import Slots, State
+from pipeline.attacks._starts import given_starts, start_noise
+from pipeline.attacks._verdicts import Recorder
 from pipeline.params import Section
 from pipeline.progress import counter
 from pipeline.victim import Victim
@@ -79,9 +81,8 @@ def run(victim: Victim, targets: Targets, settings: Settings, plan: Plan) -> Out
             recorder.zero_gradients(slots, gradient)
             over = slots.step == plan.steps
             final = over & (slots.round == plan.rounds - 1)
-            wrong = logits.argmax(1) != slots.labels
             perturbation = slots.state["point"] - slots.images
-            leaving = recorder.settle(slots, perturbation, wrong, final)
+            leaving = recorder.settle(slots, perturbation, logits, final)
             step(slots, learn(slots, losses, gradient, plan.steps), settings)
             slots.next_round(over & ~final & ~leaving)
             bar.update(slots.advance(leaving))
@@ -91,7 +92,7 @@ def run(victim: Victim, targets: Targets, settings: Settings, plan: Plan) -> Out
 def open_slots(targets: Targets, settings: Settings, plan: Plan) -> Slots:
     """Slots whose images begin with a start of their own and nothing known of the loss."""
 
-    def begin(images: Tensor, labels: Tensor, numbers: np.ndarray, rounds: Tensor) -> State:
+    def begin(images: Tensor, labels: Tensor, numbers: np.ndarray, rounds: np.ndarray) -> State:
         start = surface_starts(images, numbers, rounds, settings)
         none = torch.zeros_like(labels)
         lowest = torch.full(labels.shape, -torch.inf, device=images.device)
@@ -108,27 +109,28 @@ def open_slots(targets: Targets, settings: Settings, plan: Plan) -> Slots:
             "since": none,  # steps since the last checkpoint
             "rises": none,  # and those of them that raised the loss
             "reduced": none == 0,  # the last checkpoint halved the step size
-            "target": plan.aim(images, labels, rounds) if plan.aim else labels,
+            "taken": none,  # steps of this round
+            "target": plan.aim(images, labels, torch.from_numpy(rounds).to(none))
+            if plan.aim
+            else labels,
         }
 
     return Slots(targets, settings, begin)
 
 
 def surface_starts(
-    images: Tensor, numbers: np.ndarray, rounds: Tensor, settings: Settings
+    images: Tensor, numbers: np.ndarray, rounds: np.ndarray, settings: Settings
 ) -> Tensor:
     """First points (B, 3, S, S): the images plus `start_noise` stretched to the surface of the
     ball (divided by its largest value or its length), clipped to [0, 1]. A perturbation in
     `settings.starts` is used as it is, in round 0."""
-    shape, given = tuple(images.shape[1:]), settings.starts or {}
-    noise = []
-    for number, round_ in zip(numbers.tolist(), rounds.tolist(), strict=True):
-        drawn = start_noise(number, shape, settings._replace(epsilon=1.0), round_)
-        if round_ or number not in given:
-            size = np.abs(drawn).max() if settings.norm == "linf" else np.linalg.norm(drawn)
-            drawn = drawn / size * np.float32(settings.epsilon)
-        noise.append(drawn)
-    return (images + torch.from_numpy(np.stack(noise)).to(images.device)).clamp(0, 1)
+    unit = settings._replace(epsilon=1.0, starts=None)
+    noise = start_noise(numbers, tuple(images.shape[1:]), unit, rounds, images.device)
+    size = noise.abs().amax((1, 2, 3), keepdim=True) if unit.norm == "linf" else lengths(noise)
+    noise = noise / size * torch.full_like(size, settings.epsilon)
+    for row, start in given_starts(numbers, rounds, settings):
+        noise[row] = torch.from_numpy(start).to(noise)
+    return (images + noise).clamp(0, 1)
 
 
 def forward(victim: Victim, slots: Slots, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
@@ -150,9 +152,9 @@ def learn(slots: Slots, losses: Tensor, gradient: Tensor, steps: int) -> Tensor:
     checkpoint and the step size was not halved there. As in the released code, the first step's
     loss counts as raised if it is positive, whatever the start's was.
     """
-    state, begun = slots.state, slots.step > 0
+    state, begun = slots.state, slots.state["taken"] > 0
     better = losses > state["best_loss"]
-    before = state["last_loss"].where(slots.step > 1, 0.0)
+    before = state["last_loss"].where(state["taken"] > 1, 0.0)
     slots.state = state | {
         "best": _where(better, state["point"], state["best"]),
         "best_gradient": _where(better, gradient, state["best_gradient"]),
@@ -191,9 +193,14 @@ def step(slots: Slots, gradient: Tensor, settings: Settings) -> None:
     images, point = slots.images, slots.state["point"]
     size = slots.state["size"].view(-1, 1, 1, 1)
     moved = bounded(images, point + size * direction(gradient, settings.norm), settings)
-    share = torch.where(slots.step > 0, MOMENTUM, 1.0).view(-1, 1, 1, 1)
+    taken = slots.state["taken"]
+    share = torch.where(taken > 0, MOMENTUM, 1.0).view(-1, 1, 1, 1)
     mixed = point + (moved - point) * share + (point - slots.state["previous"]) * (1 - share)
-    slots.state |= {"point": bounded(images, mixed, settings), "previous": point}
+    slots.state |= {
+        "point": bounded(images, mixed, settings),
+        "previous": point,
+        "taken": taken + 1,
+    }
 
 
 def bounded(images: Tensor, points: Tensor, settings: Settings) -> Tensor:

@@ -14,7 +14,9 @@ from torch.nn import functional as F
 
 from pipeline.attack import accumulate, ascend
 from pipeline.attacks import Outcome, Settings, Targets
-from pipeline.attacks._slots import Recorder, Slots, State, random_starts
+from pipeline.attacks._slots import Slots, State
+from pipeline.attacks._starts import random_starts
+from pipeline.attacks._verdicts import Recorder
 from pipeline.params import Section
 from pipeline.progress import counter
 from pipeline.victim import Victim
@@ -50,14 +52,13 @@ def cross_entropy(victim: Victim, features: Tensor, labels: Tensor) -> Tensor:
 def run(
     victim: Victim, targets: Targets, params: Steps, settings: Settings, loss: Loss, name: str
 ) -> Outcome:
-    """Ascend `loss` for every target, in float32."""
+    """Ascend `loss` for every target, in the precision of the victim's `features`."""
 
-    def begin(images: Tensor, _: Tensor, numbers: np.ndarray, rounds: Tensor) -> State:
+    def begin(images: Tensor, _: Tensor, numbers: np.ndarray, rounds: np.ndarray) -> State:
         start = random_starts(images, numbers, rounds, settings)
         if not params.random_start:
-            given = np.isin(numbers, list(settings.starts or ()))
-            drawn = (rounds > 0) | torch.from_numpy(given).to(rounds.device)
-            start = start * drawn.view(-1, 1, 1, 1)
+            drawn = (rounds > 0) | np.isin(numbers, list(settings.starts or ()))
+            start = start * torch.from_numpy(drawn).to(start.device).view(-1, 1, 1, 1)
         return {"perturbation": start, "velocity": torch.zeros_like(images)}
 
     slots, recorder = Slots(targets, settings, begin), Recorder(victim, targets, settings)
@@ -67,8 +68,7 @@ def run(
             recorder.zero_gradients(slots, gradient)
             over = slots.step == params.steps
             final = over & (slots.round == params.restarts - 1)
-            wrong = logits.argmax(1) != slots.labels
-            leaving = recorder.settle(slots, slots.state["perturbation"], wrong, final)
+            leaving = recorder.settle(slots, slots.state["perturbation"], logits, final)
             _step(slots, gradient, params, settings)
             slots.next_round(over & ~final & ~leaving)
             bar.update(slots.advance(leaving))

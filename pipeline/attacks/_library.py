@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.attacks import Outcome, Settings, Targets, empty_outcome, margins
-from pipeline.attacks._slots import verified_logits
+from pipeline.attacks._verdicts import verified_logits
 from pipeline.errors import UserError
 from pipeline.params import Section
 from pipeline.progress import counter
@@ -86,14 +86,16 @@ def run(
 
 
 class _Attacked(nn.Module):
-    """What the library attacks: pixels (B, 3, S, S) in [0, 1] -> float32 logits (B, C)."""
+    """What the library attacks: pixels (B, 3, S, S) in [0, 1] -> float32 logits (B, C), computed
+    in float32 whatever `evaluate.precision`: it leaves an image alone as soon as it believes it
+    fooled, and takes no one's word but these logits'."""
 
     def __init__(self, victim: Victim) -> None:
         super().__init__()
         self.victim = victim
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.victim.attacked(self.victim.features(images)).float()
+        return self.victim.attacked(self.victim.judged_features(images)).float()
 
 
 def _possible(attacks: Sequence[str], classes: int) -> tuple[list[str], list[str]]:

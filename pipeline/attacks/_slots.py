@@ -1,200 +1,134 @@
-"""Images under attack in a fixed number of slots, and the verdicts on them.
+"""Images under attack in a fixed number of slots.
 
 Fooled images leave and waiting ones take their slots. Images do not interact (summed loss,
-per-image step, projection and start), so this changes no verdict; see `Recorder` for what
-counts as fooled.
+per-image step, projection and start), so this changes no verdict. Which image is in which slot,
+and how far it is, is known on the host: a quiet iteration waits for the device once, for the
+verdicts.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.attack import lengths, project
-from pipeline.attacks import Outcome, Settings, Targets, empty_outcome, margins
-from pipeline.victim import Victim
+from pipeline.attacks import Settings, Targets
 
 State = dict[str, Tensor]
-# images (B, 3, S, S), labels (B,), image numbers (B,), round (B,) -> per-image state; all of it
-# has the image as its first axis and lies on the images' device
-Begin = Callable[[Tensor, Tensor, np.ndarray, Tensor], State]
-SLACK = 1e-6  # float32 rounding of images + perturbation - images, for pixels in [0, 1]
+# images (B, 3, S, S), labels (B,), image numbers and rounds, int64 arrays (B,) -> per-image
+# state; all of it has the image as its first axis and lies on the images' device
+Begin = Callable[[Tensor, Tensor, np.ndarray, np.ndarray], State]
+
+
+class Waiting:
+    """The targets in their order, read ahead in blocks."""
+
+    def __init__(self, targets: Targets, settings: Settings) -> None:
+        self.next, self.total = 0, len(targets.labels)
+        self._blocks = targets.batches(settings.batch_size, settings.device)
+        self._rest: tuple[Tensor, ...] = ()
+
+    def take(self, count: int) -> tuple[np.ndarray, Tensor, Tensor]:
+        """Positions, images and labels of the next `count` targets, or of all that are left."""
+        count = min(count, self.total - self.next)
+        parts: list[tuple[Tensor, ...]] = []
+        while sum(len(labels) for _, labels in parts) < count:
+            block = self._rest or next(self._blocks)
+            missing = count - sum(len(labels) for _, labels in parts)
+            parts.append(tuple(values[:missing] for values in block))
+            rest = tuple(values[missing:] for values in block)
+            self._rest = rest if len(rest[1]) else ()
+        positions = np.arange(self.next, self.next + count)
+        self.next += count
+        images, labels = (torch.cat(values) for values in zip(*parts, strict=True))
+        return positions, images, labels
 
 
 class Slots:
     """The images under attack right now; row i of every field belongs to one image.
 
-    rows: position among the targets; round: which restart (or target class) it is in; step:
-    iterate within the round; iterate: iterates so far over all rounds; state: the attack's own.
+    On the host, int64 (B,): rows, the position among the targets; round, which restart (or target
+    class) it is in; step, the iterate within the round; iterate, iterates so far over all rounds.
+    On the device: images, labels, and state, the attack's own.
     """
+
+    rows: np.ndarray
+    images: Tensor
+    labels: Tensor
+    state: State
 
     def __init__(self, targets: Targets, settings: Settings, begin: Begin) -> None:
         self.targets, self.settings, self.begin = targets, settings, begin
-        self.waiting: Iterator[int] = iter(range(len(targets.labels)))
-        none = torch.empty(0, dtype=torch.int64, device=settings.device)
-        self.rows = self.labels = self.step = self.round = self.iterate = none
-        self.images = torch.empty(0, *targets.pixels.shape[1:], device=settings.device)
-        self.state: State = {}
+        self.waiting = Waiting(targets, settings)
+        self.rows = self.round = self.step = self.iterate = np.empty(0, dtype=np.int64)
+        self._free = np.empty(0, dtype=np.int64)  # slots whose images have left
 
     def refill(self) -> int:
-        """Fill free slots from the queue; how many images are under attack."""
-        free = self.settings.batch_size - len(self.rows)
-        new = [row for _, row in zip(range(free), self.waiting, strict=False)]
-        if new:
-            self._add(np.array(new))
+        """Give free slots to waiting images, drop those that none waits for; how many images are
+        under attack."""
+        if self.waiting.next == 0:
+            self._open()
+        elif len(self._free):
+            self._replace()
+            self._shrink()
         return len(self.rows)
 
-    def _add(self, new: np.ndarray) -> None:
-        images, labels = self.targets.read(new, self.settings.device)
-        rows = torch.from_numpy(new).to(self.settings.device)
-        zeros = torch.zeros_like(rows)
-        state = self.begin(images, labels, self.targets.numbers[new], zeros)
-        self.state = {
-            key: torch.cat([self.state[key], value]) if self.state else value
-            for key, value in state.items()
-        }
-        self.rows, self.labels = torch.cat([self.rows, rows]), torch.cat([self.labels, labels])
-        self.images = torch.cat([self.images, images])
-        self.step = torch.cat([self.step, zeros])
-        self.round = torch.cat([self.round, zeros])
-        self.iterate = torch.cat([self.iterate, zeros])
-
-    def next_round(self, mask: Tensor) -> None:
-        """Start the images in bool (B,) `mask` anew, one round later; call before `advance`."""
-        at = mask.nonzero()[:, 0]
-        if not len(at):
+    def _open(self) -> None:
+        if not self.waiting.total:
             return
-        self.round[at] += 1
-        numbers = self.targets.numbers[self.rows[at].cpu().numpy()]
-        fresh = self.begin(self.images[at], self.labels[at], numbers, self.round[at])
-        for key, value in fresh.items():
-            self.state[key] = self.state[key].index_copy(0, at, value)
-        self.step[at] = -1  # `advance` makes it 0
+        self.rows, self.images, self.labels = self.waiting.take(self.settings.batch_size)
+        self.round, self.step, self.iterate = (np.zeros_like(self.rows) for _ in range(3))
+        self.state = self._begun(np.arange(len(self.rows)))
 
-    def advance(self, leaving: Tensor) -> int:
-        """Free the slots in bool (B,) `leaving`, count the others on; how many were freed."""
-        gone = int(leaving.sum())
-        if gone:
-            stay = ~leaving
-            for name in ("rows", "labels", "images", "step", "round", "iterate"):
-                setattr(self, name, getattr(self, name)[stay])
-            self.state = {key: value[stay] for key, value in self.state.items()}
-        self.step = self.step + 1
-        self.iterate = self.iterate + 1
-        return gone
+    def _begun(self, at: np.ndarray) -> State:
+        index = self.index(at)
+        numbers = self.targets.numbers[self.rows[at]]
+        return self.begin(self.images[index], self.labels[index], numbers, self.round[at])
 
+    def index(self, at: np.ndarray) -> Tensor:
+        """Slots as an index on the device."""
+        return torch.from_numpy(at).to(self.settings.device, non_blocking=True)
 
-class Recorder:
-    """Writes verdicts down, each confirmed on the pixels themselves.
+    def _replace(self) -> None:
+        count = min(len(self._free), self.waiting.total - self.waiting.next)
+        if not count:
+            return
+        at, self._free = self._free[:count], self._free[count:]
+        self.rows[at], images, labels = self.waiting.take(count)
+        self.round[at] = self.step[at] = self.iterate[at] = 0
+        index = self.index(at)
+        self.images = self.images.index_copy(0, index, images)
+        self.labels = self.labels.index_copy(0, index, labels)
+        self._start(at)
 
-    An iterate that the attack's own forward calls misclassified is classified once more, from
-    its clipped pixel values and after its ball and range were checked; only if that says wrong
-    too is the image fooled. The last iterate of a survivor is judged the same way.
-    """
+    def _start(self, at: np.ndarray) -> None:
+        """Let the images in slots `at` begin at the first iterate of their round."""
+        index = self.index(at)
+        for key, value in self._begun(at).items():
+            self.state[key] = self.state[key].index_copy(0, index, value)
 
-    def __init__(self, victim: Victim, targets: Targets, settings: Settings) -> None:
-        self.victim, self.settings = victim, settings
-        self.outcome: Outcome = empty_outcome(targets, settings)
+    def _shrink(self) -> None:
+        if not len(self._free):
+            return
+        stay = np.setdiff1d(np.arange(len(self.rows)), self._free)
+        self._free = self._free[:0]
+        for name in ("rows", "round", "step", "iterate"):
+            setattr(self, name, getattr(self, name)[stay])
+        index = self.index(stay)
+        self.images, self.labels = self.images[index], self.labels[index]
+        self.state = {key: value[index] for key, value in self.state.items()}
 
-    def settle(self, slots: Slots, perturbation: Tensor, wrong: Tensor, final: Tensor) -> Tensor:
-        """Judge the current iterates; bool (B,): images that are done.
+    def next_round(self, mask: np.ndarray) -> None:
+        """Start the images in bool (B,) `mask` anew, one round later; call before `advance`."""
+        at = np.flatnonzero(mask)
+        if len(at):
+            self.round[at] += 1
+            self._start(at)
+            self.step[at] = -1  # `advance` makes it 0
 
-        Args:
-            perturbation: (B, 3, S, S) of the slots, the current iterate.
-            wrong: bool (B,) misclassified according to the attack's own forward.
-            final: bool (B,) the image's last iterate.
-        """
-        place = slots.rows.cpu().numpy()
-        follow = torch.from_numpy(self.settings.follow[place]).to(wrong.device)
-        open_ = torch.from_numpy(self.outcome.fooled_at[place] < 0).to(wrong.device)
-        at = ((wrong & open_) | final).nonzero()[:, 0]
-        leaving = final.clone()
-        if not len(at):
-            return leaving
-        logits = verified_logits(self.victim, slots.images[at], perturbation[at], self.settings)
-        fooled = logits.argmax(1) != slots.labels[at]
-        decided = open_[at] & (fooled | final[at])
-        self._write(slots, perturbation, at[decided], logits[decided], fooled[decided])
-        last = (final & follow)[at].cpu().numpy()
-        rows = place[at.cpu().numpy()]
-        self.outcome.last_prediction[rows[last]] = logits.argmax(1).cpu().numpy()[last]
-        leaving[at] |= fooled & ~follow[at]
-        return leaving
-
-    def _write(
-        self, slots: Slots, perturbation: Tensor, at: Tensor, logits: Tensor, fooled: Tensor
-    ) -> None:
-        rows = slots.rows[at].cpu().numpy()
-        iterate = slots.iterate[at].cpu().numpy()
-        self.outcome.fooled_at[rows] = np.where(fooled.cpu().numpy(), iterate, -1)
-        self.outcome.prediction[rows] = logits.argmax(1).cpu().numpy()
-        self.outcome.margin[rows] = margins(logits, slots.labels[at]).cpu().numpy()
-        for place, row in zip(at, rows, strict=True):
-            example = np.flatnonzero(self.settings.examples == row)
-            if len(example):
-                self.outcome.perturbations[example] = perturbation[place].detach().cpu().numpy()
-
-    def zero_gradients(self, slots: Slots, gradient: Tensor) -> None:
-        """Note the share of zero-gradient pixels of the images that are at their very start."""
-        first = (slots.iterate == 0).nonzero()[:, 0]
-        if len(first):
-            share = (gradient[first] == 0).flatten(1).float().mean(1)
-            self.outcome.zero_gradient[slots.rows[first].cpu().numpy()] = share.cpu().numpy()
-
-
-@torch.no_grad()
-def verified_logits(
-    victim: Victim, images: Tensor, perturbation: Tensor, settings: Settings
-) -> Tensor:
-    """(B, C) logits of the adversarial images from their clipped pixel values.
-
-    Raises:
-        RuntimeError: a perturbation is outside the ball or an image outside [0, 1]: an attack
-            that breaks its threat model is a bug, whatever accuracy it would report.
-    """
-    adversarial = images + perturbation
-    size = adversarial - images
-    size = size.abs().amax((1, 2, 3)) if settings.norm == "linf" else lengths(size).flatten()
-    slack = SLACK if settings.norm == "linf" else SLACK * images[0].numel() ** 0.5
-    low, high = float(adversarial.min()), float(adversarial.max())
-    if not (float(size.max()) <= settings.epsilon + slack and low >= -SLACK and high <= 1 + SLACK):
-        raise RuntimeError(
-            f"an adversarial image breaks the threat model: {settings.norm} size "
-            f"{float(size.max()):.8f} > {settings.epsilon:.8f}, or pixels {low}..{high}"
-        )
-    return victim(adversarial.clamp(0, 1))
-
-
-def start_noise(
-    number: int, shape: tuple[int, ...], settings: Settings, round_: int = 0
-) -> np.ndarray:
-    """A float32 start inside the ball that depends on image number, seed and round alone: not
-    on the batch, the order, or how many images are attacked. Round 0 is `settings.starts` where
-    that has the image.
-
-    l-infinity: U(-epsilon, epsilon) per pixel; l2: an evenly drawn direction, a length from
-    U(0, epsilon).
-    """
-    if not round_ and settings.starts and number in settings.starts:
-        return np.asarray(settings.starts[number], dtype=np.float32)
-    rng = np.random.Generator(np.random.Philox(key=[settings.seed + (round_ << 32), number]))
-    if settings.norm == "linf":
-        noise = 2 * rng.random(shape, dtype=np.float32) - 1
-    else:
-        noise = rng.standard_normal(shape, dtype=np.float32)
-        noise *= np.float32(rng.random() / np.linalg.norm(noise))
-    return (noise * np.float32(settings.epsilon)).astype(np.float32)
-
-
-def random_starts(
-    images: Tensor, numbers: np.ndarray, rounds: Tensor, settings: Settings
-) -> Tensor:
-    """(B, 3, S, S) projected `start_noise` of each image, on the images' device."""
-    shape = tuple(images.shape[1:])
-    noise = [
-        start_noise(int(n), shape, settings, int(r))
-        for n, r in zip(numbers, rounds.tolist(), strict=True)
-    ]
-    drawn = torch.from_numpy(np.stack(noise)).to(images.device)
-    return project(images, drawn, settings.epsilon, settings.norm)
+    def advance(self, leaving: np.ndarray) -> int:
+        """Free the slots in bool (B,) `leaving`, count all on; how many were freed."""
+        self._free = np.flatnonzero(leaving)
+        self.step += 1
+        self.iterate += 1
+        return len(self._free)

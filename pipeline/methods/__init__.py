@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pipeline.attack import Norm
 from pipeline.clip import ImageEncoder
+from pipeline.distributed.ranks import SINGLE, Ranks
 from pipeline.params import Section
 from pipeline.streaming import Pixels
 
@@ -26,7 +27,9 @@ Optimiser = Literal["sgd", "adamw"]
 
 class Batch(NamedTuple):
     """images: (B, 3, S, S) float32 clean pixels in [0, 1]; labels, numbers: (B,) int64,
-    class numbers and image numbers in the training set."""
+    class numbers and image numbers in the training set. Where several processes train together,
+    `images` are this process's rows, labels and numbers those of the whole batch, and the encoder
+    that `losses` is given turns the former into the features of the latter."""
 
     images: Tensor
     labels: Tensor
@@ -39,7 +42,8 @@ class Setup(NamedTuple):
     encoder: the image encoder, still at its base weights;
     texts: (C, K, D) and template: (C, D), float32 unit-norm features of the descriptions and
     of the text set "template"; scale: exp(logit scale);
-    pixels: uint8 (N, 3, S, S); labels: (N,) int64; both memory-mapped or in RAM.
+    pixels: uint8 (N, 3, S, S); labels: (N,) int64; both memory-mapped or in RAM;
+    ranks: the processes that train together.
     """
 
     encoder: ImageEncoder
@@ -49,6 +53,7 @@ class Setup(NamedTuple):
     pixels: Pixels
     labels: np.ndarray
     batch_size: int
+    ranks: Ranks = SINGLE
 
 
 AttackLoss = Callable[[ImageEncoder, Tensor, Batch], Tensor]

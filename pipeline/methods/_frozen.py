@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from pipeline.clip import Features, unit_pixels
+from pipeline.distributed.collectives import fill_blocks
+from pipeline.distributed.ranks import rows_to_compute
 from pipeline.methods import Setup
 from pipeline.progress import track
 from pipeline.streaming import depth, read_ahead
@@ -24,17 +26,24 @@ def of_clean_images(
     Args:
         label: what the progress bar says.
 
-    The values lie on the device of the texts, without a graph.
+    The values lie on the device of the texts, without a graph. Each of several processes
+    encodes a block of the images; all get the values of all.
     """
     device, pixels_of_set = setup.texts.device, setup.pixels
     found = []
-    size = setup.batch_size
-    starts = range(0, len(pixels_of_set), size)
-    ahead = read_ahead(
-        lambda start: np.array(pixels_of_set[start : start + size]), starts, depth(pixels_of_set)
-    )
-    for start, pixels in zip(track(starts, label), ahead, strict=True):
+    count, size = len(pixels_of_set), setup.batch_size
+    rows = rows_to_compute(count, setup.ranks)
+    starts = range(rows.start, rows.stop, size)
+    parts = [slice(start, min(start + size, rows.stop)) for start in starts]
+    ahead = read_ahead(lambda part: np.array(pixels_of_set[part]), parts, depth(pixels_of_set))
+    for part, pixels in zip(track(parts, label), ahead, strict=True):
         images = unit_pixels(pixels, device)
-        labels = torch.from_numpy(setup.labels[start : start + size]).to(device)
+        labels = torch.from_numpy(setup.labels[part]).to(device)
         found.append(wanted(setup.encoder(images), labels))
-    return torch.cat(found)
+    values = torch.cat(found)
+    if setup.ranks.size == 1:
+        return values
+    everything = values.new_empty((count, *values.shape[1:]))
+    everything[rows] = values
+    fill_blocks(everything, setup.ranks)
+    return everything

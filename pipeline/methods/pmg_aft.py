@@ -23,6 +23,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.clip import ImageEncoder
+from pipeline.distributed.gathered import gathered
+from pipeline.distributed.ranks import SINGLE, Ranks
 from pipeline.methods import PROTOCOL, Batch, MethodParams, Setup
 from pipeline.methods._template import TemplateAttack, accuracy
 
@@ -41,24 +43,30 @@ class Params(MethodParams):
 def build(params: Params, setup: Setup) -> "PmgAft":
     """Keep a frozen copy of the base encoder: it must see the adversarial images."""
     frozen = copy.deepcopy(setup.encoder).requires_grad_(False).eval()
-    return PmgAft(params, setup.template, setup.scale, frozen)
+    return PmgAft(params, setup.template, setup.scale, frozen, setup.ranks)
 
 
 class PmgAft(TemplateAttack):
     """The objective. frozen: the base encoder."""
 
     def __init__(
-        self, params: Params, template: Tensor, scale: float, frozen: ImageEncoder
+        self,
+        params: Params,
+        template: Tensor,
+        scale: float,
+        frozen: ImageEncoder,
+        ranks: Ranks = SINGLE,
     ) -> None:
         super().__init__(template, 1.0 if params.variant == "release" else scale)
-        self.params, self.frozen = params, frozen
+        self.params, self.frozen, self.ranks = params, frozen, ranks
 
     def losses(self, encoder: ImageEncoder, images: Tensor, batch: Batch) -> dict[str, Tensor]:
         """One forward of both halves, and one of the frozen encoder without a graph."""
         pooled = encoder(torch.cat([images, batch.images])).pooled
         adversarial, clean = self.logits(pooled).chunk(2)
         with torch.no_grad():
-            frozen = self.logits(self.frozen(images).pooled)
+            base = gathered(self.frozen, len(batch.labels), self.ranks)
+            frozen = self.logits(base(images).pooled)
         cross_entropy = F.cross_entropy(adversarial, batch.labels)
         general = self._reduce(divergence(frozen, adversarial))
         constraint = self._reduce(divergence(clean, adversarial))

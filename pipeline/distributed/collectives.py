@@ -1,0 +1,76 @@
+"""What ranks exchange. With one process every function here does nothing."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from pipeline.distributed.ranks import Ranks, blocks
+from pipeline.errors import UserError
+
+
+class Unreachable(UserError):
+    """Another rank is gone. Its own message, if it had time for one, says more."""
+
+
+@contextmanager
+def reaching(ranks: Ranks) -> Iterator[None]:
+    """Turn what torch raises when another rank is gone into `Unreachable`."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise Unreachable(
+            f"rank {ranks.rank} of {ranks.size} lost the other processes ({reason})"
+        ) from None
+
+
+def sum_gradients(trained: Sequence[nn.Parameter], ranks: Ranks) -> None:
+    """Replace every gradient by its sum over all ranks, the same bits on each.
+
+    All gradients travel as one flat float32 tensor. A weight that has none has none anywhere:
+    every rank runs the same operations.
+    """
+    if ranks.size == 1:
+        return
+    weights = [weight for weight in trained if weight.grad is not None]
+    flat = torch.cat([weight.grad.flatten() for weight in weights])  # type: ignore[union-attr]
+    with reaching(ranks):
+        dist.all_reduce(flat)
+    parts = flat.split([weight.numel() for weight in weights])
+    for weight, part in zip(weights, parts, strict=True):
+        weight.grad = part.view_as(weight)
+
+
+def fill_blocks(values: Tensor, ranks: Ranks) -> None:
+    """Complete (N, ...) `values`, of which this rank has its block, in place."""
+    if ranks.size == 1:
+        return
+    with reaching(ranks):
+        for rank, rows in enumerate(blocks(len(values), ranks)):
+            if rows.stop > rows.start:
+                dist.broadcast(values[rows], src=rank)
+
+
+def check_agreement(values: Mapping[str, Any], ranks: Ranks, advice: str) -> None:
+    """Raise UserError, on every rank, unless the named values are the same on all.
+
+    The message names the first rank that differs from rank 0, in what, and `advice`.
+    """
+    if ranks.size == 1:
+        return
+    everywhere: list[Mapping[str, Any]] = [{} for _ in range(ranks.size)]
+    with reaching(ranks):
+        dist.all_gather_object(everywhere, dict(values))
+    for rank, theirs in enumerate(everywhere):
+        names = sorted({*everywhere[0], *theirs})
+        differing = [name for name in names if theirs.get(name) != everywhere[0].get(name)]
+        if differing:
+            more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
+            raise UserError(
+                f"rank {rank} of {ranks.size} differs from rank 0 in "
+                f"{', '.join(differing[:3])}{more}; {advice}"
+            )

@@ -1,0 +1,181 @@
+"""Several devices for an evaluation: one process each, every one attacks some of the images.
+
+Images do not interact and their starts follow from (seed, image number), so no verdict depends on
+who attacks which. Nothing here runs where one device is used.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from multiprocessing import connection, get_context
+from multiprocessing.connection import Connection
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+
+from pipeline import progress
+from pipeline.attacks import Outcome, Settings, Targets
+from pipeline.device import VARIABLE as ONE_DEVICE
+from pipeline.device import be_deterministic, pick_device
+from pipeline.distributed.orphans import end_with_parent
+from pipeline.distributed.outcomes import merge, part_of, positions
+from pipeline.errors import UserError
+from pipeline.params import Section
+from pipeline.streaming import Pixels
+from pipeline.victim import Victim
+
+VARIABLE = "SAFT_DEVICES"
+Run = Callable[[Victim, Targets, Section, Settings], Outcome]
+"""What `run` of an attack is, see `pipeline.attacks`."""
+
+
+class Subject(NamedTuple):
+    """What a process needs to load by itself; both must be picklable.
+
+    load: device -> the classifier; pixels: () -> uint8 (N, 3, S, S), those of the targets.
+    """
+
+    load: Callable[[torch.device], Victim]
+    pixels: Callable[[], Pixels]
+
+
+def device_names() -> list[str]:
+    """The devices of SAFT_DEVICES ("cuda:0,cuda:1"), or none where it is unset or names one,
+    which then is SAFT_DEVICE for this process. Where both are set, SAFT_DEVICES wins.
+
+    Raises:
+        UserError: a name is empty, unknown or no device here; or a GPU is named twice.
+    """
+    text = os.environ.get(VARIABLE)
+    if text is None:
+        return []
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name != "cpu" and not (name.startswith("cuda:") and name[5:].isdecimal()):
+            raise UserError(f"{VARIABLE}={text}: '{name}' is not a device; e.g. cuda:0,cuda:1")
+        if name != "cpu" and int(name[5:]) >= torch.cuda.device_count():
+            raise UserError(
+                f"{VARIABLE}={text}: no {name} here, torch sees {torch.cuda.device_count()} CUDA "
+                "devices"
+            )
+        if name != "cpu" and names.count(name) > 1:
+            raise UserError(f"{VARIABLE}={text}: {name} is named twice; one process each")
+    os.environ[ONE_DEVICE] = names[0]
+    return names if len(names) > 1 else []
+
+
+class Worker(NamedTuple):
+    """One process: the device it computes on, the process, and our end of its pipe."""
+
+    device: str
+    process: Any
+    pipe: Connection
+
+
+@contextmanager
+def workers(names: Sequence[str]) -> Iterator[list[Worker]]:
+    """One process per device, ended with the block: at once after an error or an interrupt."""
+    context = get_context("spawn")
+    with ExitStack() as stack:
+        found = []
+        for rank, name in enumerate(names):
+            ours, theirs = context.Pipe()
+            threads = max(1, torch.get_num_threads() // len(names))
+            arguments = (theirs, name, rank == 0, threads)
+            process = context.Process(target=_serve, args=arguments, daemon=True)
+            process.start()
+            stack.callback(process.join)
+            stack.callback(process.kill)
+            theirs.close()
+            found.append(Worker(name, process, ours))
+        yield found
+
+
+def spread(team: Sequence[Worker], attack: ModuleType, subject: Subject) -> Run:
+    """`attack.run` over the devices of `team`, on the classifier that `subject` loads."""
+
+    def run(_: Victim, targets: Targets, options: Section, settings: Settings) -> Outcome:
+        rows = positions(len(targets.labels), len(team), attack, settings.batch_size)
+        for worker, part in zip(team, rows, strict=True):
+            chosen, told = part_of(targets, settings, part)
+            # pixels are opened over there: a memory map would travel whole
+            numbers = (chosen.numbers, chosen.labels)
+            job = (attack.__name__, subject, numbers, options, told._replace(device=CPU))
+            _send(worker, job)
+        return merge(targets, settings, rows, [_answer(team, worker) for worker in team])
+
+    return run
+
+
+CPU = torch.device("cpu")  # stands for the device in a message; the worker knows its own
+
+
+def _send(worker: Worker, job: Any) -> None:
+    try:
+        worker.pipe.send(job)
+    except (BrokenPipeError, ConnectionResetError):
+        raise _dead(worker) from None
+
+
+def _answer(team: Sequence[Worker], worker: Worker) -> Outcome:
+    """What `worker` found. Raises what it, or UserError if any worker died meanwhile."""
+    while not worker.pipe.poll():
+        connection.wait([worker.pipe, *(other.process.sentinel for other in team)])
+        for other in team:
+            if not other.process.is_alive():
+                raise _dead(other)
+    try:
+        answer = worker.pipe.recv()
+    except (EOFError, ConnectionResetError):
+        raise _dead(worker) from None
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
+def _dead(worker: Worker) -> UserError:
+    worker.process.join(5)
+    return UserError(
+        f"the process on {worker.device} died (exit code {worker.process.exitcode}; out of "
+        "memory?); lower evaluate.batch_size or take the device out of SAFT_DEVICES"
+    )
+
+
+def _serve(pipe: Connection, name: str, shows: bool, threads: int) -> None:
+    """A worker's life: jobs in, outcomes or errors out, until the parent goes."""
+    import importlib
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends this process
+    end_with_parent()
+    if not shows:
+        progress.silence()
+    os.environ[ONE_DEVICE] = name
+    device = pick_device()
+    be_deterministic()
+    torch.set_num_threads(threads)
+    loaded: tuple[bytes, Victim, Pixels] | None = None
+    while True:
+        try:
+            module, subject, (numbers, labels), options, settings = pipe.recv()
+        except EOFError:
+            return
+        try:
+            key = _key(subject)
+            if loaded is None or loaded[0] != key:
+                loaded = None  # frees the memory of the last one first
+                loaded = (key, subject.load(device), subject.pixels())
+            _, victim, pixels = loaded
+            targets = Targets(pixels, numbers, labels)
+            attack = importlib.import_module(module)
+            answer: Any = attack.run(victim, targets, options, settings._replace(device=device))
+        except Exception as error:
+            answer = error
+        pipe.send(answer)
+
+
+def _key(subject: Subject) -> bytes:
+    import pickle
+
+    return pickle.dumps(subject)
