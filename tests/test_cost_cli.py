@@ -23,6 +23,7 @@ def cost(stage: str, **changes: Any) -> dict[str, Any]:
         stage=stage,
         device="A processor",
         threads=2,
+        processes=1,
         seconds=1234.56,
         images=20_000,
         images_per_second=16.2,
@@ -59,6 +60,11 @@ def test_seconds_are_summed_and_energy_where_all_have_it() -> None:
         total = cells(table.splitlines()[4])
         assert (total[0], total[1], total[5]) == ("sum", "1,235.0", joules)
     assert cells(markdown([Recorded("a", first, True)]).splitlines()[2])[-1] == "A processor"
+
+
+def test_several_processes_are_told() -> None:
+    table = markdown([Recorded("finetune", cost("finetune", processes=8), True)])
+    assert cells(table.splitlines()[2])[-1] == "A processor, 2 threads, 8 processes"
 
 
 def test_what_is_not_known_is_a_dash() -> None:
