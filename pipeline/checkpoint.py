@@ -34,8 +34,9 @@ def origins(params: Any, inputs: Iterable[Path], device: torch.device) -> dict[s
         "params": _sha256(json.dumps(params, sort_keys=True).encode()),
         "torch": _sha256(f"{torch.__version__} {arithmetic(device)}".encode()),
     }
-    for path in [*sorted(inputs), *loaded_code()]:
-        hashes["/".join(path.parts[-2:])] = _hash_file(path)
+    hashes |= {path.as_posix(): _hash_file(path) for path in inputs}
+    # wherever the code lies: an experiment in a folder of its own has the same
+    hashes |= {"/".join(path.parts[-2:]): _hash_file(path) for path in loaded_code()}
     return hashes
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from pipeline.attacks import Settings, Targets, pgd
+from pipeline.attacks import Run, Settings, Targets, pgd
 from pipeline.evaluate import EvaluateParams
 from pipeline.params import Section
 from pipeline.victim import Victim
@@ -40,8 +40,14 @@ def measure(
     checks: ChecksParams,
     params: EvaluateParams,
     device: torch.device,
+    run: Run = pgd.run,
+    run_in_float32: Run = pgd.run,
 ) -> dict[str, Any]:
     """Counts of images that stay right, for metrics of one model.
+
+    Args:
+        run, run_in_float32: `pgd.run`, or the same over several devices, on `victim` and on what
+            it is in float32.
 
     Returns:
         curve: [epsilon in 1/255, images right at every iterate], from 0 (clean) upwards;
@@ -70,7 +76,8 @@ def measure(
             device=device,
             guard_band=params.band if attacked is victim else 0.0,
         )
-        return pgd.run(attacked, targets, options, settings).fooled_at < 0
+        attack = run if attacked is victim else run_in_float32
+        return attack(attacked, targets, options, settings).fooled_at < 0
 
     @cache  # the curve and the ladder of steps usually share a point
     def survivors(epsilon_255: float, steps: int) -> int:

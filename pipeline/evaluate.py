@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 
 from pipeline.attack import Norm
-from pipeline.attacks import Outcome, Settings, Targets
+from pipeline.attacks import Outcome, Run, Settings, Targets
 from pipeline.classes import ClassEntry
 from pipeline.clean import Clean
 from pipeline.params import Section
@@ -77,6 +77,7 @@ def judge(
     params: EvaluateParams,
     clean: Clean,
     device: torch.device,
+    run: Run | None = None,
 ) -> Verdicts:
     """The attack on every image whose verdict is still open.
 
@@ -86,6 +87,7 @@ def judge(
     Args:
         attack, options: a module of `pipeline.attacks` and its checked Params.
         clean: predictions on the unperturbed targets.
+        run: in place of the attack's own, e.g. over several devices.
     """
     follow = followed(len(targets.labels), params)
     if not getattr(attack, "LAST_ITERATE", False):
@@ -105,7 +107,8 @@ def judge(
         device=device,
         guard_band=params.band,
     )
-    return Verdicts(*clean, attacked, attack.run(victim, chosen, options, settings))
+    outcome = (run or attack.run)(victim, chosen, options, settings)
+    return Verdicts(*clean, attacked, outcome)
 
 
 def followed(images: int, params: EvaluateParams) -> np.ndarray:
