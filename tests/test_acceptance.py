@@ -16,7 +16,6 @@ from benchmarks import device_acceptance, results_table
 from benchmarks.acceptance import goals, inputs, variants
 from benchmarks.acceptance.context import Context
 from benchmarks.acceptance.report import FILE, Report, Result
-from pipeline.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 ABSENT = ("dvc", "vllm", "dvclive", "babel", "inflect", "rapidfuzz", "xdist")  # on a bare machine
@@ -268,6 +267,13 @@ def test_the_page_names_every_section():
     assert named == list(device_acceptance.SECTIONS)
 
 
-def test_tables_of_another_file_are_refused():
-    with pytest.raises(UserError, match="not an acceptance.json"):
-        results_table.tables({"steps": {}})
+def test_tables_of_another_file_are_refused(tmp_path, capsys):
+    other, broken = tmp_path / "other.json", tmp_path / "broken.json"
+    other.write_text('{"steps": {}}')
+    broken.write_text("{")
+    cases = {other: "name an acceptance.json", broken: "no JSON", tmp_path / "none": "not found"}
+    for file, message in cases.items():
+        with pytest.raises(SystemExit) as left:
+            results_table.main(file)
+        assert left.value.code == 1
+        assert message in capsys.readouterr().err
