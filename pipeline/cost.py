@@ -72,14 +72,16 @@ class Cost(NamedTuple):
 
     stage: as DVC calls it; device: its name; threads: of torch on the CPU; peak_memory_bytes: of
     torch on CUDA, else of the process; images, images_per_second: what was trained on or judged,
-    per model and epoch; work: see `pipeline.work`; flop: of that, None where it is not known;
-    matrix_flop_per_second: of the device, by precision; share: how much of the time the same
-    FLOPs would take at that speed.
+    per model and epoch, by all `processes`; work: see `pipeline.work`; flop: of that, None where
+    it is not known; matrix_flop_per_second: of the device, by precision; share: how much of the
+    time the same FLOPs would take at that speed. Memory, energy, work, flop and share are those of
+    the process that wrote them and of its device.
     """
 
     stage: str
     device: str
     threads: int
+    processes: int
     seconds: float
     images: int
     images_per_second: float
@@ -103,13 +105,15 @@ class Training(NamedTuple):
 
 class Run(NamedTuple):
     """What was measured. stage: as DVC calls it; images: see `Cost`; model_cfg: open_clip's, of
-    the encoder; last_blocks: how many of its blocks were trained, None for all."""
+    the encoder; last_blocks: how many of its blocks were trained, None for all; processes: that
+    shared the work."""
 
     stage: str
     images: int
     model_cfg: dict[str, Any]
     precisions: Precisions
     last_blocks: int | None = None
+    processes: int = 1
 
 
 def record(
@@ -129,6 +133,7 @@ def measured(run: Run, spent: Spent, device: torch.device) -> Cost:
         stage=run.stage,
         device=device_name(device),
         threads=torch.get_num_threads(),
+        processes=run.processes,
         seconds=spent.seconds,
         images=run.images,
         images_per_second=run.images / spent.seconds,

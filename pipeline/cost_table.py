@@ -42,6 +42,7 @@ def _row(cost: dict[str, Any]) -> tuple[str, ...]:
         for name, speed in sorted(cost["matrix_flop_per_second"].items())
     )
     threads = "" if joules is not None else f", {cost['threads']} threads"
+    processes = f", {cost['processes']} processes" if cost["processes"] > 1 else ""
     return (
         cost["stage"],
         f"{cost['seconds']:,.1f}",
@@ -51,7 +52,7 @@ def _row(cost: dict[str, Any]) -> tuple[str, ...]:
         "–" if joules is None else f"{joules:,.0f}",
         "–" if flop is None else f"{flop / 1e12:,.1f}",
         "–" if share is None else f"{share:.0%} of {speeds}",
-        f"{cost['device']}{threads}",
+        f"{cost['device']}{threads}{processes}",
     )
 
 

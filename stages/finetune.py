@@ -78,7 +78,9 @@ def run(ranks: Ranks) -> None:
         scratch.clear(folder)
     seen = min(steps * recipe.batch_size, recipe.epochs * len(images.pixels))
     precisions = cost.Precisions(recipe.precision, recipe.precision)
-    run = cost.Run("finetune", seen, base.config["model_cfg"], precisions, recipe.last_blocks)
+    run = cost.Run(
+        "finetune", seen, base.config["model_cfg"], precisions, recipe.last_blocks, ranks.size
+    )
     per_epoch = spent.seconds / steps * steps_per_epoch(len(images.pixels), recipe)
     training = cost.Training(recipe.method, method.TITLE, per_epoch, steps)
     cost.record(run, spent, device, MODEL / clip.WEIGHTS_FILE, training)

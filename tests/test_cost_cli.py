@@ -13,6 +13,7 @@ from pipeline.cost import Cost, write_cost
 from pipeline.cost_table import HEAD, Recorded, markdown
 from pipeline.paths import CHECKS, EVALUATION, MODEL
 from stages import cost_cli
+from tests.project import DEMO
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,6 +23,7 @@ def cost(stage: str, **changes: Any) -> dict[str, Any]:
         stage=stage,
         device="A processor",
         threads=2,
+        processes=1,
         seconds=1234.56,
         images=20_000,
         images_per_second=16.2,
@@ -60,6 +62,11 @@ def test_seconds_are_summed_and_energy_where_all_have_it() -> None:
     assert cells(markdown([Recorded("a", first, True)]).splitlines()[2])[-1] == "A processor"
 
 
+def test_several_processes_are_told() -> None:
+    table = markdown([Recorded("finetune", cost("finetune", processes=8), True)])
+    assert cells(table.splitlines()[2])[-1] == "A processor, 2 threads, 8 processes"
+
+
 def test_what_is_not_known_is_a_dash() -> None:
     unknown = cost("finetune", flop=None, share=None)
     assert cells(markdown([Recorded("finetune", unknown, True)]).splitlines()[2])[6:8] == ["–", "–"]
@@ -80,7 +87,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Outputs of every stage but one; a record of the model, an old one of a check."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    values = YAML(typ="safe").load(ROOT / "params.yaml")
+    values = YAML(typ="safe").load(DEMO)
     values["evaluate"].update(datasets=["a", "b"], attacks=["pgd"], texts=["t"])
     values["evaluate"]["checks"]["datasets"] = ["a"]
     with Path("params.yaml").open("w") as file:

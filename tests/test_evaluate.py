@@ -32,7 +32,6 @@ from pipeline.predictions import PREDICTIONS
 from pipeline.victim import Victim
 from stages import evaluate as stage
 from tests.victims import (
-    CPU,
     Counting,
     Net,
     attack,
@@ -40,6 +39,7 @@ from tests.victims import (
     fit,
     keep_one_class,
     make_targets,
+    on,
     tiny_project,
     write_params,
 )
@@ -65,8 +65,9 @@ def params(**changes: Any) -> EvaluateParams:
 def judged(
     victim: Victim, module: Any, options: Any, targets: Targets, chosen: EvaluateParams
 ) -> Verdicts:
-    clean = clean_predictions(victim, targets, chosen.batch_size, CPU)
-    return judge(victim, module, options, targets, chosen, clean, CPU)
+    device = victim.classifier.device
+    clean = clean_predictions(victim, targets, chosen.batch_size, device)
+    return judge(victim, module, options, targets, chosen, clean, device)
 
 
 def columns(victim: Victim, targets: Targets, **changes: Any) -> dict[str, Any]:
@@ -76,7 +77,8 @@ def columns(victim: Victim, targets: Targets, **changes: Any) -> dict[str, Any]:
     return prediction_columns("m", targets, verdicts)
 
 
-def test_both_modes_agree_on_any_and_last_is_never_stricter(victim, targets):
+def test_both_modes_agree_on_any_and_last_is_never_stricter(victim, targets, device):
+    victim = on(victim, device)
     dropping = columns(victim, targets)
     following = columns(victim, targets, robust="last")
     assert dropping["robust_any"].tolist() == following["robust_any"].tolist()
@@ -91,11 +93,11 @@ def test_both_modes_agree_on_any_and_last_is_never_stricter(victim, targets):
     assert accuracies(dropping)["robust_last"]["images"] == 5
 
 
-def test_what_is_wrong_already_is_neither_attacked_nor_robust(targets):
+def test_what_is_wrong_already_is_neither_attacked_nor_robust(targets, device):
     counted = Counting(Net())
-    victim = fit(counted, targets)
+    victim = fit(counted, targets, device=device)
     module, options = attack("pgd")
-    clean = victim(targets.read(slice(None), CPU)[0]).argmax(1).numpy()
+    clean = victim(targets.read(slice(None), device)[0]).argmax(1).cpu().numpy()
     wrong = clean != targets.labels
     assert 0 < wrong.sum() < N
     found = judged(victim, module, options, targets, params(last_images=0, examples=0))
@@ -203,8 +205,9 @@ def test_kept_examples_are_evenly_spaced_and_attacked_even_if_wrong(victim, targ
     )
 
 
-def test_clean_predictions_do_not_depend_on_the_batch(victim, targets):
-    one, other = (clean_predictions(victim, targets, size, CPU) for size in (4, 64))
+def test_clean_predictions_do_not_depend_on_the_batch(victim, targets, device):
+    victim = on(victim, device)
+    one, other = (clean_predictions(victim, targets, size, device) for size in (4, 64))
     assert one[0].tolist() == other[0].tolist()
     assert one[0].dtype == np.int32
     np.testing.assert_allclose(one[1], other[1], rtol=1e-5)
@@ -258,6 +261,7 @@ def project(packed: Path, clip_folder: Path) -> Path:
     return tiny_project(packed, clip_folder)
 
 
+@pytest.mark.usefixtures("device")
 def test_the_stage_writes_what_the_report_reads(project: Path, capsys) -> None:
     write_params(
         project,

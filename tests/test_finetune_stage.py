@@ -16,9 +16,9 @@ from pipeline.cost import read_cost
 from pipeline.preflight.probe import passes
 from pipeline.tables import write_table
 from stages import finetune
+from tests.project import DEMO
 from tests.training import WIDTH, K, changed
 
-ROOT = Path(__file__).parents[1]
 WEIGHTS = Path("data/model") / clip.WEIGHTS_FILE
 
 
@@ -48,9 +48,9 @@ def project(packed: Path, clip_folder: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def write_params(**changes: Any) -> None:
-    """The committed params.yaml with two short epochs on set "tiny", and changes."""
+    """The demo's params.yaml with two short epochs on set "tiny", and changes."""
     yaml = YAML()
-    values = yaml.load((ROOT / "params.yaml").read_text())
+    values = yaml.load(DEMO.read_text())
     values["finetune"].update(dataset="tiny", epochs=2, batch_size=8, warmup_steps=0)
     values["finetune"].update(changes)
     with Path("params.yaml").open("w") as stream:

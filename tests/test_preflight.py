@@ -61,6 +61,25 @@ def test_json_says_the_same(project):
     assert "nowhere" in broken["problems"][0]
 
 
+def test_the_training_is_estimated_in_every_precision_and_refused_where_there_is_none(
+    project, monkeypatch
+):
+    speeds = {"float32": 1e9, "bf16": 4e9}
+    monkeypatch.setattr(times, "matrix_flop", lambda device, name, seconds: speeds[name])
+    found = json.loads(check(0, "--json"))["parts"]["stages"]["values"]
+    tuned, ideal = found["finetune"], found["finetune"]["flop"] / times.EFFICIENCY
+    assert tuned["seconds_by_precision"] == {"float32": ideal / 1e9, "bf16": ideal / 4e9}
+    assert tuned["seconds"] == ideal / 1e9
+    assert "finetune by finetune.precision: float32 " in check(0)
+    change(finetune__precision="bf16")
+    again = json.loads(check(0, "--json"))["parts"]["stages"]["values"]
+    assert again["finetune"]["seconds"] == ideal / 4e9
+    for stage in set(found) - {"finetune"}:
+        assert again[stage]["seconds"] == found[stage]["seconds"]
+    change(finetune__precision="tf32")
+    assert [line for line in problems() if "tf32 exists on CUDA devices only" in line]
+
+
 def test_every_part_is_printed_even_after_problems(project):
     change(finetune__momentun=1, describe__dataset="nowhere")
     found = problems()

@@ -46,7 +46,7 @@ def held(checkout, monkeypatch):
     monkeypatch.setattr(plan, "read_params", read)
     monkeypatch.setattr("pipeline.params.read_params", read)
     monkeypatch.setattr(plan, "passes", passes)
-    monkeypatch.setattr(stages, "measured_flop", lambda _: 1e12)
+    monkeypatch.setattr(stages, "speeds", lambda _: {"float32": 1e12, "bf16": 2e12})
     yield from (values for _ in entered(checkout, monkeypatch))
 
 

@@ -4,9 +4,10 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from pipeline.errors import UserError
+from pipeline.precision import Precision, check_precision
 from pipeline.preflight import Part, duration
 from pipeline.preflight.sets import SetState
-from pipeline.preflight.times import EFFICIENCY, PIXEL_SECONDS, measured_flop, stage_flop
+from pipeline.preflight.times import EFFICIENCY, PIXEL_SECONDS, speeds, stage_flop
 from pipeline.streaming import workers
 
 if TYPE_CHECKING:
@@ -46,21 +47,52 @@ def stages(plan: "Plan") -> Part:
     if not runs.stages:
         part.lines.append("everything is up to date: dvc repro would run nothing")
         return part
-    measured = measured_flop(plan.device)
+    if "finetune" in runs.stages:
+        part.problems += _not_on_this_device(plan)
+    measured = speeds(plan.device)
     kinds: dict[str, list[tuple[str, float | None]]] = defaultdict(list)
     for stage in runs.stages:
-        found = cost(plan, stage, EFFICIENCY * measured)
+        speed = measured.get(precision_of(plan, stage), measured["float32"])
+        found = cost(plan, stage, EFFICIENCY * speed)
         kinds[stage.partition("@")[0]].append((stage, found["seconds"]))
         part.values[stage] = found
     part.lines += [_line(kind, found) for kind, found in kinds.items()]
+    part.lines += _by_precision(part, measured)
     total, flop = (sum(v[key] or 0 for v in part.values.values()) for key in ("seconds", "flop"))
+    products = ", ".join(f"{speed / 1e9:,.0f} in {name}" for name, speed in measured.items())
     part.lines.append(
         f"about {duration(total)} in all, unless DVC's run cache has the outputs: estimates, right "
         f"to a factor of two, from {flop / 1e15:,.3g} PFLOP at {EFFICIENCY:.0%} (assumed) of the "
-        f"{measured / 1e9:.0f} GFLOP/s of matrix products measured on {plan.device}; evaluation "
+        f"matrix products measured on {plan.device} (GFLOP/s: {products}); evaluation "
         "and checks as if every image withstood every step (those fooled stop early)"
     )
     return part
+
+
+def precision_of(plan: "Plan", stage: str) -> Precision:
+    """What the matrix products of a stage are computed in."""
+    if stage == "finetune" and "finetune" in plan.sound:
+        return plan.recipe.precision
+    return "float32"
+
+
+def _not_on_this_device(plan: "Plan") -> list[str]:
+    try:
+        check_precision(precision_of(plan, "finetune"), "finetune.precision", plan.device)
+    except UserError as error:
+        return [str(error)]
+    return []
+
+
+def _by_precision(part: Part, measured: dict[Precision, float]) -> list[str]:
+    """A line on the training in every precision of the device, where there is a choice."""
+    flop = part.values.get("finetune", {}).get("flop")
+    if not flop or len(measured) < 2:
+        return []
+    found = {name: flop / (EFFICIENCY * speed) for name, speed in measured.items()}
+    part.values["finetune"]["seconds_by_precision"] = found
+    shown = ", ".join(f"{name} {duration(seconds)}" for name, seconds in found.items())
+    return [f"finetune by finetune.precision: {shown}"]
 
 
 def _line(kind: str, found: list[tuple[str, float | None]]) -> str:

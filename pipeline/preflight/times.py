@@ -1,4 +1,5 @@
-"""How long each stage will take: FLOPs over the device's speed, measured for half a second.
+"""How long each stage will take: FLOPs over the device's speed, measured for half a second in
+each precision.
 
     forward f, step of an attack a, descent d: FLOPs per image, see `vit`
     finetune   epochs x N x (steps x a + graph x d + plain x f) + setup x N x f
@@ -6,11 +7,10 @@
     check      the same with PGD at every radius and number of steps
     pretrain   steps x batch x 3 x (f + text)
     filter, embed  texts x text
-    seconds = FLOPs / (EFFICIENCY x measured matrix products per second)
+    seconds = FLOPs / (EFFICIENCY x measured matrix products per second, in the stage's precision)
 prepare: pixels written x PIXEL_SECONDS / cores. All of it is right to a factor of two or so.
 """
 
-import time
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,7 +20,9 @@ from pipeline.attacks import _library
 from pipeline.base_models import pretrain
 from pipeline.embed import DESCRIPTIONS, templates_of
 from pipeline.errors import UserError
+from pipeline.matrix_speed import matrix_flop, precisions
 from pipeline.options import chosen
+from pipeline.precision import Precision
 from pipeline.preflight import text_sets
 
 if TYPE_CHECKING:
@@ -30,22 +32,14 @@ EFFICIENCY = 0.5  # of large matrix products, assumed
 PIXEL_SECONDS = 1.5e-7  # decode and resize, per pixel and core, assumed: 7.5 ms at 224 x 224
 SENTENCES = 10  # per class that a backend writes, where it is not known
 MEASURE_SECONDS = 0.5
-SIDE = 1024  # of the matrices that are multiplied
 # iterates of the library's attacks, which tell no budget: APGD 100 each, APGD-T and FAB-T 900;
 # Square's 5,000 queries are forwards, 5,000 f = 2,500 a
 LIBRARY = {"autoattack": 100 + 900 + 900 + 2500, "autoattack_ce_dlr": 200}
 
 
-def measured_flop(device: torch.device) -> float:
-    """FLOPs per second of float32 matrix products on `device`, without TF32."""
-    torch.backends.cuda.matmul.allow_tf32 = False
-    left = torch.rand(SIDE, SIDE, device=device)
-    (left @ left).sum().item()  # the first one loads libraries
-    count, started = 0, time.perf_counter()
-    while (spent := time.perf_counter() - started) < MEASURE_SECONDS:
-        (left @ left)[0, 0].item()  # waits for the device
-        count += 1
-    return 2 * SIDE**3 * count / spent
+def speeds(device: torch.device) -> dict[Precision, float]:
+    """FLOPs per second of matrix products on `device`, in each precision that it has."""
+    return {name: matrix_flop(device, name, MEASURE_SECONDS) for name in precisions(device)}
 
 
 def iterates(name: str, options: object) -> int:
