@@ -53,12 +53,31 @@ def training(
     rows = sum(ROW[row](found, classes) for row in passes.rows) * images
     fixed = vit.FLOAT * (whole * (1 + passes.copies) + trained * copies + rows)
     blocks = found.layers if recipe.last_blocks is None else recipe.last_blocks
-    descent = passes.graph * (vit.saved_bytes(found, blocks, 0) + vit.transient_bytes(found))
+    fixed += _other_weights(found, recipe, blocks)
+    transient = vit.transient_bytes(found, recipe.precision)
+    descent = passes.graph * (vit.saved_bytes(found, blocks, 0, recipe.precision) + transient)
     attack = 0.0
     if recipe.attack is not None:
-        kept = vit.saved_bytes(found, blocks, found.layers - blocks)
-        attack = kept + vit.transient_bytes(found)
+        attacked = 0 if _attacks_a_copy(recipe) else blocks  # whose weights have gradients
+        attack = transient + vit.saved_bytes(
+            found, attacked, found.layers - attacked, recipe.precision
+        )
     return Need(RUNTIME + fixed, max(descent, attack), recipe.batch_size)
+
+
+def _attacks_a_copy(recipe: Recipe) -> bool:
+    """As `pipeline.training_step.attacked_copy` decides."""
+    return recipe.attack is not None and (recipe.precision == "bf16" or recipe.compile)
+
+
+def _other_weights(found: vit.Vit, recipe: Recipe, blocks: int) -> float:
+    """Bytes of the frozen copy that is attacked, and of the trained matrices as autocast rounds
+    them once per step."""
+    number = vit.BLOCK_NUMBER[recipe.precision]
+    matrices = vit.matrix_weights(found, found.layers)
+    copy = vit.FLOAT * (vit.weights(found) - matrices) + number * matrices
+    rounded = number * vit.matrix_weights(found, blocks) if recipe.precision == "bf16" else 0
+    return rounded + (copy if _attacks_a_copy(recipe) else 0)
 
 
 def attacking(found: vit.Vit, batch: int) -> Need:
