@@ -1,12 +1,11 @@
 """One process per variant: what a step computes, how long it takes, how much memory it needs.
 
 A process of its own keeps the peak memory of the variants apart, on the CPU too, and lets
-each run under its own backend flags.
+each run under its own backend flags. One ends before the next begins: together they would not
+fit a device.
 """
 
 import multiprocessing
-import re
-import time
 import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -19,12 +18,16 @@ from torch import Tensor, nn
 
 from benchmarks.flop import counter
 from benchmarks.project import Project
-from benchmarks.released import Released
+from benchmarks.released import Released, ReleasedAmp
 from benchmarks.setting import Scene, Setting, make_scene
+from benchmarks.timing import peak, reset_peak, seconds_of
+from pipeline.device import be_deterministic, pick_device
 from pipeline.errors import UserError
+from pipeline.matrix_speed import matrix_flop
 
 VARIANTS: dict[str, Callable[[Scene, Setting], "Variant"]] = {
     "released": Released,
+    "released_amp": ReleasedAmp,
     "pipeline": Project,
 }
 STEPS = ("training_step", "pgd_step")
@@ -88,7 +91,7 @@ class Worker:
         self._receive()
 
     def ask(self, command: str, *arguments: Any) -> Any:
-        """The answer to first_step(), time_step(step) or product_seconds(size)."""
+        """The answer to first_step(), time_step(step) or matrix_flop(precision)."""
         self.pipe.send((command, arguments))
         return self._receive()
 
@@ -118,13 +121,13 @@ def _serve(pipe: Connection, name: str, setting: Setting) -> None:
     """Build a variant, then answer commands until the pipe closes; sends (kind, value) pairs."""
     try:
         _prefer_as_victim()
-        torch.backends.cuda.matmul.allow_tf32 = False
-        torch.backends.cudnn.allow_tf32 = False
+        device = pick_device()  # for what it sets in a process; it finds setting.device again
+        be_deterministic()  # the released variants undo all of it but float32
         variant = VARIANTS[name](make_scene(setting), setting)
         commands: dict[str, Callable[..., Any]] = {
             "first_step": lambda: first_step(variant, setting.attack_steps),
-            "time_step": lambda step: _time_step(variant, step, setting.device),
-            "product_seconds": lambda size: _product_seconds(size, setting.device),
+            "time_step": lambda step: _time_step(variant, step, device),
+            "matrix_flop": lambda precision: matrix_flop(device, precision),
         }
         pipe.send(("ready", None))
         while True:
@@ -145,42 +148,10 @@ def _told(error: Exception) -> tuple[str, str]:
     return "error", traceback.format_exc()
 
 
-def _time_step(variant: Variant, step: str, device: str) -> Timing:
+def _time_step(variant: Variant, step: str, device: torch.device) -> Timing:
     run = variant.train_step if step == "training_step" else lambda: variant.perturb(1)
-    _reset_peak(device)
-    return Timing(_seconds(run, device), _peak(device))
-
-
-def _product_seconds(size: int, device: str) -> float:
-    first, second = torch.randn(2, size, size, device=device)
-    first @ second
-    return _seconds(lambda: first @ second, device)
-
-
-def _seconds(run: Callable[[], Any], device: str) -> float:
-    wait = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
-    wait()
-    started = time.perf_counter()
-    run()
-    wait()
-    return time.perf_counter() - started
-
-
-def _reset_peak(device: str) -> None:
-    if device.startswith("cuda"):
-        torch.cuda.reset_peak_memory_stats(device)
-    elif Path("/proc/self/clear_refs").exists():
-        Path("/proc/self/clear_refs").write_text("5")  # see proc(5): VmHWM starts anew
-
-
-def _peak(device: str) -> int | None:
-    """Allocated on the device, or resident in the process (Linux)."""
-    if device.startswith("cuda"):
-        return torch.cuda.max_memory_allocated(device)
-    if not Path("/proc/self/clear_refs").exists():
-        return None
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    return int(found[1]) * 1024 if found else None
+    reset_peak(device)
+    return Timing(seconds_of(run, device), peak(device))
 
 
 def _prefer_as_victim() -> None:

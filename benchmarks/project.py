@@ -11,7 +11,8 @@ from pipeline import clip
 from pipeline.device import be_deterministic
 from pipeline.finetune import make_batch, read_pixels
 from pipeline.methods import Setup, saft
-from pipeline.training_step import make_optimiser, perturb_batch, train_step
+from pipeline.precision import Precision, compile_blocks, set_precision
+from pipeline.training_step import attacked_copy, make_optimiser, perturb_batch, train_step
 from pipeline.weights import trained
 
 OPTIONS = saft.Params(
@@ -23,16 +24,26 @@ OPTIONS = saft.Params(
 
 
 class Project:
-    """Image encoder, objective and one batch, prepared as `stages.finetune` does."""
+    """Image encoder, objective and one batch, prepared as `stages.finetune` does.
 
-    def __init__(self, scene: Scene, setting: Setting) -> None:
+    precision, compile: as in section `finetune` of params.yaml.
+    """
+
+    def __init__(
+        self,
+        scene: Scene,
+        setting: Setting,
+        precision: Precision = "float32",
+        compile: bool = False,
+    ) -> None:
         be_deterministic()
         device = torch.device(setting.device)
-        self.recipe = setting.recipe()
+        self.recipe = replace(setting.recipe(), precision=precision, compile=compile)
         texts = clip.encode_texts(scene.base, [t for row in scene.prompts for t in row], device)
         texts = texts.view(setting.classes, setting.captions, -1).to(device)
         scene.base.model.cpu()  # the text tower stays there
         self.encoder = clip.image_encoder(scene.base).to(device)
+        set_precision(self.encoder.visual, precision)
         setup = Setup(
             encoder=self.encoder,
             texts=texts,
@@ -46,7 +57,14 @@ class Project:
         shift_weights(self.encoder.visual, setting.seed)
         clip.train_only_image_encoder(scene.base, self.encoder)
         self.batch = make_batch(*read_pixels(scene.pixels, 0, self.recipe), scene.labels, device)
+        self.begin()
+
+    def begin(self) -> None:
+        """What `pipeline.finetune.finetune` sets up before its first step."""
         self.optimiser = make_optimiser(trained(self.encoder), self.recipe)
+        self.copy = attacked_copy(self.encoder, self.recipe)
+        if self.recipe.compile:
+            compile_blocks(self.encoder.visual)
 
     @property
     def visual(self) -> nn.Module:
@@ -57,9 +75,10 @@ class Project:
         """(B, 3, S, S) perturbation after `steps` PGD steps from the start of step 0."""
         assert self.recipe.attack is not None
         recipe = replace(self.recipe, attack=replace(self.recipe.attack, steps=steps))
-        return perturb_batch(self.encoder, self.objective, self.batch, 0, recipe)
+        return perturb_batch(self.encoder, self.objective, self.batch, 0, recipe, self.copy)
 
     def train_step(self) -> dict[str, Tensor]:
         """`pipeline.training_step.train_step`, step 0."""
-        step = train_step(self.encoder, self.objective, self.optimiser, self.batch, 0, self.recipe)
-        return step.scalars
+        return train_step(
+            self.encoder, self.objective, self.optimiser, self.batch, 0, self.recipe, self.copy
+        ).scalars

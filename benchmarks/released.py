@@ -8,10 +8,11 @@ is computed and how often:
 - the outer step encodes the adversarial images twice, for the logits and for the patches,
   and its backward pass reaches into the pixels of the perturbation;
 - the frozen model keeps `requires_grad`: its forward has a graph and a backward pass;
-- attention maps are computed per caption and upsampled to the size of the image.
+- attention maps are computed per caption and upsampled to the size of the image;
+- the layers of the network are the plain ones.
 
-Left out, because both variants have to compute the same function: float16 autocast of the
-outer step.
+`Released` leaves the float16 autocast of the outer step out, so that it computes the same
+function as the pipeline's float32; `ReleasedAmp` has it, as the released code runs.
 Shapes: B images, C classes, K captions, T patches, D joint width, S pixels.
 """
 
@@ -23,7 +24,7 @@ from torch.nn import functional as F
 
 from benchmarks.setting import Scene, Setting, shift_weights
 from pipeline import clip
-from pipeline.clip import ImageEncoder
+from pipeline.clip import Clip, ImageEncoder
 from pipeline.training_step import start_seed
 
 REFINEMENT, CONSTRAINT = 0.08, 0.05
@@ -33,12 +34,13 @@ class Released:
     """Tuned model, frozen model and one batch on the device of the setting."""
 
     def __init__(self, scene: Scene, setting: Setting) -> None:
+        torch.use_deterministic_algorithms(False)
         torch.backends.cudnn.benchmark = True
         device = torch.device(setting.device)
         self.epsilon, self.step_size = setting.epsilon_255 / 255, setting.step_255 / 255
         self.setting = setting
         self.model = scene.base.model.to(device)
-        self.encoder = clip.image_encoder(scene.base).to(device)
+        self.encoder = plain_encoder(scene.base).to(device)
         self.frozen = copy.deepcopy(self.encoder)
         shift_weights(self.encoder.visual, setting.seed)
         self.images = torch.from_numpy(scene.pixels).to(device).float() / 255
@@ -77,6 +79,12 @@ class Released:
         self.optimiser.zero_grad()
         adversarial = self.images + self.perturb(self.setting.attack_steps)
         self.model.requires_grad_(True)
+        losses = self._losses(adversarial)
+        self._descend(losses["loss"])
+        return {name: value.detach() for name, value in losses.items()}
+
+    def _losses(self, adversarial: Tensor) -> dict[str, Tensor]:
+        """The loss and its terms for (B, 3, S, S) adversarial pixels."""
         text = self._text_features()
         cross_entropy = self._cross_entropy(self._logits(adversarial, text))
         own = text[:, self.labels]
@@ -85,15 +93,16 @@ class Released:
         clean = self._map(self.encoder, self.images, own)
         refinement = (attacked - base).norm(dim=1).mean()
         constraint = (clean - base).norm(dim=1).mean()
-        loss = cross_entropy + REFINEMENT * refinement + CONSTRAINT * constraint
+        return {
+            "loss": cross_entropy + REFINEMENT * refinement + CONSTRAINT * constraint,
+            "cross_entropy": cross_entropy,
+            "attention_refinement": refinement,
+            "attention_constraint": constraint,
+        }
+
+    def _descend(self, loss: Tensor) -> None:
         loss.backward()
         self.optimiser.step()
-        return {
-            "loss": loss.detach(),
-            "cross_entropy": cross_entropy.detach(),
-            "attention_refinement": refinement.detach(),
-            "attention_constraint": constraint.detach(),
-        }
 
     def _generator(self) -> torch.Generator:
         """The random start of step 0 in `pipeline.training_step.train_step`."""
@@ -121,3 +130,39 @@ class Released:
         grid = ((similarity - low) / (high - low)).view(-1, 1, *encoder.grid)
         size = (encoder.image_size, encoder.image_size)
         return F.interpolate(grid, size=size, mode="bilinear", align_corners=False).flatten(1)
+
+
+class ReleasedAmp(Released):
+    """The release with its own precision: the outer step under float16 autocast with a gradient
+    scaler (training.py), the attack in float32. A CPU, which has no float16 products, takes
+    bfloat16 and no scaler: that is a dry run, not the release."""
+
+    def __init__(self, scene: Scene, setting: Setting) -> None:
+        super().__init__(scene, setting)
+        self.dtype = amp_dtype(setting.device)
+        half = self.dtype == torch.float16
+        self.scaler = torch.amp.GradScaler(self.images.device.type, enabled=half)
+
+    def _losses(self, adversarial: Tensor) -> dict[str, Tensor]:
+        with torch.autocast(adversarial.device.type, self.dtype):
+            return super()._losses(adversarial)
+
+    def _descend(self, loss: Tensor) -> None:
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+
+
+def plain_encoder(base: Clip) -> ImageEncoder:
+    """The image half of a model with open_clip's own layers, also within `base`: what the
+    pipeline exchanges (`pipeline.fused`) is not the release's."""
+    visual = copy.deepcopy(base.model.visual)
+    encoder = clip.image_encoder(base)
+    visual.output_tokens = True
+    base.model.visual = encoder.visual = visual
+    return encoder
+
+
+def amp_dtype(device: str) -> torch.dtype:
+    """What `ReleasedAmp` runs its outer step in on `device`."""
+    return torch.float16 if device.startswith("cuda") else torch.bfloat16

@@ -1,68 +1,75 @@
 """From timings to the numbers that are printed and written."""
 
 import statistics
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.measure import STEPS, VARIANTS, Timing
 
 Key = tuple[str, str]  # step, variant
+RELEASED = ("released", "released_amp")
 
 
 def summarise(
-    timings: dict[Key, list[Timing]], flop: dict[Key, int], images: int, ceiling: float
+    timings: Mapping[Key, list[Timing]],
+    flop: Mapping[Key, int],
+    images: int,
+    ceilings: Mapping[str, float],
 ) -> dict[str, Any]:
-    """Per step: one entry per variant, and the ratios released / pipeline.
+    """Per step: one entry per variant, and the ratios of both released ones to the pipeline.
 
     Args:
-        images: per step. ceiling: TFLOP/s of the matrix product.
+        images: per step. ceilings: precision -> TFLOP/s of the matrix product.
     """
     found: dict[str, Any] = {}
     for step in STEPS:
         entries = {
-            name: _entry(timings[step, name], flop[step, name], images, ceiling)
+            name: _entry(timings[step, name], flop[step, name], images, ceilings)
             for name in VARIANTS
         }
-        found[step] = entries | {"ratio": _ratio(entries["released"], entries["pipeline"])}
+        ratios = {name: _ratio(entries[name], entries["pipeline"]) for name in RELEASED}
+        found[step] = entries | {"ratio": ratios}
     return found
 
 
 def as_text(found: dict[str, Any]) -> str:
     """The whole result for a terminal."""
-    setting, ceiling = found["setting"], found["ceiling"]
+    setting, ceilings = found["setting"], found["ceiling_tflop_per_second"]
     weights = setting["pretrained"] or "random weights"
-    agreed = found["agreement"]
+    speeds = ", ".join(f"{k} {v:.3g}" for k, v in ceilings.items())
+    shares = "".join(f"{'of ' + name:>12}" for name in ceilings)
     lines = [
         ", ".join(f"{key} {value}" for key, value in found["environment"].items()),
         f"{setting['model']} ({weights}), {setting['dtype']}, batch {setting['batch_size']}, "
         f"{setting['classes']} classes x {setting['captions']} captions, "
         f"{setting['attack_steps']} attack steps at {setting['epsilon_255']}/255, "
         f"{setting['repeats']} repeats",
-        "same result, differences (tolerances): "
-        + ", ".join(
-            f"{k} {v:.1e} ({agreed['tolerance'][k]:.0e})" for k, v in agreed["difference"].items()
-        ),
-        f"ceiling: {ceiling['tflop_per_second']:.3g} TFLOP/s, float32 product of "
-        f"{ceiling['product_size']} x {ceiling['product_size']} matrices",
+        f"released_amp: {setting['released_amp']}",
+        _agreement(found["agreement"]),
+        f"ceilings, TFLOP/s of one large matrix product: {speeds}",
         "",
-        f"{'':24}{'s median':>10}{'min':>10}{'max':>10}{'images/s':>10}{'TFLOP':>10}"
-        f"{'TFLOP/s':>10}{'of ceiling':>12}{'peak GiB':>10}",
+        f"{'':28}{'s median':>10}{'min':>10}{'max':>10}{'images/s':>10}{'TFLOP':>10}"
+        f"{'TFLOP/s':>10}{shares}{'peak GiB':>10}",
     ]
     for step, entries in found["steps"].items():
         lines += [_row(step, name, entries[name]) for name in VARIANTS]
-        lines.append(_ratio_row(step, entries["ratio"]))
+        lines += [_ratio_row(step, name, entries["ratio"][name]) for name in RELEASED]
     return "\n".join(lines)
 
 
-def _entry(timings: list[Timing], flop: int, images: int, ceiling: float) -> dict[str, Any]:
+def _entry(
+    timings: list[Timing], flop: int, images: int, ceilings: Mapping[str, float]
+) -> dict[str, Any]:
     seconds = [timing.seconds for timing in timings]
     median = statistics.median(seconds)
     peaks = [timing.memory for timing in timings if timing.memory is not None]
+    rate = flop / median / 1e12
     return {
         "seconds": {"median": median, "min": min(seconds), "max": max(seconds)},
         "images_per_second": images / median,
         "flop": flop,
-        "tflop_per_second": flop / median / 1e12,
-        "share_of_ceiling": flop / median / 1e12 / ceiling,
+        "tflop_per_second": rate,
+        "share_of_ceiling": {name: rate / ceiling for name, ceiling in ceilings.items()},
         "peak_memory_bytes": max(peaks) if peaks else None,
     }
 
@@ -78,17 +85,27 @@ def _ratio(released: dict[str, Any], pipeline: dict[str, Any]) -> dict[str, floa
     }
 
 
+def _agreement(found: dict[str, Any]) -> str:
+    differences = ", ".join(
+        f"{key} {value:.1e} ({found['tolerance'][key]:.0e})"
+        for key, value in found["difference"].items()
+    )
+    verdict = "NOT the same result" if found["violations"] else "same result"
+    return f"{verdict}, differences of released and pipeline (tolerances): {differences}"
+
+
 def _row(step: str, name: str, entry: dict[str, Any]) -> str:
     seconds = entry["seconds"]
     peak = entry["peak_memory_bytes"]
+    shares = "".join(f"{share:12.1%}" for share in entry["share_of_ceiling"].values())
     return (
-        f"{step + ', ' + name:24}{seconds['median']:10.4g}{seconds['min']:10.4g}"
+        f"{step + ', ' + name:28}{seconds['median']:10.4g}{seconds['min']:10.4g}"
         f"{seconds['max']:10.4g}{entry['images_per_second']:10.4g}{entry['flop'] / 1e12:10.3g}"
-        f"{entry['tflop_per_second']:10.3g}{entry['share_of_ceiling']:12.1%}"
+        f"{entry['tflop_per_second']:10.3g}{shares}"
         + (f"{peak / 2**30:10.3g}" if peak else f"{'unknown':>10}")
     )
 
 
-def _ratio_row(step: str, ratio: dict[str, float | None]) -> str:
+def _ratio_row(step: str, name: str, ratio: dict[str, float | None]) -> str:
     told = [f"{key.replace('_', ' ')} {value:.3g}" for key, value in ratio.items() if value]
-    return f"{step}, released / pipeline: " + ", ".join(told)
+    return f"{step}, {name} / pipeline: " + ", ".join(told)

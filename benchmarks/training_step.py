@@ -1,15 +1,17 @@
 """Training step and PGD step of SAFT, as released and by this project, measured in one run:
 `python -m benchmarks.training_step`.
 
-Before any timing the two variants have to agree on one batch; else the exit status is 1.
+Where the float32 variants do not agree on one batch, all is measured and written nevertheless,
+and the exit status is 1.
 """
 
 import json
 import platform
 import statistics
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import open_clip
@@ -17,13 +19,19 @@ import torch
 import typer
 
 from benchmarks.measure import STEPS, VARIANTS, Outcome, Timing, Worker
+from benchmarks.released import amp_dtype
 from benchmarks.setting import Setting
 from benchmarks.summary import as_text, summarise
 from pipeline.device import pick_device
 from pipeline.errors import UserError
+from pipeline.matrix_speed import precisions
+from pipeline.precision import Precision
 from stages.runner import stage
 
-LOSS_TOLERANCE = 1e-4  # difference of each term, relative to the whole loss
+# Difference of each term, relative to the whole loss. Both variants are float32 sums of the same
+# numbers in another order. What that leaves depends on batch, texts, library and device: 0.3e-4 in
+# the kept CPU result, 0.8e-4 with two images and four texts.
+LOSS_TOLERANCE = 5e-4
 GRADIENT_TOLERANCE = 1e-3  # difference of gradient norms, relative to the largest weight's
 FLIP_TOLERANCE = 1e-3  # share of pixels
 TERMS = ("loss", "cross_entropy", "attention_refinement", "attention_constraint")
@@ -54,53 +62,82 @@ def agreement(released: Outcome, pipeline: Outcome, setting: Setting) -> dict[st
 
 
 def check(released: Outcome, pipeline: Outcome, setting: Setting) -> dict[str, Any]:
-    """The agreement and its tolerances.
-
-    Raises:
-        UserError: the variants do not compute the same thing.
-    """
+    """The agreement: `difference`, `tolerance` and `violations`, one text for each difference
+    above its tolerance."""
     limits = {
         "loss": LOSS_TOLERANCE,
         "gradient": GRADIENT_TOLERANCE,
         "flipped_signs": FLIP_TOLERANCE,
     }
-    found = agreement(released, pipeline, setting)
+    differences = agreement(released, pipeline, setting)
     # `not <=`, so that NaN fails
-    bad = [f"{k} {v:.2g} > {limits[k]:.2g}" for k, v in found.items() if not v <= limits[k]]
-    if bad:
-        raise UserError(f"the variants do not compute the same thing: {', '.join(bad)}")
-    return {"difference": found, "tolerance": limits}
+    violations = [
+        f"{key} {value:.2g} > {limits[key]:.2g}"
+        for key, value in differences.items()
+        if not value <= limits[key]
+    ]
+    return {"difference": differences, "tolerance": limits, "violations": violations}
 
 
-def measure(setting: Setting, warmup: int, repeats: int, product_size: int) -> dict[str, Any]:
-    """Check, then time the variants in turn, A B A B; what goes into the JSON file."""
-    workers: dict[str, Worker] = {}
+class Measured(NamedTuple):
+    """One variant. first: its first step; timings: step -> one per repeat; speeds: precision ->
+    TFLOP/s of matrix products (`pipeline.matrix_speed`), one per repeat, empty unless asked for."""
+
+    first: Outcome
+    timings: dict[str, list[Timing]]
+    speeds: dict[str, list[float]]
+
+
+def measure_variant(
+    name: str, setting: Setting, warmup: int, repeats: int, products: Sequence[Precision]
+) -> Measured:
+    """First step, then every repeat of both steps and of the products of `products`
+    (precisions), in a process that has ended on return."""
+    worker = Worker(name, setting)
     try:
-        for name in VARIANTS:
-            workers[name] = Worker(name, setting)
-        first = {name: worker.ask("first_step") for name, worker in workers.items()}
-        agreed = check(first["released"], first["pipeline"], setting)
-        timings: dict[tuple[str, str], list[Timing]] = {}
-        products = []
+        first = worker.ask("first_step")
+        timings: dict[str, list[Timing]] = {step: [] for step in STEPS}
+        speeds: dict[str, list[float]] = {precision: [] for precision in products}
         for repeat in range(-warmup, repeats):
             for step in STEPS:
-                for name, worker in workers.items():
-                    timing = worker.ask("time_step", step)
-                    if repeat >= 0:
-                        timings.setdefault((step, name), []).append(timing)
-            if repeat >= 0:
-                products.append(workers["pipeline"].ask("product_seconds", product_size))
+                timing = worker.ask("time_step", step)
+                if repeat >= 0:
+                    timings[step].append(timing)
+            for precision in products if repeat >= 0 else ():
+                speeds[precision].append(worker.ask("matrix_flop", precision) / 1e12)
     finally:
-        for worker in workers.values():
-            worker.close()
-    ceiling = 2 * product_size**3 / statistics.median(products) / 1e12
-    flop = {(step, name): first[name].flop[step] for step in STEPS for name in VARIANTS}
-    return {
-        "setting": asdict(setting) | {"dtype": "float32, TF32 off", "repeats": repeats},
-        "agreement": agreed,
-        "ceiling": {"product_size": product_size, "tflop_per_second": ceiling},
-        "steps": summarise(timings, flop, setting.batch_size, ceiling),
+        worker.close()
+    return Measured(first, timings, speeds)
+
+
+def measure(setting: Setting, warmup: int, repeats: int) -> dict[str, Any]:
+    """Measure one variant after the other, then compare; what goes into the JSON file."""
+    every = precisions(torch.device(setting.device))
+    measured = {
+        name: measure_variant(name, setting, warmup, repeats, every if name == "pipeline" else [])
+        for name in VARIANTS
     }
+    ceilings = {k: statistics.median(v) for k, v in measured["pipeline"].speeds.items()}
+    timings = {(step, name): measured[name].timings[step] for step in STEPS for name in VARIANTS}
+    flop = {(step, name): measured[name].first.flop[step] for step in STEPS for name in VARIANTS}
+    return {
+        "setting": asdict(setting)
+        | {
+            "dtype": "float32, TF32 off",
+            "released_amp": outer_step(setting.device),
+            "repeats": repeats,
+        },
+        "agreement": check(measured["released"].first, measured["pipeline"].first, setting),
+        "ceiling_tflop_per_second": ceilings,
+        "steps": summarise(timings, flop, setting.batch_size, ceilings),
+    }
+
+
+def outer_step(device: str) -> str:
+    """The precision of `released_amp`, in words."""
+    if amp_dtype(device) == torch.float16:
+        return "outer step in float16 under autocast with a gradient scaler"
+    return "outer step in bfloat16 under autocast, a dry run: this device has no float16 products"
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -131,10 +168,6 @@ def main(
     repeats: Annotated[int, typer.Option(min=1)] = 5,
     warmup: Annotated[int, typer.Option(min=0)] = 1,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    product_size: Annotated[
-        int | None,
-        typer.Option(min=1, help="rows of the matrix product; default: 8192 on CUDA, else 2048"),
-    ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="also write JSON here")] = None,
 ) -> None:
     """Measure the released and this project's training step and PGD step (device: SAFT_DEVICE)."""
@@ -152,12 +185,13 @@ def main(
         seed=seed,
         device=str(device),
     )
-    size = product_size or (8192 if device.type == "cuda" else 2048)
-    found = {"environment": environment(device)} | measure(setting, warmup, repeats, size)
+    found = {"environment": environment(device)} | measure(setting, warmup, repeats)
     print(as_text(found))
     if json_file:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    if violations := found["agreement"]["violations"]:
+        raise UserError(f"the variants do not compute the same thing: {', '.join(violations)}")
 
 
 if __name__ == "__main__":

@@ -32,10 +32,11 @@ def origins(params: Any, inputs: Iterable[Path], device: torch.device) -> dict[s
     """
     hashes = {
         "params": _sha256(json.dumps(params, sort_keys=True).encode()),
-        "torch": _sha256(f"{torch.__version__} {_arithmetic(device)}".encode()),
+        "torch": _sha256(f"{torch.__version__} {arithmetic(device)}".encode()),
     }
-    for path in [*sorted(inputs), *loaded_code()]:
-        hashes["/".join(path.parts[-2:])] = _hash_file(path)
+    hashes |= {path.as_posix(): _hash_file(path) for path in inputs}
+    # wherever the code lies: an experiment in a folder of its own has the same
+    hashes |= {"/".join(path.parts[-2:]): _hash_file(path) for path in loaded_code()}
     return hashes
 
 
@@ -44,7 +45,7 @@ def fingerprint(hashes: Mapping[str, str]) -> str:
     return _sha256(json.dumps(hashes, sort_keys=True).encode())[:16]
 
 
-def _arithmetic(device: torch.device) -> str:
+def arithmetic(device: torch.device) -> str:
     """What the last bits of a result depend on: the GPU, or how many threads share a sum."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from pipeline.attacks import Settings, Targets, pgd
+from pipeline.attacks import Run, Settings, Targets, pgd
 from pipeline.evaluate import EvaluateParams
 from pipeline.params import Section
 from pipeline.victim import Victim
@@ -40,17 +40,25 @@ def measure(
     checks: ChecksParams,
     params: EvaluateParams,
     device: torch.device,
+    run: Run = pgd.run,
+    run_in_float32: Run = pgd.run,
 ) -> dict[str, Any]:
     """Counts of images that stay right, for metrics of one model.
+
+    Args:
+        run, run_in_float32: `pgd.run`, or the same over several devices, on `victim` and on what
+            it is in float32.
 
     Returns:
         curve: [epsilon in 1/255, images right at every iterate], from 0 (clean) upwards;
         large: the same at `large_epsilon_255`; steps: [steps, images right at every iterate]
-        at `evaluate.epsilon_255`, every run with a step size of its own.
+        at `evaluate.epsilon_255`, every run with a step size of its own; precision: None where
+        attacks are float32, else {name, right, right_in_float32, changed}: images right at every
+        iterate of the attack in `evaluate.precision` and of the same attack in float32, and the
+        images whose verdicts differ.
     """
 
-    @cache  # the curve and the ladder of steps usually share a point
-    def survivors(epsilon_255: float, steps: int) -> int:
+    def robust(attacked: Victim, epsilon_255: float, steps: int) -> np.ndarray:
         options = pgd.Params(
             steps=steps,
             step_255=OVERSHOOT * epsilon_255 / steps,
@@ -66,11 +74,25 @@ def measure(
             follow=np.zeros(len(targets.labels), dtype=bool),
             examples=np.zeros(0, dtype=np.int64),
             device=device,
+            guard_band=params.band if attacked is victim else 0.0,
         )
-        return int((pgd.run(victim, targets, options, settings).fooled_at < 0).sum())
+        attack = run if attacked is victim else run_in_float32
+        return attack(attacked, targets, options, settings).fooled_at < 0
+
+    @cache  # the curve and the ladder of steps usually share a point
+    def survivors(epsilon_255: float, steps: int) -> int:
+        return int(robust(victim, epsilon_255, steps).sum())
 
     ladder = [checks.steps // 4, checks.steps // 2, checks.steps, 2 * checks.steps]
+    precision = None
+    if params.band:
+        low, exact = (
+            robust(one, params.epsilon_255, checks.steps) for one in (victim, victim.in_float32())
+        )
+        counts = {"right": int(low.sum()), "right_in_float32": int(exact.sum())}
+        precision = {"name": params.precision, **counts, "changed": int((low != exact).sum())}
     return {
+        "precision": precision,
         "curve": [[0.0, len(targets.labels)]]
         + [[e, survivors(e, checks.steps)] for e in sorted(checks.epsilons_255)],
         "large": [checks.large_epsilon_255, survivors(checks.large_epsilon_255, checks.steps)],

@@ -1,7 +1,7 @@
 """Clean and adversarial accuracy of one model on one image set, under one attack.
 
-Everything is measured in float32, on the same images and with the same starts for every
-model. Two verdicts, both well defined and never mixed:
+Every verdict is float32's, on the same images and with the same starts for every model. Two
+kinds, both well defined and never mixed:
     robust (any)   right on the clean image and at every iterate of the attack
     robust (last)  right at the last iterate, as the released SAFT code counts; attacks that
                    return their best iterate have none
@@ -15,9 +15,11 @@ import torch
 from pydantic import Field
 
 from pipeline.attack import Norm
-from pipeline.attacks import Outcome, Settings, Targets, margins
+from pipeline.attacks import Outcome, Run, Settings, Targets
 from pipeline.classes import ClassEntry
+from pipeline.clean import Clean
 from pipeline.params import Section
+from pipeline.precision import Precision
 from pipeline.victim import Victim
 
 
@@ -36,10 +38,18 @@ class EvaluateParams(Section):
     robust: Literal["any", "last"]
     last_images: int = Field(ge=0)
     batch_size: int = Field(ge=1)
+    precision: Precision
+    guard_band: float = Field(gt=0)
+    compile: bool
     examples: int = Field(ge=0)
     seed: int = Field(ge=0, lt=2**31)
     checks: dict[str, Any]
     strict: bool
+
+    @property
+    def band(self) -> float:
+        """The guard band in logits; 0 where the attack's own forward is the verdict's."""
+        return self.guard_band if self.precision != "float32" or self.compile else 0.0
 
 
 class Verdicts(NamedTuple):
@@ -59,44 +69,33 @@ def evenly_spaced(total: int, count: int | None) -> np.ndarray:
     return np.arange(count) * total // count
 
 
-@torch.no_grad()
-def clean_predictions(
-    victim: Victim, targets: Targets, batch_size: int, device: torch.device
-) -> tuple[np.ndarray, np.ndarray]:
-    """Prediction int32 (N,) and margin float32 (N,) on the unperturbed images."""
-    predictions, distances = [], []
-    for start in range(0, len(targets.labels), batch_size):
-        images, labels = targets.read(slice(start, start + batch_size), device)
-        logits = victim(images)
-        predictions.append(logits.argmax(1).cpu())
-        distances.append(margins(logits, labels).cpu())
-    return torch.cat(predictions).numpy().astype(np.int32), torch.cat(distances).numpy()
-
-
 def judge(
     victim: Victim,
     attack: Any,
     options: Section,
     targets: Targets,
     params: EvaluateParams,
+    clean: Clean,
     device: torch.device,
+    run: Run | None = None,
 ) -> Verdicts:
-    """Clean predictions, then the attack on every image whose verdict is still open.
+    """The attack on every image whose verdict is still open.
 
     An image that is wrong already is not robust (any) whatever happens, so it is attacked
     only where robust (last) is asked for.
 
     Args:
         attack, options: a module of `pipeline.attacks` and its checked Params.
+        clean: predictions on the unperturbed targets.
+        run: in place of the attack's own, e.g. over several devices.
     """
-    prediction, margin = clean_predictions(victim, targets, params.batch_size, device)
     follow = followed(len(targets.labels), params)
     if not getattr(attack, "LAST_ITERATE", False):
         follow[:] = False
     examples = evenly_spaced(len(targets.labels), params.examples)
-    wanted = (prediction == targets.labels) | follow
-    wanted[examples] = True
-    attacked = np.flatnonzero(wanted)
+    is_attacked = (clean.prediction == targets.labels) | follow
+    is_attacked[examples] = True
+    attacked = np.flatnonzero(is_attacked)
     chosen = Targets(targets.pixels, targets.numbers[attacked], targets.labels[attacked])
     settings = Settings(
         norm=params.norm,
@@ -106,8 +105,10 @@ def judge(
         follow=follow[attacked],
         examples=np.searchsorted(attacked, examples),
         device=device,
+        guard_band=params.band,
     )
-    return Verdicts(prediction, margin, attacked, attack.run(victim, chosen, options, settings))
+    outcome = (run or attack.run)(victim, chosen, options, settings)
+    return Verdicts(*clean, attacked, outcome)
 
 
 def followed(images: int, params: EvaluateParams) -> np.ndarray:

@@ -106,6 +106,11 @@ def dropped(name: str) -> int:
     return len(read_json(IMAGES / name / SUMMARY)["dropped"])
 
 
+def checksum(name: str) -> str:
+    """sha256 of the pixels of set `name`, or of its files where it is streamed."""
+    return read_json(IMAGES / name / SUMMARY)["sha256"]
+
+
 def content_files(name: str) -> list[Path]:
     """The files that say what set `name` holds, for fingerprints."""
     folder = IMAGES / name

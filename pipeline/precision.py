@@ -22,6 +22,11 @@ Precision = Literal["float32", "tf32", "bf16"]
 TENSOR_CORES = (8, 0)  # compute capability from which a card has TF32 and bf16 products
 
 
+def stated(precision: Precision) -> str:
+    """What a threat model says of it."""
+    return "float32" if precision == "float32" else f"attack {precision}, verdict float32"
+
+
 def check_precision(precision: Precision, key: str, device: torch.device) -> None:
     """Raise UserError, naming the `key` of params.yaml, unless the device computes in it."""
     if precision == "float32":

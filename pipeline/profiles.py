@@ -30,10 +30,7 @@ def find(name: str) -> Path:
 
     known = profiles()
     if name not in known:
-        demo = f"; the demo is {PARAMS_FILE} as committed: git checkout {PARAMS_FILE}"
-        raise UserError(
-            f"{FOLDER} has no profile '{name}', only {', '.join(known) or 'none at all'}{demo}"
-        )
+        raise UserError(f"{FOLDER} has no profile '{name}', only {', '.join(known) or 'none'}")
     file = FOLDER / f"{name}.yaml"
     problems = check_params(read_params(file), file)
     if problems:

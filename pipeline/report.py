@@ -38,7 +38,21 @@ def metrics(inputs: Inputs) -> dict[str, Any]:
         },
         "mean": {model: _rounded(values) for model, values in means(inputs.sets).items()},
         "checks": {"passed": checks.count(True), "failed": checks.count(False)},
+        **_precision(inputs),
     }
+
+
+def _precision(inputs: Inputs) -> dict[str, Any]:
+    """What another precision than float32 changed on the checked images, per set and model."""
+    counts = {
+        measured.dataset: {
+            model: found.model_dump()
+            for model in MODELS
+            if (found := getattr(measured, model).precision) is not None
+        }
+        for measured in inputs.checks
+    }
+    return {"precision": counts} if any(counts.values()) else {}
 
 
 def accuracy_rows(inputs: Inputs) -> Iterator[list[Any]]:

@@ -23,10 +23,20 @@ Count = Annotated[tuple[float, int], Field(strict=False)]  # (epsilon or steps, 
 TITLES = {"base": "base", "finetuned": "fine-tuned"}
 
 
+class PrecisionCounts(Section):
+    """One model under the same attack in `evaluate.precision` and in float32."""
+
+    name: str
+    right: int
+    right_in_float32: int
+    changed: int
+
+
 class Counts(Section):
     """One model in data/checks/<set>.json; see `pipeline.checks.measure`."""
 
     images: int = Field(ge=1)
+    precision: PrecisionCounts | None
     curve: list[Count] = Field(min_length=2)
     large: Count
     steps: list[Count] = Field(min_length=2)
@@ -72,6 +82,8 @@ def _of_measured(found: Measured) -> Iterator[Check]:
         yield falling_curve(where, counts)
         yield large_epsilon(where, counts)
         yield more_steps(where, counts)
+        if counts.precision is not None:
+            yield precision(where, counts.precision, counts.images)
 
 
 def undefended(entry: Evaluated) -> Check:
@@ -167,6 +179,20 @@ def more_steps(where: str, counts: Counts) -> Check:
         _never_rises(right, counts.images),
         f"right of {counts.images} after steps {shown}",
         "the attack does not converge: the step size does not suit its number of steps",
+    )
+
+
+def precision(where: str, counts: PrecisionCounts, images: int) -> Check:
+    """An attack in a lower precision finds what the same attack finds in float32."""
+    more = counts.right - counts.right_in_float32
+    return Check(
+        f"{counts.name} attacks as well as float32",
+        where,
+        more <= _slack(images),
+        f"{counts.right} of {images} right, {counts.right_in_float32} in float32; "
+        f"{counts.changed} verdicts differ",
+        "verdicts are float32's, so no error is made up; but gradients in the lower precision miss "
+        "some, and the model looks more robust than it is; set evaluate.precision to float32",
     )
 
 

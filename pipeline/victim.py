@@ -75,6 +75,11 @@ class Victim(nn.Module):
         self._resizing[side] = self._resizing[side].to(images)
         return self._resizing[side]
 
+    def in_float32(self) -> "Victim":
+        """The same classifier, sharing its weights, that attacks go through in float32."""
+        texts = self.classifier, self.attacker, self.ensemble
+        return Victim(self.encoder, *texts, self.scale, self.resize).eval()
+
     def classify(self, features: Tensor) -> Tensor:
         """(B, C) logits that decide."""
         return self.scale * (features @ self.classifier.T)

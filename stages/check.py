@@ -1,21 +1,26 @@
 """Measurements that a sound attack cannot fail: `python -m stages.check <set>`.
 
 Reads what stages.evaluate reads; writes data/checks/<set>.json, which the report judges.
+SAFT_DEVICES shares the attacks among devices.
 """
 
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
 from pipeline import clip, cost, embed
-from pipeline.attacks import Targets
+from pipeline.attacks import Targets, pgd
 from pipeline.checks import ChecksParams, measure
+from pipeline.clean import clean_predictions
 from pipeline.device import be_deterministic, pick_device
-from pipeline.evaluate import EvaluateParams, clean_predictions, evenly_spaced
+from pipeline.distributed.devices import Subject, Worker, device_names, spread, workers
+from pipeline.evaluate import EvaluateParams, evenly_spaced
 from pipeline.images import check_classes, open_images
 from pipeline.params import read_section
 from pipeline.paths import CHECKS, MODEL, MODELS
+from pipeline.precision import check_precision
 from pipeline.tables import write_json
 from pipeline.victim import load_victim
 from stages.runner import stage
@@ -24,10 +29,17 @@ from stages.runner import stage
 @stage("check")
 def main(dataset: Annotated[str, typer.Argument(help="a set of evaluate.checks.datasets")]) -> None:
     """Attack a few images at several epsilons and with several numbers of steps."""
+    with workers(device_names()) as team:
+        run(dataset, team)
+
+
+def run(dataset: str, team: list[Worker]) -> None:
+    """The whole stage; the attacks by `team` if there is one."""
     params = read_section("evaluate", EvaluateParams)
     checks = read_section("evaluate.checks", ChecksParams)
     device = pick_device()
     be_deterministic()
+    check_precision(params.precision, "evaluate.precision", device)
     images = open_images(dataset)
     check_classes(images, "evaluate.checks.datasets")
     ids = [entry.class_id for entry in images.classes]
@@ -38,22 +50,28 @@ def main(dataset: Annotated[str, typer.Argument(help="a set of evaluate.checks.d
     chosen = Targets(images.pixels, numbers, images.labels[numbers])
     meter = cost.Meter(device)
     for name, folder in MODELS.items():
-        victim = load_victim(folder, texts, seen, size, native, device)
-        meter.watch(victim.encoder)
+        exact = partial(load_victim, folder, texts, seen, size, native)
+        load = partial(exact, precision=params.precision, compiled=params.compile)
+        victim = load(device)
+        if not team:
+            meter.watch(victim.encoder, "float32")
+            if victim.ascended is not None:
+                meter.watch(victim.ascended, params.precision)
+        runs = [spread(team, pgd, Subject(way, dataset)) for way in (load, exact)]
         prediction, _ = clean_predictions(victim, chosen, params.batch_size, device)
         right = np.flatnonzero(prediction == chosen.labels)
         targets = Targets(images.pixels, numbers[right], chosen.labels[right])
-        found[name] = {"images": len(numbers)} | measure(victim, targets, checks, params, device)
+        counts = measure(victim, targets, checks, params, device, *runs)
+        found[name] = {"images": len(numbers)} | counts
         print(f"{dataset} {name}: {found[name]}", flush=True)
     spent, output = meter.stop(), CHECKS / f"{dataset}.json"
     write_json(output, found)
-    run = cost.Run(
+    measured = cost.Run(
         f"check@{dataset}",
         len(MODELS) * len(numbers),
         clip.model_config(MODEL),
-        cost.Precisions("float32", "float32"),
     )
-    cost.record(run, spent, device, output)
+    cost.record(measured, spent, device, output)
 
 
 if __name__ == "__main__":

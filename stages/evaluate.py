@@ -3,20 +3,26 @@
 Reads data/images/<set>/, data/embeddings/{texts,attacker}/<text set>/<set>.parquet,
 data/base_model/ and data/model/; writes data/evaluation/<set>/<text set>/<attack>/:
 predictions.parquet (one row per image and model), metrics.json and examples.safetensors (a
-few perturbations, for the report).
+few perturbations, for the report). SAFT_DEVICES shares the attack among devices, --shard and
+--merge among machines (pipeline.distributed).
 """
 
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 import typer
 from safetensors.numpy import save
 
-from pipeline import clip, cost, embed
+from pipeline import checkpoint, clip, cost, embed, scratch
 from pipeline.atomic import replacing_directory
-from pipeline.attacks import Targets
+from pipeline.attacks import Outcome, Targets
 from pipeline.classes import read_classes
+from pipeline.clean import remembered
 from pipeline.device import be_deterministic, pick_device
+from pipeline.distributed import parts
+from pipeline.distributed.devices import Subject, Worker, device_names, spread, workers
 from pipeline.evaluate import (
     EvaluateParams,
     accuracies,
@@ -27,10 +33,11 @@ from pipeline.evaluate import (
     summary,
     training_overlap,
 )
-from pipeline.images import ImageSet, check_classes, dropped, open_images
+from pipeline.images import ImageSet, check_classes, checksum, content_files, dropped, open_images
 from pipeline.options import chosen
-from pipeline.params import read_section, read_value
+from pipeline.params import Section, read_section, read_value
 from pipeline.paths import EVALUATION, MODEL, MODELS
+from pipeline.precision import check_precision, stated
 from pipeline.predictions import PREDICTIONS
 from pipeline.tables import write_json, write_table
 from pipeline.victim import load_victim
@@ -42,12 +49,24 @@ def main(
     dataset: Annotated[str, typer.Argument(help="a set of evaluate.datasets")],
     attack: Annotated[str, typer.Argument(help="an attack of evaluate.attacks")],
     texts: Annotated[str, typer.Argument(help="a text set of evaluate.texts")],
+    shard: Annotated[
+        str | None, typer.Option(help="i/n: attack one n-th of the images, for --merge n")
+    ] = None,
+    merge: Annotated[int | None, typer.Option(min=1, help="n: write what n shards found")] = None,
 ) -> None:
     """Attack the base and the fine-tuned model on the same images with the same starts."""
+    cut = parts.read_cut(shard, merge)
+    with workers(device_names()) as team:
+        run(dataset, attack, texts, team, cut)
+
+
+def run(dataset: str, attack: str, texts: str, team: list[Worker], cut: parts.Cut) -> None:
+    """The whole stage; the attacks by `team` if there is one, or by the shards of `cut`."""
     params = read_section("evaluate", EvaluateParams)
     module, options = chosen("pipeline.attacks", "evaluate", "attacks", attack, params.options)
     device = pick_device()
     be_deterministic()
+    check_precision(params.precision, "evaluate.precision", device)
     images = open_images(dataset)
     check_classes(images, "evaluate.datasets")
     ids = [entry.class_id for entry in images.classes]
@@ -59,18 +78,41 @@ def main(
     columns: dict[str, Any] = {name: [] for name in PREDICTIONS.names}
     examples = clean_examples(targets, params.examples)
     size, native = images.pixels.shape[-1], params.space == "native"
+    origins = origins_of(params, options, dataset, texts, device) if cut else {}
+    folder = parts.folder_of(dataset, texts, attack)
     meter = cost.Meter(device)
     for name, model in MODELS.items():
-        victim = load_victim(model, text_set, seen, size, native, device)
-        meter.watch(victim.encoder)
-        verdicts = judge(victim, module, options, targets, params, device)
+        load = partial(
+            load_victim,
+            model,
+            text_set,
+            seen,
+            size,
+            native,
+            precision=params.precision,
+            compiled=params.compile,
+        )
+        victim = load(device)
+        if not team:
+            meter.watch(victim.encoder, "float32")
+            if victim.ascended is not None:
+                meter.watch(victim.ascended, params.precision)
+        clean = remembered(victim, targets, params.batch_size, device, checksum(dataset))
+        attacked = spread(team, module, Subject(load, dataset))
+        attacked = parts.cut_run(cut, attacked, module, folder, name, origins)
+        verdicts = judge(victim, module, options, targets, params, clean, device, attacked)
+        if isinstance(cut, parts.Shard):
+            continue
         part = prediction_columns(name, targets, verdicts)
-        results[name] = accuracies(part)
+        results[name] = accuracies(part) | judgement(verdicts.outcome)
         notes[name] = verdicts.outcome.note
         examples[name] = verdicts.outcome.perturbations
         for key in columns:
             columns[key].extend(part[key])
         print(summary(name, results[name], f"{dataset}, {module.TITLE}"), flush=True)
+    if isinstance(cut, parts.Shard):
+        print(f"{folder}: part {cut.part} of {cut.parts}", flush=True)
+        return
     spent = meter.stop()
     about = threat_model(params, images, len(numbers)) | {
         "attack": attack,
@@ -81,25 +123,45 @@ def main(
         "texts": {"name": texts, "templates": text_set.templates},
         "attacker": {"name": seen.name, "templates": seen.templates},
     }
-    folder = EVALUATION / dataset / texts / attack
-    with replacing_directory(folder) as out:
+    output = EVALUATION / dataset / texts / attack
+    with replacing_directory(output) as out:
         write_table(out / "predictions.parquet", columns, PREDICTIONS)
         write_json(out / "metrics.json", about | results)
         # as bytes: safetensors' own writer hides a full disk behind an error of its own
         (out / "examples.safetensors").write_bytes(save(examples))
-    run = cost.Run(
+    if cut:  # what the shards cost is not known here
+        scratch.clear(folder)
+        return
+    measured = cost.Run(
         f"evaluate@{dataset}-{attack}-{texts}",
         len(MODELS) * len(numbers),
         clip.model_config(MODEL),
-        cost.Precisions("float32", "float32"),
     )
-    cost.record(run, spent, device, folder)
+    cost.record(measured, spent, device, output)
+
+
+def origins_of(
+    params: EvaluateParams, options: Section, dataset: str, texts: str, device: torch.device
+) -> dict[str, str]:
+    """What the verdicts of one evaluation come from, see `checkpoint.origins`."""
+    elsewhere = {"datasets", "attacks", "texts", "options", "checks", "strict"}
+    used = [params.model_dump(exclude=elsewhere), options.model_dump()]
+    models = [m / f for m in MODELS.values() for f in (clip.CONFIG_FILE, clip.WEIGHTS_FILE)]
+    tables = [embed.FOLDER / part / texts / f"{dataset}.parquet" for part in ("texts", "attacker")]
+    return checkpoint.origins(used, [*content_files(dataset), *models, *tables], device)
 
 
 def clean_examples(targets: Targets, count: int) -> dict[str, np.ndarray]:
     """Numbers and clean pixels of the images that are kept for the report."""
     shown = targets.numbers[evenly_spaced(len(targets.numbers), count)]
     return {"numbers": shown, "clean": targets.pixels[shown].astype(np.float32) / 255}
+
+
+def judgement(outcome: Outcome) -> dict[str, Any]:
+    """How many iterates were classified once more, in float32, and how far the margins of the
+    attack's own forward were off."""
+    difference = float(f"{outcome.largest_difference:.3g}")
+    return {"judged": outcome.judged, "largest_margin_difference": difference}
 
 
 def threat_model(params: EvaluateParams, images: ImageSet, attacked: int) -> dict[str, Any]:
@@ -109,7 +171,8 @@ def threat_model(params: EvaluateParams, images: ImageSet, attacked: int) -> dic
     return {
         **{key: getattr(params, key) for key in keys},
         "pixels": images.pixels.shape[-1],
-        "precision": "float32",
+        "precision": stated(params.precision),
+        "guard_band": params.band or None,
         "dataset": images.name,
         "images": attacked,
         "dropped": dropped(images.name),

@@ -26,7 +26,7 @@ def ranked(module: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
             if count > 1:
                 launch.start(module, count)
             elif launch.launched():
-                _rank_of_a_launcher(main)
+                _rank_of_a_launcher(main, module.rsplit(".", 1)[-1])
             else:
                 _rank_of_others(main)
 
@@ -35,8 +35,8 @@ def ranked(module: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
     return decorate
 
 
-def _rank_of_a_launcher(main: Callable[[], None]) -> None:
-    """Tell the launcher, which speaks for all, and leave.
+def _rank_of_a_launcher(main: Callable[[], None], name: str) -> None:
+    """Stage `name`: tell the launcher, which speaks for all, and leave.
 
     After an error at once: torch's threads wait for ranks that may be gone.
     """
@@ -48,7 +48,7 @@ def _rank_of_a_launcher(main: Callable[[], None]) -> None:
     except SystemExit as ended:
         os._exit(int(ended.code or 0))
     except BaseException as error:
-        known = explain(error)
+        known = explain(error, name)
         if known is None:
             traceback.print_exc()
         else:

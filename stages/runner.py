@@ -17,6 +17,13 @@ from stages import STARTED
 
 P = ParamSpec("P")
 INTERRUPTED = 130
+# what makes a stage need less memory
+SMALLER = {
+    "base_model": "base_model.options.pretrain.batch_size",
+    "finetune": "finetune.batch_size",
+    "evaluate": "evaluate.batch_size",
+    "check": "evaluate.batch_size",
+}
 
 
 def stage(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
@@ -27,8 +34,8 @@ def stage(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
         def run(*args: P.args, **kwargs: P.kwargs) -> None:
             try:
                 main(*args, **kwargs)
-            except (KeyboardInterrupt, UserError, OSError) as error:
-                known = explain(error)
+            except (KeyboardInterrupt, UserError, OSError, MemoryError, RuntimeError) as error:
+                known = explain(error, name)
                 if known is None:
                     raise
                 _leave(name, *known)
@@ -39,8 +46,8 @@ def stage(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
     return decorate
 
 
-def explain(error: BaseException) -> tuple[str, int] | None:
-    """The line and the exit status for an error that is no bug of ours; None for a bug."""
+def explain(error: BaseException, name: str) -> tuple[str, int] | None:
+    """Line and exit status for an error of stage `name` that is no bug of ours; None for a bug."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted; nothing was written", INTERRUPTED
     if isinstance(error, UserError):
@@ -48,7 +55,18 @@ def explain(error: BaseException) -> tuple[str, int] | None:
     full = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
     if isinstance(error, OSError) and error.errno in full:
         return f"{error.filename or 'output'}: {error.strerror}; nothing was written", 1
+    if _out_of_memory(error):
+        key = SMALLER.get(name)
+        lower = f"; lower {key} in params.yaml: half of it takes about half" if key else ""
+        return f"out of memory{lower} (`saft check` estimates it); nothing was written", 1
     return None
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    """Of Python, of torch on CUDA (by name: not every stage loads torch) or on a CPU."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
 
 
 def label(name: str) -> str:

@@ -27,8 +27,8 @@ def use(
 ) -> None:
     """Copy profiles/NAME.yaml onto params.yaml; the difference is shown first.
 
-    Edits of params.yaml that are not committed are never overwritten. The demo is the committed
-    params.yaml: `git checkout params.yaml` brings it back.
+    Edits of params.yaml that are not committed are never overwritten. `saft use demo` brings the
+    demo back.
     """
     try:
         file = profiles.find(name)

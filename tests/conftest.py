@@ -1,6 +1,6 @@
 """Small real things for the tests: a tiny CLIP in the real on-disk form, a tiny packed set."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ from PIL import Image
 
 from pipeline import clip
 from pipeline.datasets import imagefolder
+from pipeline.device import VARIABLE, be_deterministic
 from pipeline.prepare import pack
+from tests import checkout
 
 SIZE, CLASSES = 16, 3
 MODEL_CFG = {
@@ -29,6 +31,7 @@ MODEL_CFG = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    checkout.watch()
     # two workers share two cores; more threads than cores make both slow
     torch.set_num_threads(1)
 
@@ -39,6 +42,28 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "gpu" in item.keywords:
             item.add_marker(pytest.mark.skip(reason="needs a CUDA device; torch sees none"))
+
+
+@pytest.fixture(autouse=True)
+def users_files_stay_closed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a run or `saft use` has left in this checkout decides no test: none may open it."""
+    checkout.opened.clear()
+    yield
+    if "reads_checkout" not in request.keywords:
+        assert checkout.opened == [], "of the user; see tests/project.py: DEMO"
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[torch.device]:
+    """Where a test computes, stages too: the CPU, and a CUDA device where torch sees one; with
+    the deterministic kernels of the stages and without TF32."""
+    before = torch.are_deterministic_algorithms_enabled()
+    monkeypatch.setenv(VARIABLE, request.param)
+    be_deterministic()
+    yield torch.device(request.param)
+    torch.use_deterministic_algorithms(before)
 
 
 @pytest.fixture(scope="session")

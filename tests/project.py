@@ -1,15 +1,22 @@
-"""A throw-away copy of this repository with a tiny profile, driven by the real dvc command."""
+"""A throw-away copy of this repository with a tiny profile, driven by the real dvc command.
+
+`python -m tests.project` writes the tiny profile over params.yaml of the current folder, for a
+`make run` of minutes.
+"""
 
 import os
 import shutil
 import subprocess
 import sys
+from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
+# the demo's parameters: params.yaml is the user's, and need not be the demo's
+DEMO = ROOT / "profiles/demo.yaml"
 SETS = ["shapes-held-out", "digits"]
 STEPPED = ("pgd", "cw_linf", "semantic_ensemble", "apgd_ce", "apgd_dlr")
 CHANGES: dict[str, dict[str, Any]] = {
@@ -70,7 +77,7 @@ def run(folder: Path, *command: str, status: int = 0, **extra: str) -> str:
 
 
 def make(folder: Path) -> Path:
-    """Copy this working tree's files, write the tiny profile, commit."""
+    """Copy this working tree's code, write the tiny profile, commit."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"],
         cwd=ROOT,
@@ -79,19 +86,40 @@ def make(folder: Path) -> Path:
         check=True,
     )
     for name in listed.stdout.splitlines():
-        if (ROOT / name).is_file() and not name.startswith("tests/") and name != "dvc.lock":
+        if (ROOT / name).is_file() and not _is_of_a_run(name):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
-    _write_profile(folder / "params.yaml")
+    write_tiny_profile(folder / "params.yaml")
+    _drop_remotes(folder / ".dvc/config")
     run(folder, "git", "init", "-q", "-b", "main")
     run(folder, "git", "add", "-A")
     run(folder, "git", "commit", "-q", "-m", "tiny")
     return folder
 
 
-def _write_profile(file: Path) -> None:
+def _is_of_a_run(name: str) -> bool:
+    """Whether a file that git lists is a test, or what runs and users write."""
+    if name.startswith("reports/"):
+        return not name.endswith(".gitignore")
+    return name.startswith("tests/") or name in ("dvc.lock", "params.yaml") or name.endswith(".dvc")
+
+
+def _drop_remotes(config: Path) -> None:
+    """Keep the project's settings and no storage of the user's, which a test might push to."""
+    settings = ConfigParser()
+    settings.read(config)
+    for section in settings.sections():
+        if section != "core":
+            settings.remove_section(section)
+    settings.remove_option("core", "remote")
+    with config.open("w") as stream:
+        settings.write(stream)
+
+
+def write_tiny_profile(file: Path) -> None:
+    """The demo's params.yaml with a tiny model, few images and few steps."""
     yaml = YAML()  # keeps the comments, as dvc does
-    values = yaml.load(file.read_text())
+    values = yaml.load(DEMO.read_text())
     for section, changes in CHANGES.items():
         target = values
         for part in section.split("."):
@@ -102,3 +130,7 @@ def _write_profile(file: Path) -> None:
         del values["prepare"]["sets"][name]
     with file.open("w") as stream:
         yaml.dump(values, stream)
+
+
+if __name__ == "__main__":
+    write_tiny_profile(Path("params.yaml"))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pipeline.attacks import Settings, Targets, _apgd, _apgd_losses, apgd_ce, apgd_dlr, apgd_t
 from pipeline.victim import Victim
-from tests.victims import CPU, Net, fit, make_targets, only_right, settings
+from tests.victims import CPU, Net, fit, make_targets, on, only_right, settings
 
 ALL, N, C = 24, 14, 6
 STEPS = [1, 2, 5, 12, 40, 100]
@@ -22,8 +22,10 @@ LOSSES = {
 }
 RADII = {"linf": 9 / 255, "l2": 0.22}
 HARD = {"linf": 0.7 * RADII["linf"], "l2": RADII["l2"]}  # some images fall late and some not
-# the last bits of an l2 length differ and grow over the steps; a sign has none to differ in
-TOLERANCE = {"linf": 2e-6, "l2": 1e-4}
+# the last bits of an l2 length differ and grow over the steps, to 1.7e-4 after 40 on an AMD EPYC,
+# where the mean pixel is moved by 170e-4; a sign has none to differ in
+TOLERANCE = {"linf": 2e-6, "l2": 5e-4}
+LOSS_TOLERANCE = {"linf": 1e-3, "l2": 1e-2}  # relative; 6e-3 seen there
 
 
 class Model:
@@ -50,7 +52,7 @@ class Theirs:
             "n_iter": steps,
             "norm": {"linf": "Linf", "l2": "L2"}[s.norm],
             "eps": s.epsilon,
-            "device": "cpu",
+            "device": str(s.device),
         }
         if name == "apgd_t":
             self.attack = APGDAttack_targeted(self.model, **common)
@@ -110,9 +112,12 @@ RUNS = [(steps, norm) for norm in RADII for steps in STEPS if (steps, norm) != (
 
 @pytest.mark.parametrize(("steps", "norm"), RUNS)
 @pytest.mark.parametrize("name", MODULES)
-def test_iterates_best_point_and_best_loss_are_the_librarys(name, steps, norm, victim, targets):
-    s = settings(N, norm=norm, epsilon=RADII[norm])
-    images, labels = targets.read(slice(None), CPU)
+def test_iterates_best_point_and_best_loss_are_the_librarys(
+    name, steps, norm, victim, targets, device
+):
+    victim = on(victim, device)
+    s = settings(N, norm=norm, epsilon=RADII[norm], device=device)
+    images, labels = targets.read(slice(None), device)
     rounds = np.zeros(N, dtype=np.int64)
     start = _apgd.surface_starts(images, targets.numbers, rounds, s)
     goal = goals(victim, images, labels, 0)
@@ -127,7 +132,8 @@ def test_iterates_best_point_and_best_loss_are_the_librarys(name, steps, norm, v
     for ours, expected in zip(iterates, theirs.model.inputs, strict=True):
         torch.testing.assert_close(ours, expected, rtol=0, atol=TOLERANCE[norm])
     torch.testing.assert_close(state["best"], theirs.best, rtol=0, atol=TOLERANCE[norm])
-    torch.testing.assert_close(state["best_loss"], theirs.best_loss, rtol=1e-3, atol=1e-4)
+    rtol = LOSS_TOLERANCE[norm]
+    torch.testing.assert_close(state["best_loss"], theirs.best_loss, rtol=rtol, atol=1e-4)
     if steps == 40:
         assert state["size"].unique().numel() > 1, "step sizes are per image"
 

@@ -12,7 +12,6 @@ from pipeline.attacks import Outcome, Targets, _ascent, cw_linf, margins
 from pipeline.attacks._slots import Slots
 from pipeline.victim import Victim
 from tests.victims import (
-    CPU,
     FIRST,
     LIBRARY,
     NAMES,
@@ -23,6 +22,7 @@ from tests.victims import (
     attack,
     fit,
     make_targets,
+    on,
     only_right,
     settings,
 )
@@ -70,16 +70,19 @@ def run(
 ) -> Outcome:
     norm = changes.get("norm", "linf")
     module, params = attack(name, **({"step_255": STEPS_255[norm]} | (options or {})))
-    chosen: dict[str, Any] = {"epsilon": RADII[norm]} | changes
+    chosen: dict[str, Any] = {"epsilon": RADII[norm], "device": victim.classifier.device} | changes
     return module.run(victim, targets, params, settings(len(targets.labels), **chosen))
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("name", NAMES)
-def test_outcomes_are_inside_the_ball_and_say_what_the_classifier_says(name, norm, victim, targets):
+def test_outcomes_are_inside_the_ball_and_say_what_the_classifier_says(
+    name, norm, victim, targets, device
+):
+    victim = on(victim, device)
     outcome = run(name, victim, targets, norm=norm, examples=np.arange(N))
-    images, labels = targets.read(slice(None), CPU)
-    perturbation = torch.from_numpy(outcome.perturbations)
+    images, labels = targets.read(slice(None), device)
+    perturbation = torch.from_numpy(outcome.perturbations).to(device)
     flat = perturbation.flatten(1)
     size = flat.abs().amax(1) if norm == "linf" else flat.norm(dim=1)
     assert size.max() <= RADII[norm] + 1e-6
@@ -92,14 +95,18 @@ def test_outcomes_are_inside_the_ball_and_say_what_the_classifier_says(name, nor
     fooled = outcome.fooled_at >= 0
     assert (fooled == (outcome.prediction != targets.labels)).all()
     assert 0 < fooled.sum() < N
-    np.testing.assert_allclose(outcome.margin, margins(logits, labels), rtol=1e-4, atol=1e-4)
+    expected = margins(logits, labels).cpu()
+    np.testing.assert_allclose(outcome.margin, expected, rtol=1e-4, atol=1e-4)
     assert ((outcome.margin < 0) == fooled).all()
     assert outcome.fooled_at.max() < attack(name)[0].budget(attack(name)[1])
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("name", OURS)
-def test_verdicts_depend_neither_on_batch_nor_order_nor_company(name, norm, victim, targets):
+def test_verdicts_depend_neither_on_batch_nor_order_nor_company(
+    name, norm, victim, targets, device
+):
+    victim = on(victim, device)
     whole = run(name, victim, targets, norm=norm, examples=np.arange(N))
     for batch_size in (1, 7):
         found = run(name, victim, targets, norm=norm, batch_size=batch_size)
@@ -113,8 +120,23 @@ def test_verdicts_depend_neither_on_batch_nor_order_nor_company(name, norm, vict
         np.testing.assert_allclose(found.perturbations, whole.perturbations[part], atol=1e-5)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("name", OURS)
+def test_cuda_gives_the_verdicts_of_the_cpu(name, norm, victim, targets):
+    """The network computes in float64: what differs are last bits of the float32 perturbation,
+    which add up to less than 1e-5 here."""
+    moved = on(victim, torch.device("cuda"))
+    cpu, cuda = (run(name, v, targets, norm=norm, examples=np.arange(N)) for v in (victim, moved))
+    assert cuda.fooled_at.tolist() == cpu.fooled_at.tolist()
+    assert cuda.prediction.tolist() == cpu.prediction.tolist()
+    np.testing.assert_allclose(cuda.margin, cpu.margin, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(cuda.perturbations, cpu.perturbations, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_it_repeats_itself_and_touches_nothing_global(name, victim, targets):
+def test_it_repeats_itself_and_touches_nothing_global(name, victim, targets, device):
+    victim = on(victim, device)
     torch.manual_seed(7)
     numpy_state: Any = np.random.get_state()
     before = torch.get_rng_state(), numpy_state[1].copy(), random.getstate()

@@ -21,7 +21,9 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def data_root(clip_folder, tmp_path, monkeypatch) -> Path:
-    """The data root, with the CLIP that every checkpoint here belongs to."""
+    """The data root, with the CLIP that every checkpoint here belongs to; the current folder,
+    too, for the project's params.yaml may name another."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SAFT_DATA", str(tmp_path))
     (tmp_path / "clip").symlink_to(clip_folder)
     return tmp_path

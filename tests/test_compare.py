@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from pipeline.report_accuracy import accuracies, verdicts
 from pipeline.report_evaluated import read_evaluated
 from pipeline.statistics import paired
 from stages import compare_cli
-from tests.project import ROOT
+from tests.project import DEMO
 from tests.report_tree import ATTACKS, make_tree, write_set
 
 COST = {"seconds_per_epoch": 12.34, "peak_memory_bytes": 3 * 2**20}
@@ -130,9 +131,10 @@ def test_what_an_attack_did_otherwise_is_told(runs: list[compare.Run]) -> None:
 
 
 def test_methods_and_their_options_are_checked_before_anything_runs(
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(ROOT)
+    shutil.copy(DEMO, tmp_path / "params.yaml")
+    monkeypatch.chdir(tmp_path)
     found = compare_cli.parse("saft:attention_norm=channel")
     assert found == ("saft", {"attention_norm": "channel"})
     assert found.experiment == "compare-saft-attention-norm-channel"

@@ -13,6 +13,7 @@ from pipeline.cost import Cost, write_cost
 from pipeline.cost_table import HEAD, Recorded, markdown
 from pipeline.paths import CHECKS, EVALUATION, MODEL
 from stages import cost_cli
+from tests.project import DEMO
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,7 +29,7 @@ def cost(stage: str, **changes: Any) -> dict[str, Any]:
         images_per_second=16.2,
         peak_memory_bytes=3 * 2**30,
         energy_joules=None,
-        work={"plain": 1, "ascents": 2, "descents": 0},
+        work={"float32": {"plain": 1, "ascents": 2, "descents": 0}},
         flop=1.5e15,
         matrix_flop_per_second={"float32": 75e9, "bf16": 210e9},
         share=0.314,
@@ -86,7 +87,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Outputs of every stage but one; a record of the model, an old one of a check."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    values = YAML(typ="safe").load(ROOT / "params.yaml")
+    values = YAML(typ="safe").load(DEMO)
     values["evaluate"].update(datasets=["a", "b"], attacks=["pgd"], texts=["t"])
     values["evaluate"]["checks"]["datasets"] = ["a"]
     with Path("params.yaml").open("w") as file:

@@ -1,15 +1,13 @@
 """Figures of a description artifact, and the page made of them."""
 
-from pathlib import Path
-
 import pytest
 
 from pipeline import datasheet, datasheet_text
 from pipeline.classes import ClassEntry
 from pipeline.cleaning import CleaningParams
 from pipeline.params import read_section
+from tests.project import DEMO
 
-PARAMS = Path(__file__).parents[1] / "params.yaml"
 CLASSES = [ClassEntry("n1", "crane"), ClassEntry("n2", "crane"), ClassEntry("n3", "ant")]
 BIRD, MACHINE = "A tall grey bird with long legs.", "A yellow machine that lifts loads."
 
@@ -54,8 +52,8 @@ def page(made) -> str:
     return " ".join(" ".join(lines).split())
 
 
-def test_the_defaults_are_those_of_the_committed_params():
-    assert read_section("filter.cleaning", CleaningParams, PARAMS) == datasheet.DEFAULT_CLEANING
+def test_the_defaults_are_those_of_the_demo():
+    assert read_section("filter.cleaning", CleaningParams, DEMO) == datasheet.DEFAULT_CLEANING
 
 
 def test_a_class_is_its_id_so_two_of_one_name_are_two():

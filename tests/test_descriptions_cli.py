@@ -18,8 +18,9 @@ from pipeline.classes import CLASS_SCHEMA, ClassEntry
 from pipeline.descriptions import Sentence
 from pipeline.tables import write_json, write_table
 from stages.cli import app
+from tests.project import DEMO
 
-PARAMS = (Path(__file__).parents[1] / "params.yaml").read_text()
+PARAMS = DEMO.read_text()
 NAMES = {"n3": "ant", "n1": "crane", "n2": "crane"}
 CLASSES = [ClassEntry(key, name) for key, name in NAMES.items()]
 PARQUET = "data/descriptions/descriptions.parquet"
@@ -49,7 +50,7 @@ def artifact(folder: str, classes=CLASSES, provenance=True, **texts: list[str]) 
 
 
 def project(**texts: list[str]) -> None:
-    """A project with the committed params, its class table and maybe its own artifact."""
+    """A project with the demo's params, its class table and maybe its own artifact."""
     Path("params.yaml").write_text(PARAMS)
     columns = {"label": range(3), "class_id": list(NAMES), "name": list(NAMES.values())}
     write_table(Path("data/classes/shapes-train.parquet"), columns, CLASS_SCHEMA)

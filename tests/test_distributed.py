@@ -105,7 +105,7 @@ def children(pid: int) -> list[int]:
 
 
 def test_the_stage_on_two_processes(project):  # noqa: F811
-    write_params(method="tecoa", epochs=60, checkpoint_seconds=0.2)
+    write_params(method="tecoa", epochs=30, checkpoint_seconds=0.05)
     output, whole = train(2)
     weights, log = (
         load_file(f"data/model/{clip.WEIGHTS_FILE}"),

@@ -141,6 +141,7 @@ def test_a_stage_tracks_its_own_section_and_the_chosen_options_only(name):
     elif name == "check":
         own = {f"evaluate.checks.{key}" for key in set(ChecksParams.model_fields) - {"datasets"}}
         shared = {"norm", "epsilon_255", "space", "batch_size", "seed"}
+        shared |= {"precision", "guard_band", "compile"}
         assert params == own | {f"evaluate.{key}" for key in shared}
     else:
         entry = {"prepare": "prepare.sets.${key}", "exemplars": "exemplars.${key}"}

@@ -18,7 +18,8 @@ from pipeline.params import read_params, validate
 from pipeline.paths import FILTERED
 from pipeline.tables import write_table
 from stages import embed as stage
-from tests.victims import PARAMS_FILE, tiny_project, write_params
+from tests.project import DEMO
+from tests.victims import tiny_project, write_params
 
 ANT, BEE = ClassEntry("n1", "ant"), ClassEntry("n2", "bee")
 
@@ -125,7 +126,7 @@ def test_openai_is_its_80_templates():
 
 
 def test_the_committed_text_sets_hold(tmp_path):
-    chosen = validate(read_params(PARAMS_FILE)["embed"], embed.EmbedParams, "params.yaml: embed")
+    chosen = validate(read_params(DEMO)["embed"], embed.EmbedParams, "params.yaml: embed")
     assert embed.TEMPLATE in chosen.texts
     for name in chosen.texts:
         assert embed.templates_of(name, "digits", chosen)
@@ -171,6 +172,7 @@ def read(part: str, name: str) -> embed.TextSet:
     return embed.read_texts(embed.FOLDER / part / name / "tiny.parquet", ["n00", "n01", "n02"])
 
 
+@pytest.mark.usefixtures("device")
 def test_the_stage_writes_what_classifies_and_what_the_attacker_sees(project: Path) -> None:
     texts = ["template", "unseen", "descriptions"]
     write_params(project, **{"evaluate.texts": texts, "evaluate.attacker": "same"})

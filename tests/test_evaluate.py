@@ -12,13 +12,13 @@ from safetensors.numpy import load_file
 from pipeline import embed
 from pipeline.attacks import Outcome, Targets, apgd_ce, pgd
 from pipeline.classes import ClassEntry
+from pipeline.clean import clean_predictions
 from pipeline.cost import read_cost
 from pipeline.errors import UserError
 from pipeline.evaluate import (
     EvaluateParams,
     Verdicts,
     accuracies,
-    clean_predictions,
     evenly_spaced,
     followed,
     joined,
@@ -32,7 +32,6 @@ from pipeline.predictions import PREDICTIONS
 from pipeline.victim import Victim
 from stages import evaluate as stage
 from tests.victims import (
-    CPU,
     Counting,
     Net,
     attack,
@@ -40,6 +39,7 @@ from tests.victims import (
     fit,
     keep_one_class,
     make_targets,
+    on,
     tiny_project,
     write_params,
 )
@@ -62,14 +62,23 @@ def params(**changes: Any) -> EvaluateParams:
     return EvaluateParams.model_validate(evaluate_params(**(values | changes)))
 
 
+def judged(
+    victim: Victim, module: Any, options: Any, targets: Targets, chosen: EvaluateParams
+) -> Verdicts:
+    device = victim.classifier.device
+    clean = clean_predictions(victim, targets, chosen.batch_size, device)
+    return judge(victim, module, options, targets, chosen, clean, device)
+
+
 def columns(victim: Victim, targets: Targets, **changes: Any) -> dict[str, Any]:
     options = {key: changes.pop(key) for key in ("steps", "step_255") if key in changes}
     module, checked = attack("pgd", **options)
-    verdicts = judge(victim, module, checked, targets, params(**changes), CPU)
+    verdicts = judged(victim, module, checked, targets, params(**changes))
     return prediction_columns("m", targets, verdicts)
 
 
-def test_both_modes_agree_on_any_and_last_is_never_stricter(victim, targets):
+def test_both_modes_agree_on_any_and_last_is_never_stricter(victim, targets, device):
+    victim = on(victim, device)
     dropping = columns(victim, targets)
     following = columns(victim, targets, robust="last")
     assert dropping["robust_any"].tolist() == following["robust_any"].tolist()
@@ -84,14 +93,14 @@ def test_both_modes_agree_on_any_and_last_is_never_stricter(victim, targets):
     assert accuracies(dropping)["robust_last"]["images"] == 5
 
 
-def test_what_is_wrong_already_is_neither_attacked_nor_robust(targets):
+def test_what_is_wrong_already_is_neither_attacked_nor_robust(targets, device):
     counted = Counting(Net())
-    victim = fit(counted, targets)
+    victim = fit(counted, targets, device=device)
     module, options = attack("pgd")
-    clean = victim(targets.read(slice(None), CPU)[0]).argmax(1).numpy()
+    clean = victim(targets.read(slice(None), device)[0]).argmax(1).cpu().numpy()
     wrong = clean != targets.labels
     assert 0 < wrong.sum() < N
-    found = judge(victim, module, options, targets, params(last_images=0, examples=0), CPU)
+    found = judged(victim, module, options, targets, params(last_images=0, examples=0))
     assert found.attacked.tolist() == np.flatnonzero(~wrong).tolist()
     table = prediction_columns("m", targets, found)
     assert not table["robust_any"][wrong].any()
@@ -100,7 +109,7 @@ def test_what_is_wrong_already_is_neither_attacked_nor_robust(targets):
     assert (table["adversarial_margin"] == table["clean_margin"])[wrong].all()
     assert set(np.array(table["zero_gradient"])[wrong]) == {None}
     # with `last`, the same image is attacked to the end, and may even end right
-    followed_ = judge(victim, module, options, targets, params(robust="last"), CPU)
+    followed_ = judged(victim, module, options, targets, params(robust="last"))
     assert followed_.attacked.tolist() == list(range(N))
 
 
@@ -135,7 +144,7 @@ def test_a_wrong_image_that_an_attack_turns_right_is_not_robust():
 def test_best_iterate_attacks_have_no_last(victim, targets):
     module, options = attack("apgd_ce")
     for robust in ("any", "last"):
-        found = judge(victim, module, options, targets, params(robust=robust, examples=0), CPU)
+        found = judged(victim, module, options, targets, params(robust=robust, examples=0))
         right = np.flatnonzero(found.clean_prediction == targets.labels)
         assert found.attacked.tolist() == right.tolist(), "the others have nothing to tell"
         table = prediction_columns("m", targets, found)
@@ -162,7 +171,7 @@ def test_dropping_is_exact_and_cheap_at_the_committed_options(targets):
     for robust in ("any", "last"):
         counted.batches.clear()
         chosen_ = params(robust=robust, last_images=0, examples=0, epsilon_255=4)
-        found = judge(victim, pgd, options, targets, chosen_, CPU)
+        found = judged(victim, pgd, options, targets, chosen_)
         flags[robust] = prediction_columns("m", targets, found)["robust_any"]
         images[robust] = counted.images
     assert flags["any"].tolist() == flags["last"].tolist()
@@ -183,21 +192,22 @@ def test_robust_last_is_reported_on_evenly_spaced_images():
 
 def test_kept_examples_are_evenly_spaced_and_attacked_even_if_wrong(victim, targets):
     module, options = attack("pgd")
-    found = judge(victim, module, options, targets, params(examples=6, last_images=0), CPU)
+    found = judged(victim, module, options, targets, params(examples=6, last_images=0))
     positions = evenly_spaced(N, 6)
     assert set(positions) <= set(found.attacked)
     assert (found.clean_prediction != targets.labels)[positions].any()
     sizes = np.abs(found.outcome.perturbations).max(axis=(1, 2, 3))
     assert sizes.shape == (6,)
     assert sizes.min() > 0
-    everything = judge(victim, module, options, targets, params(examples=N, last_images=0), CPU)
+    everything = judged(victim, module, options, targets, params(examples=N, last_images=0))
     np.testing.assert_allclose(
         found.outcome.perturbations, everything.outcome.perturbations[positions], atol=1e-6
     )
 
 
-def test_clean_predictions_do_not_depend_on_the_batch(victim, targets):
-    one, other = (clean_predictions(victim, targets, size, CPU) for size in (4, 64))
+def test_clean_predictions_do_not_depend_on_the_batch(victim, targets, device):
+    victim = on(victim, device)
+    one, other = (clean_predictions(victim, targets, size, device) for size in (4, 64))
     assert one[0].tolist() == other[0].tolist()
     assert one[0].dtype == np.int32
     np.testing.assert_allclose(one[1], other[1], rtol=1e-5)
@@ -251,6 +261,7 @@ def project(packed: Path, clip_folder: Path) -> Path:
     return tiny_project(packed, clip_folder)
 
 
+@pytest.mark.usefixtures("device")
 def test_the_stage_writes_what_the_report_reads(project: Path, capsys) -> None:
     write_params(
         project,
@@ -287,10 +298,10 @@ def test_the_stage_writes_what_the_report_reads(project: Path, capsys) -> None:
     spent = read_cost(folder, project)
     assert spent is not None
     assert (spent["stage"], spent["images"]) == ("evaluate@tiny-pgd-template", 2 * total)
-    assert spent["work"]["plain"] >= 2 * total
+    assert spent["work"]["float32"]["plain"] >= 2 * total
     attacked = sum(value != 0 for value in table["fooled_at"].to_pylist())
-    assert spent["work"]["ascents"] >= attacked > 0
-    assert spent["work"]["descents"] == 0
+    assert spent["work"]["float32"]["ascents"] >= attacked > 0
+    assert spent["work"]["float32"]["descents"] == 0
     assert 0 < spent["share"] < 1
 
 

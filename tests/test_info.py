@@ -1,6 +1,8 @@
 """`saft info`: everything that is registered, as text and as JSON."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -8,12 +10,15 @@ from typer.testing import CliRunner
 from pipeline import registry
 from stages.cli import app
 from stages.info_cli import PLUGINS
-from tests.project import ROOT
+from tests.project import DEMO, ROOT
 
 
 @pytest.fixture(autouse=True)
-def project(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with the demo's params.yaml and this project's prompt sets."""
+    shutil.copy(DEMO, tmp_path / "params.yaml")
+    shutil.copytree(ROOT / "data/prompts", tmp_path / "data/prompts")
+    monkeypatch.chdir(tmp_path)
 
 
 def info(*arguments: str) -> str:

@@ -160,6 +160,7 @@ def test_a_set_without_an_image_is_refused() -> None:
 
 
 def test_the_home_folder_may_be_called_so(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("SAFT_DATA", "~/raw")
     assert raw.root() == tmp_path / "raw"

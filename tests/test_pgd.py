@@ -13,7 +13,7 @@ from pipeline.attacks import semantic_ensemble as ensemble
 from pipeline.attacks._ascent import Steps
 from pipeline.attacks._starts import start_noise
 from pipeline.victim import Victim
-from tests.victims import CPU, Net, attack, fit, make_targets, only_right, settings
+from tests.victims import CPU, Net, attack, fit, make_targets, on, only_right, settings
 
 N, C, K = 24, 5, 3
 RADII = {"linf": 9 / 255, "l2": 0.2}
@@ -83,11 +83,14 @@ def slow_loop(
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_pgd_equals_a_slow_loop_over_single_images(norm, momentum, victim, targets):
-    s = settings(N, norm=norm, epsilon=RADII[norm], batch_size=7, examples=np.arange(N))
+def test_pgd_equals_a_slow_loop_over_single_images(norm, momentum, victim, targets, device):
+    s = settings(
+        N, norm=norm, epsilon=RADII[norm], batch_size=7, examples=np.arange(N), device=device
+    )
     o = options(norm, momentum=momentum)
     fooled, last, paths = slow_loop(victim, targets, s, o)
     assert len(set(fooled)) > 4, "the case must have robust and fooled images"
+    victim = on(victim, device)  # the slow loop stays on the CPU
     dropped = pgd.run(victim, targets, o, s)
     followed = pgd.run(victim, targets, o, s._replace(follow=np.ones(N, dtype=bool)))
     assert dropped.fooled_at.tolist() == fooled
@@ -100,12 +103,14 @@ def test_pgd_equals_a_slow_loop_over_single_images(norm, momentum, victim, targe
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_every_iterate_is_the_slow_loops(norm, victim, targets):
+def test_every_iterate_is_the_slow_loops(norm, victim, targets, device):
     """Where nothing fools, the last iterate is kept: so every length of attack is compared."""
     right = only_right(victim, targets)
     count = len(right.labels)
-    s = settings(count, norm=norm, epsilon=RADII[norm] / 8, examples=np.arange(count))
+    examples = np.arange(count)
+    s = settings(count, norm=norm, epsilon=RADII[norm] / 8, examples=examples, device=device)
     path = slow_loop(victim, right, s, options(norm))[2]
+    victim = on(victim, device)
     for steps in range(1, 9):
         found = pgd.run(victim, right, options(norm, steps=steps), s)
         stayed = np.flatnonzero(found.fooled_at < 0)
@@ -131,14 +136,15 @@ def test_the_first_start_can_be_given(victim, targets):
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_fgsm_is_its_closed_form(norm, victim, targets):
+def test_fgsm_is_its_closed_form(norm, victim, targets, device):
+    victim = on(victim, device)
     right = only_right(victim, targets)
     count = len(right.labels)
     epsilon = RADII[norm] / 3
-    s = settings(count, norm=norm, epsilon=epsilon, examples=np.arange(count))
+    s = settings(count, norm=norm, epsilon=epsilon, examples=np.arange(count), device=device)
     module, o = attack("fgsm")
     found = module.run(victim, right, o, s)
-    images, labels = right.read(slice(None), CPU)
+    images, labels = right.read(slice(None), device)
     images.requires_grad_()
     loss = F.cross_entropy(victim(images), labels, reduction="sum")
     (gradient,) = torch.autograd.grad(loss, images)
@@ -148,7 +154,8 @@ def test_fgsm_is_its_closed_form(norm, victim, targets):
     else:
         moved = images + epsilon * gradient / gradient.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
     expected = moved.clamp(0, 1) - images
-    torch.testing.assert_close(torch.from_numpy(found.perturbations), expected, rtol=0, atol=1e-6)
+    perturbations = torch.from_numpy(found.perturbations).to(device)
+    torch.testing.assert_close(perturbations, expected, rtol=0, atol=1e-6)
     assert set(found.fooled_at.tolist()) == {1, -1}
     prediction = victim(moved.clamp(0, 1)).argmax(1)
     assert found.prediction.tolist() == prediction.tolist()

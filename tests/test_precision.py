@@ -111,6 +111,20 @@ def test_a_bf16_attack_moves_nearly_the_same_pixels(clip_folder):
     assert attacked_copy(run.encoder, recipe()) is None
 
 
+def test_compiled_blocks_compute_the_same_and_repeat_themselves(encoder):
+    frozen = precision.frozen_copy(encoder, "float32", True)
+    outputs = []
+    for one in (encoder, frozen, frozen):
+        pixels = images().requires_grad_()
+        pooled = one(pixels).pooled
+        outputs.append((pooled, torch.autograd.grad(pooled[:, 0].sum(), pixels)[0]))
+    for expected, computed, again in zip(*outputs, strict=True):
+        largest = expected.abs().max().item()
+        torch.testing.assert_close(computed, expected, rtol=0, atol=1e-5 * largest)
+        assert torch.equal(computed, again)
+    assert list(frozen.state_dict()) == list(encoder.state_dict())
+
+
 def test_what_a_device_cannot_compute_in_is_refused(monkeypatch):
     with pytest.raises(UserError, match="finetune.precision: tf32 exists on CUDA devices only"):
         precision.check_precision("tf32", "finetune.precision", CPU)

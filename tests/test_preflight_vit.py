@@ -11,10 +11,12 @@ from pipeline import registry, vit
 from pipeline.attack import perturb
 from pipeline.clip import ImageEncoder
 from pipeline.methods import TrainingAttack
+from pipeline.params import read_params
 from pipeline.precision import frozen_copy, set_precision
 from pipeline.preflight import duration, memory, size
 from pipeline.preflight.probe import Passes, passes
 from pipeline.weights import train_last_blocks
+from tests.project import DEMO
 from tests.training import recipe
 
 BATCH = 3
@@ -168,10 +170,8 @@ EXPECTED = {
 
 @pytest.mark.parametrize("name", registry.names("pipeline.methods"))
 def test_passes_of_every_method(name):
-    from tests.test_params import FILE, read_params
-
     method = registry.load("pipeline.methods", name, "test")
-    values = read_params(FILE)["finetune"]["options"][name]
+    values = read_params(DEMO)["finetune"]["options"][name]
     state = torch.random.get_rng_state()
     assert passes(method, method.Params.model_validate(values)) == EXPECTED[name]
     assert torch.equal(state, torch.random.get_rng_state())

@@ -1,7 +1,6 @@
 """Section finetune and a method's published values become one recipe."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +11,8 @@ from pipeline.methods import Published, TrainingAttack
 from pipeline.options import chosen
 from pipeline.params import read_section, validate
 from pipeline.recipe import FinetuneParams, Recipe, resolve
+from tests.project import DEMO
 
-ROOT = Path(__file__).parents[1]
 NAMES = registry.names("pipeline.methods")
 PGD2 = TrainingAttack("linf", 1, 1, 2, 0, True)
 SECTION: dict[str, Any] = {
@@ -52,8 +51,8 @@ def section(**changes: Any) -> FinetuneParams:
 
 
 def resolved(method: str, rate: float | None = None, **changes: Any) -> Recipe:
-    """With the options that the committed params.yaml has for the method."""
-    committed = read_section("finetune", FinetuneParams, ROOT / "params.yaml").options
+    """With the options that the demo has for the method."""
+    committed = read_section("finetune", FinetuneParams, DEMO).options
     options = {method: committed[method] | {"learning_rate": rate}}
     module, found = chosen("pipeline.methods", "finetune", "method", method, options)
     return resolve(section(method=method, **changes), module.PUBLISHED, found)
@@ -162,7 +161,7 @@ def test_a_recipe_is_plain_values():
 
 
 def test_the_demo_keeps_the_settings_it_was_tuned_with():
-    params = read_section("finetune", FinetuneParams, ROOT / "params.yaml")
+    params = read_section("finetune", FinetuneParams, DEMO)
     module, options = chosen("pipeline.methods", "finetune", "method", "saft", params.options)
     found = resolve(params, module.PUBLISHED, options)
     assert found == Recipe(

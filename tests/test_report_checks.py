@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from pipeline import report, report_checks
-from pipeline.report_checks import Counts, falling_curve, large_epsilon, more_steps
+from pipeline.report_checks import (
+    Counts,
+    PrecisionCounts,
+    falling_curve,
+    large_epsilon,
+    more_steps,
+)
 from pipeline.report_evaluated import Evaluated, read_evaluated
 from stages import report as stage
 from tests.report_tree import PARAMS, make_tree
@@ -29,6 +35,7 @@ def digits(tree: Path) -> Evaluated:
 def counts(**changes: Any) -> Counts:
     values = {
         "images": 200,
+        "precision": None,
         "curve": [[0, 190], [1, 150], [4, 60]],
         "large": [64, 0],
         "steps": [[5, 62], [10, 60], [20, 60]],
@@ -97,6 +104,30 @@ def test_a_curve_that_cannot_be_is_noticed(check: Any, bad: dict[str, Any]) -> N
 def test_one_image_in_a_hundred_is_no_finding() -> None:
     assert falling_curve("x", counts(curve=[[0, 190], [1, 150], [4, 152]])).passed
     assert large_epsilon("x", counts(large=[64, 2])).passed
+
+
+def test_a_lower_precision_that_finds_less_is_noticed() -> None:
+    def bf16(right: int, changed: int) -> PrecisionCounts:
+        return PrecisionCounts(name="bf16", right=right, right_in_float32=60, changed=changed)
+
+    for right, changed, passed in ((60, 0, True), (62, 2, True), (63, 3, False), (50, 10, True)):
+        check = report_checks.precision("x", bf16(right, changed), 200)
+        assert check.passed is passed
+        assert f"{right} of 200 right, 60 in float32; {changed} verdicts differ" in check.found
+
+
+def test_what_a_precision_changed_is_in_page_and_metrics(tree: Path) -> None:
+    path = tree / "data/checks/shapes.json"
+    found = json.loads(path.read_text())
+    found["finetuned"]["precision"] = {
+        "name": "bf16", "right": 25, "right_in_float32": 20, "changed": 5,
+    }  # fmt: skip
+    path.write_text(json.dumps(found))
+    stage.main()
+    assert "bf16 attacks as well as float32" in report.PAGE.read_text()
+    metrics = json.loads(report.METRICS.read_text())
+    assert metrics["precision"]["shapes"]["finetuned"]["changed"] == 5
+    assert metrics["checks"]["failed"] == 1
 
 
 def break_curve(tree: Path) -> None:

@@ -12,7 +12,7 @@ from pipeline.attacks._slots import Slots, Waiting
 from pipeline.attacks._verdicts import Recorder, verified_logits
 from pipeline.errors import UserError
 from pipeline.victim import Victim
-from tests.victims import CPU, Hand, Net, attack, fit, make_targets, only_right, settings
+from tests.victims import CPU, Hand, Net, attack, fit, make_targets, on, only_right, settings
 
 N, C = 30, 5
 
@@ -28,9 +28,10 @@ def victim(targets: Targets) -> Victim:
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_what_breaks_the_threat_model_is_a_bug_and_not_a_result(norm, victim):
-    images = torch.full((2, 3, 6, 6), 0.5)
-    s = settings(2, norm=norm, epsilon=0.1)
+def test_what_breaks_the_threat_model_is_a_bug_and_not_a_result(norm, victim, device):
+    victim = on(victim, device)
+    images = torch.full((2, 3, 6, 6), 0.5, device=device)
+    s = settings(2, norm=norm, epsilon=0.1, device=device)
     length = 0.1 if norm == "linf" else 0.1 / 108**0.5
     inside = torch.full_like(images, length)
     assert verified_logits(victim, images, inside, s).shape == (2, C)
@@ -71,7 +72,7 @@ def test_the_verdict_is_confirmed_on_the_pixels(victim, targets):
     assert (recorder.outcome.fooled_at == 0).all()
 
 
-def test_dead_pixels_are_counted_at_the_start_and_not_later():
+def test_dead_pixels_are_counted_at_the_start_and_not_later(device):
     """Of a product, one factor has no gradient as long as the other is zero: until one step."""
 
     def features(images: Tensor) -> Tensor:
@@ -81,10 +82,10 @@ def test_dead_pixels_are_counted_at_the_start_and_not_later():
         return torch.stack([10 - both, both], dim=1)  # never fooled: the last is kept
 
     encoder: Any = Hand(features)
-    victim = Victim(encoder, torch.eye(2), torch.eye(2), torch.eye(2)[:, None], 1.0)
+    victim = Victim(encoder, torch.eye(2), torch.eye(2), torch.eye(2)[:, None], 1.0).to(device)
     grey = Targets(np.full((1, 3, 6, 6), 102, dtype=np.uint8), np.array([0]), np.array([0]))
     module, options = attack("pgd", random_start=False, steps=3)
-    s = settings(1, follow=np.ones(1, dtype=bool), examples=np.array([0]))
+    s = settings(1, follow=np.ones(1, dtype=bool), examples=np.array([0]), device=device)
     found = module.run(victim, grey, options, s)
     assert found.zero_gradient.tolist() == [0.5]
     assert (found.perturbations != 0).all(), "later no pixel was dead"

@@ -31,11 +31,10 @@ from stages import exemplars as exemplars_stage
 from stages import filter as filter_stage
 from stages.runner import stage
 from tests.conftest import folder_params
+from tests.project import DEMO, ROOT
 from tests.test_descriptions_openai import Server, completion
 from tests.test_embed import fake_encode
 from tests.victims import write_params
-
-ROOT = Path(__file__).parents[1]
 
 
 def fails(main, *args: str) -> int:
@@ -70,7 +69,7 @@ def project(packed, clip_folder, monkeypatch):
 
 
 def set_params(folder: Path, **changes: object) -> None:
-    """The committed params.yaml turned towards the set "tiny"; keys are "section.key"."""
+    """The demo's params.yaml turned towards the set "tiny"; keys are "section.key"."""
     short = {"describe.dataset": "tiny", "finetune.epochs": 1, "finetune.batch_size": 4}
     write_params(folder, **short | changes)
 
@@ -220,7 +219,7 @@ def test_exemplars_are_picked_by_the_stage_and_refused_by_who_shows_none(project
 def test_answers_are_kept_until_the_artifact_is_there_and_no_longer(project, capsys, monkeypatch):
     monkeypatch.setenv("DVC_ROOT", str(project))
     published(project, TEXTS)
-    values = YAML(typ="safe").load((ROOT / "params.yaml").read_text())["describe"]["options"]
+    values = YAML(typ="safe").load(DEMO.read_text())["describe"]["options"]
     # every answer about n01 is empty: the stage fails, then gives it up
     server = Server(lambda number, body: completion(body, "[]" if " n01 " in str(body) else None))
     options = values["openai"] | {"base_url": server.url, "answers": 1, "retries": 0}
@@ -249,7 +248,7 @@ def test_answers_are_kept_until_the_artifact_is_there_and_no_longer(project, cap
 def test_a_server_that_is_down_leaves_nothing_but_the_answers(project, capsys, monkeypatch):
     monkeypatch.setenv("DVC_ROOT", str(project))
     published(project, TEXTS)
-    values = YAML(typ="safe").load((ROOT / "params.yaml").read_text())["describe"]["options"]
+    values = YAML(typ="safe").load(DEMO.read_text())["describe"]["options"]
     gone = values["openai"] | {"base_url": "http://127.0.0.1:9/v1", "connection_retries": 0}
     set_params(project, **{"describe.backend": "openai", "describe.options": {"openai": gone}})
     assert fails(describe.main) == 1
@@ -298,7 +297,7 @@ def test_a_section_of_another_kind_is_one_line(project, capsys, kind):
 def test_pretraining_that_diverges_or_cannot_start_leaves_no_model(project, capsys):
     shutil.rmtree(project / "data/base_model")
     (project / "captions.json").write_text("{}")
-    values = YAML(typ="safe").load((ROOT / "params.yaml").read_text())["base_model"]["options"]
+    values = YAML(typ="safe").load(DEMO.read_text())["base_model"]["options"]
     small = {"width": 32, "layers": 1, "patch_size": 4, "steps": 3, "batch_size": 8}
     small |= {"text_width": 32, "text_layers": 1, "captions": "captions.json"}
     for change, message in (
@@ -409,3 +408,33 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(full_disk, class_folders, cl
     with pytest.raises(OSError, match="No space left"):
         save_state(full_disk, loaded.model.state_dict())
     assert list(full_disk.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+    ],
+)
+def test_too_little_memory_names_the_key_that_needs_less(error, monkeypatch, capsys):
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+
+    @stage("finetune")
+    def main() -> None:
+        raise error
+
+    assert fails(main) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert "out of memory; lower finetune.batch_size in params.yaml" in lines[0]
+
+
+def test_other_runtime_errors_are_bugs_and_keep_their_traceback():
+    @stage("finetune")
+    def main() -> None:
+        raise RuntimeError("an adversarial image breaks the threat model")
+
+    with pytest.raises(RuntimeError, match="breaks the threat model"):
+        main()

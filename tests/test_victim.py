@@ -24,9 +24,9 @@ def text_set(name: str, texts: int = 3, seed: int = 0) -> TextSet:
     return TextSet(name, [], values)
 
 
-def test_a_loaded_victim_is_the_model_and_frozen(clip_folder: Path) -> None:
+def test_a_loaded_victim_is_the_model_and_frozen(clip_folder: Path, device: torch.device) -> None:
     texts, seen = text_set("template"), text_set("unseen", seed=1)
-    victim = load_victim(clip_folder, texts, seen, SIDE, False, CPU)
+    victim = load_victim(clip_folder, texts, seen, SIDE, False, device)
     assert not any(p.requires_grad for p in victim.parameters())
     assert not victim.training
     loaded = clip.load(clip_folder)
@@ -39,14 +39,15 @@ def test_a_loaded_victim_is_the_model_and_frozen(clip_folder: Path) -> None:
         features = loaded.model.encode_image((images - mean) / std, normalize=True)
     scale = loaded.model.logit_scale.exp().item()
     assert 1 < scale < 100
+    moved = images.to(device)  # the expected values are the CPU's
     for found, classifier in (
-        (victim(images), texts.classifier),
-        (victim.attacked(victim.features(images)), seen.classifier),
+        (victim(moved), texts.classifier),
+        (victim.attacked(victim.features(moved)), seen.classifier),
     ):
         expected = scale * features @ torch.from_numpy(classifier).T
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(found.cpu(), expected, rtol=1e-4, atol=1e-4)
         assert found.dtype == torch.float32
-    one_by_one = victim.attacked_captions(victim.features(images))
+    one_by_one = victim.attacked_captions(victim.features(moved)).cpu()
     expected = torch.stack(
         [scale * features @ torch.from_numpy(seen.captions[:, k]).T for k in range(3)], dim=2
     )
@@ -76,13 +77,14 @@ def transfer() -> tuple[Victim, Targets]:
 
 
 @pytest.mark.parametrize("name", ["pgd", "fgsm", "cw_linf", "apgd_ce", "apgd_dlr", "apgd_t"])
-def test_the_gradient_is_the_attackers_and_the_verdict_the_classifiers(name) -> None:
+def test_the_gradient_is_the_attackers_and_the_verdict_the_classifiers(name, device) -> None:
     victim, targets = transfer()
+    victim.to(device)
     module, options = attack(name, step_255=3.0, confidence=50.0)
-    s = settings(N, epsilon=12 / 255, examples=np.arange(N))
+    s = settings(N, epsilon=12 / 255, examples=np.arange(N), device=device)
     found = module.run(victim, targets, options, s)
-    images = targets.read(slice(None), CPU)[0]
-    adversarial = (images + torch.from_numpy(found.perturbations)).clamp(0, 1)
+    images = targets.read(slice(None), device)[0]
+    adversarial = (images + torch.from_numpy(found.perturbations).to(device)).clamp(0, 1)
     assert found.prediction.tolist() == victim(adversarial).argmax(1).tolist()
     white = Victim(
         victim.encoder, victim.classifier, victim.classifier, victim.ensemble, victim.scale
@@ -110,25 +112,25 @@ def test_pgds_first_step_follows_the_attackers_loss() -> None:
 @pytest.mark.parametrize("side", [11, 24])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("name", OURS)
-def test_the_ball_lies_at_the_images_own_size(name, norm, side, clip_folder) -> None:
+def test_the_ball_lies_at_the_images_own_size(name, norm, side, clip_folder, device) -> None:
     targets = make_targets(8, C, size=side)
     texts = text_set("template")
-    victim = load_victim(clip_folder, texts, texts, side, True, CPU)
-    images, _ = targets.read(slice(None), CPU)
-    labels = victim(images).argmax(1).numpy()
+    victim = load_victim(clip_folder, texts, texts, side, True, device)
+    images, _ = targets.read(slice(None), device)
+    labels = victim(images).argmax(1).cpu().numpy()
     targets = Targets(targets.pixels, targets.numbers, labels)
     encoder: Any = Counting(victim.encoder)
     victim.encoder = encoder
     epsilon = 3 / 255 if norm == "linf" else 0.3
     module, options = attack(name, steps=3, step_255=255 * epsilon / 2)
-    s = settings(8, norm=norm, epsilon=epsilon, examples=np.arange(8))
+    s = settings(8, norm=norm, epsilon=epsilon, examples=np.arange(8), device=device)
     found = module.run(victim, targets, options, s)
     assert found.perturbations.shape == (8, 3, side, side)
     flat = torch.from_numpy(found.perturbations).flatten(1)
     size = flat.abs().amax(1) if norm == "linf" else flat.norm(dim=1)
     assert 0.5 * epsilon < size.max() <= epsilon + 1e-6
     assert {tuple(batch.shape[1:]) for batch in encoder.batches} == {(3, SIDE, SIDE)}
-    adversarial = (images + torch.from_numpy(found.perturbations)).clamp(0, 1)
+    adversarial = (images + torch.from_numpy(found.perturbations).to(device)).clamp(0, 1)
     inside = F.interpolate(adversarial, (SIDE, SIDE), mode="bicubic", antialias=True)
     with torch.no_grad():
         features = encoder.encoder(inside).pooled

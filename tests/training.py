@@ -53,16 +53,20 @@ def recipe(**changes: Any) -> Recipe:
     return replace(RECIPE, **changes)
 
 
-def setup_of(encoder: clip.ImageEncoder, images: int = N, seed: int = 0) -> Setup:
-    """Random images and texts for the encoder."""
+def setup_of(
+    encoder: clip.ImageEncoder, images: int = N, seed: int = 0, device: torch.device = CPU
+) -> Setup:
+    """Random images and texts for the encoder; texts and encoder on `device`."""
     rng = np.random.default_rng(seed)
 
     def unit(*shape: int) -> torch.Tensor:
         return F.normalize(torch.from_numpy(rng.normal(size=shape)).float(), dim=-1)
 
     pixels = rng.integers(0, 256, size=(images, 3, SIZE, SIZE), dtype=np.uint8)
-    texts, template = unit(C, K, WIDTH), unit(C, WIDTH)
-    return Setup(encoder, texts, template, SCALE, pixels, np.arange(images) % C, batch_size=4)
+    texts, template = unit(C, K, WIDTH).to(device), unit(C, WIDTH).to(device)
+    return Setup(
+        encoder.to(device), texts, template, SCALE, pixels, np.arange(images) % C, batch_size=4
+    )
 
 
 def objective_of(method: str, setup: Setup, **changes: Any) -> Any:
@@ -75,10 +79,16 @@ def objective_of(method: str, setup: Setup, **changes: Any) -> Any:
 class Run:
     """One run on a fresh copy of the tiny model."""
 
-    def __init__(self, folder: Path, chosen: Recipe = RECIPE, ranks: Ranks = SINGLE) -> None:
-        self.model = clip.load(folder)
+    def __init__(
+        self,
+        folder: Path,
+        chosen: Recipe = RECIPE,
+        ranks: Ranks = SINGLE,
+        device: torch.device = CPU,
+    ) -> None:
+        self.device, self.model = device, clip.load(folder)
         self.encoder = clip.image_encoder(self.model)
-        self.setup = setup_of(self.encoder)._replace(ranks=ranks)
+        self.setup = setup_of(self.encoder, device=device)._replace(ranks=ranks)
         self.objective = objective_of(chosen.method, self.setup, **chosen.options)
         clip.train_only_image_encoder(self.model, self.encoder)
         train_last_blocks(self.encoder, chosen.last_blocks)
@@ -89,7 +99,8 @@ class Run:
     ) -> list[dict[str, float]]:
         parts = finetune(
             self.encoder, self.objective, self.setup.pixels, self.setup.labels,
-            self.recipe, CPU, Resume(state, save, lambda step: step % every == 0), self.setup.ranks,
+            self.recipe, self.device, Resume(state, save, lambda step: step % every == 0),
+            self.setup.ranks,
         )  # fmt: skip
         return [row for part in parts for row in part]
 

@@ -1,5 +1,6 @@
 """Tiny zero-shot classifiers and image sets to attack, shared by the tests of the attacks."""
 
+import copy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +20,9 @@ from pipeline.options import chosen
 from pipeline.params import Section, read_params
 from pipeline.tables import write_table
 from pipeline.victim import Victim
+from tests.project import DEMO
 
 CPU = torch.device("cpu")
-PARAMS_FILE = Path(__file__).parents[1] / "params.yaml"
 NAMES = registry.names("pipeline.attacks")
 LIBRARY = [name for name in NAMES if name.startswith("autoattack")]
 OURS = [name for name in NAMES if name not in LIBRARY]
@@ -70,10 +71,16 @@ def make_targets(count: int, classes: int, seed: int = 0, size: int = SIZE) -> T
 
 
 def fit(
-    encoder: Any, targets: Targets, scale: float = 20.0, captions: int = 1, classes: int = 0
+    encoder: Any,
+    targets: Targets,
+    scale: float = 20.0,
+    captions: int = 1,
+    classes: int = 0,
+    device: torch.device = CPU,
 ) -> Victim:
     """A victim whose class features are the mean features of each class's images, so that it
-    is mostly right and can be fooled; `captions` texts around each; gradients in no weight."""
+    is mostly right and can be fooled; `captions` texts around each; gradients in no weight.
+    Fitted on the CPU, the same on every device, and then moved."""
     images = targets.read(slice(None), CPU)[0]
     with torch.no_grad():
         features = encoder(images).pooled
@@ -87,13 +94,18 @@ def fit(
     texts = F.normalize(F.normalize(means, dim=-1)[:, None] + (captions > 1) * 0.1 * noise, dim=-1)
     plain = F.normalize(texts.mean(1), dim=-1)
     victim = Victim(encoder, plain, plain.clone(), texts, scale)
-    return victim.requires_grad_(False).eval()
+    return victim.requires_grad_(False).eval().to(device)
+
+
+def on(victim: Victim, device: torch.device) -> Victim:
+    """A copy of the victim on `device`."""
+    return copy.deepcopy(victim).to(device)
 
 
 def only_right(victim: Victim, targets: Targets) -> Targets:
     """The targets that the victim classifies rightly before anything is done to them."""
-    images, labels = targets.read(slice(None), CPU)
-    right = (victim(images).argmax(1) == labels).numpy()
+    images, labels = targets.read(slice(None), victim.classifier.device)
+    right = (victim(images).argmax(1) == labels).cpu().numpy()
     return Targets(targets.pixels, targets.numbers[right], targets.labels[right])
 
 
@@ -111,22 +123,22 @@ def settings(count: int, **changes: Any) -> Settings:
 
 
 def attack(name: str, **changes: Any) -> tuple[Any, Section]:
-    """An attack and its options of params.yaml, with a few steps; `changes` where it has them."""
-    options: dict[str, dict[str, Any]] = read_params(PARAMS_FILE)["evaluate"]["options"]
+    """An attack and its options in the demo, with a few steps; `changes` where it has them."""
+    options: dict[str, dict[str, Any]] = read_params(DEMO)["evaluate"]["options"]
     own = {"steps": 8, "step_255": 2.0, "targets": 3, "confidence": 1.0} | changes
     options[name] |= {key: value for key, value in own.items() if key in options[name]}
     return chosen("pipeline.attacks", "evaluate", "attacks", name, options)
 
 
 def evaluate_params(**changes: Any) -> dict[str, Any]:
-    """Section evaluate of params.yaml with `changes`."""
-    return read_params(PARAMS_FILE)["evaluate"] | changes
+    """Section evaluate of the demo with `changes`."""
+    return read_params(DEMO)["evaluate"] | changes
 
 
 def write_params(folder: Path, **changes: Any) -> None:
-    """The committed params.yaml turned towards the set "tiny"; keys are "section.key"."""
+    """The demo's params.yaml turned towards the set "tiny"; keys are "section.key"."""
     yaml = YAML()
-    values = yaml.load(PARAMS_FILE.read_text())
+    values = yaml.load(DEMO.read_text())
     defaults = {"finetune.dataset": "tiny", "evaluate.datasets": ["tiny"]}
     defaults["evaluate.checks.datasets"] = ["tiny"]
     for key, value in (defaults | changes).items():

@@ -6,11 +6,13 @@ An attack module has
     def budget(params) -> int   most iterates of an image, the starts included
     LAST_ITERATE = True         only if it has one that may differ from the best
     def run(victim, targets, params, settings) -> Outcome
+    def images_per_call(batch_size) -> int   only if a verdict depends on the other images: of so
+                                             many consecutive ones, to be kept together
 Names that begin with an underscore are shared parts, not attacks.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -97,6 +99,10 @@ class Outcome(NamedTuple):
     note: str = ""
     judged: int = 0
     largest_difference: float = 0.0
+
+
+Run = Callable[[Any, Targets, Any, Settings], Outcome]
+"""`run` of an attack, or what stands in for it: (Victim, targets, checked Params, settings)."""
 
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:

@@ -50,6 +50,12 @@ def budget(_: Params) -> int:
     return 1
 
 
+def images_per_call(batch_size: int) -> int:
+    """How many images one call of the library gets: whole batches, or every call would end with a
+    part-filled one."""
+    return max(1, IMAGES_AT_ONCE // batch_size) * batch_size
+
+
 def run(
     victim: Victim, targets: Targets, settings: Settings, attacks: Sequence[str], name: str
 ) -> Outcome:
@@ -67,10 +73,11 @@ def run(
             "apgd_ce, apgd_dlr and apgd_t with other ones"
         )
     chosen, note = _possible(attacks, len(victim.attacker))
+    if victim.ascended is not None:
+        note.append("attack in float32, whatever evaluate.precision")
     adversary = _adversary(victim, chosen, settings)
     outcome, total = empty_outcome(targets, settings), len(targets.labels)
-    # whole batches per call, or every call would end with a part-filled one
-    chunk = max(1, IMAGES_AT_ONCE // settings.batch_size) * settings.batch_size
+    chunk = images_per_call(settings.batch_size)
     with _contained(victim, settings) as warned, counter(name, total, "image") as bar:
         for first in range(0, total, chunk):
             rows = np.arange(first, min(first + chunk, total))

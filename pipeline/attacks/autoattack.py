@@ -11,6 +11,7 @@ from pipeline.victim import Victim
 
 TITLE = "AutoAttack (standard)"
 Params, budget = _library.Params, _library.budget
+images_per_call = _library.images_per_call
 
 
 def run(victim: Victim, targets: Targets, _: _library.Params, settings: Settings) -> Outcome:

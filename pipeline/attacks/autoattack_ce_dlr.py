@@ -12,6 +12,7 @@ from pipeline.victim import Victim
 
 TITLE = "AutoAttack short form (APGD-CE + APGD-DLR)"
 Params, budget = _library.Params, _library.budget
+images_per_call = _library.images_per_call
 
 
 def run(victim: Victim, targets: Targets, _: _library.Params, settings: Settings) -> Outcome:

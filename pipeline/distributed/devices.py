@@ -4,7 +4,11 @@ Images do not interact and their starts follow from (seed, image number), so no 
 who attacks which. Nothing here runs where one device is used.
 """
 
+import importlib
 import os
+import pickle
+import signal
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from multiprocessing import connection, get_context
@@ -12,32 +16,30 @@ from multiprocessing.connection import Connection
 from types import ModuleType
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from pipeline import progress
-from pipeline.attacks import Outcome, Settings, Targets
+from pipeline.attacks import Outcome, Run, Settings, Targets
 from pipeline.device import VARIABLE as ONE_DEVICE
 from pipeline.device import be_deterministic, pick_device
 from pipeline.distributed.orphans import end_with_parent
 from pipeline.distributed.outcomes import merge, part_of, positions
 from pipeline.errors import UserError
+from pipeline.images import open_images
 from pipeline.params import Section
 from pipeline.streaming import Pixels
 from pipeline.victim import Victim
 
 VARIABLE = "SAFT_DEVICES"
-Run = Callable[[Victim, Targets, Section, Settings], Outcome]
-"""What `run` of an attack is, see `pipeline.attacks`."""
 
 
 class Subject(NamedTuple):
-    """What a process needs to load by itself; both must be picklable.
-
-    load: device -> the classifier; pixels: () -> uint8 (N, 3, S, S), those of the targets.
-    """
+    """What a process loads by itself. load: device -> the classifier, picklable; images: the set
+    whose images are attacked."""
 
     load: Callable[[torch.device], Victim]
-    pixels: Callable[[], Pixels]
+    images: str
 
 
 def device_names() -> list[str]:
@@ -93,25 +95,40 @@ def workers(names: Sequence[str]) -> Iterator[list[Worker]]:
 
 
 def spread(team: Sequence[Worker], attack: ModuleType, subject: Subject) -> Run:
-    """`attack.run` over the devices of `team`, on the classifier that `subject` loads."""
+    """`attack.run` over the devices of `team`, on the classifier that `subject` loads; itself
+    without a team.
+
+    Raises (when called): what a worker raises; UserError if one dies.
+    """
+    if not team:
+        return attack.run
 
     def run(_: Victim, targets: Targets, options: Section, settings: Settings) -> Outcome:
         rows = positions(len(targets.labels), len(team), attack, settings.batch_size)
-        for worker, part in zip(team, rows, strict=True):
+        busy = [worker for worker, part in zip(team, rows, strict=True) if len(part)]
+        rows = [part for part in rows if len(part)]
+        for worker, part in zip(busy, rows, strict=True):
             chosen, told = part_of(targets, settings, part)
-            # pixels are opened over there: a memory map would travel whole
-            numbers = (chosen.numbers, chosen.labels)
-            job = (attack.__name__, subject, numbers, options, told._replace(device=CPU))
-            _send(worker, job)
-        return merge(targets, settings, rows, [_answer(team, worker) for worker in team])
+            _send(
+                worker, Job(attack.__name__, subject, chosen.numbers, chosen.labels, options, told)
+            )
+        return merge(targets, settings, rows, [_answer(team, worker) for worker in busy])
 
     return run
 
 
-CPU = torch.device("cpu")  # stands for the device in a message; the worker knows its own
+class Job(NamedTuple):
+    """What a worker is sent. Pixels are opened over there: a memory map would travel whole."""
+
+    attack: str
+    subject: Subject
+    numbers: np.ndarray
+    labels: np.ndarray
+    options: Section
+    settings: Settings
 
 
-def _send(worker: Worker, job: Any) -> None:
+def _send(worker: Worker, job: Job) -> None:
     try:
         worker.pipe.send(job)
     except (BrokenPipeError, ConnectionResetError):
@@ -144,9 +161,6 @@ def _dead(worker: Worker) -> UserError:
 
 def _serve(pipe: Connection, name: str, shows: bool, threads: int) -> None:
     """A worker's life: jobs in, outcomes or errors out, until the parent goes."""
-    import importlib
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends this process
     end_with_parent()
     if not shows:
@@ -158,24 +172,22 @@ def _serve(pipe: Connection, name: str, shows: bool, threads: int) -> None:
     loaded: tuple[bytes, Victim, Pixels] | None = None
     while True:
         try:
-            module, subject, (numbers, labels), options, settings = pipe.recv()
+            job = pipe.recv()
         except EOFError:
             return
         try:
-            key = _key(subject)
+            key = pickle.dumps(job.subject)
             if loaded is None or loaded[0] != key:
                 loaded = None  # frees the memory of the last one first
-                loaded = (key, subject.load(device), subject.pixels())
-            _, victim, pixels = loaded
-            targets = Targets(pixels, numbers, labels)
-            attack = importlib.import_module(module)
-            answer: Any = attack.run(victim, targets, options, settings._replace(device=device))
+                loaded = key, job.subject.load(device), open_images(job.subject.images).pixels
+            pipe.send(_attack(job, loaded[1], loaded[2], device))
         except Exception as error:
-            answer = error
-        pipe.send(answer)
+            if not isinstance(error, UserError):
+                error.add_note(traceback.format_exc())
+            pipe.send(error)
 
 
-def _key(subject: Subject) -> bytes:
-    import pickle
-
-    return pickle.dumps(subject)
+def _attack(job: Job, victim: Victim, pixels: Pixels, device: torch.device) -> Outcome:
+    run: Run = importlib.import_module(job.attack).run
+    targets = Targets(pixels, job.numbers, job.labels)
+    return run(victim, targets, job.options, job.settings._replace(device=device))

@@ -38,4 +38,8 @@ def merge(
             getattr(whole, name)[at] = getattr(part, name)
         whole.perturbations[np.isin(settings.examples, at)] = part.perturbations
         notes.update(dict.fromkeys(note for note in part.note.split("; ") if note))
-    return whole._replace(note="; ".join(notes))
+    return whole._replace(
+        note="; ".join(notes),
+        judged=sum(part.judged for part in outcomes),
+        largest_difference=max((part.largest_difference for part in outcomes), default=0.0),
+    )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from pipeline import vit
+from pipeline.precision import Precision
 from pipeline.preflight import Part, size
 from pipeline.preflight.probe import Passes
 from pipeline.recipe import Recipe
@@ -74,16 +75,22 @@ def _other_weights(found: vit.Vit, recipe: Recipe, blocks: int) -> float:
     """Bytes of the frozen copy that is attacked, and of the trained matrices as autocast rounds
     them once per step."""
     number = vit.BLOCK_NUMBER[recipe.precision]
-    matrices = vit.matrix_weights(found, found.layers)
-    copy = vit.FLOAT * (vit.weights(found) - matrices) + number * matrices
     rounded = number * vit.matrix_weights(found, blocks) if recipe.precision == "bf16" else 0
-    return rounded + (copy if _attacks_a_copy(recipe) else 0)
+    return rounded + (_copy(found, recipe.precision) if _attacks_a_copy(recipe) else 0)
 
 
-def attacking(found: vit.Vit, batch: int) -> Need:
-    """Peak of an attack on a frozen encoder, one model at a time."""
-    per_image = vit.saved_bytes(found, 0, found.layers) + vit.transient_bytes(found)
-    return Need(RUNTIME + vit.FLOAT * vit.weights(found), per_image, batch)
+def _copy(found: vit.Vit, precision: Precision) -> float:
+    """Bytes of the weights of `pipeline.precision.frozen_copy`."""
+    matrices = vit.matrix_weights(found, found.layers)
+    return vit.FLOAT * (vit.weights(found) - matrices) + vit.BLOCK_NUMBER[precision] * matrices
+
+
+def attacking(found: vit.Vit, batch: int, precision: Precision = "float32") -> Need:
+    """Peak of an attack on a frozen encoder, one model at a time; in bf16 on a copy of it."""
+    per_image = vit.saved_bytes(found, 0, found.layers, precision)
+    per_image += vit.transient_bytes(found, precision)
+    copy = 0 if precision == "float32" else _copy(found, precision)
+    return Need(RUNTIME + vit.FLOAT * vit.weights(found) + copy, per_image, batch)
 
 
 def available(device: torch.device) -> tuple[float, str]:
@@ -106,7 +113,7 @@ def memory(plan: "Plan") -> Part:
     images, classes = (trains_on.images or 0, trains_on.classes or 0) if trains_on else (0, 0)
     needs = {
         "finetune.batch_size": training(found, recipe, plan.passes, images, classes),
-        "evaluate.batch_size": attacking(found, plan.evaluate.batch_size),
+        "evaluate.batch_size": attacking(found, plan.evaluate.batch_size, plan.evaluate.precision),
     }
     for key, need in needs.items():
         part.values[key] = {"bytes": need.total, "available": there}

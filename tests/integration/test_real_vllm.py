@@ -30,8 +30,8 @@ from pipeline.artifact import SCHEMA
 from pipeline.classes import CLASS_SCHEMA, ClassEntry
 from pipeline.tables import write_table
 from tests.integration.tiny_models import build_text_model, build_vision_model
+from tests.project import DEMO, ROOT
 
-ROOT = Path(__file__).parents[2]
 CLASSES = {"n01": "tench", "n02": "hourglass", "n03": "unicycle", "n04": "European polecat"}
 SAMPLING = {"answers": 2, "sentences": 2, "max_tokens": 400, "retries": 6, "temperature": 1.0}
 ENGINE = {"revision": "main", "dtype": "float32", "max_model_len": 1024, "enforce_eager": True}
@@ -59,7 +59,7 @@ def project(tmp_path: Path, models: Path) -> Path:
 
 def set_params(folder: Path, backend: str, section: dict[str, Any] | None = None, **options: Any):
     yaml = YAML()
-    values = yaml.load((ROOT / "params.yaml").read_text())
+    values = yaml.load(DEMO.read_text())
     values["describe"] |= {"dataset": "tiny", "backend": backend, "prompts": "saft-m"}
     values["describe"] |= section or {}
     values["describe"]["options"][backend] |= SAMPLING | options

@@ -1,0 +1,76 @@
+"""The device of an acceptance run, and the sizes that are measured on it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import timing
+from benchmarks.acceptance.report import Report
+from benchmarks.setting import Setting
+
+MODEL, BATCH, CLASSES, CAPTIONS = "ViT-B-32-quickgelu", 128, 200, 5  # SAFT's published setting
+TINY_BATCH, TINY_CLASSES, TINY_CAPTIONS = 4, 5, 2
+TINY_MODEL = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 32, "patch_size": 8, "width": 64, "layers": 2, "head_width": 16},
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2},
+}
+
+
+@dataclass(frozen=True)
+class Context:
+    """tiny: a small model and few repeats, to try the command on a CPU; folder: for what is not
+    JSON."""
+
+    device: torch.device
+    tiny: bool
+    folder: Path
+    report: Report
+
+    @property
+    def cuda(self) -> bool:
+        """Whether the device is a CUDA one."""
+        return self.device.type == "cuda"
+
+    @property
+    def batch(self) -> int:
+        """Images in a training step."""
+        return TINY_BATCH if self.tiny else BATCH
+
+    def setting(self, batch: int | None = None) -> Setting:
+        """The published setting, or a tiny one with the same parts."""
+        return Setting(
+            model=MODEL,
+            model_config=str(self._tiny_config()) if self.tiny else None,
+            pretrained=None,
+            classes=TINY_CLASSES if self.tiny else CLASSES,
+            captions=TINY_CAPTIONS if self.tiny else CAPTIONS,
+            batch_size=batch or self.batch,
+            attack_steps=2,
+            epsilon_255=1,
+            step_255=1.0,
+            seed=0,
+            device=str(self.device),
+        )
+
+    def seconds(self, run: Callable[[], Any], repeats: int = 5, warmup: int = 2) -> float:
+        """Median of one call; a tiny run takes a single repeat."""
+        return timing.seconds_of(run, self.device, *((1, 1) if self.tiny else (repeats, warmup)))
+
+    def peak_gib(self) -> float | None:
+        """Peak memory since `release_memory`; see `benchmarks.timing.peak`."""
+        found = timing.peak(self.device)
+        return found / 2**30 if found is not None else None
+
+    def release_memory(self) -> None:
+        """Before something whose memory is measured."""
+        timing.release_memory(self.device)
+
+    def _tiny_config(self) -> Path:
+        file = self.folder / "tiny-vit.json"
+        file.write_text(json.dumps(TINY_MODEL), encoding="utf-8")
+        return file

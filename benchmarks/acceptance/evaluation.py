@@ -1,0 +1,161 @@
+"""PGD by precision of the attack, with float32 verdicts: cost in full, and where all fall."""
+
+import copy
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from benchmarks import timing
+from benchmarks.acceptance import variants
+from benchmarks.acceptance.context import Context
+from benchmarks.acceptance.models import make_victim, tiny_folder
+from benchmarks.acceptance.report import Result
+from benchmarks.project import Project
+from benchmarks.setting import make_scene
+from pipeline import clip
+from pipeline.attacks import Outcome, Settings, Targets, pgd
+from pipeline.clip import ImageEncoder
+from pipeline.precision import frozen_copy
+from pipeline.victim import Victim
+from tests import conftest
+
+STEPS = 100
+SECONDS_LEFT, COMPILE_SECONDS = 60, 120  # of the budget for another variant
+RADIUS = 1 / 255
+GUARD_BAND = 0.1  # logits: margins below it are judged in float32, where the attack is not
+FALLING_RADIUS = 8 / 255  # a model without adversarial training falls within few steps
+
+
+class Sizes(NamedTuple):
+    """steps: two short budgets, from whose difference the cost of a step follows."""
+
+    classes: int
+    images: int
+    falling_images: int
+    batches: tuple[int, ...]
+    steps: tuple[int, int]
+
+
+FULL = Sizes(classes=200, images=512, falling_images=2048, batches=(128, 256, 512), steps=(5, 25))
+TINY = Sizes(classes=10, images=16, falling_images=16, batches=(8,), steps=(2, 30))
+
+
+def evaluation(context: Context, result: Result) -> None:
+    """By variant and batch size; see `_cost` and `_falling` for what is measured."""
+    sizes = TINY if context.tiny else FULL
+    encoder = _encoder(context)
+    judge, targets = make_victim(
+        encoder, sizes.classes, sizes.falling_images, encoder.image_size, context.device
+    )
+    result["variants"] = {}
+    for name in variants.measured(context.device):
+        if name == variants.UNFUSED:
+            continue  # layers are compared in training
+        try:
+            _variant(context, result["variants"], name, attacked_victim(judge, name), targets)
+        except Exception as error:  # the other variants go on
+            context.report.require(False, f"evaluation {name}: {type(error).__name__}: {error}")
+
+
+def _variant(
+    context: Context, entries: Result, name: str, victim: Victim, targets: Targets
+) -> None:
+    """Every batch size that the budget allows; of a compiled variant the largest alone, since a
+    batch that shrinks compiles anew."""
+    sizes = TINY if context.tiny else FULL
+    compiled = variants.compiled(name)
+    for batch in sizes.batches[-1:] if compiled else sizes.batches:
+        if context.report.left() < (COMPILE_SECONDS if compiled else SECONDS_LEFT):
+            return
+        entry = entries[f"{name}, batch {batch}"] = _cost(context, victim, targets, batch, sizes)
+        if batch == sizes.batches[-1] and not compiled:
+            entry["falling"] = _falling(context, victim, targets, sizes)
+        context.report.write()
+
+
+def attacked_victim(judge: Victim, variant: str) -> Victim:
+    """The victim whose attacks go through a variant; `pipeline.victim.load_victim` makes one
+    likewise. Verdicts stay float32."""
+    victim = copy.deepcopy(judge)
+    precision, compiled = variants.precision(variant), variants.compiled(variant)
+    if precision != "float32" or compiled:
+        victim.ascended = frozen_copy(judge.encoder, precision, compiled)
+    return victim
+
+
+def _encoder(context: Context) -> ImageEncoder:
+    if context.tiny:
+        encoder = clip.image_encoder(clip.load(tiny_folder(context.folder)))
+        assert encoder.image_size == conftest.SIZE
+        return encoder
+    setting = context.setting(batch=8)
+    return Project(make_scene(setting), setting).encoder
+
+
+def _attack(
+    context: Context, victim: Victim, targets: Targets, batch: int, steps: int, **changes: Any
+) -> tuple[float, Outcome]:
+    """Seconds of one PGD, and what came of it."""
+    count = len(targets.labels)
+    values: dict[str, Any] = {"epsilon": RADIUS, "follow": np.ones(count, dtype=bool)}
+    settings = Settings(
+        **values | changes,
+        norm="linf",
+        batch_size=batch,
+        seed=0,
+        examples=np.zeros(0, dtype=np.int64),
+        device=context.device,
+        guard_band=GUARD_BAND if victim.ascended else 0.0,
+    )
+    options = pgd.Params(steps=steps, step_255=0.25, restarts=1, random_start=True, momentum=0.0)
+    outcomes: list[Outcome] = []
+    seconds = timing.seconds_of(
+        lambda: outcomes.append(pgd.run(victim, targets, options, settings)), context.device
+    )
+    return seconds, outcomes[0]
+
+
+def _robust_share(outcome: Outcome) -> float:
+    return float((outcome.fooled_at < 0).mean())
+
+
+def _cost(
+    context: Context, victim: Victim, targets: Targets, batch: int, sizes: Sizes
+) -> dict[str, Any]:
+    """PGD with no image dropped. Reading, starts and the verdict on the last iterate cost the
+    same for any number of steps; the cost of a step is the slope between two short budgets."""
+    part = _part(targets, max(sizes.images, batch))
+    count = len(part.labels)
+    _attack(context, victim, part, batch, 1)
+    context.release_memory()
+    short, long = sizes.steps
+    (few, _), (many, outcome) = (_attack(context, victim, part, batch, n) for n in sizes.steps)
+    step = (many - few) / (long - short)
+    whole = many + (STEPS - long) * step
+    return {
+        "step_seconds_per_image": step / count,
+        "seconds": {str(short): few, str(long): many},
+        "robust_share": _robust_share(outcome),
+        "judged_again_per_image": outcome.judged / count,
+        "largest_margin_difference": outcome.largest_difference,
+        "pgd_100_images_per_second": count / whole,
+        "peak_gib": context.peak_gib(),
+    }
+
+
+def _falling(context: Context, victim: Victim, targets: Targets, sizes: Sizes) -> dict[str, float]:
+    """PGD-100 with dropping on images that nearly all fall within a few steps."""
+    none = np.zeros(len(targets.labels), dtype=bool)
+    batch = sizes.batches[-1]
+    seconds, outcome = _attack(
+        context, victim, targets, batch, STEPS, epsilon=FALLING_RADIUS, follow=none
+    )
+    return {
+        "images_per_second": len(none) / seconds,
+        "robust_share": _robust_share(outcome),
+        "largest_margin_difference": outcome.largest_difference,
+    }
+
+
+def _part(targets: Targets, count: int) -> Targets:
+    return Targets(targets.pixels, targets.numbers[:count], targets.labels[:count])

@@ -1,0 +1,83 @@
+"""Kernels of a training step, the lines that make the host wait, and memory by batch size."""
+
+import collections
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import timing
+from benchmarks.acceptance import variants
+from benchmarks.acceptance.context import Context
+from benchmarks.acceptance.report import Result
+from benchmarks.project import Project
+from benchmarks.setting import make_scene
+from pipeline.methods import Batch
+
+PROFILE_FILE = "profile_training_step.txt"
+ROWS = 40  # of the profile
+BATCHES, TINY_BATCHES = (32, 64, 128, 256, 512), (2, 4)
+
+
+def hotspots(context: Context, result: Result) -> None:
+    """A profile as text beside the JSON; on CUDA kernels per step and waits by source line."""
+    setting = context.setting()
+    project = Project(make_scene(setting), setting)
+    project.train_step()
+    if context.cuda:
+        result["waits"] = _waits(project.train_step)
+    kinds = [torch.profiler.ProfilerActivity.CPU]
+    if context.cuda:
+        kinds.append(torch.profiler.ProfilerActivity.CUDA)
+    with torch.profiler.profile(activities=kinds) as profile:
+        project.train_step()
+        timing.wait(context.device)
+    events = profile.key_averages()
+    key = f"self_{context.device.type}_time_total"
+    table = events.table(sort_by=key, row_limit=ROWS, max_name_column_width=80)
+    (context.folder / PROFILE_FILE).write_text(table, encoding="utf-8")
+    result["profile"] = PROFILE_FILE
+    if context.cuda:
+        on_device = (event for event in events if str(event.device_type).endswith("CUDA"))
+        result["kernels_per_step"] = sum(event.count for event in on_device)
+
+
+def _waits(run: Callable[[], Any]) -> dict[str, int]:
+    """Synchronisations during a call: file and line -> how many."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            run()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    lines = (
+        f"{Path(w.filename).name}:{w.lineno}" for w in caught if "synchroniz" in str(w.message)
+    )
+    return dict(collections.Counter(lines))
+
+
+def memory(context: Context, result: Result) -> None:
+    """Peak GiB of a training step by batch size, in float32 and bf16; None: out of memory."""
+    sizes = TINY_BATCHES if context.tiny else BATCHES
+    setting = context.setting(sizes[-1])
+    scene = make_scene(setting)
+    for name in (variants.REFERENCE, variants.FAST):
+        if name in variants.measured(context.device):
+            project = variants.build(scene, setting, name)
+            result[name] = _peaks(context, project, sizes)
+
+
+def _peaks(context: Context, project: Project, sizes: tuple[int, ...]) -> dict[str, float | None]:
+    batch, peaks = project.batch, {}
+    for size in sizes:
+        context.release_memory()
+        project.batch = Batch(*(value[:size] for value in batch))
+        try:
+            project.train_step()
+            peaks[str(size)] = context.peak_gib()
+        except torch.OutOfMemoryError:
+            peaks[str(size)] = None
+    return peaks

@@ -1,0 +1,108 @@
+"""Every fine-tuning method: repeatable, resumable, and the loss of the CPU."""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.acceptance.context import Context
+from benchmarks.acceptance.models import tiny_folder
+from benchmarks.acceptance.report import Result
+from pipeline import checkpoint, registry
+from pipeline.finetune import Resume, finetune
+from tests.training import ATTACK, Run, objective_of, recipe
+
+CPU = torch.device("cpu")
+KILLED_AT = 4  # steps of the nine
+LOSS_TOLERANCE = 1e-3  # of the first loss, relative
+CLEAN = "ft_clean"  # trains without an attack
+EPSILON_255 = {"linf": 4, "l2": 64}
+Rows = list[dict[str, float]]
+Weights = dict[str, Tensor]
+
+
+class Killed(Exception):
+    """The run was stopped on purpose."""
+
+
+def methods(context: Context, result: Result) -> None:
+    """Two runs with the same bits, a killed and resumed one too, for each method and norm."""
+    folder = tiny_folder(context.folder)
+    for method in registry.names("pipeline.methods"):
+        for norm in ("linf",) if method == CLEAN else ("linf", "l2"):
+            try:
+                result[f"{method} {norm}"] = _method(context, folder, method, norm)
+            except Exception as error:  # the other methods go on
+                reason = f"{type(error).__name__}: {str(error)[:160]}"
+                context.report.require(False, f"{method} {norm}: {reason}")
+
+
+def _method(context: Context, folder: Path, method: str, norm: Any) -> dict[str, float]:
+    attack = replace(ATTACK, norm=norm, random_start=False, epsilon_255=EPSILON_255[norm])
+    changes: dict[str, Any] = {"attack": None if method == CLEAN else attack, "averaging": 0.7}
+    if method == "fare":
+        changes |= {"optimiser": "adamw", "learning_rate": 1e-3}
+
+    def train(device: torch.device, **resume: Any) -> tuple[Rows, Weights]:
+        return _train(folder, method, device, changes, **resume)
+
+    require = context.report.require
+    rows, weights = train(context.device)
+    again, other = train(context.device)
+    require(rows == again and _equal(weights, other), f"{method} {norm}: two runs differ")
+    scratch = Path(tempfile.mkdtemp(dir=context.folder))
+    _kill(lambda save: train(context.device, save=save), scratch)
+    rest, resumed = train(context.device, state=checkpoint.load_state(scratch))
+    require(rest == rows[KILLED_AT:], f"{method} {norm}: resumed rows differ")
+    require(_equal(weights, resumed), f"{method} {norm}: resumed weights differ")
+    cpu_rows, cpu_weights = train(CPU)
+    expected = cpu_rows[0]["loss"]
+    first = abs(rows[0]["loss"] - expected) / (abs(expected) + 1e-6)
+    require(first < LOSS_TOLERANCE, f"{method} {norm}: first loss {first:.1e} from the CPU's")
+    apart = [(value - cpu_weights[key]).abs().max().item() for key, value in weights.items()]
+    return {"first_loss_relative": first, "largest_weight_difference": max(apart)}
+
+
+def _train(
+    folder: Path,
+    method: str,
+    device: torch.device,
+    changes: dict[str, Any],
+    state: Any = None,
+    save: Callable[[Any], None] = lambda state: None,
+) -> tuple[Rows, Weights]:
+    """Log rows and final weights, on the CPU, of a tiny training on `device`."""
+    run = Run(folder, recipe(method=method, **changes))
+    run.encoder.to(device)
+    setup = run.setup._replace(
+        texts=run.setup.texts.to(device), template=run.setup.template.to(device)
+    )
+    parts = finetune(
+        run.encoder, objective_of(method, setup), setup.pixels, setup.labels, run.recipe, device,
+        Resume(state, save, lambda step: step % 2 == 0),
+    )  # fmt: skip
+    rows = [row for part in parts for row in part]
+    return rows, {key: value.cpu().clone() for key, value in run.model.model.state_dict().items()}
+
+
+def _kill(train: Callable[[Callable[[Any], None]], Any], scratch: Path) -> None:
+    """Train with resume states in `scratch`, stopped after the one of step KILLED_AT."""
+
+    def save(state: Any) -> None:
+        checkpoint.save_state(scratch, state)
+        if state["step"] == KILLED_AT:
+            raise Killed
+
+    try:
+        train(save)
+    except Killed:
+        return
+    raise RuntimeError(f"no resume state was written at step {KILLED_AT}")
+
+
+def _equal(first: Weights, second: Weights) -> bool:
+    return all(value.equal(second[key]) for key, value in first.items())

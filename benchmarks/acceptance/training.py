@@ -1,0 +1,96 @@
+"""Training at the published setting: every variant's step and ascent, and the whole loop."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.acceptance import variants
+from benchmarks.acceptance.context import Context
+from benchmarks.acceptance.report import Result
+from benchmarks.acceptance.training_loop import graphed_ascents, loop
+from benchmarks.flop import counter
+from benchmarks.project import Project
+from benchmarks.setting import Scene, Setting, make_scene
+
+COMPILE_SECONDS = 150  # of the budget that must be left for a compiled variant
+FLIP = 0.5 / 255  # two perturbations further apart than half a step: a flipped sign
+
+
+def training(context: Context, result: Result) -> None:
+    """Seconds, images/s, agreement with float32 and peak memory, by variant."""
+    setting = context.setting()
+    scene = make_scene(setting)
+    result |= {"batch": context.batch, "flop_per_step": _flop(scene, setting), "variants": {}}
+    reference = variants.build(scene, setting, variants.REFERENCE).perturb(2).cpu()
+    for name in variants.measured(context.device):
+        if variants.compiled(name) and context.report.left() < COMPILE_SECONDS:
+            result["variants"][name] = {"skipped": f"{context.report.left():.0f} s left"}
+            continue
+        entry: Result = {}
+        result["variants"][name] = entry
+        try:
+            _variant(context, entry, name, scene, reference)
+        except Exception as error:  # the other variants go on
+            entry["error"] = f"{type(error).__name__}: {error}"[:1500]
+            context.report.require(False, f"training variant {name} raised {entry['error'][:160]}")
+        context.report.write()
+    result["repeats_itself"] = {
+        name: _repeats_itself(context, scene, name)
+        for name in (variants.REFERENCE, variants.FAST)
+        if name in variants.measured(context.device)
+    }
+    _deterministic_costs(context, result, variants.build(scene, setting, variants.REFERENCE))
+
+
+def _flop(scene: Scene, setting: Setting) -> int:
+    """FLOP of a float32 training step, as executed."""
+    project = variants.build(scene, setting, variants.REFERENCE)
+    with counter() as counted:
+        project.train_step()
+    return counted.get_total_flops()
+
+
+def _variant(context: Context, entry: Result, name: str, scene: Scene, reference: Tensor) -> None:
+    context.release_memory()
+    project = variants.build(scene, context.setting(), name)
+    apart = (project.perturb(2).cpu() - reference).abs() > FLIP
+    entry["flipped_signs"] = apart.float().mean().item()
+    entry["ascent_seconds"] = context.seconds(lambda: project.perturb(1))
+    entry["step_seconds"] = context.seconds(project.train_step)
+    entry["images_per_second"] = context.batch / entry["step_seconds"]
+    entry["peak_gib"] = context.peak_gib()
+    if name != variants.UNFUSED:
+        entry["loop"] = loop(context, project)
+    if context.cuda and name == variants.FAST:
+        entry["graphed_ascents"] = graphed_ascents(context, project)
+
+
+def _repeats_itself(context: Context, scene: Scene, variant: str) -> bool:
+    """One step twice from the same weights: the same bits."""
+    ends = []
+    for _ in range(2):
+        project = variants.build(scene, context.setting(), variant)
+        project.train_step()
+        ends.append({key: value.cpu() for key, value in project.encoder.state_dict().items()})
+    same = all(value.equal(ends[1][key]) for key, value in ends[0].items())
+    context.report.require(same, f"training step of the full size, {variant}: two runs differ")
+    return same
+
+
+def _deterministic_costs(context: Context, result: Result, project: Project) -> None:
+    """Seconds of a float32 step with uninitialised memory filled or not, and without
+    deterministic kernels."""
+    flags: Any = torch.utils.deterministic
+    before = flags.fill_uninitialized_memory
+    taken = {}
+    for filled in (True, False):
+        flags.fill_uninitialized_memory = filled
+        taken["memory filled" if filled else "memory not filled"] = context.seconds(
+            project.train_step
+        )
+    flags.fill_uninitialized_memory = before
+    torch.use_deterministic_algorithms(False)
+    taken["not deterministic"] = context.seconds(project.train_step)
+    torch.use_deterministic_algorithms(True)
+    result["float32_step_seconds"] = taken

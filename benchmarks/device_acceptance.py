@@ -1,0 +1,96 @@
+"""Correctness, speed and memory on a device in one command, from the repository root:
+
+    python benchmarks/device_acceptance.py --out DIR --budget 500
+    python benchmarks/device_acceptance.py --out DIR --device cpu --tiny
+
+Every section is guarded and DIR/acceptance.json is written as soon as it is done: neither a
+section that fails nor a run that is cut off loses another. Exit status 1 if a check failed. The
+second line is a dry run without a GPU.
+"""
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")  # before any CUDA
+sys.path.insert(0, str(Path(__file__).parents[1]))  # started as a file, only its folder is there
+
+import typer
+
+from benchmarks.acceptance import (
+    against_released,
+    attacks,
+    ceilings,
+    environment,
+    evaluation,
+    goals,
+    hotspots,
+    inputs,
+    methods,
+    training,
+)
+from benchmarks.acceptance.context import Context
+from benchmarks.acceptance.report import Report
+from pipeline.device import VARIABLE, be_deterministic, pick_device
+from pipeline.errors import UserError
+from stages.runner import INTERRUPTED, stage
+
+# name: (seconds of the budget it needs, section), in order
+SECTIONS = {
+    "environment": (0, environment.environment),
+    "pixels": (5, inputs.pixels),
+    "texts": (10, inputs.texts),
+    "attacks": (30, attacks.attacks),
+    "methods": (30, methods.methods),
+    "ceilings": (15, ceilings.ceilings),
+    "layers": (10, ceilings.layers),
+    "training": (60, training.training),
+    "evaluation": (60, evaluation.evaluation),
+    "against_released": (60, against_released.against_released),
+    "hotspots": (25, hotspots.hotspots),
+    "memory": (30, hotspots.memory),
+}
+
+
+@stage("device_acceptance")
+def main(
+    out: Annotated[Path, typer.Option(help="folder for acceptance.json")],
+    budget: Annotated[float, typer.Option(min=0, help="seconds; later sections are skipped")] = 500,
+    device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N")] = "cuda",
+    tiny: Annotated[bool, typer.Option("--tiny", help="small sizes: a dry run on a CPU")] = False,
+    only: Annotated[str, typer.Option(help="sections, separated by commas")] = "",
+) -> None:
+    """Run all sections, print goals against measured values."""
+    chosen = frozenset(filter(None, only.split(",")))
+    if unknown := sorted(chosen - SECTIONS.keys()):
+        raise UserError(f"--only {','.join(unknown)}: no such section; {', '.join(SECTIONS)}")
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out}: is a file; name a folder")
+    os.environ[VARIABLE] = device
+    picked = pick_device()
+    report = Report(out, budget, chosen)
+    try:
+        _measure(Context(picked, tiny, out, report))
+    except KeyboardInterrupt:
+        print(f"interrupted; {report.file} has the sections before", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+    reached = goals.goals(report.content["sections"])
+    report.content["goals"] = [goal._asdict() for goal in reached]
+    report.write()
+    print(goals.as_text(reached))
+    if failed := report.content["failed_checks"]:
+        raise UserError(f"{len(failed)} failed checks, all in {report.file}: {failed[0]}")
+
+
+def _measure(context: Context) -> None:
+    """All sections in order, each from the same flags and on an empty device."""
+    for name, (needs, run) in SECTIONS.items():
+        be_deterministic()
+        context.report.section(name, needs, partial(run, context))
+        context.release_memory()
+
+
+if __name__ == "__main__":
+    typer.run(main)

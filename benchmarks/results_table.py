@@ -1,0 +1,118 @@
+"""Markdown tables for docs/performance.md from an acceptance.json:
+`python -m benchmarks.results_table benchmarks/results/<gpu>-<date>.json`."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks.acceptance.goals import Sections, goals, verdict
+from pipeline.errors import UserError
+from stages.runner import stage
+
+TRAINING = {
+    "step_seconds": "s per step",
+    "ascent_seconds": "s per ascent",
+    "images_per_second": "images/s",
+    "peak_gib": "peak GiB",
+}
+EVALUATION = {
+    "step_seconds_per_image": "s per step and image",
+    "pgd_100_images_per_second": "PGD-100 images/s, nothing dropped",
+    "peak_gib": "peak GiB",
+}
+
+
+def tables(content: Mapping[str, Any]) -> str:
+    """All that the page needs: device, failed checks and sections left out, goals, numbers.
+
+    Raises:
+        UserError: `content` is not what `benchmarks.device_acceptance` writes.
+    """
+    if not {"sections", "failed_checks"} <= content.keys():
+        raise UserError("not an acceptance.json: it has no sections and failed_checks")
+    sections: Sections = content["sections"]
+    parts = [
+        _environment(sections),
+        _checks(content),
+        _goals(sections),
+        _variants("training", sections.get("training", {}), TRAINING),
+        _variants("evaluation", sections.get("evaluation", {}), EVALUATION),
+        _variants("against the release", sections.get("against_released", {}), TRAINING),
+        _ceilings(sections),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _environment(sections: Sections) -> str:
+    found = sections.get("environment", {}).get("result", {})
+    keys = ("name", "torch", "cuda", "cudnn", "python", "open_clip")
+    told = ", ".join(f"{key} {found[key]}" for key in keys if key in found)
+    dry = "; dry run in tiny sizes, comparable with nothing" if found.get("tiny") else ""
+    return f"Measured on: {told}{dry}."
+
+
+def _checks(content: Mapping[str, Any]) -> str:
+    failed = content["failed_checks"]
+    lines = [f"Failed checks: {len(failed) or 'none'}."] + [f"- {text}" for text in failed]
+    skipped = [name for name, entry in content["sections"].items() if "skipped" in entry]
+    if skipped:
+        lines.append(f"Skipped, out of budget: {', '.join(skipped)}.")
+    return "\n".join(lines)
+
+
+def _goals(sections: Sections) -> str:
+    rows = [
+        (goal.name, goal.target, _number(goal.measured), verdict(goal), goal.basis)
+        for goal in goals(sections)
+    ]
+    return _table(("goal", "target", "measured", "met", "basis"), rows)
+
+
+def _variants(title: str, section: Mapping[str, Any], columns: Mapping[str, str]) -> str:
+    entries = section.get("result", {}).get("variants", {})
+    rows = [
+        (name, *(_number(entry.get(key)) for key in columns)) for name, entry in entries.items()
+    ]
+    return _table((title, *columns.values()), rows) if rows else ""
+
+
+def _ceilings(sections: Sections) -> str:
+    found = sections.get("ceilings", {}).get("result", {})
+    speeds = found.get("product_tflop_per_second", {})
+    rows = [(name, _number(speed)) for name, speed in speeds.items()]
+    return _table(("one large matrix product", "TFLOP/s"), rows) if rows else ""
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+@stage("results_table")
+def main(
+    file: Annotated[Path, typer.Argument(help="acceptance.json")],
+) -> None:
+    """Print the tables."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{file}: not found") from None
+    except ValueError as error:
+        raise UserError(f"{file}: no JSON: {error}") from None
+    try:
+        print(tables(content))
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
+
+
+if __name__ == "__main__":
+    typer.run(main)
