@@ -22,32 +22,34 @@ from pipeline.clip import ImageEncoder
 from pipeline.matrix_speed import matrix_flop
 from pipeline.precision import Precision
 from pipeline.tables import read_json, write_json
-from pipeline.work import Flop, Work
+from pipeline.work import Work
 
 
 class Spent(NamedTuple):
     """seconds: wall time; joules: of the GPU, None where nobody counts them; work: the images
-    that the encoders saw in this process."""
+    that the encoders saw in this process, by the precision of their blocks."""
 
     seconds: float
     joules: float | None
-    work: Work
+    work: dict[Precision, Work]
 
 
 class Meter:
     """Runs from its creation, or from `start`, to `stop`."""
 
     def __init__(self, device: torch.device) -> None:
-        self.device, self.work = device, Work()
+        self.device = device
+        self.work: dict[Precision, Work] = {}
         self.start()
 
-    def watch(self, encoder: ImageEncoder) -> None:
-        """Count the images that `encoder` and later copies of it see."""
-        work.count(encoder, self.work)
+    def watch(self, encoder: ImageEncoder, precision: Precision) -> None:
+        """Count the images that `encoder`, and copies that are made of it later, see."""
+        work.count(encoder, self.work.setdefault(precision, Work()))
 
     def start(self) -> None:
         """Begin anew; the encoders stay watched."""
-        self.work.clear()
+        for counted in self.work.values():
+            counted.clear()
         self._joules, self._started = energy.joules(self.device), time.perf_counter()
 
     def stop(self) -> Spent:
@@ -57,14 +59,7 @@ class Meter:
         seconds, joules = time.perf_counter() - self._started, energy.joules(self.device)
         if joules is not None and self._joules is not None:
             joules -= self._joules
-        return Spent(seconds, joules, replace(self.work))
-
-
-class Precisions(NamedTuple):
-    """What the products are computed in: of the attack's steps, and of all else."""
-
-    ascents: Precision
-    rest: Precision
+        return Spent(seconds, joules, {name: replace(w) for name, w in self.work.items()})
 
 
 class Cost(NamedTuple):
@@ -72,10 +67,10 @@ class Cost(NamedTuple):
 
     stage: as DVC calls it; device: its name; threads: of torch on the CPU; peak_memory_bytes: of
     torch on CUDA, else of the process; images, images_per_second: what was trained on or judged,
-    per model and epoch, by all `processes`; work: see `pipeline.work`; flop: of that, None where
-    it is not known; matrix_flop_per_second: of the device, by precision; share: how much of the
-    time the same FLOPs would take at that speed. Memory, energy, work, flop and share are those of
-    the process that wrote them and of its device.
+    per model and epoch, by all `processes`; work: see `pipeline.work`, by precision; flop: of all
+    that, None where it is not known; matrix_flop_per_second: of the device, by precision; share:
+    how much of the time the same FLOPs would take at those speeds. Memory, energy, work, flop and
+    share are those of the process that wrote them and of its device.
     """
 
     stage: str
@@ -87,7 +82,7 @@ class Cost(NamedTuple):
     images_per_second: float
     peak_memory_bytes: int
     energy_joules: float | None
-    work: dict[str, int]
+    work: dict[Precision, dict[str, int]]
     flop: float | None
     matrix_flop_per_second: dict[Precision, float]
     share: float | None
@@ -111,7 +106,6 @@ class Run(NamedTuple):
     stage: str
     images: int
     model_cfg: dict[str, Any]
-    precisions: Precisions
     last_blocks: int | None = None
     processes: int = 1
 
@@ -127,8 +121,12 @@ def record(
 
 def measured(run: Run, spent: Spent, device: torch.device) -> Cost:
     """The cost of what has just ended; the products are timed now, on the device as it is."""
-    speeds = {name: matrix_flop(device, name) for name in sorted(set(run.precisions))}
-    flop = work.flop(spent.work, run.model_cfg, run.last_blocks)
+    flop = {
+        name: work.flop(counted, run.model_cfg, run.last_blocks)
+        for name, counted in spent.work.items()
+    }
+    known = {name: value for name, value in flop.items() if value}
+    speeds = {name: matrix_flop(device, name) for name in sorted(known)}
     return Cost(
         stage=run.stage,
         device=device_name(device),
@@ -139,22 +137,19 @@ def measured(run: Run, spent: Spent, device: torch.device) -> Cost:
         images_per_second=run.images / spent.seconds,
         peak_memory_bytes=peak_memory(device),
         energy_joules=spent.joules,
-        work=asdict(spent.work),
-        flop=flop.ascents + flop.rest if flop else None,
+        work={name: asdict(counted) for name, counted in spent.work.items()},
+        flop=sum(known.values()) or None,
         matrix_flop_per_second=speeds,
-        share=share(flop, spent.seconds, speeds, run.precisions),
+        share=share(known, spent.seconds, speeds),
     )
 
 
 def share(
-    flop: Flop | None, seconds: float, speeds: dict[Precision, float], precisions: Precisions
+    flop: dict[Precision, float], seconds: float, speeds: dict[Precision, float]
 ) -> float | None:
     """How much of `seconds` the products would take at the measured speeds; None where nothing
     was counted."""
-    if flop is None or flop.ascents + flop.rest == 0:
-        return None
-    ideal = flop.ascents / speeds[precisions.ascents] + flop.rest / speeds[precisions.rest]
-    return ideal / seconds
+    return sum(flop[name] / speeds[name] for name in flop) / seconds if flop else None
 
 
 def line(cost: Cost) -> str:
@@ -162,11 +157,10 @@ def line(cost: Cost) -> str:
     products = ", ".join(
         f"{name} {speed / 1e9:,.0f}" for name, speed in cost.matrix_flop_per_second.items()
     )
-    reached = f"{cost.share:.0%}" if cost.share is not None else "an unknown share"
-    return (
-        f"{cost.images:,} images in {cost.seconds:.1f} s, {cost.images_per_second:,.1f} images/s: "
-        f"{reached} of the speed of matrix products here ({products} GFLOP/s)"
-    )
+    rate = f"{cost.images:,} images in {cost.seconds:.1f} s, {cost.images_per_second:,.1f} images/s"
+    if cost.share is None:
+        return rate
+    return f"{rate}: {cost.share:.0%} of the speed of matrix products here ({products} GFLOP/s)"
 
 
 def write_cost(cost: Cost, output: Path, training: Training | None = None) -> None:

@@ -1,15 +1,16 @@
 """Size, work and memory of open_clip's vision transformer, from its config alone.
 
 Legend: L blocks of width W, M hidden units of the MLP, T tokens with the class token, H heads,
-patches of p x p pixels, D joint width; everything per image, in float32. A multiply-add is two
-FLOPs.
+patches of p x p pixels, D joint width; everything per image. A multiply-add is two FLOPs.
 """
 
 from typing import Any, NamedTuple
 
 from pipeline.errors import UserError
+from pipeline.precision import Precision
 
 FLOAT = 4  # bytes
+BLOCK_NUMBER = {"float32": 4, "tf32": 4, "bf16": 2}  # bytes of one in the products of the blocks
 # matrix products in the backward of fused attention, which computes the scores again, per one of
 # its two in the forward
 ATTENTION_BACKWARD = 2.5
@@ -59,6 +60,11 @@ def read(model_cfg: dict[str, Any]) -> Vit:
 def block_weights(width: int, hidden: int) -> int:
     """Weights of a block: attention 4 W^2 + 4 W, MLP 2 W M + M + W, two norms 4 W."""
     return 4 * width**2 + 2 * width * hidden + hidden + 9 * width
+
+
+def matrix_weights(vit: Vit, blocks: int) -> int:
+    """Weights of the matrices of some blocks: 4 W^2 + 2 W M each."""
+    return blocks * (4 * vit.width**2 + 2 * vit.width * vit.hidden)
 
 
 def weights(vit: Vit) -> int:
@@ -131,31 +137,32 @@ def text_flop(model_cfg: dict[str, Any]) -> float:
     return text["layers"] * block + 2 * width * model_cfg["embed_dim"]
 
 
-def saved_bytes(vit: Vit, trained: int, frozen: int) -> int:
+def saved_bytes(vit: Vit, trained: int, frozen: int, precision: Precision = "float32") -> int:
     """Bytes that autograd keeps of one image from forward to backward.
 
-    A block whose weights are trained keeps both norms' inputs and outputs, queries, keys, values,
-    the attention's output (8 of T W), and input and output of the activation (2 of T M, one more
-    with QuickGELU); a frozen one keeps no input of a product with weights: 6 of T W and 1 of
-    T M, one more with QuickGELU. Beside them: T H of attention, 4 T of the norms; ln_post, ln_pre,
-    pixels.
+    A block whose weights are trained keeps both norms' inputs (2 of T W, float32) and, as its
+    products compute, both norms' outputs, queries, keys, values, the attention's output (6 of T W),
+    and input and output of the activation (2 of T M, one more with QuickGELU); a frozen one keeps
+    no input of a product with weights: 2, and 4 of T W and 1 of T M, one more with QuickGELU.
+    Beside them: T H of attention, 4 T of the norms; ln_post, ln_pre, pixels.
 
     Args:
         trained, frozen: how many blocks of either kind the graph goes through.
+        precision: of the blocks.
     """
-    tokens, quick = vit.tokens, int(vit.quick)
-    kept = trained * (8 * vit.width + (2 + quick) * vit.hidden)
-    kept += frozen * (6 * vit.width + (1 + quick) * vit.hidden)
-    kept += (trained + frozen) * (vit.heads + 4)
+    tokens, quick, number = vit.tokens, int(vit.quick), BLOCK_NUMBER[precision]
+    kept = trained * (6 * vit.width + (2 + quick) * vit.hidden)
+    kept += frozen * (4 * vit.width + (1 + quick) * vit.hidden)
+    norms = (trained + frozen) * (2 * vit.width + vit.heads + 4)
     ends = (2 if trained else 1) * vit.width * tokens  # ln_post: input, output for the projection
     if trained + frozen == vit.layers:  # the graph reaches the pixels
         ends += vit.width * tokens
     if trained == vit.layers:  # and the patches' weights
         ends += 3 * vit.image_size**2
-    return FLOAT * (tokens * kept + ends)
+    return tokens * (number * kept + FLOAT * norms) + FLOAT * ends
 
 
-def transient_bytes(vit: Vit) -> int:
+def transient_bytes(vit: Vit, precision: Precision = "float32") -> int:
     """Bytes of one image that the backward needs beside what was kept: gradients on both sides
     of an activation, 2 T M."""
-    return FLOAT * 2 * vit.tokens * vit.hidden
+    return BLOCK_NUMBER[precision] * 2 * vit.tokens * vit.hidden

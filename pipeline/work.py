@@ -38,15 +38,7 @@ def count(encoder: ImageEncoder, work: Work) -> None:
     encoder.register_forward_hook(add)  # a function: copies of the encoder share it
 
 
-@dataclass(frozen=True)
-class Flop:
-    """FLOPs of the ascents, and of all else."""
-
-    ascents: float
-    rest: float
-
-
-def flop(work: Work, model_cfg: dict[str, Any], last_blocks: int | None = None) -> Flop | None:
+def flop(work: Work, model_cfg: dict[str, Any], last_blocks: int | None = None) -> float | None:
     """FLOPs of the encoder's matrix products, backward included; None unless it is a ViT.
 
     Args:
@@ -56,7 +48,5 @@ def flop(work: Work, model_cfg: dict[str, Any], last_blocks: int | None = None) 
         shape = vit.read(model_cfg)
     except UserError:
         return None
-    return Flop(
-        work.ascents * vit.ascend_flop(shape),
-        work.plain * vit.forward_flop(shape) + work.descents * vit.descend_flop(shape, last_blocks),
-    )
+    forwards, ascents = work.plain * vit.forward_flop(shape), work.ascents * vit.ascend_flop(shape)
+    return forwards + ascents + work.descents * vit.descend_flop(shape, last_blocks)

@@ -54,7 +54,9 @@ def run(dataset: str, team: list[Worker]) -> None:
         load = partial(exact, precision=params.precision, compiled=params.compile)
         victim = load(device)
         if not team:
-            meter.watch(victim.encoder)
+            meter.watch(victim.encoder, "float32")
+            if victim.ascended is not None:
+                meter.watch(victim.ascended, params.precision)
         runs = [spread(team, pgd, Subject(way, dataset)) for way in (load, exact)]
         prediction, _ = clean_predictions(victim, chosen, params.batch_size, device)
         right = np.flatnonzero(prediction == chosen.labels)
@@ -68,7 +70,6 @@ def run(dataset: str, team: list[Worker]) -> None:
         f"check@{dataset}",
         len(MODELS) * len(numbers),
         clip.model_config(MODEL),
-        cost.Precisions(params.precision, "float32"),
     )
     cost.record(measured, spent, device, output)
 

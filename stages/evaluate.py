@@ -94,7 +94,9 @@ def run(dataset: str, attack: str, texts: str, team: list[Worker], cut: parts.Cu
         )
         victim = load(device)
         if not team:
-            meter.watch(victim.encoder)
+            meter.watch(victim.encoder, "float32")
+            if victim.ascended is not None:
+                meter.watch(victim.ascended, params.precision)
         clean = remembered(victim, targets, params.batch_size, device, checksum(dataset))
         attacked = spread(team, module, Subject(load, dataset))
         attacked = parts.cut_run(cut, attacked, module, folder, name, origins)
@@ -134,7 +136,6 @@ def run(dataset: str, attack: str, texts: str, team: list[Worker], cut: parts.Cu
         f"evaluate@{dataset}-{attack}-{texts}",
         len(MODELS) * len(numbers),
         clip.model_config(MODEL),
-        cost.Precisions(params.precision, "float32"),
     )
     cost.record(measured, spent, device, output)
 

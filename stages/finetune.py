@@ -66,7 +66,7 @@ def run(ranks: Ranks) -> None:
     origins = checkpoint.origins(whose, _inputs(recipe.dataset), device)
     with work_folder("finetune", origins, ranks) as folder:
         meter = cost.Meter(device)
-        meter.watch(setup.encoder)  # before a method copies it
+        meter.watch(setup.encoder, recipe.precision)  # before a method copies it
         objective = method.build(options, setup)
         seconds = params.checkpoint_seconds if ranks.first else math.inf
         rows, steps = train(setup, objective, images, recipe, meter, folder, seconds)
@@ -77,10 +77,7 @@ def run(ranks: Ranks) -> None:
         write(base, rows, method.TITLE, recipe, len(images.pixels))
         scratch.clear(folder)
     seen = min(steps * recipe.batch_size, recipe.epochs * len(images.pixels))
-    precisions = cost.Precisions(recipe.precision, recipe.precision)
-    run = cost.Run(
-        "finetune", seen, base.config["model_cfg"], precisions, recipe.last_blocks, ranks.size
-    )
+    run = cost.Run("finetune", seen, base.config["model_cfg"], recipe.last_blocks, ranks.size)
     per_epoch = spent.seconds / steps * steps_per_epoch(len(images.pixels), recipe)
     training = cost.Training(recipe.method, method.TITLE, per_epoch, steps)
     cost.record(run, spent, device, MODEL / clip.WEIGHTS_FILE, training)

@@ -151,7 +151,7 @@ def test_the_stage_counts_the_images_that_are_right_at_first(project: Path) -> N
     spent = read_cost(project / "data/checks/tiny.json", project)
     assert spent is not None
     assert (spent["stage"], spent["images"]) == ("check@tiny", 18)
-    assert spent["work"]["ascents"] > 0
+    assert spent["work"]["float32"]["ascents"] > 0
     stage.main("tiny")
     assert (project / "data/checks/tiny.json").read_bytes() == written
 

@@ -14,7 +14,6 @@ import torch
 from pipeline import cost, energy, matrix_speed, vit, work
 from pipeline.cost import (
     Meter,
-    Precisions,
     Run,
     Spent,
     Training,
@@ -27,12 +26,11 @@ from pipeline.cost import (
     write_cost,
 )
 from pipeline.errors import UserError
-from pipeline.work import Flop, Work
+from pipeline.work import Work
 from tests.test_preflight_vit import config, encoder
 
 CPU = torch.device("cpu")
-FLOAT32 = Precisions("float32", "float32")
-SPENT = Spent(2.0, None, Work(plain=3, ascents=5, descents=2))
+SPENT = Spent(2.0, None, {"float32": Work(plain=3, descents=2), "bf16": Work(ascents=5)})
 
 
 @pytest.fixture
@@ -45,7 +43,7 @@ def weights(tmp_path: Path) -> Path:
 
 def test_the_work_of_an_encoder_and_its_copies_is_counted_by_kind() -> None:
     model, meter = encoder(config()), Meter(CPU)
-    meter.watch(model)
+    meter.watch(model, "float32")
     images = torch.rand(3, 3, 64, 64)
     with torch.no_grad():
         model(images)
@@ -53,55 +51,60 @@ def test_the_work_of_an_encoder_and_its_copies_is_counted_by_kind() -> None:
     perturbed = images.clone().requires_grad_()
     model(perturbed)
     model(perturbed[:1])
-    assert meter.stop().work == Work(plain=3, ascents=4, descents=2)
+    assert meter.stop().work == {"float32": Work(plain=3, ascents=4, descents=2)}
     meter.start()
-    assert meter.stop().work == Work()
+    assert meter.stop().work == {"float32": Work()}
     frozen = copy.deepcopy(model).requires_grad_(False)
     frozen(images)
     frozen(perturbed)
-    assert meter.stop().work == Work(plain=3, ascents=3)
+    lower = encoder(config())
+    meter.watch(lower, "bf16")
+    lower(perturbed[:2])
+    found = meter.stop().work
+    assert found == {"float32": Work(plain=3, ascents=3), "bf16": Work(ascents=2)}
 
 
 def test_flop_are_images_times_those_of_a_pass() -> None:
-    shape = vit.read(config())
-    found = work.flop(SPENT.work, config(), last_blocks=1)
-    assert found is not None
-    assert found.ascents == 5 * vit.ascend_flop(shape)
-    assert found.rest == 3 * vit.forward_flop(shape) + 2 * vit.descend_flop(shape, 1)
-    assert work.flop(SPENT.work, {"embed_dim": 4, "vision_cfg": {"layers": [3, 4, 6, 3]}}) is None
+    shape, seen = vit.read(config()), Work(plain=3, ascents=5, descents=2)
+    expected = 3 * vit.forward_flop(shape) + 5 * vit.ascend_flop(shape)
+    expected += 2 * vit.descend_flop(shape, 1)
+    assert work.flop(seen, config(), last_blocks=1) == expected
+    assert work.flop(seen, {"embed_dim": 4, "vision_cfg": {"layers": [3, 4, 6, 3]}}) is None
 
 
 def test_the_share_is_ideal_seconds_over_real_ones() -> None:
     speeds: dict[Any, float] = {"float32": 10.0, "bf16": 40.0}
-    mixed = Precisions("bf16", "float32")
-    assert share(Flop(80, 20), 8.0, speeds, mixed) == (80 / 40 + 20 / 10) / 8
-    assert share(Flop(80, 20), 8.0, speeds, FLOAT32) == 10 / 8
-    assert share(None, 8.0, speeds, FLOAT32) is None
-    assert share(Flop(0, 0), 8.0, speeds, FLOAT32) is None, "counted in other processes, or not"
+    assert share({"bf16": 80, "float32": 20}, 8.0, speeds) == (80 / 40 + 20 / 10) / 8
+    assert share({"float32": 100}, 8.0, speeds) == 10 / 8
+    assert share({}, 8.0, speeds) is None, "counted in other processes, or not"
 
 
 def test_what_is_measured_and_what_is_said_of_it(monkeypatch) -> None:
-    monkeypatch.setattr(
-        cost, "matrix_flop", lambda device, name: {"float32": 1e9, "bf16": 4e9}[name]
-    )
-    run = Run("evaluate@a-pgd-b", 24, config(), Precisions("bf16", "float32"))
+    speeds = {"float32": 1e9, "bf16": 4e9}
+    monkeypatch.setattr(cost, "matrix_flop", lambda device, name: speeds[name])
+    run = Run("evaluate@a-pgd-b", 24, config())
     found = measured(run, SPENT, CPU)
     assert (found.stage, found.images, found.images_per_second) == ("evaluate@a-pgd-b", 24, 12.0)
-    assert found.work == {"plain": 3, "ascents": 5, "descents": 2}
-    flop = work.flop(SPENT.work, config())
-    assert flop is not None
-    assert found.flop == flop.ascents + flop.rest
-    assert found.share == pytest.approx((flop.ascents / 4e9 + flop.rest / 1e9) / 2)
-    assert found.matrix_flop_per_second == {"bf16": 4e9, "float32": 1e9}
+    assert found.work == {
+        "float32": {"plain": 3, "ascents": 0, "descents": 2},
+        "bf16": {"plain": 0, "ascents": 5, "descents": 0},
+    }
+    high, low = (work.flop(SPENT.work[name], config()) for name in ("float32", "bf16"))
+    assert high
+    assert low
+    assert found.flop == pytest.approx(high + low)
+    assert found.share == pytest.approx((low / 4e9 + high / 1e9) / 2)
+    assert found.matrix_flop_per_second == speeds
     assert found.threads == torch.get_num_threads()
     assert found.device == device_name(CPU) != ""
     assert line(found) == (
         f"24 images in 2.0 s, 12.0 images/s: {found.share:.0%} of the speed of matrix products "
         "here (bf16 4, float32 1 GFLOP/s)"
     )
-    unknown = measured(run._replace(model_cfg={"vision_cfg": {"timm_model_name": "x"}}), SPENT, CPU)
-    assert (unknown.flop, unknown.share) == (None, None)
-    assert "an unknown share of the speed" in line(unknown)
+    resnet = run._replace(model_cfg={"vision_cfg": {"timm_model_name": "x"}})
+    for unknown in (measured(resnet, SPENT, CPU), measured(run, SPENT._replace(work={}), CPU)):
+        assert (unknown.flop, unknown.share, unknown.matrix_flop_per_second) == (None, None, {})
+        assert line(unknown) == "24 images in 2.0 s, 12.0 images/s"
 
 
 @pytest.mark.parametrize("precision", matrix_speed.precisions(CPU))
@@ -180,7 +183,7 @@ def test_peak_memory_is_in_bytes_and_grows():
 
 
 def some_cost() -> cost.Cost:
-    return measured(Run("finetune", 8, config(), FLOAT32), SPENT, CPU)
+    return measured(Run("finetune", 8, config()), SPENT, CPU)
 
 
 def test_a_cost_is_found_again_by_the_bytes_of_the_output(weights, tmp_path, monkeypatch):

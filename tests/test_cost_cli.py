@@ -29,7 +29,7 @@ def cost(stage: str, **changes: Any) -> dict[str, Any]:
         images_per_second=16.2,
         peak_memory_bytes=3 * 2**30,
         energy_joules=None,
-        work={"plain": 1, "ascents": 2, "descents": 0},
+        work={"float32": {"plain": 1, "ascents": 2, "descents": 0}},
         flop=1.5e15,
         matrix_flop_per_second={"float32": 75e9, "bf16": 210e9},
         share=0.314,

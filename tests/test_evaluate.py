@@ -298,10 +298,10 @@ def test_the_stage_writes_what_the_report_reads(project: Path, capsys) -> None:
     spent = read_cost(folder, project)
     assert spent is not None
     assert (spent["stage"], spent["images"]) == ("evaluate@tiny-pgd-template", 2 * total)
-    assert spent["work"]["plain"] >= 2 * total
+    assert spent["work"]["float32"]["plain"] >= 2 * total
     attacked = sum(value != 0 for value in table["fooled_at"].to_pylist())
-    assert spent["work"]["ascents"] >= attacked > 0
-    assert spent["work"]["descents"] == 0
+    assert spent["work"]["float32"]["ascents"] >= attacked > 0
+    assert spent["work"]["float32"]["descents"] == 0
     assert 0 < spent["share"] < 1
 
 

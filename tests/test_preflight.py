@@ -77,7 +77,9 @@ def test_the_training_is_estimated_in_every_precision_and_refused_where_there_is
     for stage in set(found) - {"finetune"}:
         assert again[stage]["seconds"] == found[stage]["seconds"]
     change(finetune__precision="tf32")
-    assert [line for line in problems() if "tf32 exists on CUDA devices only" in line]
+    assert [line for line in problems() if "finetune.precision: tf32 exists on CUDA" in line]
+    change(finetune__precision="float32", evaluate__precision="tf32")
+    assert [line for line in problems() if "evaluate.precision: tf32 exists on CUDA" in line]
 
 
 def test_every_part_is_printed_even_after_problems(project):

@@ -1,5 +1,7 @@
 """The formulas of the preflight against what torch really does, on small models."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from open_clip.model import CLIP
@@ -8,11 +10,14 @@ from benchmarks.flop import counter
 from pipeline import registry, vit
 from pipeline.attack import perturb
 from pipeline.clip import ImageEncoder
+from pipeline.methods import TrainingAttack
 from pipeline.params import read_params
+from pipeline.precision import frozen_copy, set_precision
 from pipeline.preflight import duration, memory, size
-from pipeline.preflight.probe import passes
+from pipeline.preflight.probe import Passes, passes
 from pipeline.weights import train_last_blocks
 from tests.project import DEMO
+from tests.training import recipe
 
 BATCH = 3
 
@@ -105,6 +110,38 @@ def test_memory_is_what_autograd_keeps(quick, last_blocks, attack):
     images = torch.rand(BATCH, 3, 64, 64, requires_grad=attack)
     estimate = vit.saved_bytes(found, trained, found.layers - trained if attack else 0)
     assert estimate == pytest.approx(kept_bytes(model, images), rel=0.02)
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("last_blocks", [None, 2, 1])
+def test_memory_in_bf16_is_what_autograd_keeps(quick, last_blocks):
+    """With the matrices that autocast rounds, which it does once per batch."""
+    model_cfg = config(quick_gelu=quick)
+    model, found = encoder(model_cfg), vit.read(model_cfg)
+    set_precision(model.visual, "bf16")
+    train_last_blocks(model, last_blocks)
+    trained = found.layers if last_blocks is None else last_blocks
+    estimate = vit.saved_bytes(found, trained, 0, "bf16")
+    estimate += 2 * vit.matrix_weights(found, trained) / BATCH
+    kept = kept_bytes(model, torch.rand(BATCH, 3, 64, 64))
+    assert estimate == pytest.approx(kept, rel=0.02)
+    frozen, images = frozen_copy(model, "bf16", False), torch.rand(BATCH, 3, 64, 64)
+    estimate = vit.saved_bytes(found, 0, found.layers, "bf16")
+    assert estimate == pytest.approx(kept_bytes(frozen, images.requires_grad_()), rel=0.02)
+
+
+def test_the_copy_that_is_attacked_in_bf16_is_counted():
+    frozen = frozen_copy(encoder(config()), "bf16", False)
+    there = sum(p.numel() * p.element_size() for p in frozen.parameters())
+    found, given = vit.read(config()), recipe(attack=TrainingAttack("linf", 1, 1, 2, 0, True))
+    passes = Passes(graph=1.0, plain=0.0, setup=0.0, copies=0, rows=())
+    low, full = (
+        memory.training(found, replace(given, precision=p), passes) for p in ("bf16", "float32")
+    )
+    rounded = 2 * vit.matrix_weights(found, found.layers)
+    # the biases of the products are bf16 too, which the estimate leaves out
+    assert low.fixed - full.fixed == pytest.approx(there + rounded, rel=0.01)
+    assert 0.5 < low.per_image / full.per_image < 0.7
 
 
 def test_memory_of_a_frozen_encoder_under_attack():

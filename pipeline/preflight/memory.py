@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from pipeline import vit
+from pipeline.precision import Precision
 from pipeline.preflight import Part, size
 from pipeline.preflight.probe import Passes
 from pipeline.recipe import Recipe
@@ -53,18 +54,43 @@ def training(
     rows = sum(ROW[row](found, classes) for row in passes.rows) * images
     fixed = vit.FLOAT * (whole * (1 + passes.copies) + trained * copies + rows)
     blocks = found.layers if recipe.last_blocks is None else recipe.last_blocks
-    descent = passes.graph * (vit.saved_bytes(found, blocks, 0) + vit.transient_bytes(found))
+    fixed += _other_weights(found, recipe, blocks)
+    transient = vit.transient_bytes(found, recipe.precision)
+    descent = passes.graph * (vit.saved_bytes(found, blocks, 0, recipe.precision) + transient)
     attack = 0.0
     if recipe.attack is not None:
-        kept = vit.saved_bytes(found, blocks, found.layers - blocks)
-        attack = kept + vit.transient_bytes(found)
+        attacked = 0 if _attacks_a_copy(recipe) else blocks  # whose weights have gradients
+        attack = transient + vit.saved_bytes(
+            found, attacked, found.layers - attacked, recipe.precision
+        )
     return Need(RUNTIME + fixed, max(descent, attack), recipe.batch_size)
 
 
-def attacking(found: vit.Vit, batch: int) -> Need:
-    """Peak of an attack on a frozen encoder, one model at a time."""
-    per_image = vit.saved_bytes(found, 0, found.layers) + vit.transient_bytes(found)
-    return Need(RUNTIME + vit.FLOAT * vit.weights(found), per_image, batch)
+def _attacks_a_copy(recipe: Recipe) -> bool:
+    """As `pipeline.training_step.attacked_copy` decides."""
+    return recipe.attack is not None and (recipe.precision == "bf16" or recipe.compile)
+
+
+def _other_weights(found: vit.Vit, recipe: Recipe, blocks: int) -> float:
+    """Bytes of the frozen copy that is attacked, and of the trained matrices as autocast rounds
+    them once per step."""
+    number = vit.BLOCK_NUMBER[recipe.precision]
+    rounded = number * vit.matrix_weights(found, blocks) if recipe.precision == "bf16" else 0
+    return rounded + (_copy(found, recipe.precision) if _attacks_a_copy(recipe) else 0)
+
+
+def _copy(found: vit.Vit, precision: Precision) -> float:
+    """Bytes of the weights of `pipeline.precision.frozen_copy`."""
+    matrices = vit.matrix_weights(found, found.layers)
+    return vit.FLOAT * (vit.weights(found) - matrices) + vit.BLOCK_NUMBER[precision] * matrices
+
+
+def attacking(found: vit.Vit, batch: int, precision: Precision = "float32") -> Need:
+    """Peak of an attack on a frozen encoder, one model at a time; in bf16 on a copy of it."""
+    per_image = vit.saved_bytes(found, 0, found.layers, precision)
+    per_image += vit.transient_bytes(found, precision)
+    copy = 0 if precision == "float32" else _copy(found, precision)
+    return Need(RUNTIME + vit.FLOAT * vit.weights(found) + copy, per_image, batch)
 
 
 def available(device: torch.device) -> tuple[float, str]:
@@ -87,7 +113,7 @@ def memory(plan: "Plan") -> Part:
     images, classes = (trains_on.images or 0, trains_on.classes or 0) if trains_on else (0, 0)
     needs = {
         "finetune.batch_size": training(found, recipe, plan.passes, images, classes),
-        "evaluate.batch_size": attacking(found, plan.evaluate.batch_size),
+        "evaluate.batch_size": attacking(found, plan.evaluate.batch_size, plan.evaluate.precision),
     }
     for key, need in needs.items():
         part.values[key] = {"bytes": need.total, "available": there}

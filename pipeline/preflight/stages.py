@@ -47,8 +47,7 @@ def stages(plan: "Plan") -> Part:
     if not runs.stages:
         part.lines.append("everything is up to date: dvc repro would run nothing")
         return part
-    if "finetune" in runs.stages:
-        part.problems += _not_on_this_device(plan)
+    part.problems += _not_on_this_device(plan)
     measured = speeds(plan.device)
     kinds: dict[str, list[tuple[str, float | None]]] = defaultdict(list)
     for stage in runs.stages:
@@ -71,17 +70,22 @@ def stages(plan: "Plan") -> Part:
 
 def precision_of(plan: "Plan", stage: str) -> Precision:
     """What the matrix products of a stage are computed in."""
-    if stage == "finetune" and "finetune" in plan.sound:
+    name = stage.partition("@")[0]
+    if name == "finetune" and name in plan.sound:
         return plan.recipe.precision
+    if name in ("evaluate", "check") and "evaluate" in plan.sound:
+        return plan.evaluate.precision
     return "float32"
 
 
 def _not_on_this_device(plan: "Plan") -> list[str]:
-    try:
-        check_precision(precision_of(plan, "finetune"), "finetune.precision", plan.device)
-    except UserError as error:
-        return [str(error)]
-    return []
+    found = []
+    for section in ("finetune", "evaluate"):
+        try:
+            check_precision(precision_of(plan, section), f"{section}.precision", plan.device)
+        except UserError as error:
+            found.append(str(error))
+    return found
 
 
 def _by_precision(part: Part, measured: dict[Precision, float]) -> list[str]:
