@@ -2,6 +2,7 @@
 `python -m benchmarks.results_table benchmarks/results/<gpu>-<date>.json`."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,9 +11,15 @@ import typer
 
 from benchmarks.acceptance.goals import Sections, goals, verdict
 from pipeline.errors import UserError
-from stages.runner import stage
 
 TRAINING = {
+    "step_seconds": "s per step",
+    "ascent_seconds": "s per ascent",
+    "images_per_second": "images/s",
+    "share_of_bf16_product": "share of bf16 product speed",
+    "peak_gib": "peak GiB",
+}
+RELEASED = {
     "step_seconds": "s per step",
     "ascent_seconds": "s per ascent",
     "images_per_second": "images/s",
@@ -32,7 +39,7 @@ def tables(content: Mapping[str, Any]) -> str:
         UserError: `content` is not what `benchmarks.device_acceptance` writes.
     """
     if not {"sections", "failed_checks"} <= content.keys():
-        raise UserError("not an acceptance.json: it has no sections and failed_checks")
+        raise UserError("no sections and failed_checks; name an acceptance.json")
     sections: Sections = content["sections"]
     parts = [
         _environment(sections),
@@ -40,7 +47,8 @@ def tables(content: Mapping[str, Any]) -> str:
         _goals(sections),
         _variants("training", sections.get("training", {}), TRAINING),
         _variants("evaluation", sections.get("evaluation", {}), EVALUATION),
-        _variants("against the release", sections.get("against_released", {}), TRAINING),
+        _variants("against the release", sections.get("against_released", {}), RELEASED),
+        _ratios(sections),
         _ceilings(sections),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -79,6 +87,13 @@ def _variants(title: str, section: Mapping[str, Any], columns: Mapping[str, str]
     return _table((title, *columns.values()), rows) if rows else ""
 
 
+def _ratios(sections: Sections) -> str:
+    found = sections.get("against_released", {}).get("result", {}).get("training_variants", {})
+    rows = [(name, *map(_number, ratios.values())) for name, ratios in found.items()]
+    head = ("training, images/s over those of", *next(iter(found.values()), {}))
+    return _table(head, rows) if rows else ""
+
+
 def _ceilings(sections: Sections) -> str:
     found = sections.get("ceilings", {}).get("result", {})
     speeds = found.get("product_tflop_per_second", {})
@@ -97,21 +112,27 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-@stage("results_table")
-def main(
-    file: Annotated[Path, typer.Argument(help="acceptance.json")],
-) -> None:
-    """Print the tables."""
+def read(file: Path) -> str:
+    """The tables of an acceptance.json.
+
+    Raises:
+        UserError: the file is missing or something else.
+    """
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        return tables(json.loads(file.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UserError(f"{file}: not found") from None
     except ValueError as error:
         raise UserError(f"{file}: no JSON: {error}") from None
+
+
+def main(file: Annotated[Path, typer.Argument(help="acceptance.json")]) -> None:
+    """Print the tables and nothing else: the output is to be kept."""
     try:
-        print(tables(content))
+        print(read(file), end="")
     except UserError as error:
-        raise UserError(f"{file}: {error}") from None
+        print(f"[results_table] error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

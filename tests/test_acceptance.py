@@ -16,7 +16,6 @@ from benchmarks import device_acceptance, results_table
 from benchmarks.acceptance import goals, inputs, variants
 from benchmarks.acceptance.context import Context
 from benchmarks.acceptance.report import FILE, Report, Result
-from pipeline.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 ABSENT = ("dvc", "vllm", "dvclive", "babel", "inflect", "rapidfuzz", "xdist")  # on a bare machine
@@ -73,8 +72,16 @@ def test_every_variant_that_a_cpu_has_was_measured(dry_run):
     assert list(trained) == variants.measured(torch.device("cpu")) == ["float32", "unfused", "bf16"]
     assert trained["float32"]["flipped_signs"] == 0
     assert trained["bf16"]["flipped_signs"] > 0  # bf16 was in effect
-    for entry in trained.values():
+    ceiling = sections["ceilings"]["result"]["product_tflop_per_second"]["bf16"]
+    flop = sections["training"]["result"]["flop_per_step"]
+    released = sections["against_released"]["result"]
+    for name, entry in trained.items():
         assert entry["images_per_second"] == pytest.approx(4 / entry["step_seconds"])
+        rate = flop / entry["step_seconds"] / 1e12
+        assert entry["share_of_bf16_product"] == pytest.approx(rate / ceiling)
+        for release, ratio in released["training_variants"][name].items():
+            speed = released["variants"][release]["images_per_second"]
+            assert ratio == pytest.approx(entry["images_per_second"] / speed)
     for entry in sections["evaluation"]["result"]["variants"].values():
         assert 0 < entry["falling"]["robust_share"] < 1
         assert entry["pgd_100_images_per_second"] > 0
@@ -202,13 +209,15 @@ def sections_with(training: float, pgd: float, withstood: float, tiny: bool = Fa
     loop = {"images_per_second": 0.9 * training}
     results: dict[str, Any] = {
         "environment": {"tiny": tiny},
-        "ceilings": {"product_tflop_per_second": {"bf16": 800.0}},
         "training": {
             "batch": 128,
-            "flop_per_step": 11e12,
             "variants": {
                 "float32": {"images_per_second": training / 10},
-                "bf16": {"images_per_second": training, "loop": loop},
+                "bf16": {
+                    "images_per_second": training,
+                    "loop": loop,
+                    "share_of_bf16_product": 0.4,
+                },
                 "bf16+compile": {"error": "planted"},
             },
         },
@@ -227,8 +236,7 @@ def test_goals_take_the_fastest_variant_and_say_what_is_derived():
     assert fine_tuning.measured == pytest.approx(1e6 / (0.9 * 4400))
     assert fine_tuning.basis == "derived from images/s of bf16, whole loop"
     assert reached["PGD-100, 10,000 images, nothing dropped"].measured == pytest.approx(50)
-    share = reached["training, share of measured bf16 product speed"].measured
-    assert share == pytest.approx(11 * 4400 / 128 / 800)
+    assert reached["training, share of measured bf16 product speed"].measured == 0.4
 
 
 def test_a_missed_goal_says_no_and_an_unmeasured_one_that_it_was_not_measured():
@@ -259,6 +267,13 @@ def test_the_page_names_every_section():
     assert named == list(device_acceptance.SECTIONS)
 
 
-def test_tables_of_another_file_are_refused():
-    with pytest.raises(UserError, match="not an acceptance.json"):
-        results_table.tables({"steps": {}})
+def test_tables_of_another_file_are_refused(tmp_path, capsys):
+    other, broken = tmp_path / "other.json", tmp_path / "broken.json"
+    other.write_text('{"steps": {}}')
+    broken.write_text("{")
+    cases = {other: "name an acceptance.json", broken: "no JSON", tmp_path / "none": "not found"}
+    for file, message in cases.items():
+        with pytest.raises(SystemExit) as left:
+            results_table.main(file)
+        assert left.value.code == 1
+        assert message in capsys.readouterr().err

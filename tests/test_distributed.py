@@ -21,7 +21,7 @@ from tests.test_finetune_stage import (
     project,  # noqa: F401  a fixture
     write_params,
 )
-from tests.test_launch import environment, lines, wait_for
+from tests.test_launch import environment, lines, srun, wait_for  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
 SEEN = CASES.keys() | {"resumed"}
@@ -104,15 +104,17 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in found]
 
 
-def test_the_stage_on_two_processes(project):  # noqa: F811
+def test_the_stage_on_two_processes(project, srun):  # noqa: F811
     write_params(method="tecoa", epochs=30, checkpoint_seconds=0.05)
     output, whole = train(2)
     weights, log = (
         load_file(f"data/model/{clip.WEIGHTS_FILE}"),
         pd.read_csv("data/model/training.csv"),
     )
-    assert lines(output)[-1].startswith("[finetune] ")
-    assert len(lines(output)) == 1
+    said = [line.split(" images in ")[0].split(" s")[0] for line in lines(output)]
+    assert len(said) == 2, "one process speaks for both"
+    assert said[0] == "finetune: 480"
+    assert said[1].startswith("[finetune] ")
     assert not list(Path(".scratch").glob("finetune-*/state.pt"))
 
     killed = start(2)
@@ -136,9 +138,16 @@ def test_the_stage_on_two_processes(project):  # noqa: F811
     np.testing.assert_allclose(rows.to_numpy(), log.to_numpy(), atol=1e-4)
     assert list(Path(".scratch").glob("finetune-*/state.pt")), "nor did it clear that state away"
 
-    output, again = train(2)
-    assert "resuming at step" in output
-    assert again == whole
+    tasks = subprocess.run(  # under srun as under SAFT_PROCESSES
+        [srun, "2", sys.executable, "-m", "stages.finetune"],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert tasks.returncode == 0, tasks.stderr
+    assert tasks.stdout.count("resuming at step") == 1
+    assert {file.name: file.read_bytes() for file in Path("data/model").iterdir()} == whole
 
 
 def test_a_bad_number_of_processes_is_one_line(project, monkeypatch, capsys):  # noqa: F811

@@ -35,9 +35,23 @@ def _compare(context: Context, result: Result, batch: int) -> None:
         result[f"{name} / pipeline"] = {
             key: released[key] / pipeline[key] for key in ("step_seconds", "ascent_seconds", "flop")
         }
+    result["training_variants"] = _against_training(context, result["variants"])
     result["agreement"] = check(firsts["released"], firsts["pipeline"], setting)
     violations = result["agreement"]["violations"]
     context.report.require(not violations, f"released and pipeline differ: {violations}")
+
+
+def _against_training(context: Context, measured: Result) -> dict[str, dict[str, float]]:
+    """Variant of section `training` -> its images/s over those of both released ones."""
+    trained = context.report.result("training").get("variants", {})
+    return {
+        name: {
+            released: entry["images_per_second"] / measured[released]["images_per_second"]
+            for released in RELEASED
+        }
+        for name, entry in trained.items()
+        if "images_per_second" in entry
+    }
 
 
 def _measure(context: Context, name: str, batch: int) -> tuple[Outcome, dict[str, Any]]:

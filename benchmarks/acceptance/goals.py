@@ -45,7 +45,7 @@ def goals(sections: Sections) -> list[Goal]:
                  training and _whole_loop(training), "images/s"),
         _derived("PGD-100, 10,000 images, nothing dropped", PGD_SECONDS, PGD_IMAGES, pgd,
                  "PGD-100 images/s"),
-        _share(sections, training),
+        _share(training),
     ]  # fmt: skip
     tiny = _result(sections, "environment").get("tiny")
     return [goal._replace(met=None) for goal in found] if tiny else found
@@ -128,12 +128,9 @@ def _whole_loop(training: Best) -> Best:
     return training._replace(name=f"{training.name}, whole loop", rate=rate)
 
 
-def _share(sections: Sections, training: Best | None) -> Goal:
+def _share(training: Best | None) -> Goal:
     """No goal of its own: how much of the card's bf16 product speed the fastest step reaches."""
-    speeds = _result(sections, "ceilings").get("product_tflop_per_second", {})
-    flop, batch = (_result(sections, "training").get(key) for key in ("flop_per_step", "batch"))
+    share = training and training.entry.get("share_of_bf16_product")
+    basis = training.name if training else ""
     name = "training, share of measured bf16 product speed"
-    if not (training and flop and "bf16" in speeds):
-        return Goal(name, "no target", None, "share", None, "")
-    rate = flop * training.rate / batch / 1e12
-    return Goal(name, "no target", rate / speeds["bf16"], "share", None, training.name)
+    return Goal(name, "no target", share, "share", None, basis)

@@ -13,8 +13,7 @@ from benchmarks.acceptance.context import Context
 from benchmarks.acceptance.models import tiny_folder
 from benchmarks.acceptance.report import Result
 from pipeline import checkpoint, registry
-from pipeline.finetune import Resume, finetune
-from tests.training import ATTACK, Run, objective_of, recipe
+from tests.training import ATTACK, Run, recipe
 
 CPU = torch.device("cpu")
 KILLED_AT = 4  # steps of the nine
@@ -76,17 +75,9 @@ def _train(
     save: Callable[[Any], None] = lambda state: None,
 ) -> tuple[Rows, Weights]:
     """Log rows and final weights, on the CPU, of a tiny training on `device`."""
-    run = Run(folder, recipe(method=method, **changes))
-    run.encoder.to(device)
-    setup = run.setup._replace(
-        texts=run.setup.texts.to(device), template=run.setup.template.to(device)
-    )
-    parts = finetune(
-        run.encoder, objective_of(method, setup), setup.pixels, setup.labels, run.recipe, device,
-        Resume(state, save, lambda step: step % 2 == 0),
-    )  # fmt: skip
-    rows = [row for part in parts for row in part]
-    return rows, {key: value.cpu().clone() for key, value in run.model.model.state_dict().items()}
+    run = Run(folder, recipe(method=method, **changes), device=device)
+    rows = run.go(state, save)
+    return rows, {key: value.cpu() for key, value in run.weights().items()}
 
 
 def _kill(train: Callable[[Callable[[Any], None]], Any], scratch: Path) -> None:

@@ -60,10 +60,21 @@ def _variant(context: Context, entry: Result, name: str, scene: Scene, reference
     entry["step_seconds"] = context.seconds(project.train_step)
     entry["images_per_second"] = context.batch / entry["step_seconds"]
     entry["peak_gib"] = context.peak_gib()
+    entry["share_of_bf16_product"] = _share_of_bf16(context, entry["step_seconds"])
     if name != variants.UNFUSED:
         entry["loop"] = loop(context, project)
     if context.cuda and name == variants.FAST:
         entry["graphed_ascents"] = graphed_ascents(context, project)
+
+
+def _share_of_bf16(context: Context, step_seconds: float) -> float | None:
+    """FLOP per second of a step over those of a large bf16 product; None if that was not
+    measured."""
+    speeds = context.report.result("ceilings").get("product_tflop_per_second", {})
+    if "bf16" not in speeds:
+        return None
+    flop = context.report.result("training")["flop_per_step"]
+    return flop / step_seconds / 1e12 / speeds["bf16"]
 
 
 def _repeats_itself(context: Context, scene: Scene, variant: str) -> bool:
