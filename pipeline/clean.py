@@ -6,12 +6,15 @@ by a hash of all that they depend on, so that a second attack does not encode th
 """
 
 import hashlib
+import json
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import open_clip
 import torch
 
 from pipeline.atomic import replacing_file
@@ -41,14 +44,21 @@ def clean_predictions(
 
 
 def remembered(
-    victim: Victim, targets: Targets, batch_size: int, device: torch.device, content: str
+    victim: Victim,
+    targets: Targets,
+    batch_size: int,
+    device: torch.device,
+    content: str,
+    model_cfg: Mapping[str, Any],
 ) -> Clean:
     """`clean_predictions`, or what an earlier call with the same arguments gave.
 
     Args:
         content: a checksum of the set's pixels.
+        model_cfg: open_clip's, of the victim's encoder: activation and heads are in no weight.
     """
-    key = _key(victim, targets, f"{content} {batch_size} {arithmetic(device)}")
+    config = json.dumps(model_cfg, sort_keys=True)
+    key = _key(victim, targets, f"{content} {batch_size} {arithmetic(device)} {config}")
     path = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch" / "clean" / f"{key}.npz"
     kept = _read(path, len(targets.labels))
     if kept is None:
@@ -70,7 +80,7 @@ def _read(path: Path, count: int) -> Clean | None:
 
 def _key(victim: Victim, targets: Targets, rest: str) -> str:
     """32 hex digits over weights, texts, images, labels, code and what the last bits depend on."""
-    scale = f"{victim.scale!r} {victim.resize} {torch.__version__}"
+    scale = f"{victim.scale!r} {victim.resize} {torch.__version__} {open_clip.__version__}"
     digest = hashlib.sha256(f"{rest} {scale}".encode())
     encoder = victim.encoder
     for tensor in [*encoder.state_dict().values(), encoder.mean, encoder.std, victim.classifier]:
@@ -78,6 +88,13 @@ def _key(victim: Victim, targets: Targets, rest: str) -> str:
         digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
     for array in (targets.numbers, targets.labels):
         digest.update(np.ascontiguousarray(array).data)
-    for file in loaded_code():
+    for file in classifying_code():
         digest.update(file.read_bytes())
     return digest.hexdigest()[:32]
+
+
+def classifying_code() -> list[Path]:
+    """The loaded code but for the attacks', which differs from attack to attack and classifies
+    nothing."""
+    shared = ("__init__.py", "_verdicts.py")
+    return [f for f in loaded_code() if f.parent.name != "attacks" or f.name in shared]

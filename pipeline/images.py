@@ -8,6 +8,7 @@ A set `<name>` is
     data/classes/<name>.parquet        one row per class; row number = label
 """
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +108,11 @@ def dropped(name: str) -> int:
 
 
 def checksum(name: str) -> str:
-    """sha256 of the pixels of set `name`, or of its files where it is streamed."""
+    """sha256 of the pixels of set `name`, or, where it is streamed, of the table of its files and
+    how they are resized."""
+    streamed = IMAGES / name / STREAMED
+    if streamed.exists():
+        return hashlib.sha256(streamed.read_bytes()).hexdigest()
     return read_json(IMAGES / name / SUMMARY)["sha256"]
 
 

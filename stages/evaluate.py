@@ -97,7 +97,8 @@ def run(dataset: str, attack: str, texts: str, team: list[Worker], cut: parts.Cu
             meter.watch(victim.encoder, "float32")
             if victim.ascended is not None:
                 meter.watch(victim.ascended, params.precision)
-        clean = remembered(victim, targets, params.batch_size, device, checksum(dataset))
+        content, config = checksum(dataset), clip.model_config(model)
+        clean = remembered(victim, targets, params.batch_size, device, content, config)
         attacked = spread(team, module, Subject(load, dataset))
         attacked = parts.cut_run(cut, attacked, module, folder, name, origins)
         verdicts = judge(victim, module, options, targets, params, clean, device, attacked)

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import clean, clip
+from pipeline import attacks, clean, clip
 from pipeline.attacks import Targets
 from pipeline.victim import Victim
 from tests.victims import CPU, fit, make_targets
 
 N, C, SIZE = 20, 4, 16
+CONFIG = {"embed_dim": 16, "quick_gelu": True}
 
 
 @pytest.fixture
@@ -53,40 +54,64 @@ def test_they_are_the_classifiers(victim):
 
 
 def test_a_second_attack_reads_them(victim, encoded):
-    first = clean.remembered(victim, targets(), 7, CPU, "abc")
-    second = clean.remembered(victim, targets(), 7, CPU, "abc")
+    first = clean.remembered(victim, targets(), 7, CPU, "abc", CONFIG)
+    second = clean.remembered(victim, targets(), 7, CPU, "abc", CONFIG)
     assert encoded == [N]
     for one, other in zip(first, second, strict=True):
         assert np.array_equal(one, other)
         assert one.dtype == other.dtype
 
 
+def test_they_do_not_depend_on_the_attack(victim, encoded, monkeypatch):
+    """Each stage is a process of its own, which has loaded the code of its attack alone."""
+    folder = Path(attacks.__file__).parent
+    shared = [f for f in clean.loaded_code() if f.parent != folder]
+    shared += [folder / "__init__.py", folder / "_verdicts.py"]
+    for own in (["pgd.py", "_ascent.py"], ["apgd_t.py", "_apgd.py"], ["autoattack.py"]):
+        loaded = [*shared, *(folder / name for name in own)]
+        monkeypatch.setattr(clean, "loaded_code", lambda loaded=loaded: loaded)
+        clean.remembered(victim, targets(), 7, CPU, "abc", CONFIG)
+    assert encoded == [N]
+
+
+def test_they_depend_on_the_code_that_classifies(victim, encoded, monkeypatch, tmp_path):
+    clean.remembered(victim, targets(), 7, CPU, "abc", CONFIG)
+    names = {file.name for file in clean.classifying_code()}
+    assert {"clip.py", "fused.py", "victim.py", "_verdicts.py"} <= names
+    other = tmp_path / "victim.py"
+    other.write_text("# other code")
+    monkeypatch.setattr(clean, "loaded_code", lambda: [other])
+    clean.remembered(victim, targets(), 7, CPU, "abc", CONFIG)
+    assert encoded == [N, N]
+
+
 def test_whatever_they_depend_on_makes_them_anew(victim, encoded, clip_folder):
     some = targets()
-    clean.remembered(victim, some, 7, CPU, "abc")
-    clean.remembered(victim, some, 7, CPU, "another set")
-    clean.remembered(victim, some, 8, CPU, "abc")
+    clean.remembered(victim, some, 7, CPU, "abc", CONFIG)
+    clean.remembered(victim, some, 7, CPU, "another set", CONFIG)
+    clean.remembered(victim, some, 8, CPU, "abc", CONFIG)
+    clean.remembered(victim, some, 7, CPU, "abc", CONFIG | {"quick_gelu": False})
     fewer = Targets(some.pixels, some.numbers[:-1], some.labels[:-1])
-    clean.remembered(victim, fewer, 7, CPU, "abc")
+    clean.remembered(victim, fewer, 7, CPU, "abc", CONFIG)
     with torch.no_grad():
         victim.classifier[0, 0] += 1e-3
-    clean.remembered(victim, some, 7, CPU, "abc")
+    clean.remembered(victim, some, 7, CPU, "abc", CONFIG)
     with torch.no_grad():
         victim.encoder.visual.proj[0, 0] += 1e-3
-    clean.remembered(victim, some, 7, CPU, "abc")
+    clean.remembered(victim, some, 7, CPU, "abc", CONFIG)
     victim.encoder.mean += 0.01
-    clean.remembered(victim, some, 7, CPU, "abc")
-    assert encoded == [N, N, N, N - 1, N, N, N]
+    clean.remembered(victim, some, 7, CPU, "abc", CONFIG)
+    assert encoded == [N, N, N, N, N - 1, N, N, N]
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 cut", None])
 def test_a_damaged_file_is_made_anew(victim, encoded, tmp_path, damage):
-    first = clean.remembered(victim, targets(), 7, CPU, "abc")
+    first = clean.remembered(victim, targets(), 7, CPU, "abc", CONFIG)
     (file,) = (tmp_path / ".scratch/clean").iterdir()
     if damage is None:
         np.savez(file, prediction=first.prediction[:3], margin=first.margin[:3])
     else:
         file.write_bytes(damage)
-    again = clean.remembered(victim, targets(), 7, CPU, "abc")
+    again = clean.remembered(victim, targets(), 7, CPU, "abc", CONFIG)
     assert encoded == [N, N]
     assert np.array_equal(first.margin, again.margin)

@@ -15,7 +15,7 @@ from pipeline import clip, prepare, registry
 from pipeline.classes import CLASSES
 from pipeline.datasets import imagefolder
 from pipeline.errors import UserError
-from pipeline.images import IMAGES, ImageSet, open_images
+from pipeline.images import IMAGES, ImageSet, checksum, open_images
 from pipeline.prepare import pack
 from pipeline.streaming import StreamedPixels
 from pipeline.tables import write_table
@@ -114,6 +114,17 @@ def test_the_checksums_are_those_of_the_pixels_and_of_the_files(root: Path, both
     assert [summary["streamed"] for summary in summaries] == [False, True]
     varying = {"sha256": 0, "streamed": 0}
     assert summaries[0] | varying == summaries[1] | varying
+
+
+def test_a_streamed_set_that_is_resized_otherwise_has_another_checksum(root: Path, both) -> None:
+    cropped, first = both[1][:], checksum("s")
+    stretched = prepared("s", True, resize="stretch").pixels[:]
+    assert not np.array_equal(cropped, stretched)
+    assert checksum("s") != first
+    prepared("s", True)
+    assert checksum("s") == first
+    whole = hashlib.sha256((IMAGES / "packed/images.npy").read_bytes()).hexdigest()
+    assert checksum("packed") == whole
 
 
 def test_no_path_of_this_machine_is_in_the_outputs(root: Path, both) -> None:
