@@ -1,6 +1,7 @@
 """One look for every progress bar: name, share, rate and remaining time, on stderr."""
 
 import sys
+import threading
 from collections.abc import Iterable, Sized
 from typing import TypeVar
 
@@ -8,6 +9,9 @@ from tqdm import tqdm
 
 T = TypeVar("T")
 _silent = False
+# bars of one process only: tqdm's own lock is a semaphore between processes, and Python warns of
+# one that is left behind by a process that was ended
+tqdm.set_lock(threading.RLock())
 
 
 def silence() -> None:

@@ -179,6 +179,19 @@ def test_the_stages_on_two_devices(project, monkeypatch, capsys):
     capsys.readouterr()
 
 
+def test_workers_leave_nothing_behind_that_python_warns_of(project):
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.evaluate", "tiny", "pgd", "template"],
+        env=environment(SAFT_DEVICES="cpu,cpu"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "100%" in done.stderr, "the first worker's bar"
+    assert "leaked" not in done.stderr
+
+
 def test_no_process_is_started_for_one_device(monkeypatch):
     monkeypatch.setattr(devices, "get_context", lambda method: None)
     monkeypatch.setenv("SAFT_DEVICE", "x")
