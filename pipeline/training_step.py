@@ -58,8 +58,9 @@ def make_optimiser(trained: list[torch.nn.Parameter], recipe: Recipe) -> torch.o
 
 def attacked_copy(encoder: ImageEncoder, recipe: Recipe) -> ImageEncoder | None:
     """What the ascents go through instead of the encoder itself: a frozen copy where that is
-    cheaper (bf16) or needed (compiled), refreshed before each attack; else None."""
-    if recipe.precision != "bf16" and not recipe.compile:
+    cheaper (bf16) or needed (compiled), refreshed before each attack; else None, as without an
+    attack."""
+    if recipe.attack is None or (recipe.precision != "bf16" and not recipe.compile):
         return None
     return frozen_copy(encoder, recipe.precision, recipe.compile)
 

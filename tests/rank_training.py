@@ -32,6 +32,8 @@ CASES: dict[str, dict[str, Any]] = {
         "attack": L2,
     },
     "linf": {"method": "tecoa"},
+    "compiled": {"method": "tecoa", "attack": L2, "compile": True},
+    "bf16": {"method": "saft", "attack": L2, "precision": "bf16"},
     "everything": {
         "epochs": 2,
         "attack": L2,

@@ -12,9 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from pipeline import clip
+from pipeline.distributed.collectives import Unreachable, reaching
+from pipeline.distributed.ranks import Ranks
 from stages import finetune
 from tests.rank_training import CASES, METHODS
 from tests.test_finetune_stage import (
@@ -64,8 +67,9 @@ def test_several_processes_train_what_one_trains(trained):
     assert differences.keys() == CASES.keys()
     assert set(METHODS) <= CASES.keys()
     for case, found in differences.items():
-        assert found["weights"] < 1e-5, case
-        assert found["loss"] < 1e-4, case
+        in_bf16 = case == "bf16"  # a rank rounds its part of a gradient before the sum
+        assert found["weights"] < (2e-3 if in_bf16 else 1e-5), case
+        assert found["loss"] < (2e-2 if in_bf16 else 1e-4), case
         assert found["moved"] > 100 * found["weights"], f"{case}: the comparison can fail"
 
 
@@ -160,3 +164,11 @@ def test_a_bad_number_of_processes_is_one_line(project, monkeypatch, capsys):  #
         "[finetune] error: SAFT_PROCESSES=many: how many processes train together: 1 or more"
     ]
     assert not Path("data/model").exists()
+
+
+def test_out_of_memory_in_an_exchange_is_no_lost_process():
+    with pytest.raises(torch.OutOfMemoryError), reaching(Ranks(1, 2)):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    lost = pytest.raises(Unreachable, match="rank 1 of 2 lost the other processes")
+    with lost, reaching(Ranks(1, 2)):
+        raise RuntimeError("Connection closed by peer")

@@ -83,15 +83,12 @@ def test_only_matrices_of_the_blocks_are_bf16_in_the_copy(encoder):
 def test_training_in_bf16_keeps_float32_weights_and_its_copy_up_to_date(clip_folder):
     chosen = recipe(precision="bf16", averaging=0.5)
     run = Run(clip_folder, chosen)
-    precision.set_precision(run.encoder.visual, "bf16")
     before = run.weights()
     rows = run.go()
     after = run.weights()
     assert changed(before, after)
     assert {value.dtype for value in after.values()} == {before[name].dtype for name in after}
-    again = Run(clip_folder, chosen)
-    precision.set_precision(again.encoder.visual, "bf16")
-    assert again.go() == rows
+    assert Run(clip_folder, chosen).go() == rows
     exact = Run(clip_folder)
     exact_rows = exact.go()
     assert rows != exact_rows
@@ -109,6 +106,7 @@ def test_a_bf16_attack_moves_nearly_the_same_pixels(clip_folder):
     assert ((exact - rounded).abs() > 0.5 / 255).float().mean() < 0.1
     assert all(weight.requires_grad for weight in run.encoder.visual.parameters())
     assert attacked_copy(run.encoder, recipe()) is None
+    assert attacked_copy(run.encoder, recipe(precision="bf16", attack=None)) is None
 
 
 def test_compiled_blocks_compute_the_same_and_repeat_themselves(encoder):

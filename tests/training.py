@@ -12,6 +12,7 @@ from pipeline import clip, registry
 from pipeline.distributed.ranks import SINGLE, Ranks
 from pipeline.finetune import Resume, finetune
 from pipeline.methods import Setup, TrainingAttack
+from pipeline.precision import set_precision
 from pipeline.recipe import Recipe
 from pipeline.weights import train_last_blocks
 
@@ -92,6 +93,7 @@ class Run:
         self.objective = objective_of(chosen.method, self.setup, **chosen.options)
         clip.train_only_image_encoder(self.model, self.encoder)
         train_last_blocks(self.encoder, chosen.last_blocks)
+        set_precision(self.encoder.visual, chosen.precision)
         self.recipe = chosen
 
     def go(
