@@ -21,6 +21,8 @@ def reaching(ranks: Ranks) -> Iterator[None]:
     """Turn what torch raises when another rank is gone into `Unreachable`."""
     try:
         yield
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise Unreachable(
