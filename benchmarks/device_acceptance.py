@@ -66,6 +66,8 @@ def main(
     chosen = frozenset(filter(None, only.split(",")))
     if unknown := sorted(chosen - SECTIONS.keys()):
         raise UserError(f"--only {','.join(unknown)}: no such section; {', '.join(SECTIONS)}")
+    if chosen:
+        chosen |= {"environment"}  # without it no number says where it was measured
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out}: is a file; name a folder")
     os.environ[VARIABLE] = device

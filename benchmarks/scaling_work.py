@@ -4,8 +4,11 @@ A vision transformer of the demo's size with random weights, random texts and ra
 cost depends on none of them, for no image is dropped from the attack.
 """
 
+import contextlib
+import tempfile
 import time
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -18,14 +21,18 @@ from torch.nn import functional as F
 from benchmarks.setting import Setting
 from pipeline import attacks, clip
 from pipeline.attacks import pgd
-from pipeline.distributed.devices import Subject, spread, workers
+from pipeline.classes import CLASSES, ClassEntry
+from pipeline.decoding import Decoded
+from pipeline.distributed.devices import Subject, Worker, spread, workers
 from pipeline.finetune import Resume, finetune
+from pipeline.images import IMAGES, ImageSource, Item
 from pipeline.methods import Setup, saft
+from pipeline.prepare import pack
 from pipeline.recipe import Recipe
-from pipeline.streaming import Pixels
 from pipeline.victim import Victim
 
 BATCH = 32
+SET = "random"  # the image set of several processes
 MODEL: dict[str, Any] = {
     "embed_dim": 128,
     "vision_cfg": {"image_size": 32, "patch_size": 8, "width": 128, "layers": 4, "head_width": 32},
@@ -94,7 +101,7 @@ def texts_of(work: Work, device: torch.device) -> torch.Tensor:
     return F.normalize(drawn, dim=-1).to(device)
 
 
-def pixels_of(work: Work) -> Pixels:
+def pixels_of(work: Work) -> np.ndarray:
     """Random pixels (N, 3, 32, 32)."""
     shape = (work.images, 3, SIDE, SIDE)
     return np.random.default_rng(2).integers(0, 256, size=shape, dtype=np.uint8)
@@ -136,10 +143,33 @@ def attack(work: Work, device: torch.device) -> Took:
         steps=work.iterates, step_255=1.0, restarts=1, random_start=True, momentum=0.0
     )
     victim = victim_of(work, device)
-    with workers([str(device)] * work.processes) if work.processes > 1 else nullcontext([]) as team:
-        subject = Subject(partial(victim_of, work), partial(pixels_of, work))
-        run = spread(team, pgd, subject) if team else pgd.run
+    with team_of(work, device) as team:
+        run = spread(team, pgd, Subject(partial(victim_of, work), SET))
         run(victim, targets, options.model_copy(update={"steps": 1}), settings)  # loads everything
         clock = Clock(device)
         run(victim, targets, options, settings)
         return clock.read()
+
+
+@contextmanager
+def team_of(work: Work, device: torch.device) -> Iterator[list[Worker]]:
+    """The processes, in a folder where they find the pixels; none where one is asked for."""
+    if work.processes == 1:
+        yield []
+        return
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        pack_pixels(work)
+        with workers([str(device)] * work.processes) as team:
+            yield team
+
+
+def pack_pixels(work: Work) -> None:
+    """Write the pixels as an image set into the current folder."""
+    pixels, classes = pixels_of(work), min(work.classes, work.images)
+    source = ImageSource(
+        classes=[ClassEntry(str(label), str(label)) for label in range(classes)],
+        items=[Item(number % classes, str(number)) for number in range(work.images)],
+        size=SIDE,
+        decode=lambda number: Decoded(pixels[number]),
+    )
+    pack(source, SET, IMAGES / SET, CLASSES / f"{SET}.parquet")

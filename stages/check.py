@@ -70,6 +70,7 @@ def run(dataset: str, team: list[Worker]) -> None:
         f"check@{dataset}",
         len(MODELS) * len(numbers),
         clip.model_config(MODEL),
+        processes=len(team) or 1,
     )
     cost.record(measured, spent, device, output)
 

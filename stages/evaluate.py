@@ -136,6 +136,7 @@ def run(dataset: str, attack: str, texts: str, team: list[Worker], cut: parts.Cu
         f"evaluate@{dataset}-{attack}-{texts}",
         len(MODELS) * len(numbers),
         clip.model_config(MODEL),
+        processes=len(team) or 1,
     )
     cost.record(measured, spent, device, output)
 

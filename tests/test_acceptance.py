@@ -16,6 +16,8 @@ from benchmarks import device_acceptance, results_table
 from benchmarks.acceptance import goals, inputs, variants
 from benchmarks.acceptance.context import Context
 from benchmarks.acceptance.report import FILE, Report, Result
+from benchmarks.acceptance.training_loop import two_ascents
+from benchmarks.setting import make_scene
 
 ROOT = Path(__file__).parents[1]
 ABSENT = ("dvc", "vllm", "dvclive", "babel", "inflect", "rapidfuzz", "xdist")  # on a bare machine
@@ -87,6 +89,14 @@ def test_every_variant_that_a_cpu_has_was_measured(dry_run):
         assert entry["pgd_100_images_per_second"] > 0
 
 
+@pytest.mark.parametrize("variant", ["float32", "bf16"])
+def test_the_ascents_of_the_graph_are_those_of_a_step(tmp_path, variant):
+    context = Context(torch.device("cpu"), True, tmp_path, Report(tmp_path, 60))
+    scene = make_scene(context.setting())
+    project = variants.build(scene, context.setting(), variant)
+    assert torch.equal(two_ascents(project)(), project.perturb(2))
+
+
 def test_tiny_sizes_are_held_against_no_goal(dry_run):
     content, printed = dry_run
     assert [goal["met"] for goal in content["goals"]] == [None] * 7
@@ -107,8 +117,9 @@ def test_the_tables_hold_what_was_measured(dry_run):
 def test_a_failing_check_is_named_and_ends_in_exit_status_1(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(inputs, "TEXT_TOLERANCE", -1.0)
     with pytest.raises(SystemExit) as left:
-        device_acceptance.main(tmp_path, device="cpu", tiny=True, only="texts,environment")
+        device_acceptance.main(tmp_path, device="cpu", tiny=True, only="texts")
     assert left.value.code == 1
+    assert list(content_of(tmp_path)["sections"]) == ["environment", "texts"]
     (check,) = content_of(tmp_path)["failed_checks"]
     assert check.startswith("text features ")
     told = capsys.readouterr().err

@@ -69,11 +69,10 @@ def layers(context: Context, result: Result) -> None:
     difference = (convolution(pixels) - product(pixels)).abs().max().item()
     result["largest_difference"] = difference
     context.report.require(difference < 1e-4, f"patch product: {difference:.1e} from convolution")
-    if context.cuda:
-        result["attention_backend"] = {
-            str(dtype): _attention_backend(images, dtype, context.device)
-            for dtype in (torch.float32, torch.bfloat16)
-        }
+    result["attention_backend"] = {
+        str(dtype): _attention_backend(images, dtype, context.device)
+        for dtype in (torch.float32, torch.bfloat16)
+    }
 
 
 def _patch_times(

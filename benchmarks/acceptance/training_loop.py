@@ -3,6 +3,7 @@
 import copy
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,18 +60,7 @@ def _packed(context: Context, count: int, size: int) -> tuple[np.ndarray, np.nda
 def graphed_ascents(context: Context, project: Project) -> dict[str, Any]:
     """The two ascents of a step as one CUDA graph: seconds, and whether the result is the eager
     one's, bit for bit."""
-    images, radius = project.batch.images, 1 / 255
-    generator = torch.Generator(images.device).manual_seed(start_seed(0, 0))
-    start = attack.uniform_start(images, radius, generator)
-
-    frozen = frozen_copy(project.encoder, project.recipe.precision, compiled=False)
-
-    def ascend() -> Tensor:
-        return attack.perturb(
-            lambda x: project.objective.attack_loss(frozen, x, project.batch),
-            images, start, epsilon=radius, step_size=radius, steps=2,
-        )  # fmt: skip
-
+    ascend = two_ascents(project)
     eager = ascend().clone()
     stream = torch.cuda.Stream(context.device)
     stream.wait_stream(torch.cuda.current_stream(context.device))
@@ -87,3 +77,16 @@ def graphed_ascents(context: Context, project: Project) -> dict[str, Any]:
         "graph_seconds": context.seconds(graph.replay),
         "equals_eager": torch.equal(captured, eager),
     }
+
+
+def two_ascents(project: Project) -> Callable[[], Tensor]:
+    """What `project.perturb(2)` computes, its start drawn and its encoder copied beforehand."""
+    images, radius = project.batch.images, 1 / 255
+    generator = torch.Generator(images.device).manual_seed(start_seed(project.recipe.seed, 0))
+    start = attack.uniform_start(images, radius, generator)
+    frozen = frozen_copy(project.encoder, project.recipe.precision, compiled=False)
+    loss: Any = project.objective.attack_loss
+    return lambda: attack.perturb(
+        lambda perturbed: loss(frozen, perturbed, project.batch),
+        images, start, epsilon=radius, step_size=radius, steps=2,
+    )  # fmt: skip
