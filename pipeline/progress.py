@@ -2,12 +2,15 @@
 
 import sys
 from collections.abc import Iterable, Sized
+from threading import RLock
 from typing import TypeVar
 
 from tqdm import tqdm
 
 T = TypeVar("T")
 _silent = False
+# tqdm's own lock is one among processes: its semaphore would stay behind when a process is killed
+tqdm.set_lock(RLock())
 
 
 def silence() -> None:

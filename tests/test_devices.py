@@ -255,6 +255,7 @@ def test_an_interrupt_ends_the_workers(project):
     assert running.returncode == 130
     assert "Traceback" not in error
     assert "[evaluate] error: interrupted; nothing was written" in lines(error)
+    assert "leaked" not in error
     wait_for(lambda: not any(alive(pid) for pid in pids), 10)
     assert not (project / "data/evaluation").exists()
 

@@ -77,7 +77,7 @@ class Worker(NamedTuple):
 
 @contextmanager
 def workers(names: Sequence[str]) -> Iterator[list[Worker]]:
-    """One process per device, ended with the block: at once after an error or an interrupt."""
+    """One process per device, killed with the block: they hold nothing that must be written."""
     context = get_context("spawn")
     with ExitStack() as stack:
         found = []
