@@ -86,12 +86,23 @@ def workers(names: Sequence[str]) -> Iterator[list[Worker]]:
             threads = max(1, torch.get_num_threads() // len(names))
             arguments = (theirs, name, rank == 0, threads)
             process = context.Process(target=_serve, args=arguments, daemon=True)
-            process.start()
+            with _interrupts_blocked():
+                process.start()
             stack.callback(process.join)
             stack.callback(process.kill)
             theirs.close()
             found.append(Worker(name, process, ours))
         yield found
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """What is started meanwhile never hears Ctrl-C: the parent does, afterwards, and ends it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def spread(team: Sequence[Worker], attack: ModuleType, subject: Subject) -> Run:
@@ -161,7 +172,6 @@ def _dead(worker: Worker) -> UserError:
 
 def _serve(pipe: Connection, name: str, shows: bool, threads: int) -> None:
     """A worker's life: jobs in, outcomes or errors out, until the parent goes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it too, and ends this process
     end_with_parent()
     if not shows:
         progress.silence()
