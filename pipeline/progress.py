@@ -1,17 +1,16 @@
 """One look for every progress bar: name, share, rate and remaining time, on stderr."""
 
 import sys
-import threading
 from collections.abc import Iterable, Sized
+from threading import RLock
 from typing import TypeVar
 
 from tqdm import tqdm
 
 T = TypeVar("T")
 _silent = False
-# bars of one process only: tqdm's own lock is a semaphore between processes, and Python warns of
-# one that is left behind by a process that was ended
-tqdm.set_lock(threading.RLock())
+# tqdm's own lock is one among processes: its semaphore would stay behind when a process is killed
+tqdm.set_lock(RLock())
 
 
 def silence() -> None:

@@ -105,7 +105,7 @@ def run(dataset: str, attack: str, texts: str, team: list[Worker], cut: parts.Cu
         if isinstance(cut, parts.Shard):
             continue
         part = prediction_columns(name, targets, verdicts)
-        results[name] = accuracies(part) | judgement(verdicts.outcome)
+        results[name] = accuracies(part) | judgement(verdicts.outcome, params.band)
         notes[name] = verdicts.outcome.note
         examples[name] = verdicts.outcome.perturbations
         for key in columns:
@@ -159,10 +159,10 @@ def clean_examples(targets: Targets, count: int) -> dict[str, np.ndarray]:
     return {"numbers": shown, "clean": targets.pixels[shown].astype(np.float32) / 255}
 
 
-def judgement(outcome: Outcome) -> dict[str, Any]:
+def judgement(outcome: Outcome, band: float) -> dict[str, Any]:
     """How many iterates were classified once more, in float32, and how far the margins of the
-    attack's own forward were off."""
-    difference = float(f"{outcome.largest_difference:.3g}")
+    attack's own forward were off; None where that is float32 too, and off by rounding alone."""
+    difference = float(f"{outcome.largest_difference:.3g}") if band else None
     return {"judged": outcome.judged, "largest_margin_difference": difference}
 
 

@@ -179,3 +179,17 @@ def test_a_disagreement_is_measured_written_and_told_at_the_end(
     assert violation.startswith("loss ")
     assert found["steps"]["pgd_step"]["pipeline"]["seconds"]["median"] > 0
     assert alive == [0] * len(VARIANTS)  # each variant had ended before the next began
+
+
+def test_a_checkout_is_timed_against_a_commit():
+    command = [sys.executable, "-m", "benchmarks.against_commit", "HEAD"]
+    sizes = ["--classes", "3", "--captions", "1", "--batch-size", "1", "--repeats", "1"]
+    if subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True).returncode:
+        pytest.skip("no git history here to take a commit from")
+    done = subprocess.run([*command, *sizes], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    # the checkout may hold edits
+    assert result["differences"]["pixels perturbed otherwise"] < 0.01
+    assert result["training"]["new s"] > 0
+    assert result["pgd"]["ratio"] > 0

@@ -160,7 +160,7 @@ def verdicts() -> tuple[dict, dict]:
     )
     metrics = json.loads(Path(f"{VERDICTS}/metrics.json").read_text())
     for model in ("base", "finetuned"):
-        assert metrics[model].pop("largest_margin_difference") < 1e-4
+        assert metrics[model]["largest_margin_difference"] is None, "attacks are float32 too"
     return table.to_pydict(), metrics
 
 

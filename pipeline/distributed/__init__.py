@@ -1,0 +1,1 @@
+"""Several processes: for a training (ranks) and for an evaluation (devices, parts)."""

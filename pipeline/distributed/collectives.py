@@ -21,7 +21,7 @@ def reaching(ranks: Ranks) -> Iterator[None]:
     """Turn what torch raises when another rank is gone into `Unreachable`."""
     try:
         yield
-    except torch.OutOfMemoryError:  # a RuntimeError too, of this rank's own
+    except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]

@@ -11,7 +11,7 @@ import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from multiprocessing import connection, get_context
+from multiprocessing import connection, get_context, resource_tracker
 from multiprocessing.connection import Connection
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -77,7 +77,7 @@ class Worker(NamedTuple):
 
 @contextmanager
 def workers(names: Sequence[str]) -> Iterator[list[Worker]]:
-    """One process per device, ended with the block: at once after an error or an interrupt."""
+    """One process per device, killed with the block: they hold nothing that must be written."""
     context = get_context("spawn")
     with ExitStack() as stack:
         found = []
@@ -86,7 +86,7 @@ def workers(names: Sequence[str]) -> Iterator[list[Worker]]:
             threads = max(1, torch.get_num_threads() // len(names))
             arguments = (theirs, name, rank == 0, threads)
             process = context.Process(target=_serve, args=arguments, daemon=True)
-            with _interrupts_ignored():
+            with _interrupts_blocked():
                 process.start()
             stack.callback(process.join)
             stack.callback(process.kill)
@@ -96,14 +96,14 @@ def workers(names: Sequence[str]) -> Iterator[list[Worker]]:
 
 
 @contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """A process started inside ignores SIGINT from its first instruction on, its imports
-    included: Ctrl-C goes to this process too, which ends the others without a word of theirs."""
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _interrupts_blocked() -> Iterator[None]:
+    """What is started meanwhile never hears Ctrl-C: the parent does, afterwards, and ends it."""
+    resource_tracker.ensure_running()  # whose own start would unblock it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def spread(team: Sequence[Worker], attack: ModuleType, subject: Subject) -> Run:
