@@ -53,11 +53,20 @@ def arithmetic(device: torch.device) -> str:
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Write the state atomically."""
+    """Write the state atomically.
+
+    Raises:
+        OSError: it cannot be written; it names the file, as that of a full disk does not.
+    """
     buffer = io.BytesIO()  # torch's own writer hides a full disk behind an internal error
     torch.save(state, buffer)
-    with replacing_file(folder / "state.pt") as partial:
-        partial.write_bytes(buffer.getbuffer())
+    path = folder / "state.pt"
+    try:
+        with replacing_file(path) as partial:
+            partial.write_bytes(buffer.getbuffer())
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
 
 
 class StateWriter:
