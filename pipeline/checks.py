@@ -15,6 +15,7 @@ from pydantic import Field
 from pipeline.attacks import Run, Settings, Targets, pgd
 from pipeline.evaluate import EvaluateParams
 from pipeline.params import Section
+from pipeline.precision import named
 from pipeline.victim import Victim
 
 OVERSHOOT = 2.5  # steps * step size in units of epsilon: enough to cross the ball from any start
@@ -90,7 +91,8 @@ def measure(
             robust(one, params.epsilon_255, checks.steps) for one in (victim, victim.in_float32())
         )
         counts = {"right": int(low.sum()), "right_in_float32": int(exact.sum())}
-        precision = {"name": params.precision, **counts, "changed": int((low != exact).sum())}
+        name = named(params.precision, params.compile)
+        precision = {"name": name, **counts, "changed": int((low != exact).sum())}
     return {
         "precision": precision,
         "curve": [[0.0, len(targets.labels)]]

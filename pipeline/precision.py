@@ -22,9 +22,15 @@ Precision = Literal["float32", "tf32", "bf16"]
 TENSOR_CORES = (8, 0)  # compute capability from which a card has TF32 and bf16 products
 
 
-def stated(precision: Precision) -> str:
+def named(precision: Precision, compiled: bool) -> str:
+    """What an attack's forward and backward passes are called, e.g. "bf16", "compiled float32"."""
+    return f"compiled {precision}" if compiled else precision
+
+
+def stated(precision: Precision, compiled: bool) -> str:
     """What a threat model says of it."""
-    return "float32" if precision == "float32" else f"attack {precision}, verdict float32"
+    attack = named(precision, compiled)
+    return attack if attack == "float32" else f"attack {attack}, verdict float32"
 
 
 def check_precision(precision: Precision, key: str, device: torch.device) -> None:

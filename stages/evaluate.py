@@ -173,7 +173,7 @@ def threat_model(params: EvaluateParams, images: ImageSet, attacked: int) -> dic
     return {
         **{key: getattr(params, key) for key in keys},
         "pixels": images.pixels.shape[-1],
-        "precision": stated(params.precision),
+        "precision": stated(params.precision, params.compile),
         "guard_band": params.band or None,
         "dataset": images.name,
         "images": attacked,

@@ -117,9 +117,14 @@ def test_float32_has_nothing_to_compare(encoder, targets):
     victim = lowered(encoder, targets, None)
     assert measure(victim, targets, checks, plain, CPU)["precision"] is None
     assert (plain.band, params.band) == (0.0, BAND)
-    assert plain.model_copy(update={"compile": True}).band == BAND
+    compiled = plain.model_copy(update={"compile": True})
+    assert compiled.band == BAND
+    assert (
+        measure(victim, targets, checks, compiled, CPU)["precision"]["name"] == "compiled float32"
+    )
 
 
 def test_a_threat_model_says_what_is_computed_in_what():
-    assert stated("float32") == "float32"
-    assert stated("bf16") == "attack bf16, verdict float32"
+    assert stated("float32", False) == "float32"
+    assert stated("bf16", False) == "attack bf16, verdict float32"
+    assert stated("float32", True) == "attack compiled float32, verdict float32"

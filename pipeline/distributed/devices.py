@@ -80,7 +80,7 @@ def workers(names: Sequence[str]) -> Iterator[list[Worker]]:
     """One process per device, killed with the block: they hold nothing that must be written."""
     context = get_context("spawn")
     with ExitStack() as stack:
-        found = []
+        team = []
         for rank, name in enumerate(names):
             ours, theirs = context.Pipe()
             threads = max(1, torch.get_num_threads() // len(names))
@@ -91,8 +91,8 @@ def workers(names: Sequence[str]) -> Iterator[list[Worker]]:
             stack.callback(process.join)
             stack.callback(process.kill)
             theirs.close()
-            found.append(Worker(name, process, ours))
-        yield found
+            team.append(Worker(name, process, ours))
+        yield team
 
 
 @contextmanager
@@ -120,10 +120,9 @@ def spread(team: Sequence[Worker], attack: ModuleType, subject: Subject) -> Run:
         busy = [worker for worker, part in zip(team, rows, strict=True) if len(part)]
         rows = [part for part in rows if len(part)]
         for worker, part in zip(busy, rows, strict=True):
-            chosen, told = part_of(targets, settings, part)
-            _send(
-                worker, Job(attack.__name__, subject, chosen.numbers, chosen.labels, options, told)
-            )
+            chosen, part_settings = part_of(targets, settings, part)
+            images = chosen.numbers, chosen.labels
+            _send(worker, Job(attack.__name__, subject, *images, options, part_settings))
         return merge(targets, settings, rows, [_answer(team, worker) for worker in busy])
 
     return run

@@ -166,11 +166,11 @@ def leave_message(failure: Failure) -> None:
 
 def read_messages(folder: Path) -> dict[int, Failure]:
     """By rank, what `leave_message` left."""
-    found = {}
+    messages = {}
     for file in folder.glob("*.txt"):
         status, message = file.read_text(encoding="utf-8").split("\n", 1)
-        found[int(file.stem)] = Failure(message, int(status))
-    return found
+        messages[int(file.stem)] = Failure(message, int(status))
+    return messages
 
 
 def _interrupt(*_: object) -> None:

@@ -111,9 +111,9 @@ def writing(
 
     def attacked(victim: Victim, targets: Targets, options: Section, settings: Settings) -> Outcome:
         rows = positions(len(targets.labels), shard.parts, attack, settings.batch_size)
-        mine = rows[shard.part - 1]
-        chosen, told = part_of(targets, settings, mine)
-        outcome = run(victim, chosen, options, told)
+        part = rows[shard.part - 1]
+        chosen, part_settings = part_of(targets, settings, part)
+        outcome = run(victim, chosen, options, part_settings)
         about = {
             "origins": json.dumps(origins, sort_keys=True),
             "numbers": json.dumps(chosen.numbers.tolist()),
@@ -122,7 +122,7 @@ def writing(
         file.parent.mkdir(parents=True, exist_ok=True)
         with replacing_file(file) as partial:
             partial.write_bytes(save({n: getattr(outcome, n) for n in ARRAYS}, about))
-        return merge(targets, settings, [mine], [outcome])
+        return merge(targets, settings, [part], [outcome])
 
     return attacked
 
