@@ -75,12 +75,12 @@ def run(ranks: Ranks) -> None:
         if not ranks.first:
             return
         write(base, rows, method.TITLE, recipe, len(images.pixels))
-        scratch.clear(folder)
-    seen = min(steps * recipe.batch_size, recipe.epochs * len(images.pixels))
-    run = cost.Run("finetune", seen, base.config["model_cfg"], recipe.last_blocks, ranks.size)
-    per_epoch = spent.seconds / steps * steps_per_epoch(len(images.pixels), recipe)
-    training = cost.Training(recipe.method, method.TITLE, per_epoch, steps)
-    cost.record(run, spent, device, MODEL / clip.WEIGHTS_FILE, training)
+        seen = min(steps * recipe.batch_size, recipe.epochs * len(images.pixels))
+        run = cost.Run("finetune", seen, base.config["model_cfg"], recipe.last_blocks, ranks.size)
+        per_epoch = spent.seconds / steps * steps_per_epoch(len(images.pixels), recipe)
+        training = cost.Training(recipe.method, method.TITLE, per_epoch, steps)
+        cost.record(run, spent, device, MODEL / clip.WEIGHTS_FILE, training)
+        scratch.clear(folder)  # last: what failed before goes on from there
 
 
 def prepare(base: Clip, images: ImageSet, recipe: Recipe, device: torch.device) -> Setup:

@@ -156,7 +156,8 @@ def test_slices_and_samples_are_disjoint(class_folders):
     assert [entry.class_id for entry in half.classes] == ["n01", "n02"]
 
 
-def test_relative_roots_start_at_the_data_variable(class_folders, monkeypatch):
+def test_relative_roots_start_at_the_data_variable(class_folders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SAFT_DATA", str(class_folders.parent))
     assert len(imagefolder.open_source(folder_params(Path("raw"))).items) == 16
 

@@ -22,7 +22,7 @@ from tests import conftest
 STEPS = 100
 SECONDS_LEFT, COMPILE_SECONDS = 60, 120  # of the budget for another variant
 RADIUS = 1 / 255
-GUARD_BAND = 0.1  # logits: margins below it are judged in float32, where the attack is not
+GUARD_BAND = 0.2  # logits: margins below it are judged in float32, where the attack is not
 FALLING_RADIUS = 8 / 255  # a model without adversarial training falls within few steps
 
 
