@@ -26,6 +26,7 @@ from pipeline.images import open_images
 from pipeline.paths import MODEL
 from pipeline.victim import load_victim
 from stages import check, evaluate
+from tests.interrupts import hear_interrupts
 from tests.test_launch import alive, environment, lines, wait_for
 from tests.victims import CPU, OURS, attack, make_targets, settings, tiny_project, write_params
 
@@ -258,6 +259,7 @@ def test_an_interrupt_ends_the_workers(project, seconds):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_interrupts,
     )
     children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
     try:

@@ -23,6 +23,7 @@ from pipeline.distributed.ranks import (
     wants_cuda,
 )
 from pipeline.errors import UserError
+from tests.interrupts import hear_interrupts
 
 ROOT = Path(__file__).parents[1]
 SLURM = """#!/bin/sh
@@ -107,6 +108,7 @@ def started(folder: Path) -> Iterator[subprocess.Popen[str]]:
         env=environment(SAFT_PROCESSES="2"),
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=hear_interrupts,
     )
     try:
         wait_for(lambda: len(list(folder.glob("*.pid"))) == 2 and all(ranks_of(folder)))

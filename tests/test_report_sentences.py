@@ -199,7 +199,7 @@ def test_page_without_fills_margins_or_scores(tree: Path) -> None:
     page = rendered(tree, [sentence_row(**alone), sentence_row(**alone, rank=1)])
     assert "Every class had 2 sentences of its own" in page
     assert "Closest to another class" not in page
-    assert "<code>" not in page
+    assert '<th scope="row"><code>' not in page, "no reason to list"
     page = rendered(tree, [sentence_row(**OUT, reason="empty", sentence="")])
     assert "1 sentence for 1 class (backend bundled): 0 kept, 1 dropped." in page
     assert "Histogram: cosines" not in page
