@@ -59,7 +59,8 @@ def measure(
         images whose verdicts differ.
     """
 
-    def robust(attacked: Victim, epsilon_255: float, steps: int) -> np.ndarray:
+    @cache  # the curve, the ladder of steps and the two precisions share points
+    def robust(epsilon_255: float, steps: int, in_float32: bool = False) -> np.ndarray:
         options = pgd.Params(
             steps=steps,
             step_255=OVERSHOOT * epsilon_255 / steps,
@@ -75,21 +76,22 @@ def measure(
             follow=np.zeros(len(targets.labels), dtype=bool),
             examples=np.zeros(0, dtype=np.int64),
             device=device,
-            guard_band=params.band if attacked is victim else 0.0,
+            guard_band=0.0 if in_float32 else params.band,
         )
-        attack = run if attacked is victim else run_in_float32
-        return attack(attacked, targets, options, settings).fooled_at < 0
+        if in_float32:
+            outcome = run_in_float32(victim.in_float32(), targets, options, settings)
+        else:
+            outcome = run(victim, targets, options, settings)
+        return outcome.fooled_at < 0
 
-    @cache  # the curve and the ladder of steps usually share a point
     def survivors(epsilon_255: float, steps: int) -> int:
-        return int(robust(victim, epsilon_255, steps).sum())
+        return int(robust(epsilon_255, steps).sum())
 
     ladder = [checks.steps // 4, checks.steps // 2, checks.steps, 2 * checks.steps]
     precision = None
     if params.band:
-        low, exact = (
-            robust(one, params.epsilon_255, checks.steps) for one in (victim, victim.in_float32())
-        )
+        low = robust(params.epsilon_255, checks.steps)
+        exact = robust(params.epsilon_255, checks.steps, in_float32=True)
         counts = {"right": int(low.sum()), "right_in_float32": int(exact.sum())}
         name = named(params.precision, params.compile)
         precision = {"name": name, **counts, "changed": int((low != exact).sum())}

@@ -91,12 +91,8 @@ def resumed(folder: Path, out: Path, ranks: Ranks) -> Run:
         if state["step"] == 4:
             raise Killed
 
-    try:
+    with pytest.raises(Killed):
         run_of(folder, "everything", ranks).go(save=save)
-    except Killed:
-        pass
-    else:
-        raise AssertionError("it was not killed")
     second = run_of(folder, "everything", ranks)
     assert len(second.go(checkpoint.load_state(out))) == 2
     return second

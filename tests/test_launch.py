@@ -140,8 +140,11 @@ def test_an_interrupt_ends_all_ranks(at_work, tmp_path, sent):
 
 
 def test_ranks_do_not_outlive_a_launcher_that_is_killed(at_work, tmp_path):
+    pids = ranks_of(tmp_path)
+    assert len(pids) == 2
     at_work.kill()
-    wait_for(lambda: not any(alive(pid) for pid in ranks_of(tmp_path)), 20)
+    wait_for(lambda: not any(alive(pid) for pid in pids), 20)
+    assert not any(alive(pid) for pid in pids)
 
 
 def test_under_srun_the_ranks_are_slurms(tmp_path, srun):

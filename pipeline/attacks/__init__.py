@@ -20,7 +20,7 @@ from torch import Tensor
 
 from pipeline.attack import Norm
 from pipeline.clip import scaled, unit_pixels
-from pipeline.streaming import Pixels, read_ahead
+from pipeline.streaming import Pixels, depth, read_ahead
 from pipeline.upload import Sent, Uploader
 
 
@@ -48,7 +48,7 @@ class Targets(NamedTuple):
             part = slice(start, start + size)
             return uploader.send(self.pixels[self.numbers[part]], self.labels[part])
 
-        for sent in read_ahead(send, range(0, len(self.labels), size)):
+        for sent in read_ahead(send, range(0, len(self.labels), size), depth(self.pixels)):
             images, labels = uploader.receive(sent)
             yield scaled(images), labels
 
