@@ -123,8 +123,9 @@ def main(
     with checkout(commit) as tree, tempfile.TemporaryDirectory() as scratch:
         sides = [Side(t, options, Path(scratch) / f"{i}.npy") for i, t in enumerate((ROOT, tree))]
         try:
-            result = {"commit": commit, "differences": differences(*sides)}
-            print(json.dumps(result | timed(*sides, repeats), indent=1))
+            new, old = sides
+            result = {"commit": commit, "differences": differences(new, old)}
+            print(json.dumps(result | timed(new, old, repeats), indent=1))
         finally:
             for side in sides:
                 side.end()

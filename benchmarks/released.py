@@ -87,10 +87,10 @@ class Released:
         """The loss and its terms for (B, 3, S, S) adversarial pixels."""
         text = self._text_features()
         cross_entropy = self._cross_entropy(self._logits(adversarial, text))
-        own = text[:, self.labels]
-        attacked = self._map(self.encoder, adversarial, own)
-        base = self._map(self.frozen, self.images, own)
-        clean = self._map(self.encoder, self.images, own)
+        label_texts = text[:, self.labels]
+        attacked = self._map(self.encoder, adversarial, label_texts)
+        base = self._map(self.frozen, self.images, label_texts)
+        clean = self._map(self.encoder, self.images, label_texts)
         refinement = (attacked - base).norm(dim=1).mean()
         constraint = (clean - base).norm(dim=1).mean()
         return {

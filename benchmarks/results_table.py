@@ -55,10 +55,10 @@ def tables(content: Mapping[str, Any]) -> str:
 
 
 def _environment(sections: Sections) -> str:
-    found = sections.get("environment", {}).get("result", {})
+    environment = sections.get("environment", {}).get("result", {})
     keys = ("name", "torch", "cuda", "cudnn", "python", "open_clip")
-    told = ", ".join(f"{key} {found[key]}" for key in keys if key in found)
-    dry = "; dry run in tiny sizes, comparable with nothing" if found.get("tiny") else ""
+    told = ", ".join(f"{key} {environment[key]}" for key in keys if key in environment)
+    dry = "; dry run in tiny sizes, comparable with nothing" if environment.get("tiny") else ""
     return f"Measured on: {told}{dry}."
 
 
@@ -88,15 +88,15 @@ def _variants(title: str, section: Mapping[str, Any], columns: Mapping[str, str]
 
 
 def _ratios(sections: Sections) -> str:
-    found = sections.get("against_released", {}).get("result", {}).get("training_variants", {})
-    rows = [(name, *map(_number, ratios.values())) for name, ratios in found.items()]
-    head = ("training, images/s over those of", *next(iter(found.values()), {}))
+    variants = sections.get("against_released", {}).get("result", {}).get("training_variants", {})
+    rows = [(name, *map(_number, ratios.values())) for name, ratios in variants.items()]
+    head = ("training, images/s over those of", *next(iter(variants.values()), {}))
     return _table(head, rows) if rows else ""
 
 
 def _ceilings(sections: Sections) -> str:
-    found = sections.get("ceilings", {}).get("result", {})
-    speeds = found.get("product_tflop_per_second", {})
+    ceilings = sections.get("ceilings", {}).get("result", {})
+    speeds = ceilings.get("product_tflop_per_second", {})
     rows = [(name, _number(speed)) for name, speed in speeds.items()]
     return _table(("one large matrix product", "TFLOP/s"), rows) if rows else ""
 

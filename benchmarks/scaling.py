@@ -60,12 +60,12 @@ def measure(axes: dict[str, tuple[str, list[Work]]], repeats: int, device: torch
     for _ in range(repeats):
         for work, done in runs.items():
             done.append(attack(work, device) if work.iterates else train(work, device))
-    found = {}
+    measured = {}
     for name, (key, works) in axes.items():
         clock = "processor" if device.type == "cpu" and key != "processes" else "passed"
         values = [getattr(work, key) for work in works]
         fastest = [min(getattr(took, clock) for took in runs[work]) for work in works]
-        found[name] = {
+        measured[name] = {
             "clock": clock,
             "values": values,
             "seconds": fastest,
@@ -73,14 +73,14 @@ def measure(axes: dict[str, tuple[str, list[Work]]], repeats: int, device: torch
             "at": {k: v for k, v in works[0]._asdict().items() if k != key},
             "line": None if key == "processes" else fit(values, fastest)._asdict(),
         }
-    return found
+    return measured
 
 
-def as_text(found: dict[str, Any]) -> str:
+def as_text(result: dict[str, Any]) -> str:
     """A Markdown table, an axis a row."""
     rows = ["| axis | seconds at each value | fitted line, seconds | largest distance |"]
     rows.append("|---|---|---|---:|")
-    for name, axis in found["axes"].items():
+    for name, axis in result["axes"].items():
         pairs = zip(axis["values"], axis["seconds"], strict=True)
         points = ", ".join(f"{value}: {took:.3f}" for value, took in pairs)
         line = axis["line"]
@@ -100,7 +100,7 @@ def main(
     device = pick_device()
     be_deterministic()
     chosen = {k: v for k, v in AXES.items() if not axis or any(part in k for part in axis)}
-    found = {
+    result = {
         "device": device_name(device),
         "threads": torch.get_num_threads(),
         "cores": os.cpu_count(),
@@ -113,10 +113,10 @@ def main(
         "axes": measure(chosen, repeats, device),
         "load_after": os.getloadavg()[0],
     }
-    print(as_text(found))
+    print(as_text(result))
     if json_file:
         with replacing_file(json_file) as partial:
-            partial.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+            partial.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -16,11 +16,11 @@ def cost_view(inputs: Inputs) -> list[dict[str, Any]]:
     for entry in [*inputs.sets, *inputs.other_texts]:
         rows += [
             {
-                "stage": f"{found.title} on {found.dataset}, texts “{found.texts.name}”",
-                "images": f"{found.images:,} × {len(MODELS)} models",
-                "steps": f"at most {found.images * len(MODELS) * found.budget:,}",
+                "stage": f"{metrics.title} on {metrics.dataset}, texts “{metrics.texts.name}”",
+                "images": f"{metrics.images:,} × {len(MODELS)} models",
+                "steps": f"at most {metrics.images * len(MODELS) * metrics.budget:,}",
             }
-            for found in (attacked.metrics for attacked in entry.attacks)
+            for metrics in (attacked.metrics for attacked in entry.attacks)
         ]
     return rows
 

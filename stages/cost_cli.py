@@ -48,5 +48,5 @@ def recorded(stage: str, output: Path) -> Recorded:
 
     if not output.exists():
         return Recorded(stage, None, False)
-    found: dict[str, Any] | None = read_cost(output, Path())
-    return Recorded(stage, found if found and "stage" in found else None, True)
+    record: dict[str, Any] | None = read_cost(output, Path())
+    return Recorded(stage, record if record and "stage" in record else None, True)

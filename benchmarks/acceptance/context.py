@@ -63,8 +63,8 @@ class Context:
 
     def peak_gib(self) -> float | None:
         """Peak memory since `release_memory`; see `benchmarks.timing.peak`."""
-        found = timing.peak(self.device)
-        return found / 2**30 if found is not None else None
+        peak_bytes = timing.peak(self.device)
+        return peak_bytes / 2**30 if peak_bytes is not None else None
 
     def release_memory(self) -> None:
         """Before something whose memory is measured."""

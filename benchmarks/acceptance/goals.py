@@ -35,7 +35,7 @@ def goals(sections: Sections) -> list[Goal]:
     """Every goal, measured or not. A missed one is no failed check."""
     training = fastest(sections, "training", "images_per_second")
     pgd = fastest(sections, "evaluation", "pgd_100_images_per_second")
-    found = [
+    judged = [
         _at_least("training", TRAINING, "images/s", training and training.rate, training),
         _ratio(sections, training),
         _at_least("PGD-100, float32 verdicts, nothing dropped", PGD, "images/s",
@@ -48,7 +48,7 @@ def goals(sections: Sections) -> list[Goal]:
         _share(training),
     ]  # fmt: skip
     tiny = _result(sections, "environment").get("tiny")
-    return [goal._replace(met=None) for goal in found] if tiny else found
+    return [goal._replace(met=None) for goal in judged] if tiny else judged
 
 
 def fastest(sections: Sections, section: str, key: str) -> Best | None:
@@ -58,10 +58,10 @@ def fastest(sections: Sections, section: str, key: str) -> Best | None:
     return max(rated, key=lambda best: best.rate, default=None)
 
 
-def as_text(found: list[Goal]) -> str:
+def as_text(goals: list[Goal]) -> str:
     """A table for a terminal."""
     lines = [f"{'goal':44}{'target':>20}{'measured':>12}  {'met':14}basis"]
-    for goal in found:
+    for goal in goals:
         measured = "-" if goal.measured is None else f"{goal.measured:.4g}"
         lines.append(
             f"{goal.name:44}{goal.target:>20}{measured:>12}  {verdict(goal):14}{goal.basis}"

@@ -42,10 +42,10 @@ def compiled(variant: str) -> bool:
 def build(scene: Scene, setting: Setting, variant: str) -> Project:
     """A project of its own for a variant, at the same weights for each; the scene stays as it
     is."""
-    own = copy.deepcopy(scene)
-    visual = own.base.model.visual
+    copied = copy.deepcopy(scene)
+    visual = copied.base.model.visual
     plain = copy.deepcopy(visual) if variant == UNFUSED else None
-    project = Project(own, setting, precision(variant), compiled(variant))
+    project = Project(copied, setting, precision(variant), compiled(variant))
     if plain is not None:
         plain.output_tokens = True
         plain.load_state_dict(visual.state_dict())
