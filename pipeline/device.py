@@ -29,7 +29,8 @@ def pick_device() -> torch.device:
             "unset it or use cpu"
         )
     if device.type == "cuda":
-        torch.cuda.set_device(device)  # else pinned memory and waits belong to the first card
+        # else pinned memory and waits belong to the first card; torch 2.11 needs the index
+        torch.cuda.set_device(device.index or 0)
     return device
 
 

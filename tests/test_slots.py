@@ -10,6 +10,7 @@ from torch import Tensor
 from pipeline.attacks import Targets
 from pipeline.attacks._slots import Slots, Waiting
 from pipeline.attacks._verdicts import Recorder, verified_logits
+from pipeline.clip import unit_pixels
 from pipeline.errors import UserError
 from pipeline.victim import Victim
 from tests.victims import CPU, Hand, Net, attack, fit, make_targets, on, only_right, settings
@@ -77,7 +78,7 @@ def test_dead_pixels_are_counted_at_the_start_and_not_later(device):
 
     def features(images: Tensor) -> Tensor:
         value = images.flatten(1)
-        lever, led = value[:, :54] - images.new_tensor(102).div(255), value[:, 54:]
+        lever, led = value[:, :54] - unit_pixels(grey.pixels, device)[0, 0, 0, 0], value[:, 54:]
         both = (lever * led).sum(1)
         return torch.stack([10 - both, both], dim=1)  # never fooled: the last is kept
 

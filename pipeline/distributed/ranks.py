@@ -66,7 +66,7 @@ def joined() -> Iterator[Ranks]:
     on_cuda = wants_cuda()
     if on_cuda:
         os.environ[device.VARIABLE] = f"cuda:{_number('LOCAL_RANK', 0)}"
-        torch.cuda.set_device(device.pick_device())
+        device.pick_device()
     try:
         dist.init_process_group("nccl" if on_cuda else "gloo")
     except (RuntimeError, ValueError) as error:
