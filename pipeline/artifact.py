@@ -16,7 +16,7 @@ import pyarrow as pa
 from pipeline.classes import ClassEntry
 from pipeline.descriptions import Answers, Sentence
 from pipeline.errors import UserError
-from pipeline.filtered import is_fill
+from pipeline.sources import is_fill
 from pipeline.tables import read_table
 
 DESCRIPTIONS = Path("data/descriptions/descriptions.parquet")

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pipeline.atomic import replacing_file
+from pipeline.device import arithmetic
 from pipeline.errors import UserError
 from pipeline.scratch import loaded_code
 
@@ -43,13 +44,6 @@ def origins(params: Any, inputs: Iterable[Path], device: torch.device) -> dict[s
 def fingerprint(hashes: Mapping[str, str]) -> str:
     """16 hex digits over `origins`."""
     return _sha256(json.dumps(hashes, sort_keys=True).encode())[:16]
-
-
-def arithmetic(device: torch.device) -> str:
-    """What the last bits of a result depend on: the GPU, or how many threads share a sum."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{device.type} {torch.get_num_threads()}"
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from pipeline.attacks import Run, Settings, Targets, pgd
+from pipeline.attacks import Run, Settings, Targets, _ascent
 from pipeline.evaluate import EvaluateParams
 from pipeline.params import Section
 from pipeline.precision import named
@@ -41,14 +41,14 @@ def measure(
     checks: ChecksParams,
     params: EvaluateParams,
     device: torch.device,
-    run: Run = pgd.run,
-    run_in_float32: Run = pgd.run,
+    run: Run = _ascent.run,
+    run_in_float32: Run = _ascent.run,
 ) -> dict[str, Any]:
     """Counts of images that stay right, for metrics of one model.
 
     Args:
-        run, run_in_float32: `pgd.run`, or the same over several devices, on `victim` and on what
-            it is in float32.
+        run, run_in_float32: fixed-step PGD, or the same over several devices; on `victim` and on
+            what it is in float32.
 
     Returns:
         curve: [epsilon in 1/255, images right at every iterate], from 0 (clean) upwards;
@@ -61,7 +61,7 @@ def measure(
 
     @cache  # the curve, the ladder of steps and the two precisions share points
     def robust(epsilon_255: float, steps: int, in_float32: bool = False) -> np.ndarray:
-        options = pgd.Params(
+        options = _ascent.Steps(
             steps=steps,
             step_255=OVERSHOOT * epsilon_255 / steps,
             restarts=1,

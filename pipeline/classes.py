@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -55,3 +56,10 @@ def write_classes(path: Path, classes: Sequence[ClassEntry], templates: Sequence
     if templates:
         schema = schema.with_metadata({TEMPLATES: json.dumps(list(templates))})
     write_table(path, columns, schema)
+
+
+def check_labels(labels: np.ndarray, classes: int, where: str) -> None:
+    """Raise UserError unless every label is in 0..classes-1."""
+    bad = labels[(labels < 0) | (labels >= classes)]
+    if len(bad):
+        raise UserError(f"{where}: label {bad[0]} is out of range, there are {classes} classes")

@@ -20,7 +20,7 @@ import torch
 from pipeline.atomic import replacing_file
 from pipeline.attacks import Targets
 from pipeline.attacks._verdicts import verdict
-from pipeline.checkpoint import arithmetic
+from pipeline.device import arithmetic
 from pipeline.scratch import loaded_code
 from pipeline.victim import Victim
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from pipeline.classes import ClassEntry
 from pipeline.cleaning import REASONS, Cleaned, CleaningParams, CountTokens, clean
-from pipeline.filtered import is_fill
+from pipeline.sources import is_fill
 
 Row = dict[str, Any]
 Found = Mapping[str, Sequence[Row]]

@@ -57,3 +57,10 @@ def allow_tf32(on: bool) -> None:
     mixed in one process.
     """
     torch.backends.cuda.matmul.allow_tf32 = on
+
+
+def arithmetic(device: torch.device) -> str:
+    """What the last bits of a result depend on: the GPU, or how many threads share a sum."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} {torch.get_num_threads()}"

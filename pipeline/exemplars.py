@@ -18,7 +18,6 @@ from pydantic import Field
 from pipeline.classes import ClassEntry
 from pipeline.errors import UserError
 from pipeline.params import Section
-from pipeline.streaming import Pixels
 from pipeline.tables import read_table
 
 FOLDER = Path("data/exemplars")
@@ -44,7 +43,7 @@ class ExemplarParams(Section):
 def to_columns(
     classes: Sequence[ClassEntry],
     chosen: Sequence[Sequence[tuple[int, float]]],
-    pixels: Pixels,
+    pixels: Sequence[np.ndarray],
 ) -> dict[str, list[Any]]:
     """Columns of SCHEMA.
 

@@ -13,10 +13,11 @@ from pydantic import Field
 
 from pipeline.classes import ClassEntry
 from pipeline.cleaning import CleaningParams, CountTokens, clean
-from pipeline.filtered import SCHEMA, TEMPLATE
+from pipeline.filtered import SCHEMA
 from pipeline.params import Section, Template
 from pipeline.relevance import order_by_relevance, score
 from pipeline.short_classes import check_short, fill_up
+from pipeline.sources import TEMPLATE
 
 Row = dict[str, Any]
 Encode = Callable[[list[str]], np.ndarray]  # N texts -> float32 (N, D), unit norm

@@ -4,8 +4,11 @@ Classes in label order; within a class the K kept ones first, then the others by
 those that were out of the race.
 """
 
+from pathlib import Path
+
 import pyarrow as pa
 
+FILTERED = Path("data/filtered/descriptions.parquet")
 SCHEMA = pa.schema(
     [
         ("class_id", pa.string()),
@@ -25,10 +28,3 @@ SCHEMA = pa.schema(
         ("reason", pa.string()),  # why it was dropped; null: kept
     ]
 )
-TEMPLATE = "template"  # the source of a sentence that nobody wrote for the class
-REPEATED = ", repeated"  # ends the source of a sentence that is there once more
-
-
-def is_fill(source: str) -> bool:
-    """Whether a row only fills a slot for which its class had no sentence."""
-    return source == TEMPLATE or source.endswith(REPEATED)

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.classes import ClassEntry, read_classes
+from pipeline.classes import ClassEntry, check_labels, read_classes
 from pipeline.decoding import Decoded, Encoded, Resize
 from pipeline.errors import UserError
 from pipeline.raw import locate
@@ -143,13 +143,6 @@ def _streamed(folder: Path, name: str) -> StreamedPixels:
         raise UserError(f"{root}: not found, the images of set '{name}' are streamed from there")
     resize: Any = about[b"resize"].decode()
     return StreamedPixels(files, root, int(about[b"size"]), resize, name)
-
-
-def check_labels(labels: np.ndarray, classes: int, where: str) -> None:
-    """Raise UserError unless every label is in 0..classes-1."""
-    bad = labels[(labels < 0) | (labels >= classes)]
-    if len(bad):
-        raise UserError(f"{where}: label {bad[0]} is out of range, there are {classes} classes")
 
 
 def check_classes(images: ImageSet, key: str) -> None:

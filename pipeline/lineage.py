@@ -14,7 +14,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import UserError
-from pipeline.paths import BASE_MODEL, EVALUATION, MODEL
+from pipeline.folders import BASE_MODEL, MODEL
+from pipeline.predictions import EVALUATION
 
 LOCK = Path("dvc.lock")
 METRICS = Path("reports/metrics.json")

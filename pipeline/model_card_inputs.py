@@ -11,9 +11,10 @@ from pipeline.base_models import About
 from pipeline.classes import CLASSES, read_classes
 from pipeline.clip import CONFIG_FILE, WEIGHTS_FILE
 from pipeline.errors import UserError
+from pipeline.folders import BASE_MODEL, MODEL
 from pipeline.lineage import LOCK, METRICS, Lock, check_measured
 from pipeline.params import Section, validate
-from pipeline.paths import BASE_MODEL, EVALUATION, MODEL
+from pipeline.predictions import EVALUATION
 from pipeline.report_evaluated import Metrics
 from pipeline.tables import read_json
 

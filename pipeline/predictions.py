@@ -1,6 +1,12 @@
-"""Schema of the per-image results of one attack: one row per image and model."""
+"""Where verdicts are stored, and the schema of the per-image results of one attack: one row per
+image and model."""
+
+from pathlib import Path
 
 import pyarrow as pa
+
+EVALUATION = Path("data/evaluation")
+CHECKS = Path("data/checks")
 
 PREDICTIONS = pa.schema(
     [

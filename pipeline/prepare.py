@@ -17,10 +17,10 @@ from pydantic import Field
 from pipeline import images as layout
 from pipeline import scratch
 from pipeline.atomic import replacing_directory
-from pipeline.classes import write_classes
+from pipeline.classes import check_labels, write_classes
 from pipeline.decoding import UNREADABLE, Decoded, reason
 from pipeline.errors import UserError
-from pipeline.images import ITEM_SCHEMA, ImageSource, check_labels, check_name
+from pipeline.images import ITEM_SCHEMA, ImageSource, check_name
 from pipeline.params import Section
 from pipeline.pixel_files import CHUNK, working_file, write_pixels
 from pipeline.progress import counter

@@ -14,13 +14,11 @@ from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from pipeline.classes import read_classes
+from pipeline.classes import check_labels, read_classes
 from pipeline.errors import UserError
-from pipeline.images import check_labels
+from pipeline.folders import MODELS as FOLDERS
 from pipeline.params import Section, validate
-from pipeline.paths import EVALUATION
-from pipeline.paths import MODELS as FOLDERS
-from pipeline.predictions import PREDICTIONS
+from pipeline.predictions import EVALUATION, PREDICTIONS
 from pipeline.tables import read_json, read_table
 
 MODELS = tuple(FOLDERS)

@@ -12,9 +12,11 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.errors import UserError
+from pipeline.filtered import FILTERED
 from pipeline.filtered import SCHEMA as DESCRIPTIONS
+from pipeline.folders import MODEL
 from pipeline.params import Section, read_params, read_section, validate
-from pipeline.paths import CHECKS, FILTERED, MODEL
+from pipeline.predictions import CHECKS
 from pipeline.report_checks import Measured
 from pipeline.report_evaluated import Evaluated, read_evaluated
 from pipeline.tables import read_json, read_table

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from pipeline import report_figures as figures
-from pipeline.filtered import REPEATED, TEMPLATE
 from pipeline.report_inputs import FilterSettings
+from pipeline.sources import REPEATED, TEMPLATE
 
 Row = dict[str, Any]
 SAMPLE_CLASSES = 3  # classes whose sentences are shown without unfolding the full list

@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 
 from pipeline import report_figures as figures
 from pipeline.errors import UserError
-from pipeline.paths import EVALUATION
+from pipeline.predictions import EVALUATION
 from pipeline.report_accuracy import rows, verdicts
 from pipeline.report_checks import TITLES
 from pipeline.report_evaluated import MODELS, NORMS, Evaluated, options_text

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.errors import UserError
-from pipeline.filtered import REPEATED
+from pipeline.sources import REPEATED
 
 Row = dict[str, Any]
 

@@ -12,9 +12,9 @@ from pipeline import clip
 from pipeline.atomic import replacing_directory
 from pipeline.base_model import BaseModelParams
 from pipeline.device import be_deterministic, pick_device
+from pipeline.folders import BASE_MODEL
 from pipeline.options import chosen
 from pipeline.params import read_section
-from pipeline.paths import BASE_MODEL
 from stages.runner import stage
 
 

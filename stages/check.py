@@ -11,16 +11,17 @@ import numpy as np
 import typer
 
 from pipeline import clip, cost, embed
-from pipeline.attacks import Targets, pgd
+from pipeline.attacks import Targets, _ascent
 from pipeline.checks import ChecksParams, measure
 from pipeline.clean import clean_predictions
 from pipeline.device import be_deterministic, pick_device
 from pipeline.distributed.devices import Subject, Worker, device_names, spread, workers
 from pipeline.evaluate import EvaluateParams, evenly_spaced
+from pipeline.folders import MODEL, MODELS
 from pipeline.images import check_classes, open_images
 from pipeline.params import read_section
-from pipeline.paths import CHECKS, MODEL, MODELS
 from pipeline.precision import check_precision
+from pipeline.predictions import CHECKS
 from pipeline.tables import write_json
 from pipeline.victim import load_victim
 from stages.runner import stage
@@ -57,7 +58,7 @@ def run(dataset: str, team: list[Worker]) -> None:
             meter.watch(victim.encoder, "float32")
             if victim.ascended is not None:
                 meter.watch(victim.ascended, params.precision)
-        runs = [spread(team, pgd, Subject(way, dataset)) for way in (load, exact)]
+        runs = [spread(team, _ascent, Subject(way, dataset)) for way in (load, exact)]
         prediction, _ = clean_predictions(victim, chosen, params.batch_size, device)
         right = np.flatnonzero(prediction == chosen.labels)
         targets = Targets(images.pixels, numbers[right], chosen.labels[right])

@@ -19,8 +19,9 @@ import typer
 from pipeline import compare, registry
 from pipeline.atomic import replacing_directory
 from pipeline.errors import UserError
+from pipeline.folders import MODEL
 from pipeline.params import PARAMS_FILE, read_value
-from pipeline.paths import EVALUATION, MODEL
+from pipeline.predictions import EVALUATION
 from pipeline.report_evaluated import read_evaluated
 from pipeline.tables import read_json
 

@@ -9,8 +9,9 @@ from typing import Any
 from pipeline.atomic import replacing_file
 from pipeline.cost_table import Recorded, markdown
 from pipeline.errors import UserError
+from pipeline.folders import MODEL
 from pipeline.params import read_value
-from pipeline.paths import CHECKS, EVALUATION, MODEL
+from pipeline.predictions import CHECKS, EVALUATION
 
 FILE = Path("reports/cost.md")
 

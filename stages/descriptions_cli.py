@@ -21,9 +21,10 @@ from pipeline.classes import CLASSES, ClassEntry, read_classes
 from pipeline.cleaning import CleaningParams
 from pipeline.clip_tokens import count_tokens
 from pipeline.errors import UserError
+from pipeline.filtered import FILTERED
 from pipeline.filtered import SCHEMA as FILTERED_SCHEMA
+from pipeline.folders import BASE_MODEL
 from pipeline.params import PARAMS_FILE, read_section, read_value
-from pipeline.paths import BASE_MODEL, FILTERED
 from pipeline.tables import read_json, read_table, write_json, write_table
 
 app = typer.Typer(

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import typer
 
-from pipeline import clip, embed
+from pipeline import clip, embed, registry
 from pipeline.atomic import replacing_directory
 from pipeline.classes import read_classes, read_own_templates
 from pipeline.device import be_deterministic, pick_device
-from pipeline.filtered import SCHEMA
-from pipeline.names import check_names
-from pipeline.params import read_section, read_value
-from pipeline.paths import BASE_MODEL, FILTERED
+from pipeline.filtered import FILTERED, SCHEMA
+from pipeline.folders import BASE_MODEL
+from pipeline.params import PARAMS_FILE, read_section, read_value
 from pipeline.tables import read_table, write_table
 from stages.runner import stage
 
@@ -80,6 +79,18 @@ def write(files: dict[tuple[str, str], embed.Columns], described: embed.Columns)
             write_table(folder / "texts" / file, *columns)
             if seen:
                 write_table(folder / "attacker" / file, *seen)
+
+
+def check_names() -> None:
+    """Method and attacks.
+
+    Raises:
+        UserError: one does not exist; the key and those there are are named.
+    """
+    method = read_value("finetune.method", str)
+    registry.check("pipeline.methods", method, f"{PARAMS_FILE}: finetune.method")
+    for attack in read_value("evaluate.attacks", list[str]):
+        registry.check("pipeline.attacks", attack, f"{PARAMS_FILE}: evaluate.attacks")
 
 
 if __name__ == "__main__":

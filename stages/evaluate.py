@@ -33,12 +33,12 @@ from pipeline.evaluate import (
     summary,
     training_overlap,
 )
+from pipeline.folders import MODEL, MODELS
 from pipeline.images import ImageSet, check_classes, checksum, content_files, dropped, open_images
 from pipeline.options import chosen
 from pipeline.params import Section, read_section, read_value
-from pipeline.paths import EVALUATION, MODEL, MODELS
 from pipeline.precision import check_precision, stated
-from pipeline.predictions import PREDICTIONS
+from pipeline.predictions import EVALUATION, PREDICTIONS
 from pipeline.tables import write_json, write_table
 from pipeline.victim import load_victim
 from stages.runner import stage

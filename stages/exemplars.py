@@ -9,9 +9,9 @@ import typer
 from pipeline import clip, exemplars
 from pipeline.device import be_deterministic, pick_device
 from pipeline.errors import UserError
+from pipeline.folders import BASE_MODEL
 from pipeline.image_features import nearest_to_mean, set_features
 from pipeline.params import read_section, read_value
-from pipeline.paths import BASE_MODEL
 from pipeline.tables import write_table
 from stages.runner import stage
 

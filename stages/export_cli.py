@@ -42,9 +42,9 @@ def export(dest: Path) -> None:
     from pipeline import model_card  # with torch: only here, so that --help is quick
     from pipeline.atomic import replacing_directory
     from pipeline.clip import CONFIG_FILE, WEIGHTS_FILE
+    from pipeline.folders import MODEL
     from pipeline.lineage import read_lock
     from pipeline.model_card_inputs import read_inputs
-    from pipeline.paths import MODEL
 
     target = dest.resolve()
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):

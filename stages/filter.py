@@ -19,10 +19,11 @@ from pipeline.classes import ClassEntry, read_classes
 from pipeline.clip_tokens import count_tokens
 from pipeline.device import be_deterministic, pick_device
 from pipeline.filter import FilterParams, choose, clean_rows, reference_names, score_rows
-from pipeline.filtered import SCHEMA, is_fill
+from pipeline.filtered import FILTERED, SCHEMA
+from pipeline.folders import BASE_MODEL
 from pipeline.image_features import class_means, set_features
 from pipeline.params import read_section, read_value
-from pipeline.paths import BASE_MODEL, FILTERED
+from pipeline.sources import is_fill
 from pipeline.tables import write_table
 from stages.runner import stage
 

@@ -21,11 +21,11 @@ from pipeline.device import be_deterministic, pick_device
 from pipeline.distributed.ranks import Ranks, joined
 from pipeline.distributed.shared_state import load_state, work_folder
 from pipeline.finetune import Resume, State, finetune, steps_per_epoch, total_steps
+from pipeline.folders import BASE_MODEL, MODEL
 from pipeline.images import ImageSet, check_classes, content_files, open_images
 from pipeline.methods import MethodParams, Objective, Setup
 from pipeline.options import chosen
 from pipeline.params import read_section
-from pipeline.paths import BASE_MODEL, MODEL
 from pipeline.precision import check_precision, set_precision
 from pipeline.progress import counter
 from pipeline.recipe import FinetuneParams, Recipe, resolve

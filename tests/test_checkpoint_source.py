@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from pipeline import clip
 from pipeline.base_models import checkpoint
 from pipeline.errors import UserError
-from pipeline.paths import BASE_MODEL
+from pipeline.folders import BASE_MODEL
 from stages import base_model
 from tests.victims import write_params
 

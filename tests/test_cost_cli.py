@@ -11,7 +11,8 @@ from ruamel.yaml import YAML
 
 from pipeline.cost import Cost, write_cost
 from pipeline.cost_table import HEAD, Recorded, markdown
-from pipeline.paths import CHECKS, EVALUATION, MODEL
+from pipeline.folders import MODEL
+from pipeline.predictions import CHECKS, EVALUATION
 from stages import cost_cli
 from tests.project import DEMO
 

@@ -22,8 +22,8 @@ from pipeline.distributed.devices import Subject, device_names, spread, workers
 from pipeline.distributed.outcomes import merge, part_of, positions
 from pipeline.errors import UserError
 from pipeline.evaluate import evenly_spaced
+from pipeline.folders import MODEL
 from pipeline.images import open_images
-from pipeline.paths import MODEL
 from pipeline.victim import load_victim
 from stages import check, evaluate
 from tests.interrupts import hear_interrupts

@@ -13,9 +13,9 @@ import pytest
 from pipeline import embed
 from pipeline.classes import ClassEntry
 from pipeline.errors import UserError
+from pipeline.filtered import FILTERED
 from pipeline.filtered import SCHEMA as FILTERED_SCHEMA
 from pipeline.params import read_params, validate
-from pipeline.paths import FILTERED
 from pipeline.tables import write_table
 from stages import embed as stage
 from tests.project import DEMO

@@ -20,9 +20,9 @@ from pipeline.classes import read_classes
 from pipeline.device import pick_device
 from pipeline.errors import UserError
 from pipeline.exemplars import SCHEMA as EXEMPLARS
+from pipeline.filtered import FILTERED
 from pipeline.filtered import SCHEMA as FILTERED_SCHEMA
 from pipeline.images import IMAGES, open_images
-from pipeline.paths import FILTERED
 from pipeline.prepare import pack
 from pipeline.tables import read_table, write_table
 from stages import base_model, describe, evaluate, finetune, prepare

@@ -49,7 +49,12 @@ def cross_entropy(victim: Victim, features: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(victim.attacked(features), labels, reduction="sum")
 
 
-def run(
+def run(victim: Victim, targets: Targets, params: Steps, settings: Settings) -> Outcome:
+    """PGD on the cross-entropy (Madry et al. 2018)."""
+    return maximise(victim, targets, params, settings, cross_entropy, "pgd")
+
+
+def maximise(
     victim: Victim, targets: Targets, params: Steps, settings: Settings, loss: Loss, name: str
 ) -> Outcome:
     """Ascend `loss` for every target, in the precision of the victim's `features`."""

@@ -27,7 +27,7 @@ class Params(ascent.Steps):
 
 def run(victim: Victim, targets: Targets, params: Params, settings: Settings) -> Outcome:
     """Attack every target; see `pipeline.attacks` for shapes."""
-    return ascent.run(victim, targets, params, settings, loss(params.confidence), "cw_linf")
+    return ascent.maximise(victim, targets, params, settings, loss(params.confidence), "cw_linf")
 
 
 def loss(confidence: float) -> ascent.Loss:

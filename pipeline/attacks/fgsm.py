@@ -38,4 +38,4 @@ def run(victim: Victim, targets: Targets, params: Params, settings: Settings) ->
         random_start=params.random_start,
         momentum=0.0,
     )
-    return ascent.run(victim, targets, steps, settings, loss, "fgsm")
+    return ascent.maximise(victim, targets, steps, settings, loss, "fgsm")

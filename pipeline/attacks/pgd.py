@@ -5,16 +5,9 @@ Ascends CE(z(x + p), y), z the logits of the texts that the attacker sees. SAFT'
 (attacks/pgd_attack.py); here every iterate is judged, in float32 and with a summed loss.
 """
 
-from pipeline.attacks import Outcome, Settings, Targets
 from pipeline.attacks import _ascent as ascent
-from pipeline.victim import Victim
 
 TITLE = "PGD"
 LAST_ITERATE = True
 loss = ascent.cross_entropy
-Params, budget = ascent.Steps, ascent.budget
-
-
-def run(victim: Victim, targets: Targets, params: ascent.Steps, settings: Settings) -> Outcome:
-    """Attack every target; see `pipeline.attacks` for shapes."""
-    return ascent.run(victim, targets, params, settings, loss, "pgd")
+Params, budget, run = ascent.Steps, ascent.budget, ascent.run

@@ -19,7 +19,7 @@ Params, budget = ascent.Steps, ascent.budget
 
 def run(victim: Victim, targets: Targets, params: ascent.Steps, settings: Settings) -> Outcome:
     """Attack every target; see `pipeline.attacks` for shapes."""
-    return ascent.run(victim, targets, params, settings, loss, "semantic_ensemble")
+    return ascent.maximise(victim, targets, params, settings, loss, "semantic_ensemble")
 
 
 def loss(victim: Victim, features: Tensor, labels: Tensor) -> Tensor:

@@ -12,13 +12,13 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from pipeline.classes import ClassEntry
+from pipeline.classes import ClassEntry, check_labels
 from pipeline.datasets._facts import Facts
 from pipeline.datasets._obtaining import obtain
 from pipeline.datasets._selection import choose, sample
 from pipeline.decoding import Decoded, Encoded, Resize, decode, fit, to_rgb
 from pipeline.errors import UserError
-from pipeline.images import FileSource, ImageSource, Item, check_labels
+from pipeline.images import FileSource, ImageSource, Item
 from pipeline.params import Section
 from pipeline.raw import locate
 

@@ -11,8 +11,8 @@ from pipeline import clip, vit
 from pipeline.base_model import BaseModelParams
 from pipeline.base_models import checkpoint, pretrain
 from pipeline.errors import UserError
+from pipeline.folders import BASE_MODEL
 from pipeline.options import chosen
-from pipeline.paths import BASE_MODEL
 from pipeline.preflight import Part, error_line, published
 from pipeline.raw import locate
 

@@ -1,0 +1,8 @@
+"""Folders of the models, relative to the current folder: a queued experiment runs in a checkout of
+its own."""
+
+from pathlib import Path
+
+BASE_MODEL = Path("data/base_model")
+MODEL = Path("data/model")
+MODELS = {"base": BASE_MODEL, "finetuned": MODEL}  # what is evaluated, under these names
