@@ -33,8 +33,8 @@ from benchmarks.acceptance import (
 )
 from benchmarks.acceptance.context import Context
 from benchmarks.acceptance.report import Report
-from pipeline.device import VARIABLE, be_deterministic, pick_device
-from pipeline.errors import UserError
+from pipeline.clip.device import VARIABLE, be_deterministic, pick_device
+from pipeline.common.errors import UserError
 from stages.runner import INTERRUPTED, stage
 
 # name: (seconds of the budget it needs, section), in order

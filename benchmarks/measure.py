@@ -21,9 +21,9 @@ from benchmarks.project import Project
 from benchmarks.released import Released, ReleasedAmp
 from benchmarks.setting import Scene, Setting, make_scene
 from benchmarks.timing import peak, reset_peak, seconds_of
-from pipeline.device import be_deterministic, pick_device
-from pipeline.errors import UserError
-from pipeline.matrix_speed import matrix_flop
+from pipeline.clip.device import be_deterministic, pick_device
+from pipeline.common.errors import UserError
+from pipeline.cost.matrix_speed import matrix_flop
 
 VARIANTS: dict[str, Callable[[Scene, Setting], "Variant"]] = {
     "released": Released,

@@ -7,13 +7,14 @@ from torch import Tensor, nn
 
 from benchmarks.released import CONSTRAINT, REFINEMENT
 from benchmarks.setting import Scene, Setting, shift_weights
-from pipeline import clip
-from pipeline.device import be_deterministic
-from pipeline.finetune import make_batch, read_pixels
-from pipeline.methods import Setup, saft
-from pipeline.precision import Precision, compile_blocks, set_precision
-from pipeline.training_step import attacked_copy, make_optimiser, perturb_batch, train_step
-from pipeline.weights import trained
+from pipeline.clip import model as clip
+from pipeline.clip.device import be_deterministic
+from pipeline.clip.precision import Precision, compile_blocks, set_precision
+from pipeline.methods import saft
+from pipeline.training.loop import make_batch, read_pixels
+from pipeline.training.objective import Setup
+from pipeline.training.step import attacked_copy, make_optimiser, perturb_batch, train_step
+from pipeline.training.weights import trained
 
 OPTIONS = saft.Params(
     learning_rate=None,
@@ -60,7 +61,7 @@ class Project:
         self.begin()
 
     def begin(self) -> None:
-        """What `pipeline.finetune.finetune` sets up before its first step."""
+        """What `pipeline.training.loop.finetune` sets up before its first step."""
         self.optimiser = make_optimiser(trained(self.encoder), self.recipe)
         self.copy = attacked_copy(self.encoder, self.recipe)
         if self.recipe.compile:
@@ -78,7 +79,7 @@ class Project:
         return perturb_batch(self.encoder, self.objective, self.batch, 0, recipe, self.copy)
 
     def train_step(self) -> dict[str, Tensor]:
-        """`pipeline.training_step.train_step`, step 0."""
+        """`pipeline.training.step.train_step`, step 0."""
         return train_step(
             self.encoder, self.objective, self.optimiser, self.batch, 0, self.recipe, self.copy
         ).scalars

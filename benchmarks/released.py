@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.setting import Scene, Setting, shift_weights
-from pipeline import clip
-from pipeline.clip import Clip, ImageEncoder
-from pipeline.training_step import start_seed
+from pipeline.clip import model as clip
+from pipeline.clip.model import Clip, ImageEncoder
+from pipeline.training.step import start_seed
 
 REFINEMENT, CONSTRAINT = 0.08, 0.05
 
@@ -105,7 +105,7 @@ class Released:
         self.optimiser.step()
 
     def _generator(self) -> torch.Generator:
-        """The random start of step 0 in `pipeline.training_step.train_step`."""
+        """The random start of step 0 in `pipeline.training.step.train_step`."""
         return torch.Generator(self.images.device).manual_seed(start_seed(self.setting.seed, 0))
 
     def _text_features(self) -> Tensor:
@@ -155,7 +155,7 @@ class ReleasedAmp(Released):
 
 def plain_encoder(base: Clip) -> ImageEncoder:
     """The image half of a model with open_clip's own layers, also within `base`: what the
-    pipeline exchanges (`pipeline.fused`) is not the release's."""
+    pipeline exchanges (`pipeline.clip.fused`) is not the release's."""
     visual = copy.deepcopy(base.model.visual)
     encoder = clip.image_encoder(base)
     visual.output_tokens = True

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.acceptance.goals import Sections, goals, verdict
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 
 TRAINING = {
     "step_seconds": "s per step",

@@ -17,10 +17,10 @@ import torch
 import typer
 
 from benchmarks.scaling_work import BATCH, MODEL, Took, Work, attack, train
-from pipeline.atomic import replacing_file
-from pipeline.cost import device_name
-from pipeline.device import be_deterministic, pick_device
-from pipeline.matrix_speed import matrix_flop
+from pipeline.clip.device import be_deterministic, pick_device
+from pipeline.common.atomic import replacing_file
+from pipeline.cost.matrix_speed import matrix_flop
+from pipeline.cost.meter import device_name
 from stages.runner import stage
 
 AXES: dict[str, tuple[str, list[Work]]] = {

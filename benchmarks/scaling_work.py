@@ -19,17 +19,19 @@ from open_clip.model import CLIP
 from torch.nn import functional as F
 
 from benchmarks.setting import Setting
-from pipeline import attacks, clip
 from pipeline.attacks import pgd
-from pipeline.classes import CLASSES, ClassEntry
-from pipeline.decoding import Decoded
-from pipeline.distributed.devices import Subject, Worker, spread, workers
-from pipeline.finetune import Resume, finetune
-from pipeline.images import IMAGES, ImageSource, Item
-from pipeline.methods import Setup, saft
-from pipeline.prepare import pack
-from pipeline.recipe import Recipe
-from pipeline.victim import Victim
+from pipeline.clip import model as clip
+from pipeline.evaluation import interface as attacks
+from pipeline.evaluation.devices import Subject, Worker, spread, workers
+from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.images.classes import CLASSES, ClassEntry
+from pipeline.images.decoding import Decoded
+from pipeline.images.image_set import IMAGES, ImageSource, Item
+from pipeline.methods import saft
+from pipeline.prepare.pack import pack
+from pipeline.training.loop import Resume, finetune
+from pipeline.training.objective import Setup
+from pipeline.training.recipe import Recipe
 
 BATCH = 32
 SET = "random"  # the image set of several processes

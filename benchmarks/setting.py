@@ -14,11 +14,11 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
-from pipeline.base_models import pretrained
-from pipeline.clip import Clip, preprocess_config
-from pipeline.errors import UserError
+from pipeline.clip.model import Clip, preprocess_config
+from pipeline.common.errors import UserError
 from pipeline.methods import saft
-from pipeline.recipe import Recipe
+from pipeline.model_sources import pretrained
+from pipeline.training.recipe import Recipe
 
 SHIFT = 0.01  # relative; how far the tuned weights are from the base weights
 

@@ -22,10 +22,10 @@ from benchmarks.measure import STEPS, VARIANTS, Outcome, Timing, Worker
 from benchmarks.released import amp_dtype
 from benchmarks.setting import Setting
 from benchmarks.summary import as_text, summarise
-from pipeline.device import pick_device
-from pipeline.errors import UserError
-from pipeline.matrix_speed import precisions
-from pipeline.precision import Precision
+from pipeline.clip.device import pick_device
+from pipeline.clip.precision import Precision
+from pipeline.common.errors import UserError
+from pipeline.cost.matrix_speed import precisions
 from stages.runner import stage
 
 # Difference of each term, relative to the whole loss. Both variants are float32 sums of the same
@@ -81,7 +81,7 @@ def check(released: Outcome, pipeline: Outcome, setting: Setting) -> dict[str, A
 
 class Measured(NamedTuple):
     """One variant. first: its first step; timings: step -> one per repeat; speeds: precision ->
-    TFLOP/s of matrix products (`pipeline.matrix_speed`), one per repeat, empty unless asked for."""
+    TFLOP/s of matrix products (`pipeline.cost.matrix_speed`), one per repeat, or empty."""
 
     first: Outcome
     timings: dict[str, list[Timing]]

@@ -8,13 +8,13 @@ import csv
 
 import typer
 
-from pipeline import clip
-from pipeline.atomic import replacing_directory
-from pipeline.base_model import BaseModelParams
-from pipeline.device import be_deterministic, pick_device
-from pipeline.folders import BASE_MODEL
-from pipeline.options import chosen
-from pipeline.params import read_section
+from pipeline.clip import model as clip
+from pipeline.clip.device import be_deterministic, pick_device
+from pipeline.clip.folders import BASE_MODEL
+from pipeline.common.atomic import replacing_directory
+from pipeline.common.options import chosen
+from pipeline.common.params import read_section
+from pipeline.models.params import BaseModelParams
 from stages.runner import stage
 
 
@@ -23,7 +23,7 @@ def main() -> None:
     """Build or fetch the base model and write it as an open_clip folder."""
     params = read_section("base_model", BaseModelParams)
     module, options = chosen(
-        "pipeline.base_models", "base_model", "source", params.source, params.options
+        "pipeline.model_sources", "base_model", "source", params.source, params.options
     )
     device = pick_device()
     be_deterministic()

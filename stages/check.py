@@ -10,20 +10,23 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from pipeline import clip, cost, embed
-from pipeline.attacks import Targets, _ascent
-from pipeline.checks import ChecksParams, measure
-from pipeline.clean import clean_predictions
-from pipeline.device import be_deterministic, pick_device
-from pipeline.distributed.devices import Subject, Worker, device_names, spread, workers
-from pipeline.evaluate import EvaluateParams, evenly_spaced
-from pipeline.folders import MODEL, MODELS
-from pipeline.images import check_classes, open_images
-from pipeline.params import read_section
-from pipeline.precision import check_precision
-from pipeline.predictions import CHECKS
-from pipeline.tables import write_json
-from pipeline.victim import load_victim
+from pipeline.clip import model as clip
+from pipeline.clip.device import be_deterministic, pick_device
+from pipeline.clip.folders import MODEL, MODELS
+from pipeline.clip.precision import check_precision
+from pipeline.common.params import read_section
+from pipeline.common.tables import write_json
+from pipeline.cost import meter as cost
+from pipeline.evaluation import fixed_step
+from pipeline.evaluation.clean_predictions import clean_predictions
+from pipeline.evaluation.devices import Subject, Worker, device_names, spread, workers
+from pipeline.evaluation.evaluate import EvaluateParams, evenly_spaced
+from pipeline.evaluation.interface import Targets
+from pipeline.evaluation.zero_shot_classifier import load_victim
+from pipeline.images.image_set import check_classes, open_images
+from pipeline.results.files import CHECKS
+from pipeline.soundness.measure import ChecksParams, measure
+from pipeline.zeroshot import text_sets as embed
 from stages.runner import stage
 
 
@@ -58,7 +61,7 @@ def run(dataset: str, team: list[Worker]) -> None:
             meter.watch(victim.encoder, "float32")
             if victim.ascended is not None:
                 meter.watch(victim.ascended, params.precision)
-        runs = [spread(team, _ascent, Subject(way, dataset)) for way in (load, exact)]
+        runs = [spread(team, fixed_step, Subject(way, dataset)) for way in (load, exact)]
         prediction, _ = clean_predictions(victim, chosen, params.batch_size, device)
         right = np.flatnonzero(prediction == chosen.labels)
         targets = Targets(images.pixels, numbers[right], chosen.labels[right])

@@ -12,20 +12,26 @@ from contextlib import contextmanager
 
 import typer
 
-from pipeline.answer_log import AnswerLog
-from pipeline.artifact import DESCRIPTIONS, PROVENANCE, SCHEMA, to_columns, without_sentence
-from pipeline.atomic import replacing_directory
-from pipeline.classes import CLASSES, ClassEntry, read_classes
-from pipeline.clip_tokens import count_tokens
-from pipeline.describe import DescribeParams, wanted_classes
-from pipeline.descriptions import Answers, Task
-from pipeline.errors import UserError
-from pipeline.exemplars import NO_EXEMPLARS, read_exemplars
-from pipeline.options import chosen
-from pipeline.params import Section, read_section
-from pipeline.prompts import PromptSet, read_prompts
-from pipeline.scratch import locked
-from pipeline.tables import write_json, write_table
+from pipeline.common.atomic import replacing_directory
+from pipeline.common.errors import UserError
+from pipeline.common.options import chosen
+from pipeline.common.params import Section, read_section
+from pipeline.common.scratch import locked
+from pipeline.common.tables import write_json, write_table
+from pipeline.descriptions.answer_log import AnswerLog
+from pipeline.descriptions.artifact import (
+    DESCRIPTIONS,
+    PROVENANCE,
+    SCHEMA,
+    to_columns,
+    without_sentence,
+)
+from pipeline.descriptions.exemplars import NO_EXEMPLARS, read_exemplars
+from pipeline.descriptions.interface import Answers, Task
+from pipeline.descriptions.params import DescribeParams, wanted_classes
+from pipeline.descriptions.prompts import PromptSet, read_prompts
+from pipeline.descriptions.tokens import count_tokens
+from pipeline.images.classes import CLASSES, ClassEntry, read_classes
 from stages.runner import stage
 
 
@@ -34,7 +40,7 @@ def main() -> None:
     """Ask the chosen backend for the descriptions of every class of the training set."""
     params = read_section("describe", DescribeParams)
     module, options = chosen(
-        "pipeline.descriptions", "describe", "backend", params.backend, params.options
+        "pipeline.backends", "describe", "backend", params.backend, params.options
     )
     known = read_classes(params.dataset)
     classes = wanted_classes(known, params.only, str(CLASSES / f"{params.dataset}.parquet"))

@@ -10,14 +10,16 @@ from pathlib import Path
 
 import typer
 
-from pipeline import clip, embed, registry
-from pipeline.atomic import replacing_directory
-from pipeline.classes import read_classes, read_own_templates
-from pipeline.device import be_deterministic, pick_device
-from pipeline.filtered import FILTERED, SCHEMA
-from pipeline.folders import BASE_MODEL
-from pipeline.params import PARAMS_FILE, read_section, read_value
-from pipeline.tables import read_table, write_table
+from pipeline.clip import model as clip
+from pipeline.clip.device import be_deterministic, pick_device
+from pipeline.clip.folders import BASE_MODEL
+from pipeline.common import registry
+from pipeline.common.atomic import replacing_directory
+from pipeline.common.params import PARAMS_FILE, read_section, read_value
+from pipeline.common.tables import read_table, write_table
+from pipeline.filtering.table import FILTERED, SCHEMA
+from pipeline.images.classes import read_classes, read_own_templates
+from pipeline.zeroshot import text_sets as embed
 from stages.runner import stage
 
 

@@ -15,15 +15,20 @@ import torch
 import typer
 from safetensors.numpy import save
 
-from pipeline import checkpoint, clip, cost, embed, scratch
-from pipeline.atomic import replacing_directory
-from pipeline.attacks import Outcome, Targets
-from pipeline.classes import read_classes
-from pipeline.clean import remembered
-from pipeline.device import be_deterministic, pick_device
-from pipeline.distributed import parts
-from pipeline.distributed.devices import Subject, Worker, device_names, spread, workers
-from pipeline.evaluate import (
+from pipeline.clip import model as clip
+from pipeline.clip.device import be_deterministic, pick_device
+from pipeline.clip.folders import MODEL, MODELS
+from pipeline.clip.precision import check_precision, stated
+from pipeline.common import scratch
+from pipeline.common.atomic import replacing_directory
+from pipeline.common.options import chosen
+from pipeline.common.params import Section, read_section, read_value
+from pipeline.common.tables import write_json, write_table
+from pipeline.cost import meter as cost
+from pipeline.evaluation import parts
+from pipeline.evaluation.clean_predictions import remembered
+from pipeline.evaluation.devices import Subject, Worker, device_names, spread, workers
+from pipeline.evaluation.evaluate import (
     EvaluateParams,
     accuracies,
     evenly_spaced,
@@ -33,14 +38,20 @@ from pipeline.evaluate import (
     summary,
     training_overlap,
 )
-from pipeline.folders import MODEL, MODELS
-from pipeline.images import ImageSet, check_classes, checksum, content_files, dropped, open_images
-from pipeline.options import chosen
-from pipeline.params import Section, read_section, read_value
-from pipeline.precision import check_precision, stated
-from pipeline.predictions import EVALUATION, PREDICTIONS
-from pipeline.tables import write_json, write_table
-from pipeline.victim import load_victim
+from pipeline.evaluation.interface import Outcome, Targets
+from pipeline.evaluation.zero_shot_classifier import load_victim
+from pipeline.images.classes import read_classes
+from pipeline.images.image_set import (
+    ImageSet,
+    check_classes,
+    checksum,
+    content_files,
+    dropped,
+    open_images,
+)
+from pipeline.results.files import EVALUATION, PREDICTIONS
+from pipeline.training import checkpoint
+from pipeline.zeroshot import text_sets as embed
 from stages.runner import stage
 
 

@@ -6,13 +6,14 @@ data/exemplars/<name>.parquet: per class the images nearest to the class's mean 
 
 import typer
 
-from pipeline import clip, exemplars
-from pipeline.device import be_deterministic, pick_device
-from pipeline.errors import UserError
-from pipeline.folders import BASE_MODEL
-from pipeline.image_features import nearest_to_mean, set_features
-from pipeline.params import read_section, read_value
-from pipeline.tables import write_table
+from pipeline.clip import model as clip
+from pipeline.clip.device import be_deterministic, pick_device
+from pipeline.clip.folders import BASE_MODEL
+from pipeline.common.errors import UserError
+from pipeline.common.params import read_section, read_value
+from pipeline.common.tables import write_table
+from pipeline.descriptions import exemplars
+from pipeline.filtering.image_features import nearest_to_mean, set_features
 from stages.runner import stage
 
 

@@ -13,18 +13,18 @@ import numpy as np
 import torch
 import typer
 
-from pipeline import clip
-from pipeline.artifact import DESCRIPTIONS, read_artifact
-from pipeline.classes import ClassEntry, read_classes
-from pipeline.clip_tokens import count_tokens
-from pipeline.device import be_deterministic, pick_device
-from pipeline.filter import FilterParams, choose, clean_rows, reference_names, score_rows
-from pipeline.filtered import FILTERED, SCHEMA
-from pipeline.folders import BASE_MODEL
-from pipeline.image_features import class_means, set_features
-from pipeline.params import read_section, read_value
-from pipeline.sources import is_fill
-from pipeline.tables import write_table
+from pipeline.clip import model as clip
+from pipeline.clip.device import be_deterministic, pick_device
+from pipeline.clip.folders import BASE_MODEL
+from pipeline.common.params import read_section, read_value
+from pipeline.common.tables import write_table
+from pipeline.descriptions.artifact import DESCRIPTIONS, read_artifact
+from pipeline.descriptions.sources import is_fill
+from pipeline.descriptions.tokens import count_tokens
+from pipeline.filtering.filter import FilterParams, choose, clean_rows, reference_names, score_rows
+from pipeline.filtering.image_features import class_means, set_features
+from pipeline.filtering.table import FILTERED, SCHEMA
+from pipeline.images.classes import ClassEntry, read_classes
 from stages.runner import stage
 
 

@@ -14,24 +14,28 @@ import pandas as pd
 import torch
 import typer
 
-from pipeline import checkpoint, clip, cost, embed, scratch
-from pipeline.atomic import replacing_directory
-from pipeline.clip import Clip
-from pipeline.device import be_deterministic, pick_device
+from pipeline.clip import model as clip
+from pipeline.clip.device import be_deterministic, pick_device
+from pipeline.clip.folders import BASE_MODEL, MODEL
+from pipeline.clip.model import Clip
+from pipeline.clip.precision import check_precision, set_precision
+from pipeline.common import scratch
+from pipeline.common.atomic import replacing_directory
+from pipeline.common.options import chosen
+from pipeline.common.params import read_section
+from pipeline.common.progress import counter
+from pipeline.common.tables import write_json
+from pipeline.cost import meter as cost
 from pipeline.distributed.ranks import Ranks, joined
-from pipeline.distributed.shared_state import load_state, work_folder
-from pipeline.finetune import Resume, State, finetune, steps_per_epoch, total_steps
-from pipeline.folders import BASE_MODEL, MODEL
-from pipeline.images import ImageSet, check_classes, content_files, open_images
-from pipeline.methods import MethodParams, Objective, Setup
-from pipeline.options import chosen
-from pipeline.params import read_section
-from pipeline.precision import check_precision, set_precision
-from pipeline.progress import counter
-from pipeline.recipe import FinetuneParams, Recipe, resolve
-from pipeline.tables import write_json
-from pipeline.training_step import advice
-from pipeline.weights import train_last_blocks
+from pipeline.images.image_set import ImageSet, check_classes, content_files, open_images
+from pipeline.training import checkpoint
+from pipeline.training.loop import Resume, State, finetune, steps_per_epoch, total_steps
+from pipeline.training.objective import MethodParams, Objective, Setup
+from pipeline.training.recipe import FinetuneParams, Recipe, resolve
+from pipeline.training.shared_state import load_state, work_folder
+from pipeline.training.step import advice
+from pipeline.training.weights import train_last_blocks
+from pipeline.zeroshot import text_sets as embed
 from stages.ranked import ranked
 from stages.runner import stage
 

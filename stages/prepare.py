@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from pipeline import prepare, registry
-from pipeline.classes import CLASSES
-from pipeline.errors import UserError
-from pipeline.images import IMAGES
-from pipeline.params import PARAMS_FILE, read_section, validate
-from pipeline.prepare import PrepareParams
-from pipeline.summary import lines
+from pipeline.common import registry
+from pipeline.common.errors import UserError
+from pipeline.common.params import PARAMS_FILE, read_section, validate
+from pipeline.images.classes import CLASSES
+from pipeline.images.image_set import IMAGES
+from pipeline.prepare import pack as prepare
+from pipeline.prepare.pack import PrepareParams
+from pipeline.prepare.summary import lines
 from stages.runner import stage
 
 

@@ -10,9 +10,9 @@ import traceback
 from collections.abc import Callable
 from functools import wraps
 
+from pipeline.common.errors import UserError
 from pipeline.distributed import launch
 from pipeline.distributed.collectives import Unreachable
-from pipeline.errors import UserError
 from stages.runner import explain
 
 

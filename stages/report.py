@@ -9,12 +9,12 @@ import csv
 
 import typer
 
-from pipeline import report
-from pipeline.atomic import replacing_file
-from pipeline.errors import UserError
-from pipeline.report_checks import Check
-from pipeline.report_inputs import read_inputs
-from pipeline.tables import write_json
+from pipeline.common.atomic import replacing_file
+from pipeline.common.errors import UserError
+from pipeline.common.tables import write_json
+from pipeline.report import page as report
+from pipeline.report.inputs import read_inputs
+from pipeline.soundness.verdicts import Check
 from stages.runner import stage
 
 

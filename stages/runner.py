@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import NoReturn, ParamSpec
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from stages import STARTED
 
 P = ParamSpec("P")

@@ -10,11 +10,11 @@ import torch
 from open_clip.model import CLIP
 from PIL import Image
 
-from pipeline import clip
+from pipeline.clip import model as clip
+from pipeline.clip.device import VARIABLE, be_deterministic
 from pipeline.datasets import imagefolder
-from pipeline.device import VARIABLE, be_deterministic
-from pipeline.prepare import pack
-from tests import checkout
+from pipeline.prepare.pack import pack
+from tests.support import checkout
 
 SIZE, CLASSES = 16, 3
 MODEL_CFG = {
@@ -50,7 +50,7 @@ def users_files_stay_closed(request: pytest.FixtureRequest) -> Iterator[None]:
     checkout.opened.clear()
     yield
     if "reads_checkout" not in request.keywords:
-        assert checkout.opened == [], "of the user; see tests/project.py: DEMO"
+        assert checkout.opened == [], "of the user; see tests/support/project.py: DEMO"
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
@@ -123,14 +123,14 @@ def packed(class_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty data root for miniatures of published data sets, without any network."""
-    from tests.miniatures import enter  # with torchvision: only where it is needed
+    from tests.support.dataset_fixtures import enter  # with torchvision: only where it is needed
 
     return enter(tmp_path, monkeypatch)
 
 
 @pytest.fixture
 def made(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
-    """Writes the miniature of a case of `tests.miniatures.WRITERS` into the data root."""
-    from tests.miniatures import WRITERS
+    """Writes the miniature of a case of `dataset_fixtures.WRITERS` into the data root."""
+    from tests.support.dataset_fixtures import WRITERS
 
     return lambda case: WRITERS[case](root, monkeypatch)

@@ -11,10 +11,12 @@ import torch
 from benchmarks.acceptance.context import Context
 from benchmarks.acceptance.models import make_victim, tiny_folder
 from benchmarks.acceptance.report import Result
-from pipeline import clip
-from pipeline.attacks import Outcome, Settings, _library
-from pipeline.clip import ImageEncoder
-from tests import conftest, victims
+from pipeline.clip import model as clip
+from pipeline.clip.model import ImageEncoder
+from pipeline.evaluation import autoattack_library
+from pipeline.evaluation.interface import Outcome, Settings
+from tests import conftest
+from tests.support import classifiers as victims
 
 CPU = torch.device("cpu")
 CLASSES, IMAGES, NATIVE_SIZE = 5, 24, 12
@@ -90,7 +92,7 @@ def _run(
 @contextmanager
 def _short_library() -> Iterator[None]:
     """The library's attacks with budgets of seconds instead of minutes."""
-    library: Any = _library
+    library: Any = autoattack_library
     whole = library._adversary
 
     def short(*arguments: Any) -> Any:

@@ -6,9 +6,9 @@ from torch.nn import functional as F
 
 from benchmarks.acceptance.context import Context
 from benchmarks.acceptance.report import Result
-from pipeline.device import allow_tf32
-from pipeline.fused import PatchProduct
-from pipeline.matrix_speed import matrix_flop, precisions
+from pipeline.clip.device import allow_tf32
+from pipeline.clip.fused import PatchProduct
+from pipeline.cost.matrix_speed import matrix_flop, precisions
 
 TOWER = ((768, 2304), (768, 768), (768, 3072), (3072, 768))  # in, out: ViT-B's linear layers
 ROWS = (6400, 12800)  # 128 and 256 images of 50 tokens

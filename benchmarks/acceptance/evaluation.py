@@ -12,11 +12,12 @@ from benchmarks.acceptance.models import make_victim, tiny_folder
 from benchmarks.acceptance.report import Result
 from benchmarks.project import Project
 from benchmarks.setting import make_scene
-from pipeline import clip
-from pipeline.attacks import Outcome, Settings, Targets, pgd
-from pipeline.clip import ImageEncoder
-from pipeline.precision import frozen_copy
-from pipeline.victim import Victim
+from pipeline.attacks import pgd
+from pipeline.clip import model as clip
+from pipeline.clip.model import ImageEncoder
+from pipeline.clip.precision import frozen_copy
+from pipeline.evaluation.interface import Outcome, Settings, Targets
+from pipeline.evaluation.zero_shot_classifier import Victim
 from tests import conftest
 
 STEPS = 100
@@ -74,8 +75,8 @@ def _variant(
 
 
 def attacked_victim(judge: Victim, variant: str) -> Victim:
-    """The victim whose attacks go through a variant; `pipeline.victim.load_victim` makes one
-    likewise. Verdicts stay float32."""
+    """The victim whose attacks go through a variant, as `load_victim` makes one. Verdicts stay
+    float32."""
     victim = copy.deepcopy(judge)
     precision, compiled = variants.precision(variant), variants.compiled(variant)
     if precision != "float32" or compiled:

@@ -14,7 +14,7 @@ from benchmarks.acceptance.context import Context
 from benchmarks.acceptance.report import Result
 from benchmarks.project import Project
 from benchmarks.setting import make_scene
-from pipeline.methods import Batch
+from pipeline.training.objective import Batch
 
 PROFILE_FILE = "profile_training_step.txt"
 ROWS = 40  # of the profile

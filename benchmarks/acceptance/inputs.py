@@ -6,7 +6,7 @@ import torch
 from benchmarks.acceptance.context import Context
 from benchmarks.acceptance.models import make_victim, tiny_folder
 from benchmarks.acceptance.report import Result
-from pipeline import clip
+from pipeline.clip import model as clip
 
 CPU = torch.device("cpu")
 TEXTS, TEXT_TOLERANCE = 300, 1e-4  # of unit-norm features

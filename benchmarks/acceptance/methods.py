@@ -12,8 +12,9 @@ from torch import Tensor
 from benchmarks.acceptance.context import Context
 from benchmarks.acceptance.models import tiny_folder
 from benchmarks.acceptance.report import Result
-from pipeline import checkpoint, registry
-from tests.training import ATTACK, Run, recipe
+from pipeline.common import registry
+from pipeline.training import checkpoint
+from tests.support.training_runs import ATTACK, Run, recipe
 
 CPU = torch.device("cpu")
 KILLED_AT = 4  # steps of the nine

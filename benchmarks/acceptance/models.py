@@ -10,10 +10,10 @@ from open_clip.model import CLIP
 from torch import nn
 from torch.nn import functional as F
 
-from pipeline import clip
-from pipeline.attacks import Targets
-from pipeline.clip import ImageEncoder
-from pipeline.victim import Victim
+from pipeline.clip import model as clip
+from pipeline.clip.model import ImageEncoder
+from pipeline.evaluation.interface import Targets
+from pipeline.evaluation.zero_shot_classifier import Victim
 from tests import conftest
 
 SCALE = 20.0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.atomic import replacing_file
+from pipeline.common.atomic import replacing_file
 
 FILE = "acceptance.json"
 SHOWN = 600  # most characters of a section's result on the terminal

@@ -14,10 +14,11 @@ from torch import Tensor
 from benchmarks import timing
 from benchmarks.acceptance.context import Context
 from benchmarks.project import Project
-from pipeline import attack, checkpoint
-from pipeline.finetune import Resume, finetune
-from pipeline.precision import frozen_copy
-from pipeline.training_step import start_seed
+from pipeline.clip.precision import frozen_copy
+from pipeline.training import checkpoint
+from pipeline.training.loop import Resume, finetune
+from pipeline.training.step import start_seed
+from pipeline.zeroshot import perturbation as attack
 
 STEPS, TINY_STEPS = 12, 2
 

@@ -2,7 +2,7 @@
 
 A name is a precision (float32, tf32, bf16), followed by `+compile` where the blocks go through
 torch.compile: what section `finetune` of params.yaml offers, by the pipeline's own code.
-`unfused` is float32 through open_clip's own layers, without `pipeline.fused`.
+`unfused` is float32 through open_clip's own layers, without `pipeline.clip.fused`.
 """
 
 import copy
@@ -12,8 +12,8 @@ import torch
 
 from benchmarks.project import Project
 from benchmarks.setting import Scene, Setting
-from pipeline.matrix_speed import precisions
-from pipeline.precision import Precision
+from pipeline.clip.precision import Precision
+from pipeline.cost.matrix_speed import precisions
 
 REFERENCE, UNFUSED, FAST = "float32", "unfused", "bf16"
 VARIANTS = (REFERENCE, UNFUSED, "tf32", FAST, "bf16+compile")

@@ -3,15 +3,16 @@
 Ascends CE(z(x + p), y), z the logits of the texts that the attacker sees.
 """
 
-from pipeline.attacks import Outcome, Settings, Targets, _apgd
-from pipeline.attacks._apgd_losses import cross_entropy
-from pipeline.victim import Victim
+from pipeline.evaluation import apgd
+from pipeline.evaluation.apgd_losses import cross_entropy
+from pipeline.evaluation.interface import Outcome, Settings, Targets
+from pipeline.evaluation.zero_shot_classifier import Victim
 
 TITLE = "APGD-CE"
-Params, budget = _apgd.Params, _apgd.budget
+Params, budget = apgd.Params, apgd.budget
 
 
-def run(victim: Victim, targets: Targets, params: _apgd.Params, settings: Settings) -> Outcome:
-    """Attack every target; see `pipeline.attacks` for shapes."""
-    plan = _apgd.Plan("apgd_ce", params.steps, params.restarts, cross_entropy)
-    return _apgd.run(victim, targets, settings, plan)
+def run(victim: Victim, targets: Targets, params: apgd.Params, settings: Settings) -> Outcome:
+    """Attack every target; see `pipeline.evaluation.interface` for shapes."""
+    plan = apgd.Plan("apgd_ce", params.steps, params.restarts, cross_entropy)
+    return apgd.run(victim, targets, settings, plan)

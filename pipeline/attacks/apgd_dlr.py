@@ -3,18 +3,19 @@ cross-entropy, does not fade where the model is sure of itself. Of the texts tha
 sees; for 2 classes, where it is not defined, the margin takes its place.
 """
 
-from pipeline.attacks import Outcome, Settings, Targets, _apgd
-from pipeline.attacks._apgd_losses import dlr, margin
-from pipeline.victim import Victim
+from pipeline.evaluation import apgd
+from pipeline.evaluation.apgd_losses import dlr, margin
+from pipeline.evaluation.interface import Outcome, Settings, Targets
+from pipeline.evaluation.zero_shot_classifier import Victim
 
 TITLE = "APGD-DLR"
-Params, budget = _apgd.Params, _apgd.budget
+Params, budget = apgd.Params, apgd.budget
 
 
-def run(victim: Victim, targets: Targets, params: _apgd.Params, settings: Settings) -> Outcome:
-    """Attack every target; see `pipeline.attacks` for shapes."""
+def run(victim: Victim, targets: Targets, params: apgd.Params, settings: Settings) -> Outcome:
+    """Attack every target; see `pipeline.evaluation.interface` for shapes."""
     classes = len(victim.attacker)
-    plan = _apgd.Plan("apgd_dlr", params.steps, params.restarts, dlr)
+    plan = apgd.Plan("apgd_dlr", params.steps, params.restarts, dlr)
     if classes < 3:
         plan = plan._replace(loss=margin, note=f"{classes} classes: margin loss, DLR needs 3")
-    return _apgd.run(victim, targets, settings, plan)
+    return apgd.run(victim, targets, settings, plan)

@@ -10,10 +10,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from pipeline.attacks import Outcome, Settings, Targets, _apgd
-from pipeline.attacks._apgd_losses import targeted_dlr, targeted_margin
-from pipeline.params import Section
-from pipeline.victim import Victim
+from pipeline.common.params import Section
+from pipeline.evaluation import apgd
+from pipeline.evaluation.apgd_losses import targeted_dlr, targeted_margin
+from pipeline.evaluation.interface import Outcome, Settings, Targets
+from pipeline.evaluation.zero_shot_classifier import Victim
 
 TITLE = "APGD-T"
 
@@ -33,20 +34,20 @@ def budget(params: Params) -> int:
 
 
 def run(victim: Victim, targets: Targets, params: Params, settings: Settings) -> Outcome:
-    """Attack every target; see `pipeline.attacks` for shapes."""
+    """Attack every target; see `pipeline.evaluation.interface` for shapes."""
 
     def aim(images: Tensor, labels: Tensor, rounds: Tensor) -> Tensor:
         return target_classes(victim, images, labels, rounds)
 
     classes = len(victim.attacker)
     rounds = min(params.targets, classes - 1)
-    plan = _apgd.Plan("apgd_t", params.steps, rounds, targeted_dlr, aim)
+    plan = apgd.Plan("apgd_t", params.steps, rounds, targeted_dlr, aim)
     if rounds < params.targets:
         plan = plan._replace(note=f"{classes} classes: {rounds} targets each")
     if classes < 4:
         note = f"{classes} classes: margin loss, targeted DLR needs 4"
         plan = plan._replace(loss=targeted_margin, note=note)
-    return _apgd.run(victim, targets, settings, plan)
+    return apgd.run(victim, targets, settings, plan)
 
 
 @torch.no_grad()

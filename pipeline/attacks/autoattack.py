@@ -2,23 +2,26 @@
 
 APGD-CE, APGD-T with 9 targets, FAB-T with 9 targets, and Square with 5,000 queries, one restart
 each and each on the images that those before it left, through the library `pyautoattack`
-(`pipeline.attacks._library`): the verdict on an image depends on the batch size and on the
-other images, because the library draws its starts per batch.
+(`evaluation/autoattack_library.py`): the verdict on an image depends on the batch size and on
+the other images, because the library draws its starts per batch.
 """
 
-from pipeline.attacks import Outcome, Settings, Targets, _library
-from pipeline.victim import Victim
+from pipeline.evaluation import autoattack_library
+from pipeline.evaluation.interface import Outcome, Settings, Targets
+from pipeline.evaluation.zero_shot_classifier import Victim
 
 TITLE = "AutoAttack (standard)"
-Params, budget = _library.Params, _library.budget
-images_per_call = _library.images_per_call
+Params, budget = autoattack_library.Params, autoattack_library.budget
+images_per_call = autoattack_library.images_per_call
 
 
-def run(victim: Victim, targets: Targets, _: _library.Params, settings: Settings) -> Outcome:
-    """Attack every target; see `pipeline.attacks` for shapes. fooled_at is 0 or -1.
+def run(
+    victim: Victim, targets: Targets, _: autoattack_library.Params, settings: Settings
+) -> Outcome:
+    """Attack every target; see `pipeline.evaluation.interface` for shapes. fooled_at is 0 or -1.
 
     Raises:
         UserError: the library is not installed.
     """
     attacks = ["apgd-ce", "apgd-t", "fab-t", "square"]
-    return _library.run(victim, targets, settings, attacks, "autoattack")
+    return autoattack_library.run(victim, targets, settings, attacks, "autoattack")

@@ -9,9 +9,9 @@ smaller step for a strong attack.
 from pydantic import Field
 from torch import Tensor
 
-from pipeline.attacks import Outcome, Settings, Targets, margins
-from pipeline.attacks import _ascent as ascent
-from pipeline.victim import Victim
+from pipeline.evaluation import fixed_step as ascent
+from pipeline.evaluation.interface import Outcome, Settings, Targets, margins
+from pipeline.evaluation.zero_shot_classifier import Victim
 
 TITLE = "CW-Linf (margin PGD)"
 LAST_ITERATE = True
@@ -26,7 +26,7 @@ class Params(ascent.Steps):
 
 
 def run(victim: Victim, targets: Targets, params: Params, settings: Settings) -> Outcome:
-    """Attack every target; see `pipeline.attacks` for shapes."""
+    """Attack every target; see `pipeline.evaluation.interface` for shapes."""
     return ascent.maximise(victim, targets, params, settings, loss(params.confidence), "cw_linf")
 
 

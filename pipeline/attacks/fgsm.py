@@ -6,10 +6,10 @@ and falls to PGD is the usual sign of masked gradients.
 
 from pydantic import Field
 
-from pipeline.attacks import Outcome, Settings, Targets
-from pipeline.attacks import _ascent as ascent
-from pipeline.params import Section
-from pipeline.victim import Victim
+from pipeline.common.params import Section
+from pipeline.evaluation import fixed_step as ascent
+from pipeline.evaluation.interface import Outcome, Settings, Targets
+from pipeline.evaluation.zero_shot_classifier import Victim
 
 TITLE = "FGSM"
 LAST_ITERATE = True
@@ -30,7 +30,7 @@ def budget(params: Params) -> int:
 
 
 def run(victim: Victim, targets: Targets, params: Params, settings: Settings) -> Outcome:
-    """Attack every target; see `pipeline.attacks` for shapes."""
+    """Attack every target; see `pipeline.evaluation.interface` for shapes."""
     steps = ascent.Steps(
         steps=1,
         step_255=255 * settings.epsilon,

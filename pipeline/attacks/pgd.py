@@ -5,7 +5,7 @@ Ascends CE(z(x + p), y), z the logits of the texts that the attacker sees. SAFT'
 (attacks/pgd_attack.py); here every iterate is judged, in float32 and with a summed loss.
 """
 
-from pipeline.attacks import _ascent as ascent
+from pipeline.evaluation import fixed_step as ascent
 
 TITLE = "PGD"
 LAST_ITERATE = True

@@ -7,10 +7,10 @@ features nor logits are averaged. With a set of one text this is PGD.
 
 from torch import Tensor
 
-from pipeline.attacks import Outcome, Settings, Targets
-from pipeline.attacks import _ascent as ascent
-from pipeline.ensemble import ensemble_cross_entropy
-from pipeline.victim import Victim
+from pipeline.evaluation import fixed_step as ascent
+from pipeline.evaluation.interface import Outcome, Settings, Targets
+from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.zeroshot.ensemble import ensemble_cross_entropy
 
 TITLE = "Semantic ensemble PGD"
 LAST_ITERATE = True
@@ -18,7 +18,7 @@ Params, budget = ascent.Steps, ascent.budget
 
 
 def run(victim: Victim, targets: Targets, params: ascent.Steps, settings: Settings) -> Outcome:
-    """Attack every target; see `pipeline.attacks` for shapes."""
+    """Attack every target; see `pipeline.evaluation.interface` for shapes."""
     return ascent.maximise(victim, targets, params, settings, loss, "semantic_ensemble")
 
 

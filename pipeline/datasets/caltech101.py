@@ -6,10 +6,10 @@ apart under names that say what differs: how the face fills the picture.
 
 from pathlib import Path
 
-from pipeline.classes import ClassEntry
-from pipeline.datasets._catalogue import CatalogueParams, Listing, catalogued
-from pipeline.datasets._facts import Archive, Facts, Split
-from pipeline.datasets._folders import class_folders, listing_of, plain_name
+from pipeline.images.classes import ClassEntry
+from pipeline.prepare.catalogue import CatalogueParams, Listing, catalogued
+from pipeline.prepare.facts import Archive, Facts, Split
+from pipeline.prepare.folders import class_folders, listing_of, plain_name
 
 FOLDER = "caltech101/101_ObjectCategories"
 BACKGROUND = "BACKGROUND_Google"

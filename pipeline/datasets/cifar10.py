@@ -2,9 +2,9 @@
 
 from torchvision.datasets import CIFAR10
 
-from pipeline.datasets import _torchvision as tv
-from pipeline.datasets._catalogue import CatalogueParams, catalogued
-from pipeline.datasets._facts import Archive, Facts, Split
+from pipeline.prepare import torchvision_readers as tv
+from pipeline.prepare.catalogue import CatalogueParams, catalogued
+from pipeline.prepare.facts import Archive, Facts, Split
 
 NEEDS = ("cifar-10-batches-py/batches.meta", "cifar-10-batches-py/test_batch")
 FACTS = Facts(

@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image
 from pydantic import Field
 
-from pipeline.classes import ClassEntry
-from pipeline.decoding import Decoded
-from pipeline.images import ImageSource, Item
-from pipeline.params import Section
-from pipeline.rendering import DIGITS, SIZE
+from pipeline.common.params import Section
+from pipeline.images.classes import ClassEntry
+from pipeline.images.decoding import Decoded
+from pipeline.images.image_set import ImageSource, Item
+from pipeline.prepare.rendering import DIGITS, SIZE
 
 
 class Params(Section):

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from torchvision.datasets import EuroSAT
 
-from pipeline.datasets import _torchvision as tv
-from pipeline.datasets._catalogue import CatalogueParams, Listing, catalogued
-from pipeline.datasets._facts import Archive, Facts, Split
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
+from pipeline.prepare import torchvision_readers as tv
+from pipeline.prepare.catalogue import CatalogueParams, Listing, catalogued
+from pipeline.prepare.facts import Archive, Facts, Split
 
 FOLDER = "eurosat/2750"
 NAMES = {

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from torchvision.datasets import FGVCAircraft
 
-from pipeline.datasets import _torchvision as tv
-from pipeline.datasets._catalogue import CatalogueParams, Listing, catalogued
-from pipeline.datasets._facts import Archive, Facts, Split
+from pipeline.prepare import torchvision_readers as tv
+from pipeline.prepare.catalogue import CatalogueParams, Listing, catalogued
+from pipeline.prepare.facts import Archive, Facts, Split
 
 FOLDER = "fgvc-aircraft-2013b/data"
 FACTS = Facts(

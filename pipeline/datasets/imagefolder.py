@@ -9,14 +9,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.classes import ClassEntry
-from pipeline.datasets._folders import class_folders, files_of, plain_name, read_names
-from pipeline.datasets._selection import choose, sample
-from pipeline.decoding import Decoded, Encoded, Resize, decode
-from pipeline.errors import UserError
-from pipeline.images import FileSource, ImageSource, Item
-from pipeline.params import Section
-from pipeline.raw import ROOT_VARIABLE, locate
+from pipeline.common.errors import UserError
+from pipeline.common.params import Section
+from pipeline.images.classes import ClassEntry
+from pipeline.images.data_root import ROOT_VARIABLE, locate
+from pipeline.images.decoding import Decoded, Encoded, Resize, decode
+from pipeline.images.image_set import FileSource, ImageSource, Item
+from pipeline.prepare.folders import class_folders, files_of, plain_name, read_names
+from pipeline.prepare.selection import choose, sample
 
 
 class Params(Section):

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from pipeline.datasets._catalogue import Listing, catalogued
-from pipeline.datasets._facts import Facts, Split
-from pipeline.datasets._folders import check_folder, class_folders, listing_of
-from pipeline.datasets._wnids import WnidParams, entries
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
+from pipeline.prepare.catalogue import Listing, catalogued
+from pipeline.prepare.facts import Facts, Split
+from pipeline.prepare.folders import check_folder, class_folders, listing_of
+from pipeline.prepare.wnids import WnidParams, entries
 
 FACTS = Facts(
     title="ImageNet",

@@ -1,8 +1,8 @@
 """ImageNet-O: things that ImageNet has no class for, under the class they are taken for."""
 
-from pipeline.datasets._catalogue import catalogued
-from pipeline.datasets._facts import Archive, Facts, Split
-from pipeline.datasets._wnids import WnidParams, wnid_folders
+from pipeline.prepare.catalogue import catalogued
+from pipeline.prepare.facts import Archive, Facts, Split
+from pipeline.prepare.wnids import WnidParams, wnid_folders
 
 FACTS = Facts(
     title="ImageNet-O",

@@ -1,8 +1,8 @@
 """ImageNet-Sketch: black and white sketches of ImageNet's classes."""
 
-from pipeline.datasets._catalogue import catalogued
-from pipeline.datasets._facts import Archive, Facts, Split
-from pipeline.datasets._wnids import WnidParams, wnid_folders
+from pipeline.prepare.catalogue import catalogued
+from pipeline.prepare.facts import Archive, Facts, Split
+from pipeline.prepare.wnids import WnidParams, wnid_folders
 
 FACTS = Facts(
     title="ImageNet-Sketch",

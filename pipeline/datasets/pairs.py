@@ -10,11 +10,11 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline.classes import ClassEntry
-from pipeline.decoding import Decoded
-from pipeline.images import ImageSource, Item
-from pipeline.params import Section
-from pipeline.rendering import (
+from pipeline.common.params import Section
+from pipeline.images.classes import ClassEntry
+from pipeline.images.decoding import Decoded
+from pipeline.images.image_set import ImageSource, Item
+from pipeline.prepare.rendering import (
     COLOURS,
     SHAPES,
     SIZE,

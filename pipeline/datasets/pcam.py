@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from torchvision.datasets import PCAM
 
-from pipeline.classes import ClassEntry
-from pipeline.datasets import _torchvision as tv
-from pipeline.datasets._catalogue import CatalogueParams, Listing, catalogued
-from pipeline.datasets._facts import Archive, Facts, Split
+from pipeline.images.classes import ClassEntry
+from pipeline.prepare import torchvision_readers as tv
+from pipeline.prepare.catalogue import CatalogueParams, Listing, catalogued
+from pipeline.prepare.facts import Archive, Facts, Split
 
 RECORD = "https://zenodo.org/records/2546921/files"
 CLASSES = (ClassEntry("0", "healthy lymph node tissue"), ClassEntry("1", "lymph node tumor tissue"))

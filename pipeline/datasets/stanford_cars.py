@@ -4,9 +4,9 @@ from pathlib import Path
 
 from torchvision.datasets import StanfordCars
 
-from pipeline.datasets import _torchvision as tv
-from pipeline.datasets._catalogue import CatalogueParams, Listing, catalogued
-from pipeline.datasets._facts import Facts, Split
+from pipeline.prepare import torchvision_readers as tv
+from pipeline.prepare.catalogue import CatalogueParams, Listing, catalogued
+from pipeline.prepare.facts import Facts, Split
 
 FOLDER = "stanford_cars"
 META = f"{FOLDER}/devkit/cars_meta.mat"

@@ -8,12 +8,12 @@ that takes the stock folder for class folders sees one class and reports chance.
 from collections import Counter
 from pathlib import Path
 
-from pipeline.datasets._catalogue import Listing, catalogued
-from pipeline.datasets._facts import Archive, Facts, Split
-from pipeline.datasets._folders import class_folders, listing_of, read_lines
-from pipeline.datasets._wnids import WnidParams, entries
-from pipeline.decoding import ENDINGS, Encoded
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
+from pipeline.images.decoding import ENDINGS, Encoded
+from pipeline.prepare.catalogue import Listing, catalogued
+from pipeline.prepare.facts import Archive, Facts, Split
+from pipeline.prepare.folders import class_folders, listing_of, read_lines
+from pipeline.prepare.wnids import WnidParams, entries
 
 FOLDER = "tiny-imagenet-200"
 FACTS = Facts(

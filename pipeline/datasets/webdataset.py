@@ -17,15 +17,15 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.classes import ClassEntry
-from pipeline.datasets._folders import read_lines
-from pipeline.datasets._hub_shards import HUB, fetch
-from pipeline.datasets._selection import choose, sample
-from pipeline.decoding import ENDINGS, Decoded, Encoded, Resize, decode
-from pipeline.errors import UserError
-from pipeline.images import FileSource, ImageSource, Item
-from pipeline.params import Section
-from pipeline.raw import locate
+from pipeline.common.errors import UserError
+from pipeline.common.params import Section
+from pipeline.images.classes import ClassEntry
+from pipeline.images.data_root import locate
+from pipeline.images.decoding import ENDINGS, Decoded, Encoded, Resize, decode
+from pipeline.images.image_set import FileSource, ImageSource, Item
+from pipeline.prepare.folders import read_lines
+from pipeline.prepare.hub_shards import HUB, fetch
+from pipeline.prepare.selection import choose, sample
 
 
 class Params(Section):

@@ -1,1 +1,0 @@
-"""Several processes: for a training (ranks) and for an evaluation (devices, parts)."""

@@ -8,8 +8,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from pipeline.common.errors import UserError
 from pipeline.distributed.ranks import Ranks, blocks
-from pipeline.errors import UserError
 
 
 class Unreachable(UserError):

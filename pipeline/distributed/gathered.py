@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from pipeline.clip import Features, ImageEncoder
+from pipeline.clip.model import Features, ImageEncoder
 from pipeline.distributed.collectives import reaching
 from pipeline.distributed.ranks import Ranks, block, blocks, rows_to_compute
 

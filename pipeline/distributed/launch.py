@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import torch
 
+from pipeline.common.errors import UserError
 from pipeline.distributed.orphans import end_with_parent
 from pipeline.distributed.ranks import wants_cuda
-from pipeline.errors import UserError
 
 VARIABLE = "SAFT_PROCESSES"
 MESSAGES = "SAFT_RANK_MESSAGES"  # where ranks leave their last words, in a launched rank only

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import torch
 import torch.distributed as dist
 
-from pipeline import device, progress
-from pipeline.errors import UserError
+from pipeline.clip import device
+from pipeline.common import progress
+from pipeline.common.errors import UserError
 
 
 class Ranks(NamedTuple):

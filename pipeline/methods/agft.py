@@ -16,10 +16,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline.clip import ImageEncoder
-from pipeline.methods import PROTOCOL, Batch, MethodParams, Setup
-from pipeline.methods._frozen import of_clean_images
-from pipeline.methods._template import TemplateClassifier, accuracy
+from pipeline.clip.model import ImageEncoder
+from pipeline.training.frozen_features import of_clean_images
+from pipeline.training.objective import PROTOCOL, Batch, MethodParams, Setup
+from pipeline.training.template import TemplateClassifier, accuracy
 
 TITLE = "AGFT"
 PUBLISHED = replace(PROTOCOL, learning_rate=4e-4, batch_size=256)

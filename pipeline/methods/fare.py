@@ -14,9 +14,9 @@ only where that is exactly zero.
 
 from torch import Tensor
 
-from pipeline.clip import ImageEncoder
-from pipeline.methods import Batch, MethodParams, Published, Setup, TrainingAttack
-from pipeline.methods._frozen import of_clean_images
+from pipeline.clip.model import ImageEncoder
+from pipeline.training.frozen_features import of_clean_images
+from pipeline.training.objective import Batch, MethodParams, Published, Setup, TrainingAttack
 
 TITLE = "FARE"
 PUBLISHED = Published(

@@ -10,10 +10,10 @@ The release states no recipe beyond the learning rate; the rest is TGA-ZSR's.
 
 from torch import Tensor
 
-from pipeline.clip import ImageEncoder
-from pipeline.methods import PROTOCOL, Batch, MethodParams, Setup
-from pipeline.methods._contrastive import symmetric_contrastive
-from pipeline.methods._template import TemplateAttack, accuracy
+from pipeline.clip.model import ImageEncoder
+from pipeline.training.contrastive import symmetric_contrastive
+from pipeline.training.objective import PROTOCOL, Batch, MethodParams, Setup
+from pipeline.training.template import TemplateAttack, accuracy
 
 TITLE = "FT-Adv"
 PUBLISHED = PROTOCOL

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from pipeline.clip import ImageEncoder
-from pipeline.methods import PROTOCOL, Batch, MethodParams, Setup
-from pipeline.methods._contrastive import symmetric_contrastive
-from pipeline.methods._template import TemplateClassifier, accuracy
+from pipeline.clip.model import ImageEncoder
+from pipeline.training.contrastive import symmetric_contrastive
+from pipeline.training.objective import PROTOCOL, Batch, MethodParams, Setup
+from pipeline.training.template import TemplateClassifier, accuracy
 
 TITLE = "FT-Clean"
 PUBLISHED = replace(PROTOCOL, attack=None)

@@ -22,11 +22,11 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline.clip import ImageEncoder
+from pipeline.clip.model import ImageEncoder
 from pipeline.distributed.gathered import gathered
 from pipeline.distributed.ranks import SINGLE, Ranks
-from pipeline.methods import PROTOCOL, Batch, MethodParams, Setup
-from pipeline.methods._template import TemplateAttack, accuracy
+from pipeline.training.objective import PROTOCOL, Batch, MethodParams, Setup
+from pipeline.training.template import TemplateAttack, accuracy
 
 TITLE = "PMG-AFT"
 PUBLISHED = replace(PROTOCOL, learning_rate=5e-5, batch_size=256)

@@ -7,8 +7,8 @@ The abstract words the attack as lowering the mean similarity to the description
 code (db30aec), followed here, ascends the mean cross-entropy over them.
 """
 
-from pipeline.methods import PROTOCOL, Setup
-from pipeline.methods._attention_maps import AttentionGuided, AttentionParams
+from pipeline.training.attention_guided import AttentionGuided, AttentionParams
+from pipeline.training.objective import PROTOCOL, Setup
 
 TITLE = "SAFT"
 PUBLISHED = PROTOCOL

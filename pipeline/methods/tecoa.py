@@ -13,9 +13,9 @@ from dataclasses import replace
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline.clip import ImageEncoder
-from pipeline.methods import PROTOCOL, Batch, MethodParams, Setup
-from pipeline.methods._template import TemplateAttack, accuracy
+from pipeline.clip.model import ImageEncoder
+from pipeline.training.objective import PROTOCOL, Batch, MethodParams, Setup
+from pipeline.training.template import TemplateAttack, accuracy
 
 TITLE = "TeCoA"
 PUBLISHED = replace(PROTOCOL, learning_rate=1e-5, batch_size=256)

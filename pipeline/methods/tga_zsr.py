@@ -9,8 +9,8 @@ model with 0.009 for the second. The release normalises patch features over the 
 against a constant map, this one gives zeros. Its float16 autocast is left out.
 """
 
-from pipeline.methods import PROTOCOL, Setup
-from pipeline.methods._attention_maps import AttentionGuided, AttentionParams
+from pipeline.training.attention_guided import AttentionGuided, AttentionParams
+from pipeline.training.objective import PROTOCOL, Setup
 
 TITLE = "TGA-ZSR"
 PUBLISHED = PROTOCOL

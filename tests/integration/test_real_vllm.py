@@ -25,12 +25,12 @@ from ruamel.yaml import YAML
 if "SAFT_REAL_VLLM" not in os.environ:
     pytest.skip("needs vLLM: run `make test-vllm`", allow_module_level=True)
 
-from pipeline import exemplars
-from pipeline.artifact import SCHEMA
-from pipeline.classes import CLASS_SCHEMA, ClassEntry
-from pipeline.tables import write_table
+from pipeline.common.tables import write_table
+from pipeline.descriptions import exemplars
+from pipeline.descriptions.artifact import SCHEMA
+from pipeline.images.classes import CLASS_SCHEMA, ClassEntry
 from tests.integration.tiny_models import build_text_model, build_vision_model
-from tests.project import DEMO, ROOT
+from tests.support.project import DEMO, ROOT
 
 CLASSES = {"n01": "tench", "n02": "hourglass", "n03": "unicycle", "n04": "European polecat"}
 SAMPLING = {"answers": 2, "sentences": 2, "max_tokens": 400, "retries": 6, "temperature": 1.0}

@@ -1,0 +1,206 @@
+"""Descriptions that somebody published: CuPL, the SAFT release, descriptors, our own artifact.
+
+Their keys are matched to class ids by `descriptions/matching.py`. A class that is left undecided is
+an error: all of them are printed as JSON lines for the aliases file, to be decided by hand.
+"""
+
+import hashlib
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+from pydantic import AfterValidator
+
+from pipeline.common.errors import UserError
+from pipeline.common.params import Section
+from pipeline.descriptions.artifact import HALF_CHARACTER, PROVENANCE
+from pipeline.descriptions.interface import Answers, Sentence, Task
+from pipeline.descriptions.matching import TIERS, Match, Undecided, match, nearest
+from pipeline.descriptions.published_file import read_object, read_published
+from pipeline.images.classes import ClassEntry
+
+FOLDER = Path("data/inputs/published")
+OPEN = "??"  # begins a decision that is still to be made
+LISTED = 10
+EXACT = ("id", "name")  # tiers whose matches need no second look
+_SLOT = re.compile(r"\{(\w*)\}")
+
+
+def _both_slots(text: str) -> str:
+    if {*_SLOT.findall(text)} != {"class", "text"}:
+        raise ValueError("needs the slots {class} and {text} and no other")
+    return text
+
+
+def _inside(name: str) -> str:
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ValueError(f"must be below {FOLDER}, of which DVC keeps track")
+    return name
+
+
+Inside = Annotated[str, AfterValidator(_inside)]
+
+
+class Params(Section):
+    """`describe.options.published`."""
+
+    file: Inside
+    aliases: Inside
+    descriptor_template: Annotated[str, AfterValidator(_both_slots)] | None
+
+
+def describe(task: Task, params: Params) -> Answers:
+    """The file's sentences for the classes of `task`, in their order; source "published" or
+    what the file says. A class whose list is empty has none.
+
+    Raises:
+        UserError: a file is missing, broken or of another form, a decision is no key of the
+            file, or a class is undecided.
+    """
+    path, aliases = FOLDER / params.file, FOLDER / params.aliases
+    found = read_published(path)
+    table = task.table or task.classes  # a name can be ambiguous because of a class not asked for
+    decisions = _decisions(aliases, table, path, list(found))
+    matches, undecided = match(table, list(found), decisions)
+    asked = {entry.class_id for entry in task.classes}
+    if open_ones := [one for one in undecided if one.entry.class_id in asked]:
+        _refuse(open_ones, len(asked), path, aliases)
+    matches = {class_id: given for class_id, given in matches.items() if class_id in asked}
+    sentences = [
+        _filled(sentence, entry, params.descriptor_template)
+        for entry in task.classes
+        for sentence in _joined(found[key] for key in matches[entry.class_id].keys)
+    ]
+    made = {
+        "file": params.file,
+        "sha256": _digest(path),
+        "aliases": params.aliases,
+        "aliases_sha256": _digest(aliases),
+        "descriptor_template": params.descriptor_template,
+    }
+    return Answers(sentences, made | _account(matches, found) | _origin(path))
+
+
+def _origin(path: Path) -> dict[str, Any]:
+    """How an artifact of this pipeline was made, if its provenance.json lies beside it."""
+    beside = path.with_name(PROVENANCE.name)
+    if path.suffix != ".parquet" or not beside.exists():
+        return {}
+    origin = read_object(beside)
+    if HALF_CHARACTER.search(json.dumps(origin, ensure_ascii=False)):
+        raise UserError(f"{beside}: holds half a character, such as a cut emoji; mend it")
+    return {"origin": origin}
+
+
+def _decisions(
+    aliases: Path, classes: Sequence[ClassEntry], path: Path, keys: Sequence[str]
+) -> dict[str, list[str]]:
+    """Class id -> keys (none for null), of the classes there are; ids of others are ignored."""
+    decided = {}
+    ids, known = {entry.class_id for entry in classes}, set(keys)
+    for class_id, value in read_object(aliases).items():
+        if not _is_decision(value):
+            expected = "a key, a list of different keys, or null for none"
+            raise UserError(f"{aliases}: '{class_id}': expected {expected}, found {value!r}")
+        if class_id in ids:
+            decided[class_id] = [value] if isinstance(value, str) else value or []
+            for key in decided[class_id]:
+                if key not in known:
+                    raise UserError(f"{aliases}: '{class_id}': {_unknown(key, path, keys)}")
+    return decided
+
+
+def _is_decision(value: Any) -> bool:
+    """A key, null, or a list of keys, at least one and none twice."""
+    if not isinstance(value, list):
+        return value is None or isinstance(value, str)
+    return 0 < len(value) == len(set(map(str, value))) and all(isinstance(v, str) for v in value)
+
+
+def _unknown(key: str, path: Path, keys: Sequence[str]) -> str:
+    if key.startswith(OPEN):
+        return f"still to be decided: write a key of {path}, a list of keys, or null for none"
+    return f"'{key}' is no key of {path}; nearest: {_quoted(nearest(key, keys))}"
+
+
+def _refuse(undecided: Sequence[Undecided], total: int, path: Path, aliases: Path) -> NoReturn:
+    """Print every undecided class as a line for the aliases file; then the one-line error.
+
+    The printed values are no keys, so that a line that nobody decided is refused."""
+    what = f"{len(undecided)} of {total} classes are undecided"
+    lines = {
+        u.entry.class_id: f"{OPEN} {u.entry.name} ({u.reason}): {' | '.join(u.candidates)}"
+        for u in undecided
+    }
+    print(
+        f"{path}: {what}. For {aliases}, with a decision in place of each value:", file=sys.stderr
+    )
+    print(json.dumps(lines, indent=2, ensure_ascii=False), file=sys.stderr, flush=True)
+    listed = [
+        f"{u.entry.class_id} ({u.entry.name}: {u.reason}; nearest {_quoted(u.candidates)})"
+        for u in undecided[:LISTED]
+    ]
+    more = f" and {len(undecided) - LISTED} more" if len(undecided) > LISTED else ""
+    raise UserError(
+        f'{path}: {what}: {", ".join(listed)}{more}; write "<class id>": "<key>", a list of keys, '
+        f"or null for none, into {aliases} (the lines to complete are printed above)"
+    )
+
+
+def _joined(parts: Iterable[Sequence[Sentence]]) -> list[Sentence]:
+    """One key's sentences after the other's; the samples of a prompt are counted on."""
+    joined: list[Sentence] = []
+    count: Counter[tuple[str, str, str]] = Counter()
+    for part in parts:
+        before = count.copy()
+        for sentence in part:
+            prompt = sentence.source, sentence.prompt_set, sentence.prompt_id
+            index = before[prompt] + sentence.sample_index
+            count[prompt] = max(count[prompt], index + 1)
+            joined.append(replace(sentence, sample_index=index))
+    return joined
+
+
+def _filled(sentence: Sentence, entry: ClassEntry, template: str | None) -> Sentence:
+    """The sentence for this class; a descriptor, unless it is blank, put into `template`."""
+    text = sentence.text
+    if template is not None and text.strip():
+        slots = {"class": entry.name, "text": text}
+        text = _SLOT.sub(lambda slot: slots[slot[1]], template)
+    return replace(sentence, class_id=entry.class_id, text=text)
+
+
+def _account(
+    matches: Mapping[str, Match], found: Mapping[str, Sequence[Sentence]]
+) -> dict[str, Any]:
+    """For provenance.json: how many classes matched on which tier, and what is worth a look."""
+    mapping: dict[str, dict[str, Any]] = {tier: {} for tier in TIERS if tier not in EXACT}
+    for class_id, given in matches.items():
+        if given.tier in mapping:
+            keys = given.keys
+            mapping[given.tier][class_id] = list(keys) if len(keys) > 1 else next(iter(keys), None)
+    matched = Counter(given.tier if given.keys else "none" for given in matches.values())
+    used = {key for given in matches.values() for key in given.keys}
+    return {
+        "matched": {tier: matched[tier] for tier in (*TIERS, "none")},
+        "mapping": mapping,
+        "empty": [i for i, given in matches.items() if given.keys and not _any(given.keys, found)],
+        "unused_keys": len(found.keys() - used),
+    }
+
+
+def _any(keys: Iterable[str], found: Mapping[str, Sequence[Sentence]]) -> bool:
+    return any(sentence.text.strip() for key in keys for sentence in found[key])
+
+
+def _quoted(keys: Iterable[str]) -> str:
+    return ", ".join(f"'{key}'" for key in keys) or "none"
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,212 @@
+"""Descriptions written by a language or vision-language model in vLLM's offline engine.
+
+Every answer is a request of its own, and all of them share one continuous batch; each is
+kept as soon as it is finished. JSON is enforced while decoding. With exemplars the message
+shows the class's images first, which needs a model that reads images.
+
+The text repeats only on the same kind of device with the same vLLM, and on a GPU only with
+`batch_invariant` if a run is interrupted: what was generated is data, and no later stage asks
+for it again. Written for vLLM 0.33; the CPU build of vLLM 0.32 serves to test it.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import Field
+
+from pipeline.common.errors import UserError
+from pipeline.descriptions.answer_log import Reply
+from pipeline.descriptions.asking import Asking, Keep, ask, asked_with
+from pipeline.descriptions.interface import Answers, Task
+from pipeline.descriptions.messages import Query, answer_schema, message_content
+
+WHERE = "describe.options.vllm"
+NO_GPU = (
+    "take descriptions that somebody made (`dvc pull describe`), or let a server write them "
+    "(describe.backend: openai)"
+)
+IN_FLIGHT = 2048  # requests the engine holds: more than it can run at once, few enough to render
+DECIDING = {"revision", "dtype"}  # what, besides question and sampling, decides an answer
+ENGINE = {
+    "dtype",
+    "tensor_parallel_size",
+    "gpu_memory_utilization",
+    "max_model_len",
+    "enforce_eager",
+}
+
+
+class Params(Asking):
+    """`describe.options.vllm`."""
+
+    revision: str
+    dtype: Literal["auto", "bfloat16", "float16", "float32"]
+    tensor_parallel_size: int = Field(ge=1)
+    gpu_memory_utilization: float = Field(gt=0, le=1)
+    max_model_len: int = Field(ge=256)
+    enforce_eager: bool
+    batch_invariant: bool
+
+
+def describe(task: Task, params: Params) -> Answers:
+    """Up to prompts x `answers` x `sentences` sentences per class, source "vllm".
+
+    Raises:
+        UserError: no GPU, vLLM is missing, the engine cannot load the model, or a question
+            does not fit it.
+    """
+    vllm = _load_vllm(params)
+    try:
+        return _generate(vllm, task, params)
+    finally:
+        # Without it, and with the engine still in a variable here, the weights would stay on
+        # the GPU until the process ends.
+        import_module("vllm.distributed").cleanup_dist_env_and_memory()
+
+
+def _generate(vllm: Any, task: Task, params: Params) -> Answers:
+    llm = _start(vllm, params, task.seed, task.images_per_class)
+    identity = params.model_dump(include=DECIDING) | {"weights": _weights(llm, params)}
+    sentences, made = ask(task, params, "vllm", identity, partial(_send, llm, params))
+    return Answers(sentences, asked_with(task, params) | _provenance(vllm, llm, params) | made)
+
+
+def _load_vllm(params: Params) -> Any:
+    # The engine in this process has a fixed schedule; set before vLLM reads its environment.
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    if params.batch_invariant:
+        os.environ["VLLM_BATCH_INVARIANT"] = "1"
+    seen = torch.cuda.device_count()
+    missing = f"{WHERE}: needs {params.tensor_parallel_size} GPU(s), torch sees {seen}; {NO_GPU}"
+    try:
+        vllm = import_module("vllm")
+        on_cpu = import_module("vllm.platforms").current_platform.is_cpu()
+    except (ImportError, OSError, RuntimeError) as error:
+        if seen < params.tensor_parallel_size:
+            raise UserError(missing) from None
+        raise UserError(
+            f"{WHERE}: vLLM cannot be imported ({error}); install it with `pip install -e .[vllm]`"
+        ) from None
+    if not on_cpu and seen < params.tensor_parallel_size:
+        raise UserError(missing)
+    return vllm
+
+
+def _start(vllm: Any, params: Params, seed: int, images: int) -> Any:
+    where = f"{WHERE}: vLLM cannot start {params.model} at revision {params.revision}"
+    if params.model.startswith((".", "/", "~")) and not Path(params.model).is_dir():
+        raise UserError(f"{where}: there is no such folder")
+    try:
+        return vllm.LLM(
+            model=params.model,
+            revision=params.revision,
+            tokenizer_revision=params.revision,
+            trust_remote_code=False,
+            generation_config="vllm",  # not the checkpoint's own sampling defaults
+            seed=seed,
+            # White space between tokens of the JSON can otherwise eat the whole budget; vLLM
+            # ignores the wish when a request makes it.
+            structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
+            **({"limit_mm_per_prompt": {"image": images}} if images else {}),
+            **_cpu_settings(params),
+            **params.model_dump(include=ENGINE),
+        )
+    except Exception as error:  # of any of the libraries that read a model
+        raise UserError(f"{where}: {_short(error)}") from None
+
+
+def _weights(llm: Any, params: Params) -> Any:
+    """What stands behind the model's name now: the commit on the hub, or a folder's files."""
+    commit = _commit(llm)
+    if commit is not None or not Path(params.model).is_dir():
+        return commit
+    files = sorted(file for file in Path(params.model).rglob("*") if file.is_file())
+    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+
+
+def _commit(llm: Any) -> str | None:
+    config = getattr(getattr(llm, "model_config", None), "hf_config", None)
+    return getattr(config, "_commit_hash", None)
+
+
+def _cpu_settings(params: Params) -> dict[str, Any]:
+    """On a CPU a seeded request whose prompt is split over two steps stops the engine."""
+    if not import_module("vllm.platforms").current_platform.is_cpu():
+        return {}
+    return {"enable_chunked_prefill": False, "max_num_batched_tokens": params.max_model_len}
+
+
+def _send(
+    llm: Any, params: Params, queries: Sequence[Query], keep: Keep
+) -> Iterator[tuple[Query, Reply]]:
+    """Keep the engine's queue full; each reply as soon as its request is finished."""
+    waiting, running = list(reversed(queries)), dict[str, Query]()
+    engine = llm.llm_engine
+    while waiting or running:
+        while waiting and len(running) < IN_FLIGHT:
+            query = waiting.pop()
+            running[_enqueue(llm, params, query)] = query
+        for output in engine.step():
+            if output.finished:
+                query, reply = running.pop(output.request_id), _reply(output)
+                keep(query, reply)
+                yield query, reply
+
+
+def _enqueue(llm: Any, params: Params, query: Query) -> str:
+    """Hand one request to the engine; the id that its output will carry."""
+    message = [{"role": "user", "content": message_content(query)}]
+    try:
+        [request_id] = llm.enqueue_chat(message, _sampling(params, query.seed), use_tqdm=False)
+    except (ValueError, RuntimeError, import_module("vllm.exceptions").VLLMError) as error:
+        raise UserError(
+            f"{WHERE}: {params.model} does not take question '{query.prompt_id}' about class "
+            f"'{query.class_id}': {_short(error)}"
+        ) from None
+    return str(request_id).rpartition("-")[0]  # vLLM appends a random part for its own use
+
+
+def _sampling(params: Params, seed: int) -> Any:
+    # Every field is given: what is left out would come from vLLM's defaults (max_tokens 16).
+    module = import_module("vllm.sampling_params")
+    schema = answer_schema(params.sentences)
+    return module.SamplingParams(
+        n=1,
+        temperature=params.temperature,
+        top_p=params.top_p,
+        max_tokens=params.max_tokens,
+        seed=seed,
+        structured_outputs=module.StructuredOutputsParams(json=schema),
+        output_kind=module.RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def _reply(output: Any) -> Reply:
+    [answer] = output.outputs
+    return Reply(
+        answer.text,
+        answer.finish_reason != "length",
+        len(output.prompt_token_ids or ()),
+        len(answer.token_ids),
+    )
+
+
+def _provenance(vllm: Any, llm: Any, params: Params) -> dict[str, Any]:
+    return {
+        "revision": params.revision,
+        # What a branch name such as "main" stood for; None for a model in a local folder.
+        "commit": _commit(llm),
+        "engine": params.model_dump(include=ENGINE | {"batch_invariant"}),
+        "vllm": vllm.__version__,
+        "torch": torch.__version__,
+        "device": import_module("vllm.platforms").current_platform.get_device_name(),
+    }
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:400]

@@ -1,0 +1,26 @@
+"""The chosen plug-in of a section, with its own keys: `<section>.options.<name>`."""
+
+from types import ModuleType
+from typing import Any
+
+from pipeline.common import registry
+from pipeline.common.errors import UserError
+from pipeline.common.params import PARAMS_FILE, Section, validate
+
+
+def chosen(
+    package: str, section: str, key: str, name: str, options: dict[str, dict[str, Any]]
+) -> tuple[ModuleType, Section]:
+    """Import plug-in `name` of `package` and check its options.
+
+    Args:
+        section, key: where the name stands in params.yaml, for messages.
+
+    Raises:
+        UserError: no such plug-in, no options for it, or bad options.
+    """
+    where = f"{PARAMS_FILE}: {section}"
+    module = registry.load(package, name, f"{where}.{key}")
+    if name not in options:
+        raise UserError(f"{where}.options has no '{name}', which {section}.{key} names")
+    return module, validate(options[name], module.Params, f"{where}.options.{name}")

@@ -1,0 +1,104 @@
+"""Strict, typed reading of one section of params.yaml.
+
+Every stage owns a class derived from `Section`, kept beside the stage's code, so that a
+new training knob changes no file that the description stage depends on.
+
+DVC writes YAML 1.2 (`1e-05` is a float, `yes` is a string); PyYAML reads YAML 1.1 and
+would hand the optimiser a string, so the file is read with ruamel.yaml.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline.common.errors import UserError
+
+PARAMS_FILE = Path("params.yaml")
+
+
+class Section(BaseModel):
+    """Base of every params class: unknown keys, missing keys and wrong types are errors."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def _one_slot(text: str) -> str:
+    if text.count("{}") != 1:
+        raise ValueError("needs exactly one {}")
+    return text
+
+
+Template = Annotated[str, AfterValidator(_one_slot)]  # a sentence with one {}, the class name
+S = TypeVar("S", bound=Section)
+V = TypeVar("V")
+
+
+def validate(values: Any, schema: type[S], where: str) -> S:
+    """Check `values` against `schema`.
+
+    Args:
+        values: what the YAML file holds under `where`.
+        schema: the params class.
+        where: file and section, as the user should read it, e.g. "params.yaml: finetune".
+
+    Raises:
+        UserError: one line naming file, section, key and the reason, for every bad key.
+    """
+    if not isinstance(values, dict):
+        raise UserError(f"{where}: expected a section with keys, found {values!r}")
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        raise UserError("; ".join(_explain(where, e) for e in error.errors())) from None
+
+
+def read_params(file: Path = PARAMS_FILE) -> dict[str, Any]:
+    """The whole params file as plain dictionaries.
+
+    Raises:
+        UserError: the file is missing, is no YAML, or is not a mapping.
+    """
+    try:
+        values = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{file}: not found; run from the folder that holds it") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{file}: expected sections, found {type(values).__name__}")
+    return values
+
+
+def read_section(name: str, schema: type[S], file: Path = PARAMS_FILE) -> S:
+    """Read and check section `name` (dots descend, e.g. "prepare.digits")."""
+    return validate(_descend(name, file), schema, f"{file}: {name}")
+
+
+def read_value(name: str, kind: type[V], file: Path = PARAMS_FILE) -> V:
+    """Read one value of another stage's section, e.g. ("evaluate.datasets", list[str])."""
+    value = _descend(name, file)
+    try:
+        return TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
+    except ValidationError:
+        raise UserError(f"{file}: {name}: expected {kind}, found {value!r}") from None
+
+
+def _descend(name: str, file: Path) -> Any:
+    values: Any = read_params(file)
+    for part in name.split("."):
+        if not isinstance(values, dict) or part not in values:
+            raise UserError(f"{file}: '{name}' is missing")
+        values = values[part]
+    return values
+
+
+def _explain(where: str, error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"]) or "(section)"
+    if error["type"] == "extra_forbidden":
+        return f"{where}: unknown key '{key}'"
+    if error["type"] == "missing":
+        return f"{where}: missing key '{key}'"
+    return f"{where}: key '{key}': {error['msg']} (found {error['input']!r})"

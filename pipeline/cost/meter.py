@@ -1,0 +1,213 @@
+"""What a stage cost, kept beside the resume states and not among DVC's outputs: times are never
+the same twice.
+
+    $DVC_ROOT/.scratch/costs/<first 16 hex digits of the sha256 of what the stage wrote>.json
+An output that came out of DVC's cache on another machine has no such file there.
+"""
+
+import hashlib
+import os
+import platform
+import resource
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from pipeline.clip.model import ImageEncoder
+from pipeline.clip.precision import Precision
+from pipeline.common.tables import read_json, write_json
+from pipeline.cost import energy, work
+from pipeline.cost.matrix_speed import matrix_flop
+from pipeline.cost.work import Work
+
+
+class Spent(NamedTuple):
+    """seconds: wall time; joules: of the GPU, None where nobody counts them; work: the images
+    that the encoders saw in this process, by the precision of their blocks."""
+
+    seconds: float
+    joules: float | None
+    work: dict[Precision, Work]
+
+
+class Meter:
+    """Runs from its creation, or from `start`, to `stop`."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.work: dict[Precision, Work] = {}
+        self.start()
+
+    def watch(self, encoder: ImageEncoder, precision: Precision) -> None:
+        """Count the images that `encoder`, and copies that are made of it later, see."""
+        work.count(encoder, self.work.setdefault(precision, Work()))
+
+    def start(self) -> None:
+        """Begin anew; the encoders stay watched."""
+        for counted in self.work.values():
+            counted.clear()
+        self._joules, self._started = energy.joules(self.device), time.perf_counter()
+
+    def stop(self) -> Spent:
+        """What was spent since the start."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        seconds, joules = time.perf_counter() - self._started, energy.joules(self.device)
+        if joules is not None and self._joules is not None:
+            joules -= self._joules
+        return Spent(seconds, joules, {name: replace(w) for name, w in self.work.items()})
+
+
+class Cost(NamedTuple):
+    """What a stage cost.
+
+    stage: as DVC calls it; device: its name; threads: of torch on the CPU; peak_memory_bytes: of
+    torch on CUDA, else of the process; images, images_per_second: what was trained on or judged,
+    per model and epoch, by all `processes`; work: see `cost/work.py`, by precision; flop: of all
+    that, None where it is not known; matrix_flop_per_second: of the device, by precision; share:
+    how much of the time the same FLOPs would take at those speeds. Memory, energy, work, flop and
+    share are those of the process that wrote them and of its device.
+    """
+
+    stage: str
+    device: str
+    threads: int
+    processes: int
+    seconds: float
+    images: int
+    images_per_second: float
+    peak_memory_bytes: int
+    energy_joules: float | None
+    work: dict[Precision, dict[str, int]]
+    flop: float | None
+    matrix_flop_per_second: dict[Precision, float]
+    share: float | None
+
+
+class Training(NamedTuple):
+    """What only a training tells. seconds_per_epoch: wall time of the optimiser loop, from the
+    steps of this process (`steps_timed`, fewer than all in a resumed run)."""
+
+    method: str
+    title: str
+    seconds_per_epoch: float
+    steps_timed: int
+
+
+class Run(NamedTuple):
+    """What was measured. stage: as DVC calls it; images: see `Cost`; model_cfg: open_clip's, of
+    the encoder; last_blocks: how many of its blocks were trained, None for all; processes: that
+    shared the work."""
+
+    stage: str
+    images: int
+    model_cfg: dict[str, Any]
+    last_blocks: int | None = None
+    processes: int = 1
+
+
+def record(
+    run: Run, spent: Spent, device: torch.device, output: Path, training: Training | None = None
+) -> None:
+    """Keep what a run cost for its `output`, and print a line on it."""
+    cost = measured(run, spent, device)
+    write_cost(cost, output, training)
+    print(f"{run.stage}: {line(cost)}", flush=True)
+
+
+def measured(run: Run, spent: Spent, device: torch.device) -> Cost:
+    """The cost of what has just ended; the products are timed now, on the device as it is."""
+    flop = {
+        name: work.flop(counted, run.model_cfg, run.last_blocks)
+        for name, counted in spent.work.items()
+    }
+    known = {name: value for name, value in flop.items() if value}
+    speeds = {name: matrix_flop(device, name) for name in sorted(known)}
+    return Cost(
+        stage=run.stage,
+        device=device_name(device),
+        threads=torch.get_num_threads(),
+        processes=run.processes,
+        seconds=spent.seconds,
+        images=run.images,
+        images_per_second=run.images / spent.seconds,
+        peak_memory_bytes=peak_memory(device),
+        energy_joules=spent.joules,
+        work={name: asdict(counted) for name, counted in spent.work.items()},
+        flop=sum(known.values()) or None,
+        matrix_flop_per_second=speeds,
+        share=share(known, spent.seconds, speeds),
+    )
+
+
+def share(
+    flop: dict[Precision, float], seconds: float, speeds: dict[Precision, float]
+) -> float | None:
+    """How much of `seconds` the products would take at the measured speeds; None where nothing
+    was counted."""
+    return sum(flop[name] / speeds[name] for name in flop) / seconds if flop else None
+
+
+def line(cost: Cost) -> str:
+    """One line for people."""
+    products = ", ".join(
+        f"{name} {speed / 1e9:,.0f}" for name, speed in cost.matrix_flop_per_second.items()
+    )
+    rate = f"{cost.images:,} images in {cost.seconds:.1f} s, {cost.images_per_second:,.1f} images/s"
+    if cost.share is None:
+        return rate
+    return f"{rate}: {cost.share:.0%} of the speed of matrix products here ({products} GFLOP/s)"
+
+
+def write_cost(cost: Cost, output: Path, training: Training | None = None) -> None:
+    """Write it for the stage's output, a file or a folder, below $DVC_ROOT (the main repository,
+    even in `dvc exp run --temp`)."""
+    values = cost._asdict() | (training._asdict() if training else {})
+    write_json(_path(output, Path(os.environ.get("DVC_ROOT", "."))), values)
+
+
+def read_cost(output: Path, root: Path) -> dict[str, Any] | None:
+    """The fields of `Cost` (and `Training`) for an output, or None where it was not computed in
+    the repository `root`.
+
+    Raises:
+        UserError: the file is not JSON.
+    """
+    path = _path(output, root)
+    return read_json(path) if path.is_file() else None
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: torch's peak on a CUDA device, else the largest resident size of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's or the CPU's name."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+def _path(output: Path, root: Path) -> Path:
+    return root / ".scratch" / "costs" / f"{_digest(output)[:16]}.json"
+
+
+def _digest(output: Path) -> str:
+    """sha256 of a file's bytes, or of the names and digests of a folder's files."""
+    if output.is_dir():
+        names = sorted(file.name for file in output.iterdir())
+        listed = "".join(f"{name} {_digest(output / name)}\n" for name in names)
+        return hashlib.sha256(listed.encode()).hexdigest()
+    with output.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,92 @@
+"""Exemplar images: for each class the few that a vision-language model is shown.
+
+`data/exemplars/<name>.parquet` holds them as PNG files, so that describing needs neither the
+image set nor a CLIP. `none` is in git, without a row: then the describe stage depends on no
+model, and a change of the base model re-runs no description.
+"""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+from pydantic import Field
+
+from pipeline.common.errors import UserError
+from pipeline.common.params import Section
+from pipeline.common.tables import read_table
+from pipeline.images.classes import ClassEntry
+
+FOLDER = Path("data/exemplars")
+NO_EXEMPLARS = "none"
+SCHEMA = pa.schema(
+    [
+        ("class_id", pa.string()),
+        ("rank", pa.int32()),
+        ("image", pa.int32()),  # row of data/images/<set>/images.npy
+        ("similarity", pa.float32()),  # cosine with the class's mean image feature
+        ("png", pa.binary()),
+    ]
+)
+
+
+class ImagesByNumber(Protocol):
+    """Images that are read one by one, wherever they come from."""
+
+    def __getitem__(self, number: int, /) -> np.ndarray: ...
+
+
+class ExemplarParams(Section):
+    """One entry of section `exemplars` of params.yaml, where every key is explained."""
+
+    images_per_class: int = Field(ge=1, le=64)
+    candidates_per_class: int | None = Field(ge=1)
+
+
+def to_columns(
+    classes: Sequence[ClassEntry],
+    chosen: Sequence[Sequence[tuple[int, float]]],
+    pixels: ImagesByNumber,
+) -> dict[str, list[Any]]:
+    """Columns of SCHEMA.
+
+    Args:
+        chosen: per class (image number, similarity), best first.
+        pixels: uint8 (N, 3, S, S), values 0..255.
+    """
+    rows = [
+        (entry.class_id, rank, number, similarity, to_png(pixels[number]))
+        for entry, own in zip(classes, chosen, strict=True)
+        for rank, (number, similarity) in enumerate(own)
+    ]
+    columns = list(zip(*rows, strict=True)) or [()] * len(SCHEMA.names)
+    return {name: list(column) for name, column in zip(SCHEMA.names, columns, strict=True)}
+
+
+def to_png(pixels: np.ndarray) -> bytes:
+    """A PNG file of uint8 (3, S, S) pixels; the same pixels, the same bytes."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def read_exemplars(name: str, classes: Sequence[ClassEntry]) -> dict[str, list[bytes]]:
+    """Class id -> PNG files, best first; empty for the set `none`.
+
+    Raises:
+        UserError: no such file, or a class has no image in it while others have.
+    """
+    path = FOLDER / f"{name}.parquet"
+    found: dict[str, list[bytes]] = {}
+    for row in read_table(path, SCHEMA).to_pylist():
+        found.setdefault(row["class_id"], []).append(row["png"])
+    missing = [entry.class_id for entry in classes if entry.class_id not in found]
+    if found and missing:
+        raise UserError(
+            f"{path}: no exemplar for class '{missing[0]}' ({len(missing)} classes in all); "
+            f"run `dvc repro exemplars@{name}`"
+        )
+    return found

@@ -1,0 +1,67 @@
+"""Description backends, one file each; the file name is what `describe.backend` names.
+
+A backend module has
+    class Params(Section)                     its keys under `describe.options.<backend>`
+    def describe(task, params) -> Answers
+and returns sentences as they came: cleaning and choosing is the filter stage's work, so
+that a better rule never makes an expensive model run again.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pipeline.descriptions.answer_log import AnswerLog
+from pipeline.descriptions.prompts import PromptSet
+from pipeline.images.classes import ClassEntry
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to describe.
+
+    table: the whole class table, of which `classes` may be a part; empty: they are all of it.
+    exemplars: class id -> PNG files of the class's images, best first; empty: none to look at.
+    log: answers already paid for, which survive an interruption; None for backends that ask
+    no model.
+    """
+
+    classes: Sequence[ClassEntry]
+    prompt_set: str
+    prompts: PromptSet
+    exemplars: Mapping[str, Sequence[bytes]]
+    seed: int
+    log: AnswerLog | None = None
+    table: Sequence[ClassEntry] = ()
+
+    @property
+    def images_per_class(self) -> int:
+        """Most images that a class is shown with; 0: none at all."""
+        return max(map(len, self.exemplars.values()), default=0)
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One description of a class, and where it came from.
+
+    sample_index counts the sentences of one prompt from 0; prompt_set and prompt_id are
+    empty where nobody was asked; source is the backend, with a remark after a comma if any.
+    """
+
+    class_id: str
+    text: str
+    source: str
+    prompt_set: str = ""
+    prompt_id: str = ""
+    sample_index: int = 0
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a backend returns: sentences in any order, and how they were made.
+
+    `provenance` is JSON-serialisable and holds no key, host or path of a machine.
+    """
+
+    sentences: Sequence[Sentence]
+    provenance: dict[str, Any] = field(default_factory=dict)

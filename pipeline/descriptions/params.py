@@ -1,0 +1,48 @@
+"""The describe stage's parameters, and which classes it is about."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import Field
+
+from pipeline.common.errors import UserError
+from pipeline.common.params import Section
+from pipeline.images.classes import ClassEntry
+
+
+class DescribeParams(Section):
+    """Section `describe` of params.yaml, where every key is explained."""
+
+    dataset: str
+    backend: str
+    prompts: str
+    exemplars: str
+    only: list[str] | None
+    empty_class: Literal["error", "allow"]
+    seed: int = Field(ge=0, lt=2**31)
+    options: dict[str, dict[str, Any]]
+
+
+def wanted_classes(
+    classes: Sequence[ClassEntry], only: Sequence[str] | None, where: str
+) -> list[ClassEntry]:
+    """The classes whose ids are in `only`, in label order; None: all.
+
+    Raises:
+        UserError: an id stands twice in the class table, a class has no name, or `only` names
+            no class or an unknown one.
+    """
+    nameless = next((entry.class_id for entry in classes if not entry.name.strip()), None)
+    if nameless is not None:
+        raise UserError(f"{where}: class '{nameless}' has an empty name; name it")
+    twice = [key for key, count in Counter(c.class_id for c in classes).items() if count > 1]
+    if twice:
+        raise UserError(f"{where}: class id '{twice[0]}' stands there more than once")
+    if only is None:
+        return list(classes)
+    unknown = sorted(set(only) - {entry.class_id for entry in classes})
+    if unknown or not only:
+        named = f"'{unknown[0]}' is no class id of {where}" if unknown else "names no class"
+        raise UserError(f"params.yaml: describe.only: {named}; null: all classes")
+    return [entry for entry in classes if entry.class_id in set(only)]

@@ -1,0 +1,171 @@
+"""Description files that somebody published: any of their forms as sentences by key.
+
+JSON     {key: [sentences]}, or {key: {question: [sentences]}} with the question as prompt_id
+Parquet  one row per sentence: `class_id` or `name`, `sentence` or `text`, and what there is of
+         `prompt_set`, `prompt_id`, `sample_index`, `source`; our own artifact has them all
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.common.errors import UserError
+from pipeline.descriptions.artifact import HALF_CHARACTER, SCHEMA
+from pipeline.descriptions.interface import Sentence
+
+SOURCE = "published"
+_ORIGIN = ("prompt_set", "prompt_id", "source", "sample_index")
+
+
+def read_published(path: Path) -> dict[str, list[Sentence]]:
+    """Key -> its sentences in the order of the file; their `class_id` is the key.
+
+    A key with an empty list is kept. `sample_index` is what the row says, or counts the
+    sentences of a key and prompt_id from 0.
+
+    Raises:
+        UserError: the file is missing, broken, of another form, names a key or a sample
+            twice, or holds anything but text for a sentence.
+    """
+    found = _from_parquet(path) if path.suffix == ".parquet" else _from_json(path)
+    if not found:
+        raise UserError(f"{path}: holds no descriptions")
+    return found
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """A JSON object, in which no key may stand twice (json itself keeps the last in silence).
+
+    Raises:
+        UserError: missing, not JSON, no object, or a key stands twice.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid JSON: {_first_line(error)}") from None
+    except _Half as error:
+        raise UserError(f"{path}: key {str(error)!a} holds half a character; mend it") from None
+    except _Twice as error:
+        raise UserError(f"{path}: key '{error}' stands there twice; keep one") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: expected a JSON object, found {_kind(values)}")
+    return values
+
+
+class _Half(Exception):
+    """A key with half a character, such as a cut emoji."""
+
+
+class _Twice(Exception):
+    """A key that stands twice in one JSON object."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if half := next((key for key in values if HALF_CHARACTER.search(key)), None):
+        raise _Half(half)
+    if len(values) < len(pairs):
+        raise _Twice(next(key for key, n in Counter(key for key, _ in pairs).items() if n > 1))
+    return values
+
+
+def _from_json(path: Path) -> dict[str, list[Sentence]]:
+    found = {}
+    for key, value in read_object(path).items():
+        where = f"{path}: key '{key}'"
+        prompts = value if isinstance(value, dict) else {"": value}
+        found[key] = [
+            Sentence(key, text, SOURCE, prompt_id=prompt, sample_index=index)
+            for prompt, texts in prompts.items()
+            for index, text in enumerate(_texts(texts, f"{where}, '{prompt}'" if prompt else where))
+        ]
+    return found
+
+
+def _texts(values: Any, where: str) -> Iterator[str]:
+    if not isinstance(values, list):
+        raise UserError(f"{where}: expected a list of sentences, found {_kind(values)}")
+    for value in values:
+        if not isinstance(value, str):
+            raise UserError(f"{where}: expected sentences in its list, found {_kind(value)}")
+        if HALF_CHARACTER.search(value):
+            raise UserError(f"{where}: a sentence holds half a character: {ascii(value)}")
+        yield value
+
+
+def _from_parquet(path: Path) -> dict[str, list[Sentence]]:
+    table = _table(path)
+    key = next((name for name in ("class_id", "name") if name in table.column_names), None)
+    text = next((name for name in ("sentence", "text") if name in table.column_names), None)
+    if key is None or text is None:
+        raise UserError(f"{path}: expected columns class_id (or name) and sentence (or text)")
+    kinds = {key: pa.string(), text: pa.string()}
+    kinds |= {name: SCHEMA.field(name).type for name in _ORIGIN if name in table.column_names}
+    found: dict[str, list[Sentence]] = {}
+    counts: Counter[tuple[str, str, str, str]] = Counter()
+    for row in _cast(table, kinds, path).to_pylist():
+        origin = {"source": SOURCE, "prompt_set": "", "prompt_id": ""} | row
+        prompt = row[key], origin["source"], origin["prompt_set"], origin["prompt_id"]
+        index = row.get("sample_index", counts[prompt])
+        counts[prompt] += 1
+        sentence = Sentence(row[key], row[text], *prompt[1:], sample_index=index)
+        found.setdefault(row[key], []).append(sentence)
+    _check_samples(found, path)
+    return found
+
+
+def _table(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found") from None
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{path}: cannot be read as Parquet: {_first_line(error)}") from None
+
+
+def _cast(table: pa.Table, kinds: dict[str, pa.DataType], path: Path) -> pa.Table:
+    """The columns of `kinds` alone, of these types: tools write string and int in many ways."""
+    for name, kind in kinds.items():
+        found = table.schema.field(name).type
+        alike = pa.types.is_integer if pa.types.is_integer(kind) else _is_text
+        if not alike(found):
+            raise UserError(f"{path}: column '{name}' holds {found}, expected {kind}")
+        if table[name].null_count:
+            raise UserError(f"{path}: column '{name}' has {table[name].null_count} nulls")
+    try:
+        return table.select(list(kinds)).cast(pa.schema(list(kinds.items())))
+    except pa.ArrowInvalid as error:
+        raise UserError(f"{path}: {_first_line(error)}") from None
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):  # pandas: a categorical column
+        return _is_text(kind.value_type)
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view()
+
+
+def _check_samples(found: dict[str, list[Sentence]], path: Path) -> None:
+    """One row per sample, as everything behind this takes for granted."""
+    for key, sentences in found.items():
+        samples = Counter((s.source, s.prompt_set, s.prompt_id, s.sample_index) for s in sentences)
+        sample, count = samples.most_common(1)[0]
+        if count > 1:
+            raise UserError(f"{path}: {count} rows of '{key}' are sample {sample}; keep one")
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "an object", list: "a list", str: "a string", bool: "true or false"}
+    return names.get(type(value), "null" if value is None else "a number")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

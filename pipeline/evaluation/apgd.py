@@ -1,0 +1,217 @@
+"""Auto-PGD: PGD with momentum whose step size halves itself; there is none to choose.
+
+Source: Croce & Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of
+diverse parameter-free attacks" (ICML, arXiv 2003.01690), algorithm 1, in the details that their
+released code (fra31/auto-attack) settles: see `learn`. The whole state is one per image, so
+images at different iterations share a batch, and fooled ones leave it at once.
+Points are adversarial images, float32 (B, 3, S, S) in [0, 1]; epsilon is in the same unit.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from pipeline.common.params import Section
+from pipeline.common.progress import counter
+from pipeline.evaluation.interface import Outcome, Settings, Targets
+from pipeline.evaluation.slots import Slots, State
+from pipeline.evaluation.starts import given_starts, start_noise
+from pipeline.evaluation.verdicts import Recorder
+from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.zeroshot.perturbation import TINY, direction, lengths
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # see `_apgd_losses`
+# images (B, 3, S, S), labels (B,), round (B,) -> target classes (B,)
+Aim = Callable[[Tensor, Tensor, Tensor], Tensor]
+MOMENTUM = 0.75  # share of the new step; the rest repeats the last move
+RHO = 0.75  # a window in which fewer steps raise the loss halves the step size
+
+
+class Params(Section):
+    """`evaluate.options` of an untargeted APGD; as published: 100 steps, 1 restart in AutoAttack's
+    standard version and 5 in its custom one."""
+
+    steps: int = Field(ge=1)
+    restarts: int = Field(ge=1)
+    """Runs per image, each from a start of its own; the next only if none has fooled yet."""
+
+
+def budget(params: Params) -> int:
+    """Iterates of an image that is never fooled, the starts included."""
+    return params.restarts * (params.steps + 1)
+
+
+class Plan(NamedTuple):
+    """One attack: `rounds` starts per image, `steps` steps from each, ascending `loss`."""
+
+    name: str
+    steps: int
+    rounds: int
+    loss: Loss
+    aim: Aim | None = None
+    note: str = ""
+
+
+class Windows(NamedTuple):
+    """Steps between two checkpoints: the first time, less by `shrink` each time, `least`."""
+
+    first: int
+    shrink: int
+    least: int
+
+
+def windows(steps: int) -> Windows:
+    """The published shares of the budget, rounded down, but at least one step."""
+    first, shrink, least = (max(int(share * steps), 1) for share in (0.22, 0.03, 0.06))
+    return Windows(first, shrink, least)
+
+
+def run(victim: Victim, targets: Targets, settings: Settings, plan: Plan) -> Outcome:
+    """Attack every target; every iterate is judged. The last iterate has no meaning here (the
+    step size ends near zero): followed images are treated as the others."""
+    settings = settings._replace(follow=np.zeros_like(settings.follow))
+    slots, recorder = open_slots(targets, settings, plan), Recorder(victim, targets, settings)
+    with counter(plan.name, len(targets.labels), "image") as bar:
+        while slots.refill():
+            gradient, losses, logits = forward(victim, slots, plan.loss)
+            recorder.zero_gradients(slots, gradient)
+            over = slots.step == plan.steps
+            final = over & (slots.round == plan.rounds - 1)
+            perturbation = slots.state["point"] - slots.images
+            leaving = recorder.settle(slots, perturbation, logits, final)
+            step(slots, learn(slots, losses, gradient, plan.steps), settings)
+            slots.next_round(over & ~final & ~leaving)
+            bar.update(slots.advance(leaving))
+    return recorder.outcome._replace(note=plan.note)
+
+
+def open_slots(targets: Targets, settings: Settings, plan: Plan) -> Slots:
+    """Slots whose images begin with a start of their own and nothing known of the loss."""
+
+    def begin(images: Tensor, labels: Tensor, numbers: np.ndarray, rounds: np.ndarray) -> State:
+        start = surface_starts(images, numbers, rounds, settings)
+        none = torch.zeros_like(labels)
+        lowest = torch.full(labels.shape, -torch.inf, device=images.device)
+        return {
+            "point": start,
+            "previous": start,
+            "best": start,
+            "best_gradient": torch.zeros_like(images),
+            "best_loss": lowest,
+            "last_loss": lowest,
+            "checked_loss": lowest,  # the best loss at the last checkpoint
+            "size": torch.full_like(lowest, 2 * settings.epsilon),
+            "window": torch.full_like(labels, windows(plan.steps).first),
+            "since": none,  # steps since the last checkpoint
+            "rises": none,  # and those of them that raised the loss
+            "reduced": none == 0,  # the last checkpoint halved the step size
+            "taken": none,  # steps of this round
+            "target": plan.aim(images, labels, torch.from_numpy(rounds).to(none))
+            if plan.aim
+            else labels,
+        }
+
+    return Slots(targets, settings, begin)
+
+
+def surface_starts(
+    images: Tensor, numbers: np.ndarray, rounds: np.ndarray, settings: Settings
+) -> Tensor:
+    """First points (B, 3, S, S): the images plus `start_noise` stretched to the surface of the
+    ball (divided by its largest value or its length), clipped to [0, 1]. A perturbation in
+    `settings.starts` is used as it is, in round 0."""
+    unit = settings._replace(epsilon=1.0, starts=None)
+    noise = start_noise(numbers, tuple(images.shape[1:]), unit, rounds, images.device)
+    size = noise.abs().amax((1, 2, 3), keepdim=True) if unit.norm == "linf" else lengths(noise)
+    noise = noise / size * torch.full_like(size, settings.epsilon)
+    for row, start in given_starts(numbers, rounds, settings):
+        noise[row] = torch.from_numpy(start).to(noise)
+    return (images + noise).clamp(0, 1)
+
+
+def forward(victim: Victim, slots: Slots, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradient (B, 3, S, S) and value (B,) of the loss at the current points, and the logits
+    (B, C) that decide, from one forward."""
+    point = slots.state["point"].detach().requires_grad_()
+    features = victim.features(point)
+    losses = loss(victim.attacked(features).float(), slots.labels, slots.state["target"])
+    (gradient,) = torch.autograd.grad(losses.sum(), point)
+    with torch.no_grad():
+        return gradient, losses.detach(), victim.classify(features)
+
+
+def learn(slots: Slots, losses: Tensor, gradient: Tensor, steps: int) -> Tensor:
+    """Take in what `forward` found at the current points; the gradient to follow next.
+
+    At its checkpoints an image halves its step size and goes back to its best point if at most
+    RHO of the window's steps raised the loss, or if the best loss is what it was at the last
+    checkpoint and the step size was not halved there. As in the released code, the first step's
+    loss counts as raised if it is positive, whatever the start's was.
+    """
+    state, begun = slots.state, slots.state["taken"] > 0
+    better = losses > state["best_loss"]
+    before = state["last_loss"].where(state["taken"] > 1, 0.0)
+    slots.state = state | {
+        "best": _where(better, state["point"], state["best"]),
+        "best_gradient": _where(better, gradient, state["best_gradient"]),
+        "best_loss": losses.where(better, state["best_loss"]),
+        "last_loss": losses,
+        "checked_loss": state["checked_loss"].where(begun, losses),
+        "since": state["since"] + begun,
+        "rises": state["rises"] + (begun & (losses > before)),
+    }
+    halve = _check(slots, windows(steps))
+    best = slots.state["best"]
+    slots.state["point"] = _where(halve, best, slots.state["point"])
+    return _where(halve, slots.state["best_gradient"], gradient)
+
+
+def _check(slots: Slots, plan: Windows) -> Tensor:
+    """Halve step sizes at checkpoints; bool (B,): whose."""
+    state = slots.state
+    due = state["since"] == state["window"]
+    no_better = ~state["reduced"] & (state["checked_loss"] >= state["best_loss"])
+    halve = due & ((state["rises"] <= RHO * state["window"]) | no_better)
+    shorter = (state["window"] - plan.shrink).clamp_min(plan.least)
+    slots.state = state | {
+        "size": state["size"].where(~halve, state["size"] / 2),
+        "reduced": halve.where(due, state["reduced"]),
+        "checked_loss": state["best_loss"].where(due, state["checked_loss"]),
+        "window": shorter.where(due, state["window"]),
+        "since": state["since"] * ~due,
+        "rises": state["rises"] * ~due,
+    }
+    return halve
+
+
+def step(slots: Slots, gradient: Tensor, settings: Settings) -> None:
+    """Move every point along the gradient, with momentum from an image's second step on."""
+    images, point = slots.images, slots.state["point"]
+    size = slots.state["size"].view(-1, 1, 1, 1)
+    moved = bounded(images, point + size * direction(gradient, settings.norm), settings)
+    taken = slots.state["taken"]
+    share = torch.where(taken > 0, MOMENTUM, 1.0).view(-1, 1, 1, 1)
+    mixed = point + (moved - point) * share + (point - slots.state["previous"]) * (1 - share)
+    slots.state |= {
+        "point": bounded(images, mixed, settings),
+        "previous": point,
+        "taken": taken + 1,
+    }
+
+
+def bounded(images: Tensor, points: Tensor, settings: Settings) -> Tensor:
+    """`perturbation.project` for points instead of perturbations: taking the image off and
+    adding it again would round away the agreement with the released code."""
+    epsilon = settings.epsilon
+    if settings.norm == "linf":
+        return points.clamp(images - epsilon, images + epsilon).clamp(0, 1)
+    offset = points - images
+    return (images + offset * (epsilon / lengths(offset).clamp_min(TINY)).clamp_max(1)).clamp(0, 1)
+
+
+def _where(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    return torch.where(mask.view(-1, 1, 1, 1), yes, no)

@@ -1,0 +1,189 @@
+"""AutoAttack through `pyautoattack`, the authors' code packaged (Croce & Hein 2020).
+
+The library sees one function, pixels (B, 3, S, S) in [0, 1] -> logits (B, C) of the texts that
+the attacker sees. It tells neither the iterate that fooled nor the gradient, returns the clean
+image where nothing fooled, and does not attack images that its function gets wrong. It draws
+its starts (and all of Square) per batch of the images still right, so that an image's verdict
+depends on the batch size and on the other images; with the same seed, images and batch size it
+repeats itself. Every image it returns is checked and classified once more.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline.common.errors import UserError
+from pipeline.common.params import Section
+from pipeline.common.progress import counter
+from pipeline.evaluation.interface import Outcome, Settings, Targets, empty_outcome, margins
+from pipeline.evaluation.verdicts import verified_logits
+from pipeline.evaluation.zero_shot_classifier import Victim
+
+CLASSES_NEEDED = {"apgd-dlr": 3, "apgd-t": 4}
+TITLES = {"apgd-dlr": "APGD-DLR", "apgd-t": "APGD-T"}
+TARGET_CLASSES = 9  # of APGD-T and FAB-T, as published
+# The library wants its images as one float32 tensor and copies it: 1.2 GB for 1,000 of 224 x 224
+# pixels, 12 GB for 10,000. More per call would only save a few part-filled batches.
+IMAGES_AT_ONCE = 1000
+# the library's own doubts about an evaluation, by a phrase of its warning
+DOUBTS = {
+    "randomized defense": "two forward passes of the same images differ",
+    "dynamic defense": "the model computes gradients in its forward",
+    "probability distribution": "the outputs look like probabilities",
+    "zero gradient": "some images have a zero gradient",
+    "Square Attack has decreased": "Square fools what the gradient attacks do not",
+}
+
+
+class Params(Section):
+    """`evaluate.options` of the library's attacks: nothing to choose."""
+
+
+def budget(_: Params) -> int:
+    """1: the library returns one image and does not tell its iterates."""
+    return 1
+
+
+def images_per_call(batch_size: int) -> int:
+    """How many images one call of the library gets: whole batches, or every call would end with a
+    part-filled one."""
+    return max(1, IMAGES_AT_ONCE // batch_size) * batch_size
+
+
+def run(
+    victim: Victim, targets: Targets, settings: Settings, attacks: Sequence[str], name: str
+) -> Outcome:
+    """Run the library's `attacks`, each on what the ones before it left; see `Outcome`, whose
+    fooled_at is 0 for every fooled image here and whose zero_gradient is NaN.
+
+    Raises:
+        UserError: the library is not installed, or the attacker's texts are not the classifier's:
+            it would stop at the first image that fools the former, a weaker attack than its name.
+        RuntimeError: it returned an image outside the ball or outside [0, 1].
+    """
+    if not torch.equal(victim.attacker, victim.classifier):
+        raise UserError(
+            f"params.yaml: evaluate.attacker: {name} needs the classifier's own texts (same); use "
+            "apgd_ce, apgd_dlr and apgd_t with other ones"
+        )
+    chosen, note = _possible(attacks, len(victim.attacker))
+    if victim.ascended is not None:
+        note.append("attack in float32, whatever evaluate.precision")
+    adversary = _adversary(victim, chosen, settings)
+    outcome, total = empty_outcome(targets, settings), len(targets.labels)
+    chunk = images_per_call(settings.batch_size)
+    with _contained(victim, settings) as warned, counter(name, total, "image") as bar:
+        for first in range(0, total, chunk):
+            rows = np.arange(first, min(first + chunk, total))
+            images, labels = targets.read(rows, torch.device("cpu"))
+            found, _ = adversary.run_standard_evaluation(
+                images, labels, batch_size=settings.batch_size
+            )
+            for batch in torch.arange(len(rows)).split(settings.batch_size):
+                part = images[batch], found[batch], labels[batch]
+                _judge(victim, outcome, rows[batch.numpy()], part, settings)
+            bar.update(len(rows))
+    return outcome._replace(note="; ".join([*note, *_doubts(warned)]))
+
+
+class _Attacked(nn.Module):
+    """What the library attacks: pixels (B, 3, S, S) in [0, 1] -> float32 logits (B, C), computed
+    in float32 whatever `evaluate.precision`: it leaves an image alone as soon as it believes it
+    fooled, and takes no one's word but these logits'."""
+
+    def __init__(self, victim: Victim) -> None:
+        super().__init__()
+        self.victim = victim
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.victim.attacked(self.victim.judged_features(images)).float()
+
+
+def _possible(attacks: Sequence[str], classes: int) -> tuple[list[str], list[str]]:
+    """The attacks that are defined for so many classes, and a note on each of the others."""
+    out = [a for a in attacks if classes < CLASSES_NEEDED.get(a, 2)]
+    note = [f"{classes} classes: {TITLES[a]} left out, it needs {CLASSES_NEEDED[a]}" for a in out]
+    return [a for a in attacks if a not in out], note
+
+
+def _adversary(victim: Victim, attacks: list[str], settings: Settings) -> Any:
+    try:
+        from pyautoattack import AutoAttack
+    except ImportError as error:
+        raise UserError(
+            f"AutoAttack needs pyautoattack ({error}); install it with "
+            "`pip install pyautoattack==0.2.0`"
+        ) from None
+    adversary = AutoAttack(
+        _Attacked(victim),
+        norm="Linf" if settings.norm == "linf" else "L2",
+        eps=settings.epsilon,
+        seed=settings.seed,
+        device=settings.device,
+        version="standard",  # 1 restart; "custom" would silently mean 5
+    )
+    adversary.verbose = False
+    adversary.attacks_to_run = attacks
+    count = min(TARGET_CLASSES, len(victim.attacker) - 1)
+    adversary.apgd_targeted.n_target_classes = adversary.fab.n_target_classes = count
+    return adversary
+
+
+@contextmanager
+def _contained(victim: Victim, settings: Settings) -> Iterator[list[str]]:
+    """Keep the library's side effects in: it reseeds torch's global generators, ends any trace
+    (debugger, coverage), leaves gradients in weights, and logs; its warnings are collected."""
+    warned: list[str] = []
+    handler, logger = logging.Handler(logging.WARNING), logging.getLogger("auto-attack")
+    handler.emit = lambda record: warned.append(record.getMessage())  # type: ignore[method-assign]
+    trainable = [p for p in victim.parameters() if p.requires_grad]
+    trace, propagate = sys.gettrace(), logger.propagate
+    devices = [settings.device] if settings.device.type == "cuda" else []
+    logger.addHandler(handler)
+    logger.propagate = False
+    for parameter in trainable:
+        parameter.requires_grad_(False)
+    try:
+        with torch.random.fork_rng(devices):
+            yield warned
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagate
+        sys.settrace(trace)
+        for parameter in trainable:
+            parameter.requires_grad_(True)
+
+
+def _doubts(warned: list[str]) -> list[str]:
+    """Notes on the kinds of warning that came, each once."""
+    return [
+        f"the library warns: {meaning}"
+        for phrase, meaning in DOUBTS.items()
+        if any(phrase in message for message in warned)
+    ]
+
+
+def _judge(
+    victim: Victim,
+    outcome: Outcome,
+    rows: np.ndarray,
+    part: tuple[Tensor, Tensor, Tensor],
+    settings: Settings,
+) -> None:
+    """Write down the verdicts on a batch: images, what the library made of them, labels."""
+    images, found, labels = (values.to(settings.device) for values in part)
+    perturbation = found - images
+    logits = verified_logits(victim, images, perturbation, settings)
+    prediction = logits.argmax(1)
+    outcome.fooled_at[rows] = torch.where(prediction != labels, 0, -1).cpu().numpy()
+    outcome.prediction[rows] = prediction.cpu().numpy()
+    outcome.margin[rows] = margins(logits, labels).cpu().numpy()
+    kept = np.isin(settings.examples, rows)
+    chosen = torch.from_numpy(settings.examples[kept] - rows[0])
+    outcome.perturbations[kept] = perturbation.cpu()[chosen].numpy()

@@ -1,0 +1,198 @@
+"""Clean and adversarial accuracy of one model on one image set, under one attack.
+
+Every verdict is float32's, on the same images and with the same starts for every model. Two
+kinds, both well defined and never mixed:
+    robust (any)   right on the clean image and at every iterate of the attack
+    robust (last)  right at the last iterate, as the released SAFT code counts; attacks that
+                   return their best iterate have none
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from pipeline.clip.precision import Precision
+from pipeline.common.params import Section
+from pipeline.evaluation.clean_predictions import Clean
+from pipeline.evaluation.interface import Outcome, Run, Settings, Targets
+from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.images.classes import ClassEntry
+from pipeline.zeroshot.perturbation import Norm
+
+
+class EvaluateParams(Section):
+    """Section `evaluate` of params.yaml, where every key is explained."""
+
+    datasets: list[str] = Field(min_length=1)
+    images: int | None = Field(ge=1)
+    attacks: list[str] = Field(min_length=1)
+    texts: list[str] = Field(min_length=1)
+    attacker: str
+    norm: Norm
+    epsilon_255: float = Field(gt=0, le=255 * 255)
+    space: Literal["model", "native"]
+    options: dict[str, dict[str, Any]]
+    robust: Literal["any", "last"]
+    last_images: int = Field(ge=0)
+    batch_size: int = Field(ge=1)
+    precision: Precision
+    guard_band: float = Field(gt=0)
+    compile: bool
+    examples: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**31)
+    checks: dict[str, Any]
+    strict: bool
+
+    @property
+    def band(self) -> float:
+        """The guard band in logits; 0 where the attack's own forward is the verdict's."""
+        return self.guard_band if self.precision != "float32" or self.compile else 0.0
+
+
+class Verdicts(NamedTuple):
+    """One model on N images: clean_prediction int32 (N,), clean_margin float32 (N,),
+    attacked int64 (M,), the positions the attack was run on, and its outcome (length M)."""
+
+    clean_prediction: np.ndarray
+    clean_margin: np.ndarray
+    attacked: np.ndarray
+    outcome: Outcome
+
+
+def evenly_spaced(total: int, count: int | None) -> np.ndarray:
+    """`count` of 0..total-1 at even distances (sets are often sorted by class); None: all."""
+    if count is None or count >= total:
+        return np.arange(total)
+    return np.arange(count) * total // count
+
+
+def judge(
+    victim: Victim,
+    attack: Any,
+    options: Section,
+    targets: Targets,
+    params: EvaluateParams,
+    clean: Clean,
+    device: torch.device,
+    run: Run | None = None,
+) -> Verdicts:
+    """The attack on every image whose verdict is still open.
+
+    An image that is wrong already is not robust (any) whatever happens, so it is attacked
+    only where robust (last) is asked for.
+
+    Args:
+        attack, options: a module of `pipeline.evaluation.interface` and its checked Params.
+        clean: predictions on the unperturbed targets.
+        run: in place of the attack's own, e.g. over several devices.
+    """
+    follow = followed(len(targets.labels), params)
+    if not getattr(attack, "LAST_ITERATE", False):
+        follow[:] = False
+    examples = evenly_spaced(len(targets.labels), params.examples)
+    is_attacked = (clean.prediction == targets.labels) | follow
+    is_attacked[examples] = True
+    attacked = np.flatnonzero(is_attacked)
+    chosen = Targets(targets.pixels, targets.numbers[attacked], targets.labels[attacked])
+    settings = Settings(
+        norm=params.norm,
+        epsilon=params.epsilon_255 / 255,
+        batch_size=params.batch_size,
+        seed=params.seed,
+        follow=follow[attacked],
+        examples=np.searchsorted(attacked, examples),
+        device=device,
+        guard_band=params.band,
+    )
+    outcome = (run or attack.run)(victim, chosen, options, settings)
+    return Verdicts(*clean, attacked, outcome)
+
+
+def followed(images: int, params: EvaluateParams) -> np.ndarray:
+    """bool (N,): the images attacked to the last iterate even when fooled on the way."""
+    if params.robust == "last":
+        return np.ones(images, dtype=bool)
+    mask = np.zeros(images, dtype=bool)
+    if params.last_images:
+        mask[evenly_spaced(images, min(params.last_images, images))] = True
+    return mask
+
+
+def prediction_columns(model: str, targets: Targets, verdicts: Verdicts) -> dict[str, Any]:
+    """Columns of PREDICTIONS for one model.
+
+    An image that was not attacked keeps its (wrong) clean prediction as the adversarial one.
+    """
+    count, outcome, at = len(targets.labels), verdicts.outcome, verdicts.attacked
+    prediction, margin = verdicts.clean_prediction.copy(), verdicts.clean_margin.copy()
+    fooled_at = np.zeros(count, dtype=np.int32)
+    prediction[at], margin[at], fooled_at[at] = (
+        outcome.prediction,
+        outcome.margin,
+        outcome.fooled_at,
+    )
+    right = verdicts.clean_prediction == targets.labels
+    last: list[bool | None] = [None] * count
+    zero: list[float | None] = [None] * count
+    for place, position in enumerate(at):
+        if outcome.last_prediction[place] >= 0:
+            last[position] = bool(outcome.last_prediction[place] == targets.labels[position])
+        if not np.isnan(outcome.zero_gradient[place]):
+            zero[position] = float(outcome.zero_gradient[place])
+    return {
+        "model": [model] * count,
+        "number": targets.numbers,
+        "label": targets.labels.astype(np.int32),
+        "clean_prediction": verdicts.clean_prediction,
+        "clean_margin": verdicts.clean_margin,
+        "adversarial_prediction": prediction,
+        "adversarial_margin": margin,
+        "fooled_at": fooled_at,
+        "robust_any": right & (fooled_at < 0),
+        "robust_last": last,
+        "zero_gradient": zero,
+    }
+
+
+def accuracies(columns: dict[str, Any]) -> dict[str, Any]:
+    """Counts behind each accuracy: clean, robust_any, and robust_last where measured."""
+    last = [value for value in columns["robust_last"] if value is not None]
+    return {
+        "clean": _share(columns["clean_prediction"] == columns["label"]),
+        "robust_any": _share(columns["robust_any"]),
+        "robust_last": _share(last) if last else None,
+    }
+
+
+def _share(flags: Any) -> dict[str, Any]:
+    correct, images = int(np.sum(flags)), len(flags)
+    return {"correct": correct, "images": images, "accuracy": round(correct / images, 6)}
+
+
+def joined(notes: Mapping[str, str]) -> str:
+    """One note of every model's: once where they agree, by model where they do not."""
+    if len(set(notes.values())) == 1:
+        return next(iter(notes.values()))
+    return "; ".join(f"{model}: {note}" for model, note in notes.items() if note)
+
+
+def training_overlap(classes: Sequence[ClassEntry], trained: Sequence[ClassEntry]) -> int:
+    """How many of `classes` were fine-tuned on, by class id."""
+    return len({entry.class_id for entry in classes} & {entry.class_id for entry in trained})
+
+
+def summary(name: str, result: dict[str, Any], where: str) -> str:
+    """One line for people: every verdict with the number of images behind it."""
+    last = result["robust_last"]
+    shown = f", robust (last) {_percent(last)} of {last['images']}" if last else ""
+    return (
+        f"{where}: {name}: clean {_percent(result['clean'])} of {result['clean']['images']}, "
+        f"robust (any) {_percent(result['robust_any'])}{shown}"
+    )
+
+
+def _percent(share: dict[str, Any]) -> str:
+    return f"{100 * share['accuracy']:.1f} %"

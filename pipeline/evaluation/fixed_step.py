@@ -1,0 +1,105 @@
+"""Fixed-step ascent for evaluation: PGD and its relatives, judged at every iterate.
+
+What differs between them is the loss and the settings; one forward of the image encoder
+serves the verdict and the loss.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from pipeline.common.params import Section
+from pipeline.common.progress import counter
+from pipeline.evaluation.interface import Outcome, Settings, Targets
+from pipeline.evaluation.slots import Slots, State
+from pipeline.evaluation.starts import random_starts
+from pipeline.evaluation.verdicts import Recorder
+from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.zeroshot.perturbation import accumulate, ascend
+
+Loss = Callable[[Victim, Tensor, Tensor], Tensor]
+"""(victim, features (B, D), labels (B,)) -> scalar to ascend, a *sum* over the images."""
+
+
+class Steps(Section):
+    """Options of a fixed-step attack, in `evaluate.options.<attack>`."""
+
+    steps: int = Field(ge=1)
+    step_255: float = Field(gt=0, le=255 * 255)
+    """Step size in 1/255: of a pixel for l-infinity, of the whole image's length for l2."""
+    restarts: int = Field(ge=1)
+    """Runs per image, each from a start of its own; the next only if none has fooled yet."""
+    random_start: bool
+    """False: the first run begins at the image itself."""
+    momentum: float = Field(ge=0, lt=1)
+    """0: PGD; FARE's attack uses 0.9."""
+
+
+def budget(params: Steps) -> int:
+    """Iterates of an image that is never fooled, the starts included."""
+    return params.restarts * (params.steps + 1)
+
+
+def cross_entropy(victim: Victim, features: Tensor, labels: Tensor) -> Tensor:
+    """Summed cross-entropy of (B, D) features, on the attacker's texts."""
+    return F.cross_entropy(victim.attacked(features), labels, reduction="sum")
+
+
+def run(victim: Victim, targets: Targets, params: Steps, settings: Settings) -> Outcome:
+    """PGD on the cross-entropy (Madry et al. 2018)."""
+    return maximise(victim, targets, params, settings, cross_entropy, "pgd")
+
+
+def maximise(
+    victim: Victim, targets: Targets, params: Steps, settings: Settings, loss: Loss, name: str
+) -> Outcome:
+    """Ascend `loss` for every target, in the precision of the victim's `features`."""
+
+    def begin(images: Tensor, _: Tensor, numbers: np.ndarray, rounds: np.ndarray) -> State:
+        start = random_starts(images, numbers, rounds, settings)
+        if not params.random_start:
+            drawn = (rounds > 0) | np.isin(numbers, list(settings.starts or ()))
+            start = start * torch.from_numpy(drawn).to(start.device).view(-1, 1, 1, 1)
+        return {"perturbation": start, "velocity": torch.zeros_like(images)}
+
+    slots, recorder = Slots(targets, settings, begin), Recorder(victim, targets, settings)
+    with counter(name, len(targets.labels), "image") as bar:
+        while slots.refill():
+            gradient, logits = forward(victim, slots, loss)
+            recorder.zero_gradients(slots, gradient)
+            over = slots.step == params.steps
+            final = over & (slots.round == params.restarts - 1)
+            leaving = recorder.settle(slots, slots.state["perturbation"], logits, final)
+            _step(slots, gradient, params, settings)
+            slots.next_round(over & ~final & ~leaving)
+            bar.update(slots.advance(leaving))
+    return recorder.outcome
+
+
+def forward(victim: Victim, slots: Slots, loss: Loss) -> tuple[Tensor, Tensor]:
+    """Gradient of the loss for the current perturbations, and the logits that decide."""
+    perturbation = slots.state["perturbation"].detach().requires_grad_()
+    features = victim.features(slots.images + perturbation)
+    (gradient,) = torch.autograd.grad(loss(victim, features, slots.labels), perturbation)
+    with torch.no_grad():
+        return gradient, victim.classify(features)
+
+
+def _step(slots: Slots, gradient: Tensor, params: Steps, settings: Settings) -> None:
+    state = slots.state
+    velocity = accumulate(state["velocity"], gradient, params.momentum, settings.norm)
+    slots.state = {
+        "perturbation": ascend(
+            slots.images,
+            state["perturbation"],
+            velocity,
+            params.step_255 / 255,
+            settings.epsilon,
+            settings.norm,
+        ),
+        "velocity": velocity,
+    }

@@ -1,0 +1,45 @@
+"""An attack cut into parts of its images, and the parts' outcomes put together again."""
+
+from collections.abc import Sequence
+from types import ModuleType
+
+import numpy as np
+
+from pipeline.evaluation.interface import Outcome, Settings, Targets, empty_outcome
+
+
+def positions(count: int, parts: int, attack: ModuleType, batch_size: int) -> list[np.ndarray]:
+    """For each part the positions of its images among `count`, ascending: every `parts`-th image
+    (sets are often sorted by class, and classes fall unequally fast), or every `parts`-th call of
+    an attack whose verdicts depend on the other images of a call (`images_per_call`)."""
+    together = getattr(attack, "images_per_call", None)
+    call = np.arange(count) // (together(batch_size) if together else 1)
+    return [np.flatnonzero(call % parts == part) for part in range(parts)]
+
+
+def part_of(targets: Targets, settings: Settings, rows: np.ndarray) -> tuple[Targets, Settings]:
+    """Targets and settings for the images at the positions `rows` alone."""
+    examples = np.flatnonzero(np.isin(rows, settings.examples))
+    chosen = Targets(targets.pixels, targets.numbers[rows], targets.labels[rows])
+    return chosen, settings._replace(follow=settings.follow[rows], examples=examples)
+
+
+def merge(
+    targets: Targets,
+    settings: Settings,
+    rows: Sequence[np.ndarray],
+    outcomes: Sequence[Outcome],
+) -> Outcome:
+    """The outcome on all targets, from those on the `rows` of each part."""
+    whole = empty_outcome(targets, settings)
+    notes: dict[str, None] = {}
+    for at, part in zip(rows, outcomes, strict=True):
+        for name in ("fooled_at", "prediction", "margin", "last_prediction", "zero_gradient"):
+            getattr(whole, name)[at] = getattr(part, name)
+        whole.perturbations[np.isin(settings.examples, at)] = part.perturbations
+        notes.update(dict.fromkeys(note for note in part.note.split("; ") if note))
+    return whole._replace(
+        note="; ".join(notes),
+        judged=sum(part.judged for part in outcomes),
+        largest_difference=max((part.largest_difference for part in outcomes), default=0.0),
+    )

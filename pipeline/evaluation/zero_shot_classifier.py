@@ -1,0 +1,149 @@
+"""The zero-shot classifier under attack, and what the attacker knows of it.
+
+One forward of the image encoder gives the logits of the texts that classify and of the texts
+that the attacker sees: usually the same (white box), but they may differ.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipeline.clip import model as clip
+from pipeline.clip.model import ImageEncoder
+from pipeline.clip.precision import Precision, frozen_copy
+from pipeline.zeroshot.ensemble import ensemble_logits
+from pipeline.zeroshot.text_sets import TextSet
+
+
+class Victim(nn.Module):
+    """Image encoder and text features; attacks ascend through `features`, `forward` judges.
+
+    Args:
+        encoder: float32; decides.
+        classifier: (C, D) class features that decide the verdict.
+        attacker: (C, D) class features that the attacker's loss sees.
+        captions: (C, K, D) unit-norm single texts of the attacker's set, for attacks on the
+            whole ensemble.
+        scale: exp(logit scale).
+        resize: the images come at another ("native") size: they are brought to the model's by
+            bicubic interpolation *inside* the model, so that the perturbation lives at theirs.
+        ascended: a frozen copy of the encoder in a lower precision, or compiled, that attacks go
+            through in its place.
+    """
+
+    classifier: Tensor
+    attacker: Tensor
+    ensemble: Tensor
+
+    def __init__(
+        self,
+        encoder: ImageEncoder,
+        classifier: Tensor,
+        attacker: Tensor,
+        captions: Tensor,
+        scale: float,
+        resize: bool = False,
+        ascended: ImageEncoder | None = None,
+    ):
+        super().__init__()
+        self.encoder, self.scale, self.resize = encoder, scale, resize
+        self.ascended = ascended
+        self._resizing: dict[int, Tensor] = {}
+        self.register_buffer("classifier", classifier)
+        self.register_buffer("attacker", attacker)
+        self.register_buffer("ensemble", captions)
+
+    def features(self, images: Tensor) -> Tensor:
+        """(B, D) unit-norm features of (B, 3, S, S) pixels in [0, 1], for attacks."""
+        return self._encoded(self.ascended or self.encoder, images)
+
+    def judged_features(self, images: Tensor) -> Tensor:
+        """The same for verdicts: in float32, whatever attacks go through."""
+        return self._encoded(self.encoder, images)
+
+    def _encoded(self, encoder: ImageEncoder, images: Tensor) -> Tensor:
+        if self.resize:
+            images = resized(images, self._factor(images))
+        return encoder(images).pooled
+
+    def _factor(self, images: Tensor) -> Tensor:
+        side = images.shape[-1]
+        if side not in self._resizing:
+            self._resizing[side] = resizing_factor(side, self.encoder.image_size)
+        self._resizing[side] = self._resizing[side].to(images)
+        return self._resizing[side]
+
+    def in_float32(self) -> "Victim":
+        """The same classifier, sharing its weights, that attacks go through in float32."""
+        texts = self.classifier, self.attacker, self.ensemble
+        return Victim(self.encoder, *texts, self.scale, self.resize).eval()
+
+    def classify(self, features: Tensor) -> Tensor:
+        """(B, C) logits that decide."""
+        return self.scale * (features @ self.classifier.T)
+
+    def attacked(self, features: Tensor) -> Tensor:
+        """(B, C) logits that the attacker sees."""
+        return self.scale * (features @ self.attacker.T)
+
+    def attacked_captions(self, features: Tensor) -> Tensor:
+        """(B, C, K) logits of every single text that the attacker sees."""
+        return ensemble_logits(features, self.ensemble, self.scale)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C) logits that decide, of (B, 3, S, S) pixels in [0, 1], in float32."""
+        return self.classify(self.judged_features(images))
+
+
+def resizing_factor(side: int, size: int) -> Tensor:
+    """U, float32 (size, side), with U x U^T the bicubic, antialiased interpolation of a
+    side x side image to size x size.
+
+    Interpolation is linear and acts on rows and columns alike. Two products give what
+    `F.interpolate` gives to 1e-5, and a backward that is deterministic on CUDA, where that of
+    `F.interpolate` is none.
+    """
+    identity = torch.eye(side, dtype=torch.float64)[None, None]
+    columns = F.interpolate(identity, size=(size, side), mode="bicubic", antialias=True)
+    return columns[0, 0].float()
+
+
+def resized(images: Tensor, factor: Tensor) -> Tensor:
+    """(B, 3, S, S) images brought to the factor's size, (B, 3, size, size), in float32."""
+    return factor @ images @ factor.T
+
+
+def load_victim(
+    folder: Path,
+    texts: TextSet,
+    seen: TextSet,
+    size: int,
+    native: bool,
+    device: torch.device,
+    precision: Precision = "float32",
+    compiled: bool = False,
+) -> Victim:
+    """The model of a folder as a frozen classifier in eval mode, its verdicts in float32.
+
+    Args:
+        texts, seen: the texts that classify, and those the attacker sees.
+        size: side of the images in pixels; must be the model's unless `native`.
+        precision, compiled: of the forward and backward passes of attacks.
+
+    Raises:
+        UserError: the folder is no model, or images or texts do not fit it.
+    """
+    loaded = clip.load(folder)
+    encoder = clip.image_encoder(loaded)
+    width = texts.captions.shape[-1]
+    clip.check_fit(encoder, encoder.image_size if native else size, width, str(folder))
+    classifier, attacker = (torch.from_numpy(t.classifier) for t in (texts, seen))
+    captions = torch.from_numpy(seen.captions)
+    resize = size != encoder.image_size
+    lower = precision != "float32" or compiled
+    ascended = frozen_copy(encoder, precision, compiled) if lower else None
+    scale = clip.logit_scale(loaded)
+    victim = Victim(encoder, classifier, attacker, captions, scale, resize, ascended)
+    return victim.requires_grad_(False).to(device).eval()

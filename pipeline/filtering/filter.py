@@ -1,0 +1,162 @@
+"""Clean the sentences, score them in CLIP's own space, keep the K best of each class.
+
+Source of the default: SAFT release, helper.py `select_top_n_descriptions`: cosine of the
+text encoder on the sentence and on the bare class name (no template, no image), top K, no
+threshold. Hallucinations fall out because they are far from the class.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from pipeline.common.params import Section, Template
+from pipeline.descriptions.sources import TEMPLATE
+from pipeline.filtering.cleaning import CleaningParams, CountTokens, clean
+from pipeline.filtering.ranking import order_by_relevance, score
+from pipeline.filtering.short_classes import check_short, fill_up
+from pipeline.filtering.table import SCHEMA
+from pipeline.images.classes import ClassEntry
+
+Row = dict[str, Any]
+Encode = Callable[[list[str]], np.ndarray]  # N texts -> float32 (N, D), unit norm
+
+
+class FilterParams(Section):
+    """Section `filter` of params.yaml, where every key is explained."""
+
+    top_k: int = Field(ge=1)
+    reference: Literal["class_name", "template", "image"]
+    template: Template
+    images_per_class: int | None = Field(ge=1)
+    diversity: float = Field(ge=0, lt=1)
+    min_similarity: float | None = Field(ge=-1, le=1)
+    min_margin: float | None = Field(ge=-2, le=2)
+    short_class: Literal["error", "repeat", "template"]
+    cleaning: CleaningParams
+
+
+def reference_names(classes: Sequence[ClassEntry], params: FilterParams) -> list[str]:
+    """What each class is compared with: its bare name, or the template filled with it; with
+    `image`, where classes of the same name differ, its id."""
+    if params.reference == "image":
+        return [entry.class_id for entry in classes]
+    pattern = params.template if params.reference == "template" else "{}"
+    return [pattern.replace("{}", entry.name) for entry in classes]
+
+
+def clean_rows(
+    found: Mapping[str, Sequence[Row]],
+    classes: Sequence[ClassEntry],
+    params: FilterParams,
+    context: int,
+    count_tokens: CountTokens,
+) -> list[Row]:
+    """Rows of SCHEMA for every sentence, class by class, not yet scored; to those of a
+    class its filled template is added where the policy may need it.
+
+    Args:
+        found: class id -> rows of the artifact (pipeline.descriptions.artifact.SCHEMA).
+    """
+    rows: list[Row] = []
+    blank = dict.fromkeys(SCHEMA.names) | {"shortened": False, "kept": False}
+    for entry in classes:
+        own = found.get(entry.class_id, [])
+        cleaned = clean([row["sentence"] for row in own], params.cleaning, context, count_tokens)
+        for row, result in zip(own, cleaned, strict=True):
+            values = {"sentence": result.text, "tokens": result.tokens, "reason": result.reason}
+            rows.append(blank | row | values | {"shortened": result.shortened})
+        if params.short_class != "error":
+            rows.append(blank | _template_row(entry, params, count_tokens))
+    return rows
+
+
+def score_rows(
+    rows: Sequence[Row],
+    classes: Sequence[ClassEntry],
+    references: np.ndarray,
+    names: Sequence[str],
+    encode: Encode,
+) -> np.ndarray:
+    """Fill in score, margin and nearest_class of the clean rows, in place; their features
+    float32 (len(rows), D), zero for the others."""
+    labels = {entry.class_id: label for label, entry in enumerate(classes)}
+    clean_places = [place for place, row in enumerate(rows) if row["reason"] is None]
+    features = np.zeros((len(rows), references.shape[1]), dtype=np.float32)
+    if not clean_places:
+        return features
+    features[clean_places] = encode([rows[place]["sentence"] for place in clean_places])
+    own = np.array([labels[rows[place]["class_id"]] for place in clean_places])
+    found = score(features[clean_places], own, references, names)
+    for place, cosine, margin, nearest in zip(clean_places, *found, strict=True):
+        rows[place]["score"] = float(cosine)
+        if nearest >= 0:
+            rows[place]["margin"] = float(margin)
+            rows[place]["nearest_class"] = classes[nearest].class_id
+    return features
+
+
+def choose(
+    rows: Sequence[Row],
+    features: np.ndarray,
+    classes: Sequence[ClassEntry],
+    params: FilterParams,
+) -> tuple[list[Row], list[str]]:
+    """All rows, class by class and by rank, with exactly K kept ones per class; and the ids of
+    the classes that had fewer.
+
+    Raises:
+        UserError: there are such classes and `filter.short_class` is `error`.
+    """
+    places: dict[str, list[int]] = {entry.class_id: [] for entry in classes}
+    for place, row in enumerate(rows):
+        places[row["class_id"]].append(place)
+    selected, templates = {}, {}
+    for class_id, own in places.items():
+        written = [place for place in own if rows[place]["source"] != TEMPLATE]
+        selected[class_id] = select([rows[p] for p in written], features[written], params)
+        templates[class_id] = next((rows[p] for p in own if rows[p]["source"] == TEMPLATE), None)
+    short = check_short(selected, params.top_k, params.short_class)
+    filled = [
+        row
+        for class_id, own in selected.items()
+        for row in fill_up(own, templates[class_id], params.top_k, params.short_class)
+    ]
+    return filled, short
+
+
+def select(rows: Sequence[Row], features: np.ndarray, params: FilterParams) -> list[Row]:
+    """The sentences of one class, ranked ones first: `rank`, `kept` and `reason` filled in.
+
+    Args:
+        rows: with `reason` None for the clean ones, which have `score` and `margin`.
+        features: float32 (N, D), unit norm, of the rows; unused where `reason` is set.
+    """
+    rows = [{**row, "reason": row["reason"] or _below(row, params)} for row in rows]
+    racing = [place for place, row in enumerate(rows) if row["reason"] is None]
+    scores = np.array([rows[place]["score"] for place in racing], dtype=np.float32)
+    order = order_by_relevance(scores, features[racing], params.diversity)
+    ranked = []
+    for rank, place in enumerate(order):
+        kept = rank < params.top_k
+        reason = None if kept else "rank"
+        ranked.append({**rows[racing[place]], "rank": rank, "kept": kept, "reason": reason})
+    dropped = [{**row, "rank": None, "kept": False} for row in rows if row["reason"]]
+    return ranked + dropped
+
+
+def _template_row(entry: ClassEntry, params: FilterParams, count_tokens: CountTokens) -> Row:
+    text = params.template.replace("{}", entry.name)
+    names = {"class_id": entry.class_id, "class_name": entry.name, "sentence": text}
+    asked = {"prompt_set": "", "prompt_id": "", "sample_index": 0, "source": TEMPLATE}
+    return names | asked | {"tokens": count_tokens([text])[0]}
+
+
+def _below(row: Row, params: FilterParams) -> str | None:
+    if params.min_similarity is not None and row["score"] < params.min_similarity:
+        return "similarity"
+    margin = row["margin"]  # None: there is no other class
+    if params.min_margin is not None and margin is not None and margin < params.min_margin:
+        return "margin"
+    return None

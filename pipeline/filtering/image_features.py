@@ -1,0 +1,103 @@
+"""CLIP features of an image set, and what stands for a whole class in image space."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pipeline.clip.model import Clip, ImageEncoder, check_fit, image_encoder, unit_pixels
+from pipeline.common.errors import UserError
+from pipeline.common.progress import track
+from pipeline.images.image_set import ImageSet, open_images
+from pipeline.images.streaming import Pixels, depth, read_ahead
+
+CHUNK = 4096
+
+
+def spread_over_classes(images: ImageSet, per_class: int | None) -> np.ndarray:
+    """Image numbers, int64 in rising order: at most `per_class` of each class at even
+    distances; None: all.
+
+    Raises:
+        UserError: a class has no image.
+    """
+    numbers = []
+    for label, entry in enumerate(images.classes):
+        own = np.flatnonzero(images.labels == label)
+        if not len(own):
+            raise UserError(f"data/images/{images.name}: class '{entry.class_id}' has no image")
+        count = min(per_class or len(own), len(own))
+        numbers.append(own[np.arange(count) * len(own) // count])
+    return np.sort(np.concatenate(numbers))
+
+
+class SetFeatures(NamedTuple):
+    """Images of a set: their numbers and labels, int64 (M,), and unit-norm features, float32
+    (M, D)."""
+
+    images: ImageSet
+    numbers: np.ndarray
+    labels: np.ndarray
+    features: Tensor
+
+
+def set_features(
+    model: Clip, dataset: str, per_class: int | None, device: torch.device
+) -> SetFeatures:
+    """Encode at most `per_class` images of each class of the packed set `dataset`; None: all.
+
+    Raises:
+        UserError: the set is missing, of another size than the model's, or lacks a class.
+    """
+    images = open_images(dataset)
+    encoder = image_encoder(model)
+    check_fit(encoder, images.pixels.shape[-1], encoder.visual.output_dim, dataset)
+    numbers = spread_over_classes(images, per_class)
+    features = encode_images(encoder, images.pixels, numbers, device)
+    return SetFeatures(images, numbers, images.labels[numbers], features)
+
+
+@torch.no_grad()
+def encode_images(
+    encoder: ImageEncoder,
+    pixels: Pixels,
+    numbers: np.ndarray,
+    device: torch.device,
+    batch: int = 256,
+) -> Tensor:
+    """Unit-norm features (len(numbers), D), float32 on the CPU, of uint8 (N, 3, S, S) pixels."""
+    encoder = encoder.to(device).eval()
+    parts = [numbers[start : start + batch] for start in range(0, len(numbers), batch)]
+    ahead = read_ahead(lambda part: pixels[part], parts, depth(pixels))
+    features = [
+        encoder(unit_pixels(read, device)).pooled.cpu()
+        for _, read in zip(track(parts, "image features"), ahead, strict=True)
+    ]
+    return torch.cat(features)
+
+
+def class_means(features: Tensor, labels: np.ndarray, classes: int) -> Tensor:
+    """Unit-norm mean (C, D) of the unit-norm features (N, D) of each class."""
+    sums = torch.zeros(classes, features.shape[1], dtype=torch.float64)
+    places = torch.from_numpy(labels)
+    for start in range(0, len(features), CHUNK):  # a copy in double precision of a part only
+        part = slice(start, start + CHUNK)
+        sums.index_add_(0, places[part], features[part].double())
+    return F.normalize(sums, dim=-1).float()
+
+
+def nearest_to_mean(
+    features: Tensor, labels: np.ndarray, classes: int, count: int
+) -> list[list[tuple[int, float]]]:
+    """Per class the places of the `count` features nearest to the class's mean, best first
+    (equal ones in their order), each with its cosine."""
+    means = class_means(features, labels, classes)
+    chosen = []
+    for label in range(classes):
+        own = np.flatnonzero(labels == label)
+        similarities = (features[torch.from_numpy(own)] @ means[label]).numpy()
+        order = np.argsort(-similarities, kind="stable")[:count]
+        chosen.append([(int(own[place]), float(similarities[place])) for place in order])
+    return chosen

@@ -1,0 +1,65 @@
+"""The class table of an image set: data/classes/<name>.parquet, row number = label.
+
+A class is identified by `class_id` (a wnid where there is one); `name` is for prompts and
+people only and need not be unique. The table also carries the templates that belong to the
+data set itself, which the text sets of `embed.texts` may ask for.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.common.errors import UserError
+from pipeline.common.tables import read_table, write_table
+
+CLASSES = Path("data/classes")
+CLASS_SCHEMA = pa.schema([("label", pa.int32()), ("class_id", pa.string()), ("name", pa.string())])
+TEMPLATES = b"templates"
+
+
+@dataclass(frozen=True)
+class ClassEntry:
+    """A class: its identity and the display name that goes into prompts."""
+
+    class_id: str
+    name: str
+
+
+def read_classes(name: str, folder: Path = CLASSES) -> list[ClassEntry]:
+    """The class table of set `name`, in label order."""
+    path = folder / f"{name}.parquet"
+    rows = read_table(path, CLASS_SCHEMA).to_pylist()
+    if [row["label"] for row in rows] != list(range(len(rows))):
+        raise UserError(f"{path}: labels are not 0..{len(rows) - 1} in order")
+    return [ClassEntry(row["class_id"], row["name"]) for row in rows]
+
+
+def read_own_templates(name: str, folder: Path = CLASSES) -> list[str]:
+    """The templates that belong to the data set of set `name`; [] where it has none."""
+    found = (pq.read_schema(folder / f"{name}.parquet").metadata or {}).get(TEMPLATES, b"[]")
+    return list(json.loads(found))
+
+
+def write_classes(path: Path, classes: Sequence[ClassEntry], templates: Sequence[str]) -> None:
+    """Write the class table, with the data set's own templates if it has any."""
+    columns = {
+        "label": list(range(len(classes))),
+        "class_id": [entry.class_id for entry in classes],
+        "name": [entry.name for entry in classes],
+    }
+    schema = CLASS_SCHEMA
+    if templates:
+        schema = schema.with_metadata({TEMPLATES: json.dumps(list(templates))})
+    write_table(path, columns, schema)
+
+
+def check_labels(labels: np.ndarray, classes: int, where: str) -> None:
+    """Raise UserError unless every label is in 0..classes-1."""
+    bad = labels[(labels < 0) | (labels >= classes)]
+    if len(bad):
+        raise UserError(f"{where}: label {bad[0]} is out of range, there are {classes} classes")

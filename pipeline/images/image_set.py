@@ -1,0 +1,164 @@
+"""An image set as every later stage opens it: packed pixels, or streamed ones.
+
+A set `<name>` is
+    data/images/<name>/images.npy      packed: uint8 (N, 3, S, S), RGB, values 0..255
+    data/images/<name>/files.parquet   streamed: where each image's bytes lie below the data root
+    data/images/<name>/items.parquet   one row per image, in that order
+    data/images/<name>/summary.json    counts, what was converted or left out, a checksum
+    data/classes/<name>.parquet        one row per class; row number = label
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.common.errors import UserError
+from pipeline.common.tables import read_json, read_table
+from pipeline.images.classes import ClassEntry, check_labels, read_classes
+from pipeline.images.data_root import locate
+from pipeline.images.decoding import Decoded, Encoded, Resize
+from pipeline.images.streaming import FILE_SCHEMA, Pixels, StreamedPixels
+
+IMAGES = Path("data/images")
+PACKED, STREAMED, SUMMARY = "images.npy", "files.parquet", "summary.json"
+ITEM_SCHEMA = pa.schema([("label", pa.int32()), ("source", pa.string()), ("caption", pa.string())])
+
+
+@dataclass(frozen=True)
+class Item:
+    """An image to be: its label, where it comes from, and a caption if it has its own."""
+
+    label: int
+    source: str
+    caption: str | None = None
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """The files of a source whose images can be streamed: one per item, below `root` (as
+    params.yaml names it), each decoded by `pipeline.images.decoding` with `resize`."""
+
+    root: str
+    files: Sequence[Encoded]
+    resize: Resize
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """What a data set module hands to `prepare`.
+
+    `decode(i)` gives item i as uint8 (3, size, size), RGB; it must be thread-safe and
+    raise OSError, SyntaxError or ValueError on an unreadable image. `templates` are the data
+    set's own; `files` is None where images do not lie in files of their own.
+    """
+
+    classes: Sequence[ClassEntry]
+    items: Sequence[Item]
+    size: int
+    decode: Callable[[int], Decoded]
+    templates: Sequence[str] = ()
+    files: FileSource | None = None
+    stream: bool = False
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """A set, opened.
+
+    pixels: uint8 (N, 3, S, S), a memory map or decoded at each access; labels: int64 (N,);
+    captions: N strings or None.
+    """
+
+    name: str
+    pixels: Pixels
+    labels: np.ndarray
+    captions: list[str | None]
+    classes: list[ClassEntry]
+
+
+def open_images(name: str) -> ImageSet:
+    """Open set `name` without reading its pixels.
+
+    Raises:
+        UserError: a file is missing or broken, the row counts differ, or a label has no class.
+    """
+    folder = IMAGES / name
+    pixels = _streamed(folder, name) if (folder / STREAMED).exists() else _packed(folder)
+    items = read_table(folder / "items.parquet", ITEM_SCHEMA)
+    labels = items["label"].to_numpy().astype(np.int64)
+    classes = read_classes(name)
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or len(pixels) != len(labels):
+        raise UserError(
+            f"{folder}: images.npy holds {pixels.dtype} {pixels.shape}, "
+            f"items.parquet {len(labels)} rows; run `dvc repro -f prepare@{name}`"
+        )
+    check_labels(labels, len(classes), str(folder / "items.parquet"))
+    return ImageSet(name, pixels, labels, items["caption"].to_pylist(), classes)
+
+
+def dropped(name: str) -> int:
+    """How many images of set `name` could not be read and were left out by `prepare`."""
+    return len(read_json(IMAGES / name / SUMMARY)["dropped"])
+
+
+def checksum(name: str) -> str:
+    """sha256 of the pixels of set `name`, or, where it is streamed, of the table of its files and
+    how they are resized."""
+    streamed = IMAGES / name / STREAMED
+    if streamed.exists():
+        return hashlib.sha256(streamed.read_bytes()).hexdigest()
+    return read_json(IMAGES / name / SUMMARY)["sha256"]
+
+
+def content_files(name: str) -> list[Path]:
+    """The files that say what set `name` holds, for fingerprints."""
+    folder = IMAGES / name
+    return [f for f in (folder / n for n in (PACKED, STREAMED, "items.parquet")) if f.exists()]
+
+
+def _packed(folder: Path) -> np.ndarray:
+    path = folder / PACKED
+    try:
+        return np.load(path, mmap_mode="r")
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; run `dvc repro` first") from None
+    except (ValueError, EOFError, OSError) as error:
+        raise UserError(f"{path}: not a packed image file: {error}") from None
+
+
+def _streamed(folder: Path, name: str) -> StreamedPixels:
+    path = folder / STREAMED
+    files = read_table(path, FILE_SCHEMA)
+    about = pq.read_schema(path).metadata or {}
+    if not {b"root", b"size", b"resize"} <= set(about):
+        raise UserError(f"{path}: not written by prepare; run `dvc repro -f prepare@{name}`")
+    root = locate(about[b"root"].decode())
+    if not root.is_dir():
+        raise UserError(f"{root}: not found, the images of set '{name}' are streamed from there")
+    resize: Any = about[b"resize"].decode()
+    return StreamedPixels(files, root, int(about[b"size"]), resize, name)
+
+
+def check_classes(images: ImageSet, key: str) -> None:
+    """Raise UserError, naming the `key` of params.yaml that lists the set, unless there is
+    anything to tell apart."""
+    if len(images.classes) < 2:
+        raise UserError(
+            f"params.yaml: {key}: set '{images.name}' has {len(images.classes)} class; an attack "
+            "needs at least 2 to tell apart, take the set out of the list"
+        )
+
+
+def check_name(name: str, where: str) -> None:
+    """Raise UserError if a file's or folder's name is no UTF-8, as tables and ids must be."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        shown = name.encode(errors="replace").decode()
+        raise UserError(f"{where}: the name '{shown}' is not UTF-8; rename it") from None

@@ -1,0 +1,28 @@
+"""An open_clip folder on disk: open_clip_config.json + open_clip_model.safetensors."""
+
+from pathlib import Path
+
+import torch
+
+from pipeline.clip import model as clip
+from pipeline.common.params import Section
+from pipeline.images.data_root import locate
+from pipeline.models.interface import About, BaseModel
+
+
+class Params(Section):
+    """`base_model.options.local`."""
+
+    path: str
+    """The folder; relative paths start at $SAFT_DATA, or data/raw without it."""
+
+
+def build(params: Params, dataset: str, seed: int, device: torch.device) -> BaseModel:
+    """Load and check the folder; it is written again in this pipeline's own form."""
+    loaded = clip.load(locate(params.path))
+    return BaseModel(loaded.model, loaded.config)
+
+
+def about(params: Params, dataset: str) -> About:
+    """The folder's name, without the path to it."""
+    return About(f"the open_clip folder `{Path(params.path).name}`")

@@ -1,0 +1,28 @@
+"""A published open_clip model: by name and tag, or a repository of the Hugging Face hub.
+
+For instance ViT-B-32-quickgelu / openai, or hf-hub:<organisation>/<repository> with tag null.
+The weights are downloaded on first use, or found in the hub's cache.
+"""
+
+import torch
+
+from pipeline.models import hub
+from pipeline.models.interface import About, BaseModel
+
+
+class Params(hub.HubParams):
+    """`base_model.options.pretrained`."""
+
+
+def build(params: Params, dataset: str, seed: int, device: torch.device) -> BaseModel:
+    """Load the model in float32.
+
+    Raises:
+        UserError: see `pipeline.models.hub.load`.
+    """
+    return hub.load(params)
+
+
+def about(params: Params, dataset: str) -> About:
+    """Its name, and the repository of the hub."""
+    return hub.about(params)

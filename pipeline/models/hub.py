@@ -1,0 +1,178 @@
+"""Published open_clip models: by name and tag, or by repository of the Hugging Face hub.
+
+Weights and configs come from the cache of the hub or, on first use, from the network; nothing
+of a model that this pipeline cannot take is downloaded but its config.
+"""
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+
+from pipeline.clip.model import CONFIG_FILE, preprocess_config
+from pipeline.common.errors import UserError
+from pipeline.common.params import Section
+from pipeline.models.interface import About, BaseModel
+
+HUB = "hf-hub:"
+OFFLINE = "download it once on a machine with network, or use source: local"
+
+
+class HubParams(Section):
+    """A published model; the keys of `pretrained`, and of what starts from one."""
+
+    model: str
+    """open_clip model name, e.g. ViT-B-32-quickgelu, or hf-hub:<organisation>/<repository>."""
+    tag: str | None
+    """open_clip pretrained tag, e.g. openai; null with hf-hub:, whose repository has one model."""
+    cache_dir: str | None
+    """Where weights are kept; null: the hub's default."""
+
+
+def title(params: HubParams) -> str:
+    """As messages and model cards name it: "ViT-B-32 / openai", "hf-hub:org/repository"."""
+    return f"{params.model} / {params.tag}" if params.tag else params.model
+
+
+def about(params: HubParams) -> About:
+    """What a model card says of it, with the repository the weights come from; not loaded."""
+    if params.model.startswith(HUB):
+        repository = params.model.removeprefix(HUB)
+    else:
+        repository = (open_clip.get_pretrained_cfg(params.model, params.tag or "") or {}).get(
+            "hf_hub", ""
+        )
+    return About(f"`{title(params)}` (open_clip)", repository.rstrip("/") or None)
+
+
+def load(params: HubParams) -> BaseModel:
+    """The model in float32 on the CPU, with its config.
+
+    The activation follows the weights: `ViT-B-32` with OpenAI's builds the wrong one, and
+    open_clip only warns. A repository's own config is believed.
+
+    Raises:
+        UserError: no such name or tag, the files cannot be had, or a layout that this pipeline
+            does not take.
+    """
+    config = repository_config(params) if params.model.startswith(HUB) else tagged_config(params)
+    check_layout(config["model_cfg"], title(params))
+    return BaseModel(_create(params, config["model_cfg"].get("quick_gelu", False)), config)
+
+
+def tagged_config(params: HubParams) -> dict[str, Any]:
+    """{"model_cfg", "preprocess_cfg"} of a name and a tag; needs no network.
+
+    Raises:
+        UserError: open_clip has no such name, or no such tag for it.
+    """
+    config = open_clip.get_model_config(params.model)
+    if config is None:
+        raise UserError(f"base_model: open_clip has no model '{params.model}'")
+    tags = open_clip.list_pretrained_tags_by_model(params.model)
+    if params.tag not in tags:
+        raise UserError(
+            f"base_model: '{params.model}' has no tag '{params.tag}', "
+            f"only: {', '.join(tags) or 'none'}"
+        )
+    published = open_clip.get_pretrained_cfg(params.model, params.tag)
+    quick = bool(published.get("quick_gelu", False) or config.get("quick_gelu", False))
+    return {
+        "model_cfg": {**config, "quick_gelu": quick},
+        "preprocess_cfg": _preprocessing(published),
+    }
+
+
+def repository_config(params: HubParams) -> dict[str, Any]:
+    """{"model_cfg", "preprocess_cfg"} from the repository's open_clip_config.json, which is
+    fetched where the cache does not have it.
+
+    Raises:
+        UserError: a tag is given too, the file cannot be had, or it is no open_clip config.
+    """
+    from huggingface_hub import hf_hub_download
+
+    check_untagged(params)
+    try:
+        path = hf_hub_download(
+            params.model.removeprefix(HUB), CONFIG_FILE, cache_dir=params.cache_dir
+        )
+    except Exception as error:  # the hub raises a dozen kinds, all meaning "not to be had"
+        raise _not_to_be_had(params, error) from None
+    return read_config(Path(path), title(params))
+
+
+def read_config(path: Path, what: str) -> dict[str, Any]:
+    """{"model_cfg", "preprocess_cfg"} of a repository's config file; `what` is for messages.
+
+    Raises:
+        UserError: it is no open_clip config.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        sections = [found["model_cfg"][key] for key in ("vision_cfg", "text_cfg")]
+        if not all(isinstance(section, dict) for section in sections):
+            raise TypeError("vision_cfg and text_cfg must be objects")
+    except (ValueError, LookupError, TypeError) as error:
+        raise UserError(f"base_model: {what}: {CONFIG_FILE} is not usable: {error!r}") from None
+    return {
+        "model_cfg": found["model_cfg"],
+        "preprocess_cfg": _preprocessing(found.get("preprocess_cfg", {})),
+    }
+
+
+def check_untagged(params: HubParams) -> None:
+    """Raise UserError if there is a tag beside a model that has no choice of weights."""
+    if params.tag is not None:
+        raise UserError(
+            f"base_model: model {params.model} has one set of weights, but tag is "
+            f"'{params.tag}'; set tag: null"
+        )
+
+
+def check_layout(model: dict[str, Any], what: str) -> None:
+    """Raise UserError unless `model`, a model_cfg, is a ViT CLIP in open_clip's first layout
+    with its own tokenizer; `what` names it."""
+    image, text = model["vision_cfg"], model["text_cfg"]
+    reason = ""
+    if "hf_tokenizer_name" in text or "hf_model_name" in text:
+        reason = "its tokenizer is one of the Hugging Face hub, only CLIP's own is supported"
+    elif model.get("custom_text") or "multimodal_cfg" in model:
+        reason = "its text tower is a module of its own (CustomTextCLIP), only CLIP's is supported"
+    elif "timm_model_name" in image or isinstance(image.get("layers"), list):
+        kind = image.get("timm_model_name", "a ResNet")
+        reason = f"its image encoder is {kind}, only open_clip's vision transformers are supported"
+    if reason:
+        raise UserError(f"base_model: {what} cannot be used: {reason}; choose another model")
+
+
+def _preprocessing(published: dict[str, Any]) -> dict[str, Any]:
+    """CLIP's own preprocessing, changed by what was published."""
+    keys = ("interpolation", "resize_mode", "size")
+    given = {key: published[key] for key in keys if published.get(key) is not None}
+    return preprocess_config(published.get("mean"), published.get("std")) | given
+
+
+def _create(params: HubParams, quick_gelu: bool) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message=".*QuickGELU mismatch.*")
+            # without weights, `create_model` gives a random model and a log line
+            model = open_clip.create_model_from_pretrained(
+                params.model,
+                pretrained=params.tag,
+                force_quick_gelu=quick_gelu,
+                cache_dir=params.cache_dir,
+                return_transform=False,
+            )
+    except Exception as error:
+        raise _not_to_be_had(params, error) from None
+    return model.to(torch.float32)
+
+
+def _not_to_be_had(params: HubParams, error: Exception) -> UserError:
+    reason = (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(". ")
+    return UserError(f"base_model: cannot load {title(params)}: {reason}; {OFFLINE}")

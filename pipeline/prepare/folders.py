@@ -1,0 +1,112 @@
+"""Class folders and class name tables on disk."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.common.errors import UserError
+from pipeline.images.classes import ClassEntry
+from pipeline.images.decoding import ENDINGS, Encoded
+from pipeline.images.image_set import check_name
+from pipeline.prepare.catalogue import Listing
+
+STRAY = ("__MACOSX",)  # folders that archivers leave behind
+
+
+def plain_name(class_id: str) -> str:
+    """An id as words: `_`, `-` and `/` become spaces, as the reference reads class names."""
+    return " ".join(class_id.replace("_", " ").replace("-", " ").replace("/", " ").split())
+
+
+def class_folders(root: Path) -> list[str]:
+    """Names of the folders in `root`, sorted, hidden ones left out.
+
+    Raises:
+        UserError: no folder, fewer than two in it, or a name that is no UTF-8.
+    """
+    check_folder(root)
+    found = sorted(
+        entry.name
+        for entry in root.iterdir()
+        if entry.is_dir() and not entry.name.startswith(".") and entry.name not in STRAY
+    )
+    for name in found:
+        check_name(name, str(root))
+    if len(found) < 2:
+        raise UserError(
+            f"{root}: holds {len(found)} class folders; is it the folder *of* class folders?"
+        )
+    return found
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The image files below a class folder, sorted by path, hidden ones left out.
+
+    Raises:
+        UserError: there is none.
+    """
+    paths = []
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        paths += [Path(parent, name) for name in (*names, *folders) if _is_image(name)]
+    if not paths:
+        raise UserError(f"{folder}: class '{folder.name}' has no image")
+    return sorted(paths)
+
+
+def _is_image(name: str) -> bool:
+    return Path(name).suffix.lower() in ENDINGS and not name.startswith(".")
+
+
+def check_folder(path: Path) -> None:
+    """Raise UserError unless `path` is a folder."""
+    if not path.is_dir():
+        raise UserError(f"{path}: is no folder; extract the archive again")
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 text file.
+
+    Raises:
+        UserError: it is something else.
+    """
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not UTF-8 text; save it as UTF-8") from None
+
+
+def listing_of(
+    folder: Path, root: Path, classes: Sequence[ClassEntry], names: Sequence[str] | None = None
+) -> Listing:
+    """The images of the class folders in `folder`, one per class; sources are below `root`.
+
+    Args:
+        names: the folders' names, where they are not the class ids.
+    """
+    files, labels = [], []
+    for label, name in enumerate(names or [entry.class_id for entry in classes]):
+        own = files_of(folder / name)
+        files += own
+        labels += [label] * len(own)
+    sources = [path.relative_to(root).as_posix() for path in files]
+    return Listing(classes, labels, sources, [Encoded(path) for path in files])
+
+
+def read_names(path: Path, required: object) -> dict[str, str]:
+    """Class id -> name of a classes.tsv; {} where it is not there and not `required`."""
+    if not path.is_file():
+        if required:
+            raise UserError(f"{path}: not found (names)")
+        return {}
+    names: dict[str, str] = {}
+    for number, line in enumerate(read_lines(path), 1):
+        fields = line.split("\t")
+        if not line.strip() or (number == 1 and fields[0] in ("id", "class_id")):
+            continue
+        if len(fields) < 2 or not fields[1].strip():
+            raise UserError(f"{path}: line {number}: expected id<TAB>name")
+        if fields[0] in names:
+            raise UserError(f"{path}: line {number}: class id '{fields[0]}' occurs twice")
+        names[fields[0]] = fields[1].strip()
+    return names

@@ -1,0 +1,96 @@
+"""The files that hold a set's pixels: images.npy, or the table of a streamed set's files."""
+
+import hashlib
+import os
+import shutil
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.common.errors import UserError
+from pipeline.common.progress import counter
+from pipeline.common.tables import write_table
+from pipeline.images import image_set as layout
+from pipeline.images.data_root import locate
+from pipeline.images.decoding import Encoded, read_bytes, reason
+from pipeline.images.image_set import FileSource, ImageSource
+from pipeline.images.streaming import FILE_SCHEMA, workers
+
+CHUNK = 256  # images whose pixels or bytes wait for being written
+
+
+def working_file(source: ImageSource, state: Path, new: bool) -> np.memmap:
+    """The .npy file to write through, its blocks reserved: a disk that fills up later would
+    kill the process instead of raising."""
+    path = state / layout.PACKED
+    if not new:
+        return np.lib.format.open_memmap(path, mode="r+")
+    shape = (len(source.items), 3, source.size, source.size)
+    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return out
+
+
+def write_pixels(source: ImageSource, kept: Sequence[int], state: Path, folder: Path) -> str:
+    """images.npy without the dropped images, or files.parquet; the sha256 of the pixels, or of
+    the streamed files' bytes."""
+    if source.stream:
+        assert source.files is not None
+        return _write_files(source, source.files, kept, folder)
+    path = state / layout.PACKED
+    if len(kept) < len(source.items):
+        _compact(path, kept)
+    target = folder / layout.PACKED
+    shutil.move(path, target)
+    with target.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _compact(path: Path, kept: Sequence[int]) -> None:
+    """Move the kept images up, in place; numpy's header has room for any smaller count."""
+    out = np.lib.format.open_memmap(path, mode="r+")
+    shape = (len(kept), *out.shape[1:])
+    for place, number in enumerate(kept):
+        if place != number:
+            out[place] = out[number]
+    start, image = out.offset, out[0].nbytes
+    out.flush()
+    del out
+    with path.open("r+b") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        assert file.tell() == start
+        file.truncate(start + len(kept) * image)
+
+
+def _read(encoded: Encoded) -> bytes:
+    try:
+        return read_bytes(encoded)
+    except OSError as error:
+        raise UserError(
+            f"{encoded.path}: {reason(error)}, though it could be decoded before; run again"
+        ) from None
+
+
+def _write_files(source: ImageSource, files: FileSource, kept: Sequence[int], folder: Path) -> str:
+    """files.parquet; the sha256 over all files' bytes, in order."""
+    root, digest = locate(files.root), hashlib.sha256()
+    columns: dict[str, list[Any]] = {name: [] for name in FILE_SCHEMA.names}
+    with ThreadPoolExecutor(workers()) as pool, counter("checksums", len(kept), "image") as bar:
+        for start in range(0, len(kept), CHUNK):
+            part = [files.files[number] for number in kept[start : start + CHUNK]]
+            for encoded, content in zip(part, pool.map(_read, part), strict=True):
+                bar.update()
+                digest.update(content)
+                path = encoded.path.relative_to(root).as_posix()
+                row = (path, encoded.offset, len(content), zlib.crc32(content))
+                for key, value in zip(columns, row, strict=True):
+                    columns[key].append(value)
+    about = {"root": files.root, "size": str(source.size), "resize": files.resize}
+    write_table(folder / layout.STREAMED, columns, FILE_SCHEMA.with_metadata(about))
+    return digest.hexdigest()

@@ -1,0 +1,86 @@
+"""What `prepare` found while decoding, and the summary.json that people read."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.images.image_set import ImageSource
+
+Remarks = dict[int, list[str]]
+
+
+@dataclass
+class Findings:
+    """done: images 0..done-1 were tried; unreadable: number -> why; remarks: number -> what was
+    converted. Survives in JSON."""
+
+    done: int
+    unreadable: dict[int, str]
+    remarks: Remarks
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"done": self.done, "unreadable": self.unreadable, "remarks": self.remarks}
+
+    @classmethod
+    def of(cls, values: dict[str, Any]) -> "Findings":
+        """From what `as_dict` gave, after JSON has made the numbers strings."""
+        return cls(
+            values["done"],
+            {int(number): why for number, why in values["unreadable"].items()},
+            {int(number): found for number, found in values["remarks"].items()},
+        )
+
+
+def summarise(
+    source: ImageSource, kept: Sequence[int], found: Findings, digest: str
+) -> dict[str, Any]:
+    """Counts, per-class minimum and maximum, what was left out or converted, and a checksum."""
+    per_class = Counter(source.items[i].label for i in kept)
+    fewest = min(range(len(source.classes)), key=lambda label: (per_class[label], label))
+    return {
+        "images": len(kept),
+        "classes": len(source.classes),
+        "images_per_class": {
+            "minimum": per_class[fewest],
+            "maximum": max(per_class.values()),
+            "class with fewest": source.classes[fewest].class_id,
+        },
+        "size": source.size,
+        "streamed": source.stream,
+        "sha256": digest,
+        "dropped": [
+            {"source": source.items[i].source, "reason": why}
+            for i, why in sorted(found.unreadable.items())
+        ],
+        "converted": _converted(source, kept, found.remarks),
+    }
+
+
+def _converted(source: ImageSource, kept: Sequence[int], remarks: Remarks) -> dict[str, Any]:
+    """Per kind of conversion the number of images and the first of them."""
+    numbers: dict[str, list[int]] = {}
+    for index in kept:
+        for remark in remarks.get(index, ()):
+            numbers.setdefault(remark, []).append(index)
+    return {
+        remark: {"images": len(of), "first": source.items[of[0]].source}
+        for remark, of in sorted(numbers.items())
+    }
+
+
+def lines(name: str, summary: dict[str, Any]) -> list[str]:
+    """The summary for the terminal."""
+    per_class = summary["images_per_class"]
+    said = [
+        f"{name}: {summary['images']} images of {summary['classes']} classes, "
+        f"{per_class['minimum']} to {per_class['maximum']} each "
+        f"(fewest: {per_class['class with fewest']}); sha256 {summary['sha256'][:16]}"
+    ]
+    said += [f"{name}: dropped {d['source']}: {d['reason']}" for d in summary["dropped"]]
+    said += [
+        f"{name}: {kind}: {found['images']} images, e.g. {found['first']}"
+        for kind, found in summary["converted"].items()
+    ]
+    return said

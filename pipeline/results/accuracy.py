@@ -1,0 +1,100 @@
+"""Accuracies of the report: per attack, and the worst case over all of them.
+
+Measures of an image set, in the order of the tables:
+    clean            right on the unperturbed image
+    robust           right on it and at every iterate of every attack of evaluate.attacks
+    <attack>         the same for one attack
+    <attack>_last    right at its last iterate, as published tables count
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.compute as pc
+
+from pipeline.results.evaluated import MODELS, Attacked, Evaluated
+from pipeline.results.statistics import Paired, Share, paired, wilson
+
+
+class Row(NamedTuple):
+    """One measure on one image set: both models' shares, and what changed between them on the
+    images that both were measured on."""
+
+    key: str
+    label: str
+    base: Share
+    tuned: Share
+    change: Paired
+
+
+def measures(entry: Evaluated) -> dict[str, str]:
+    """Keys and labels of what was measured on the set, in the order of the tables."""
+    labels = {"clean": "clean", "robust": "robust (worst case)"}
+    for found in entry.attacks:
+        labels[found.metrics.attack] = found.metrics.title
+    for found in entry.attacks:
+        if all(getattr(found.metrics, model).robust_last for model in MODELS):
+            labels[f"{found.metrics.attack}_last"] = f"{found.metrics.title}, last iterate"
+    return labels
+
+
+def verdicts(entry: Evaluated, measure: str) -> dict[str, np.ndarray]:
+    """bool verdicts of each model, on the images where both have one."""
+    if measure == "clean":
+        columns = [_clean(entry.attacks[0], model) for model in MODELS]
+    elif measure == "robust":
+        every = [
+            [_column(found, model, "robust_any") for found in entry.attacks] for model in MODELS
+        ]
+        columns = [np.logical_and.reduce(flags) for flags in every]
+    else:
+        kind = "robust_last" if measure.endswith("_last") else "robust_any"
+        found = _attacked(entry, measure.removesuffix("_last"))
+        columns = [_column(found, model, kind) for model in MODELS]
+    both = np.logical_and(*(column >= 0 for column in columns))
+    return {model: column[both] > 0 for model, column in zip(MODELS, columns, strict=True)}
+
+
+def rows(entry: Evaluated) -> list[Row]:
+    """The lines of the table of one image set."""
+    result = []
+    for key, label in measures(entry).items():
+        right = verdicts(entry, key)
+        base, tuned = (wilson(int(right[model].sum()), len(right[model])) for model in MODELS)
+        result.append(Row(key, label, base, tuned, paired(right["base"], right["finetuned"])))
+    return result
+
+
+def accuracies(entry: Evaluated, model: str) -> dict[str, float]:
+    """Every measure taken on all images of the set, in 0..1: what may be put beside another."""
+    result = {}
+    for key in measures(entry):
+        right = verdicts(entry, key)[model]
+        if len(right) == entry.metrics.images:
+            result[key] = float(right.mean())
+    return result
+
+
+def means(entries: list[Evaluated]) -> dict[str, dict[str, float]]:
+    """Per model the means over the sets, each counting the same whatever its size."""
+    result: dict[str, dict[str, Any]] = {}
+    for model in MODELS:
+        found = [accuracies(entry, model) for entry in entries]
+        shared = [key for key in found[0] if all(key in values for values in found)]
+        result[model] = {key: float(np.mean([v[key] for v in found])) for key in shared}
+    return result
+
+
+def _attacked(entry: Evaluated, attack: str) -> Attacked:
+    return next(found for found in entry.attacks if found.metrics.attack == attack)
+
+
+def _clean(found: Attacked, model: str) -> np.ndarray:
+    table = found.predictions[model]
+    return pc.equal(table["clean_prediction"], table["label"]).to_numpy().astype(np.int8)
+
+
+def _column(found: Attacked, model: str, name: str) -> np.ndarray:
+    """int8: 1 right, 0 wrong, -1 not measured."""
+    values = found.predictions[model][name].cast("int8")
+    return values.fill_null(-1).to_numpy()

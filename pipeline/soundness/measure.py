@@ -1,0 +1,105 @@
+"""Is the evaluation itself to be trusted? Measurements that a sound attack cannot fail.
+
+PGD on a few images over a curve of epsilons, at an epsilon that no classifier withstands,
+and with more and more steps (Carlini et al. 2019, "On evaluating adversarial robustness",
+sections 3 and 4). `pipeline.soundness.verdicts` says what they mean.
+"""
+
+from functools import cache
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from pipeline.clip.precision import named
+from pipeline.common.params import Section
+from pipeline.evaluation import fixed_step
+from pipeline.evaluation.evaluate import EvaluateParams
+from pipeline.evaluation.interface import Run, Settings, Targets
+from pipeline.evaluation.zero_shot_classifier import Victim
+
+OVERSHOOT = 2.5  # steps * step size in units of epsilon: enough to cross the ball from any start
+
+
+Radius = Annotated[float, Field(gt=0, le=255 * 255)]  # in 1/255
+
+
+class ChecksParams(Section):
+    """`evaluate.checks` of params.yaml, where every key is explained."""
+
+    datasets: list[str]
+    texts: str
+    images: int = Field(ge=1)
+    epsilons_255: list[Radius] = Field(min_length=1)
+    large_epsilon_255: Radius
+    steps: int = Field(ge=4)
+
+
+def measure(
+    victim: Victim,
+    targets: Targets,
+    checks: ChecksParams,
+    params: EvaluateParams,
+    device: torch.device,
+    run: Run = fixed_step.run,
+    run_in_float32: Run = fixed_step.run,
+) -> dict[str, Any]:
+    """Counts of images that stay right, for metrics of one model.
+
+    Args:
+        run, run_in_float32: fixed-step PGD, or the same over several devices; on `victim` and on
+            what it is in float32.
+
+    Returns:
+        curve: [epsilon in 1/255, images right at every iterate], from 0 (clean) upwards;
+        large: the same at `large_epsilon_255`; steps: [steps, images right at every iterate]
+        at `evaluate.epsilon_255`, every run with a step size of its own; precision: None where
+        attacks are float32, else {name, right, right_in_float32, changed}: images right at every
+        iterate of the attack in `evaluate.precision` and of the same attack in float32, and the
+        images whose verdicts differ.
+    """
+
+    @cache  # the curve, the ladder of steps and the two precisions share points
+    def robust(epsilon_255: float, steps: int, in_float32: bool = False) -> np.ndarray:
+        options = fixed_step.Steps(
+            steps=steps,
+            step_255=OVERSHOOT * epsilon_255 / steps,
+            restarts=1,
+            random_start=True,
+            momentum=0.0,
+        )
+        settings = Settings(
+            norm=params.norm,
+            epsilon=epsilon_255 / 255,
+            batch_size=params.batch_size,
+            seed=params.seed,
+            follow=np.zeros(len(targets.labels), dtype=bool),
+            examples=np.zeros(0, dtype=np.int64),
+            device=device,
+            guard_band=0.0 if in_float32 else params.band,
+        )
+        if in_float32:
+            outcome = run_in_float32(victim.in_float32(), targets, options, settings)
+        else:
+            outcome = run(victim, targets, options, settings)
+        return outcome.fooled_at < 0
+
+    def survivors(epsilon_255: float, steps: int) -> int:
+        return int(robust(epsilon_255, steps).sum())
+
+    ladder = [checks.steps // 4, checks.steps // 2, checks.steps, 2 * checks.steps]
+    precision = None
+    if params.band:
+        low = robust(params.epsilon_255, checks.steps)
+        exact = robust(params.epsilon_255, checks.steps, in_float32=True)
+        counts = {"right": int(low.sum()), "right_in_float32": int(exact.sum())}
+        name = named(params.precision, params.compile)
+        precision = {"name": name, **counts, "changed": int((low != exact).sum())}
+    return {
+        "precision": precision,
+        "curve": [[0.0, len(targets.labels)]]
+        + [[e, survivors(e, checks.steps)] for e in sorted(checks.epsilons_255)],
+        "large": [checks.large_epsilon_255, survivors(checks.large_epsilon_255, checks.steps)],
+        "steps": [[steps, survivors(params.epsilon_255, steps)] for steps in ladder],
+    }

@@ -1,0 +1,211 @@
+"""Is the evaluation to be trusted? The report's verdicts on measurements a sound attack passes.
+
+After Carlini et al. 2019, "On evaluating adversarial robustness", and Athalye et al. 2018,
+"Obfuscated gradients give a false sense of security". A check that fails does not say that a
+number is wrong: it says that it must not be believed before somebody has looked.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from pipeline.common.params import Section
+from pipeline.results.accuracy import accuracies
+from pipeline.results.evaluated import MODELS, Evaluated
+
+UNDEFENDED = 0.05  # accuracy under attack that an undefended model may keep
+GAP = 0.03  # PGD may leave this much more than APGD
+ALLOWED = 0.01  # share of images, but at least one image, that rounding may move
+DEAD = 0.5  # share of a gradient's entries that may be exactly zero
+Count = Annotated[tuple[float, int], Field(strict=False)]  # (epsilon or steps, images right)
+TITLES = {"base": "base", "finetuned": "fine-tuned"}
+
+
+class PrecisionCounts(Section):
+    """One model under the same attack in `evaluate.precision` and in float32."""
+
+    name: str
+    right: int
+    right_in_float32: int
+    changed: int
+
+
+class Counts(Section):
+    """One model in data/checks/<set>.json; see `pipeline.soundness.measure.measure`."""
+
+    images: int = Field(ge=1)
+    precision: PrecisionCounts | None
+    curve: list[Count] = Field(min_length=2)
+    large: Count
+    steps: list[Count] = Field(min_length=2)
+
+
+class Measured(Section):
+    """data/checks/<set>.json."""
+
+    dataset: str
+    epsilon_255: float
+    base: Counts
+    finetuned: Counts
+
+
+class Check(NamedTuple):
+    """passed: None where it could not be judged; found: what was measured; meaning: what it
+    means when it fails."""
+
+    name: str
+    where: str
+    passed: bool | None
+    found: str
+    meaning: str
+
+
+def judge(sets: Iterable[Evaluated], measured: Iterable[Measured]) -> list[Check]:
+    """All checks, those over evaluated sets first."""
+    checks = [check for entry in sets for check in _of_set(entry)]
+    return checks + [check for found in measured for check in _of_measured(found)]
+
+
+def _of_set(entry: Evaluated) -> Iterator[Check]:
+    yield undefended(entry)
+    for model in MODELS:
+        yield gap(entry, model)
+    for model in MODELS:
+        yield zero_gradients(entry, model)
+
+
+def _of_measured(found: Measured) -> Iterator[Check]:
+    for model in MODELS:
+        where, counts = f"{found.dataset}, {TITLES[model]}", getattr(found, model)
+        yield falling_curve(where, counts)
+        yield large_epsilon(where, counts)
+        yield more_steps(where, counts)
+        if counts.precision is not None:
+            yield precision(where, counts.precision, counts.images)
+
+
+def undefended(entry: Evaluated) -> Check:
+    """The base model is near 0 under PGD (or the first attack, if PGD was not run)."""
+    found = accuracies(entry, "base")
+    attack = "pgd" if "pgd" in found else entry.metrics.attack
+    weak = found["clean"] <= 2 * UNDEFENDED  # has nothing to lose: shows nothing if it falls
+    return Check(
+        f"the undefended model falls (at most {UNDEFENDED:.0%} left)",
+        _where(entry, "base"),
+        None if weak and found[attack] <= UNDEFENDED else found[attack] <= UNDEFENDED,
+        f"{found[attack]:.1%} right under {attack}, {found['clean']:.1%} clean",
+        "an attack that leaves an undefended CLIP standing is too weak (too few steps, masked "
+        "gradients, half precision) and flatters every model; or epsilon is so small for these "
+        "images and this model that little can be learned from it: see the curve over epsilon",
+    )
+
+
+def gap(entry: Evaluated, model: str) -> Check:
+    """Fixed-step PGD and the strongest APGD that was run leave about the same: at most GAP more
+    by PGD, and an APGD that leaves more than that beyond PGD was held back by something."""
+    found = accuracies(entry, model)
+    adaptive = [key for key in found if key.startswith(("apgd", "autoattack"))]
+    known = "pgd" in found and bool(adaptive)
+    strongest = min(adaptive, key=lambda key: found[key]) if known else ""
+    more = found["pgd"] - found[strongest] if known else 0.0
+    return Check(
+        f"PGD and APGD agree (gap at most {100 * GAP:g} points)",
+        _where(entry, model),
+        abs(more) <= GAP if known else None,
+        f"{100 * more:+.1f} points against {strongest}"
+        if known
+        else "needs pgd and an apgd_* attack in evaluate.attacks",
+        "PGD leaves more: its step size or number of steps does not suit this model, and its "
+        "number is no measure of robustness; APGD leaves more: it was held back, for instance by "
+        "an attacker with other texts than the classifier's. Read the worst case instead",
+    )
+
+
+def zero_gradients(entry: Evaluated, model: str) -> Check:
+    """Hardly any image's gradient is mostly exactly zero at the start."""
+    shares = [found.predictions[model]["zero_gradient"].drop_null() for found in entry.attacks]
+    values = np.concatenate([share.to_numpy() for share in shares]) if shares else np.zeros(0)
+    dead = int((values > DEAD).sum())
+    return Check(
+        "gradients are alive",
+        _where(entry, model),
+        dead <= _slack(len(values)) if len(values) else None,
+        f"{dead} of {len(values)} starts with more than {DEAD:.0%} zero entries; "
+        f"mean {values.mean():.1%}"
+        if len(values)
+        else "no attack tells",
+        "a gradient attack cannot move: the loss is saturated (its logits underflow) or the "
+        "model masks its gradients; use apgd_dlr, apgd_t or autoattack, in float32",
+    )
+
+
+def falling_curve(where: str, counts: Counts) -> Check:
+    """Accuracy never rises with epsilon, and is lower at the end than without an attack."""
+    right = [count for _, count in counts.curve]
+    shown = ", ".join(f"{epsilon:g}: {count}" for epsilon, count in counts.curve)
+    fell = right[-1] < right[0] or not right[0]
+    return Check(
+        "accuracy falls with epsilon",
+        where,
+        _never_rises(right, counts.images) and fell,
+        f"right of {counts.images} at epsilon × 255 = {shown}",
+        "a larger ball contains the smaller one: the attack loses its way in the larger one "
+        "(step size, clipping), finds nothing at all (masked gradients), or the images are too "
+        "few to tell",
+    )
+
+
+def large_epsilon(where: str, counts: Counts) -> Check:
+    """No classifier is right where the ball holds images of every class."""
+    epsilon, right = counts.large
+    return Check(
+        "a large epsilon drives accuracy to 0",
+        where,
+        right <= _slack(counts.images),
+        f"{right} of {counts.images} right at {epsilon:g}/255",
+        "no model can withstand it: what is left is what the attack fails to find",
+    )
+
+
+def more_steps(where: str, counts: Counts) -> Check:
+    """A longer attack never finds fewer errors."""
+    right = [count for _, count in counts.steps]
+    shown = ", ".join(f"{steps:g}: {count}" for steps, count in counts.steps)
+    return Check(
+        "more steps never help the defender",
+        where,
+        _never_rises(right, counts.images),
+        f"right of {counts.images} after steps {shown}",
+        "the attack does not converge: the step size does not suit its number of steps",
+    )
+
+
+def precision(where: str, counts: PrecisionCounts, images: int) -> Check:
+    """An attack in a lower precision finds what the same attack finds in float32."""
+    more = counts.right - counts.right_in_float32
+    return Check(
+        f"{counts.name} attacks as well as float32",
+        where,
+        more <= _slack(images),
+        f"{counts.right} of {images} right, {counts.right_in_float32} in float32; "
+        f"{counts.changed} verdicts differ",
+        "verdicts are float32's, so no error is made up; but gradients in the lower precision miss "
+        "some, and the model looks more robust than it is; set evaluate.precision to float32",
+    )
+
+
+def _slack(images: int) -> int:
+    return max(1, int(ALLOWED * images))
+
+
+def _never_rises(counts: list[int], images: int) -> bool:
+    """No count lies above any earlier one by more than rounding: many small rises add up."""
+    return all(
+        later <= min(counts[: place + 1]) + _slack(images) for place, later in enumerate(counts[1:])
+    )
+
+
+def _where(entry: Evaluated, model: str) -> str:
+    return f"{entry.metrics.dataset}, {entry.metrics.texts.name}, {TITLES[model]}"

@@ -1,0 +1,77 @@
+"""The objective of SAFT and TGA-ZSR: a classification loss and two attention-map terms.
+
+loss = mean over K and images of CE(adversarial, caption slot k)
+       + attention_refinement * L_AR + attention_constraint * L_AMC
+    L_AR  = mean |A_tuned(x_adv) - A_base(x)|_2
+    L_AMC = mean |A_tuned(x)     - A_base(x)|_2
+with A the text-guided attention map of `pipeline.training.attention`.
+Legend for shapes: B images of N, C classes, K captions, T patches, D joint width.
+"""
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from pipeline.clip.model import ImageEncoder
+from pipeline.training.attention import TokenNorm, attention_map, map_distance, upsampling_factor
+from pipeline.training.frozen_features import of_clean_images
+from pipeline.training.objective import Batch, MethodParams, Setup
+from pipeline.zeroshot.ensemble import ensemble_accuracy, ensemble_cross_entropy, ensemble_logits
+
+
+class AttentionParams(MethodParams):
+    """Weights of the two map terms, and the axis over which patch features are normalised:
+    token (as released) or channel."""
+
+    attention_refinement: float = Field(ge=0)
+    attention_constraint: float = Field(ge=0)
+    attention_norm: TokenNorm
+
+
+class AttentionGuided:
+    """The objective. texts: (C, K, D) unit norm; maps: (N, T), the base model's attention on
+    the clean images, computed once, after which the base model is forgotten."""
+
+    def __init__(self, params: AttentionParams, texts: Tensor, setup: Setup) -> None:
+        self.params, self.texts, self.scale = params, texts, setup.scale
+        self.mean_text = texts.mean(1)
+        encoder = setup.encoder
+        self.factor = upsampling_factor(encoder.grid[0], encoder.image_size).to(texts.device)
+        self.maps = of_clean_images(
+            setup,
+            lambda features, labels: self._attention(encoder.project(features), labels),
+            "base attention maps",
+        )
+
+    def attack_loss(self, encoder: ImageEncoder, images: Tensor, batch: Batch) -> Tensor:
+        """Cross-entropy against the whole ensemble: mean over K, sum over images."""
+        logits = ensemble_logits(encoder(images).pooled, self.texts, self.scale)
+        return ensemble_cross_entropy(logits, batch.labels).sum()
+
+    def losses(self, encoder: ImageEncoder, images: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """One forward of the adversarial and clean halves gives logits and patch tokens."""
+        features = encoder(torch.cat([images, batch.images]))
+        logits = ensemble_logits(features.pooled, self.texts, self.scale)
+        adversarial, clean = logits.chunk(2)
+        maps = self._attention(encoder.project(features), batch.labels.repeat(2))
+        base = self.maps[batch.numbers]
+        cross_entropy = ensemble_cross_entropy(adversarial, batch.labels).mean()
+        refinement = map_distance(maps[: len(base)], base, self.factor)
+        constraint = map_distance(maps[len(base) :], base, self.factor)
+        loss = (
+            cross_entropy
+            + self.params.attention_refinement * refinement
+            + self.params.attention_constraint * constraint
+        )
+        return {
+            "loss": loss,
+            "cross_entropy": cross_entropy,
+            "attention_refinement": refinement,
+            "attention_constraint": constraint,
+            "adversarial_accuracy": ensemble_accuracy(adversarial, batch.labels),
+            "clean_accuracy": ensemble_accuracy(clean, batch.labels),
+        }
+
+    def _attention(self, tokens: Tensor, labels: Tensor) -> Tensor:
+        """(B, T) maps of (B, 1 + T, D) tokens, each guided by the text of its class."""
+        return attention_map(tokens, self.mean_text[labels], self.params.attention_norm)

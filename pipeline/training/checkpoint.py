@@ -1,0 +1,143 @@
+"""Resume state of a training: whose it is, and tensors on disk that never run code.
+
+The fingerprint covers params, inputs and code: anything else starts afresh.
+"""
+
+import hashlib
+import io
+import json
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.clip.device import arithmetic
+from pipeline.common.atomic import replacing_file
+from pipeline.common.errors import UserError
+from pipeline.common.scratch import loaded_code
+
+SAMPLED_BLOCKS, BLOCK = 64, 1 << 20
+
+
+def origins(params: Any, inputs: Iterable[Path], device: torch.device) -> dict[str, str]:
+    """What a state comes from, each by name with its sha256: params, input files, this package's
+    loaded code, torch and device.
+
+    Files over 64 MiB are sampled at 64 evenly spaced blocks of 1 MiB besides their size: a
+    memory-mapped image file of 100 GB must not be read whole to find a checkpoint.
+    """
+    hashes = {
+        "params": _sha256(json.dumps(params, sort_keys=True).encode()),
+        "torch": _sha256(f"{torch.__version__} {arithmetic(device)}".encode()),
+    }
+    hashes |= {path.as_posix(): _hash_file(path) for path in inputs}
+    # wherever the code lies: an experiment in a folder of its own has the same
+    hashes |= {"/".join(path.parts[-2:]): _hash_file(path) for path in loaded_code()}
+    return hashes
+
+
+def fingerprint(hashes: Mapping[str, str]) -> str:
+    """16 hex digits over `origins`."""
+    return _sha256(json.dumps(hashes, sort_keys=True).encode())[:16]
+
+
+def save_state(folder: Path, state: dict[str, Any]) -> None:
+    """Write the state atomically.
+
+    Raises:
+        OSError: it cannot be written; it names the file, as that of a full disk does not.
+    """
+    buffer = io.BytesIO()  # torch's own writer hides a full disk behind an internal error
+    torch.save(state, buffer)
+    path = folder / "state.pt"
+    try:
+        with replacing_file(path) as partial:
+            partial.write_bytes(buffer.getbuffer())
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+class StateWriter:
+    """Writes states into `folder` from a thread of its own, at most one every `seconds`: the
+    training goes on meanwhile. A context; leaving it waits for the last write."""
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        self.folder, self.seconds = folder, seconds
+        self._last = time.monotonic()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="resume-state")
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> "StateWriter":
+        return self
+
+    def __exit__(self, kind: Any, *_: Any) -> None:
+        self._pool.shutdown()
+        if kind is None:
+            self._wait()
+
+    def due(self, _: int) -> bool:
+        """Whether the time has come."""
+        return time.monotonic() - self._last >= self.seconds
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Copy the state to the CPU and have it written; waits for the state before it.
+
+        Raises:
+            OSError: the state before it could not be written.
+        """
+        self._wait()
+        self._writing = self._pool.submit(save_state, self.folder, _on_cpu(state))
+        self._last = time.monotonic()
+
+    def _wait(self) -> None:
+        if self._writing is not None:
+            self._writing.result()
+
+
+def _on_cpu(value: Any) -> Any:
+    """The same, every tensor in it copied to the CPU."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {key: _on_cpu(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_on_cpu(item) for item in value)
+    return value
+
+
+def load_state(folder: Path) -> dict[str, Any] | None:
+    """The state on the CPU, or None if there is none: optimisers move what they need, and keep
+    their step counts where the host can read them. Never runs code from the file.
+
+    Raises:
+        UserError: the file is damaged or holds more than tensors and plain values.
+    """
+    path = folder / "state.pt"
+    if not path.exists():
+        return None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError):
+        raise UserError(f"{path}: not a resume state; delete it to start afresh") from None
+
+
+def _hash_file(path: Path) -> str:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        if size <= SAMPLED_BLOCKS * BLOCK:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256(str(size).encode())
+        for block in range(SAMPLED_BLOCKS):
+            file.seek((size - BLOCK) * block // (SAMPLED_BLOCKS - 1))
+            digest.update(file.read(BLOCK))
+    return digest.hexdigest()
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

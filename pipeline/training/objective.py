@@ -1,0 +1,123 @@
+"""Fine-tuning methods, one file each; the file name is what `finetune.method` names.
+
+A method module has
+    TITLE: str                 the method's name as papers write it
+    PUBLISHED: Published       how it was published; what null means in section `finetune`
+    class Params(MethodParams) its keys under `finetune.options.<method>`
+    def build(params, setup) -> Objective
+Mathematics that several methods share is in the modules whose names begin with an underscore.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from pydantic import Field
+from torch import Tensor
+
+from pipeline.clip.model import ImageEncoder
+from pipeline.common.params import Section
+from pipeline.distributed.ranks import SINGLE, Ranks
+from pipeline.images.streaming import Pixels
+from pipeline.zeroshot.perturbation import Norm
+
+Optimiser = Literal["sgd", "adamw"]
+
+
+class Batch(NamedTuple):
+    """images: (B, 3, S, S) float32 clean pixels in [0, 1]; labels, numbers: (B,) int64,
+    class numbers and image numbers in the training set. Where several processes train together,
+    `images` are this process's rows, labels and numbers those of the whole batch, and the encoder
+    that `losses` is given turns the former into the features of the latter."""
+
+    images: Tensor
+    labels: Tensor
+    numbers: Tensor
+
+
+class Setup(NamedTuple):
+    """What a method may look at before the first step.
+
+    encoder: the image encoder, still at its base weights;
+    texts: (C, K, D) and template: (C, D), float32 unit-norm features of the descriptions and
+    of the text set "template"; scale: exp(logit scale);
+    pixels: uint8 (N, 3, S, S); labels: (N,) int64; both memory-mapped or in RAM;
+    ranks: the processes that train together.
+    """
+
+    encoder: ImageEncoder
+    texts: Tensor
+    template: Tensor
+    scale: float
+    pixels: Pixels
+    labels: np.ndarray
+    batch_size: int
+    ranks: Ranks = SINGLE
+
+
+AttackLoss = Callable[[ImageEncoder, Tensor, Batch], Tensor]
+
+
+class Objective(Protocol):
+    """A training objective; texts are features already, nothing here encodes text."""
+
+    @property
+    def attack_loss(self) -> AttackLoss | None:
+        """(encoder, images, batch) -> what the training attack ascends: a scalar, summed over
+        the batch. None for a method that trains on clean images."""
+
+    def losses(self, encoder: ImageEncoder, images: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Scalars for the log, `loss` (the one to descend) among them. `images` are the
+        adversarial ones, (B, 3, S, S) in [0, 1], detached from the attack; the clean ones
+        where there is no attack."""
+
+
+class MethodParams(Section):
+    """What every method has under `finetune.options.<method>`; None: as published."""
+
+    learning_rate: float | None = Field(gt=0)
+
+
+@dataclass(frozen=True)
+class TrainingAttack:
+    """Projected gradient ascent on a method's attack loss. epsilon_255, step_255: radius and
+    step in 1/255 of the pixel range; momentum: on normalised gradients, 0 for none;
+    random_start: else from the clean image."""
+
+    norm: Norm
+    epsilon_255: float
+    step_255: float
+    steps: int
+    momentum: float
+    random_start: bool
+
+
+@dataclass(frozen=True)
+class Published:
+    """A method's published recipe. momentum: of SGD, the first beta of AdamW; attack: None
+    for a method without one."""
+
+    optimiser: Optimiser
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    epochs: int
+    batch_size: int
+    warmup_steps: int
+    attack: TrainingAttack | None
+
+
+PGD2 = TrainingAttack(
+    norm="linf", epsilon_255=1, step_255=1, steps=2, momentum=0, random_start=True
+)  # the training attack of TeCoA and of those that follow its protocol
+PROTOCOL = Published(
+    optimiser="sgd",
+    learning_rate=1e-4,
+    momentum=0.9,
+    weight_decay=0.0,
+    epochs=10,
+    batch_size=128,
+    warmup_steps=1000,
+    attack=PGD2,
+)  # TGA-ZSR's and SAFT's; most methods differ from it in one or two values

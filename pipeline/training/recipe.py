@@ -1,0 +1,130 @@
+"""The recipe of one training: section `finetune`, with what was published where it says null."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from pydantic import Field
+
+from pipeline.clip.precision import Precision
+from pipeline.common.errors import UserError
+from pipeline.common.params import PARAMS_FILE, Section
+from pipeline.training.objective import MethodParams, Optimiser, Published, TrainingAttack
+from pipeline.zeroshot.perturbation import Norm
+
+
+class AttackParams(Section):
+    """Section `finetune.attack`; None: as published."""
+
+    norm: Norm
+    epsilon_255: float | None = Field(gt=0, le=255 * 255)
+    step_255: float | None = Field(gt=0, le=255 * 255)
+    steps: int | None = Field(ge=1)
+    momentum: float | None = Field(ge=0, lt=1)
+    random_start: bool | None
+
+
+class FinetuneParams(Section):
+    """Section `finetune` of params.yaml, where every key is explained; None: as published."""
+
+    dataset: str
+    method: str
+    options: dict[str, dict[str, Any]]
+    optimiser: Optimiser | None
+    momentum: float | None = Field(ge=0, lt=1)
+    weight_decay: float | None = Field(ge=0)
+    attack: AttackParams
+    epochs: int | None = Field(ge=1)
+    batch_size: int | None = Field(ge=1)
+    warmup_steps: int | None = Field(ge=0)
+    mix_alpha: float = Field(ge=0, le=1)
+    last_blocks: int | None = Field(ge=1)
+    gradient_clip: float | None = Field(gt=0)
+    averaging: float | None = Field(gt=0, lt=1)
+    precision: Precision
+    compile: bool
+    checkpoint_seconds: float = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**31)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that, with images, texts and base model, decides what a training ends with.
+
+    options: the method's own keys, without its learning rate; attack: None for a method that
+    trains on clean images; the other fields: see section `finetune` of params.yaml.
+    """
+
+    dataset: str
+    method: str
+    options: dict[str, Any]
+    optimiser: Optimiser
+    learning_rate: float
+    momentum: float
+    weight_decay: float
+    attack: TrainingAttack | None
+    epochs: int
+    batch_size: int
+    warmup_steps: int
+    mix_alpha: float
+    last_blocks: int | None
+    gradient_clip: float | None
+    averaging: float | None
+    precision: Precision
+    compile: bool
+    seed: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def resolve(params: FinetuneParams, published: Published, options: MethodParams) -> Recipe:
+    """Fill every null of `params` and the learning rate of `options` from `published`.
+
+    Raises:
+        UserError: a published value would be taken where it means something else: a learning
+            rate with another optimiser, a radius with another norm.
+    """
+    _check_optimiser(params, published, options)
+    keys = ("optimiser", "momentum", "weight_decay", "epochs", "batch_size", "warmup_steps")
+    filled = {key: _given(getattr(params, key), getattr(published, key)) for key in keys}
+    taken = ("dataset", "method", "mix_alpha", "last_blocks", "gradient_clip", "averaging")
+    taken += ("precision", "compile", "seed")
+    return Recipe(
+        **{key: getattr(params, key) for key in taken},
+        **filled,
+        options=options.model_dump(exclude={"learning_rate"}),
+        learning_rate=_given(options.learning_rate, published.learning_rate),
+        attack=_attack(params.attack, published.attack),
+    )
+
+
+def _given(value: Any, published: Any) -> Any:
+    return published if value is None else value
+
+
+def _check_optimiser(params: FinetuneParams, published: Published, options: MethodParams) -> None:
+    changed = params.optimiser not in (None, published.optimiser)
+    values = {
+        f"options.{params.method}.learning_rate": options.learning_rate,
+        "weight_decay": params.weight_decay,
+    }
+    for key, value in values.items():
+        if changed and value is None:
+            raise UserError(
+                f"{PARAMS_FILE}: finetune.{key} is null, but the published value belongs to "
+                f"{published.optimiser}, not to {params.optimiser}; set it"
+            )
+
+
+def _attack(given: AttackParams, published: TrainingAttack | None) -> TrainingAttack | None:
+    if published is None:
+        return None
+    for key in ("epsilon_255", "step_255"):
+        if given.norm != published.norm and getattr(given, key) is None:
+            raise UserError(
+                f"{PARAMS_FILE}: finetune.attack.{key} is null, but the published value belongs "
+                f"to norm {published.norm}, not to {given.norm}; set it"
+            )
+    chosen = {key: value for key, value in given.model_dump().items() if value is not None}
+    return replace(published, **chosen)

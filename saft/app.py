@@ -1,0 +1,31 @@
+"""The `saft` command: what people do by hand (stages are run by `dvc repro`)."""
+
+import typer
+
+from saft import info as info_cli
+from saft.check import command as check_cli
+from saft.compare import command as compare_cli
+from saft.cost import command as cost_cli
+from saft.descriptions import command as descriptions_cli
+from saft.export import command as export_cli
+from saft.use import command as use_cli
+
+app = typer.Typer(
+    name="saft",
+    help="Semantic-aware adversarial fine-tuning of CLIP. The pipeline itself runs by "
+    "`dvc repro`; this command shows what is installed and registered, compares methods, tells "
+    "what the stages cost, and looks after description artifacts.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command("info")(info_cli.main)
+app.command("compare")(compare_cli.main)
+app.command("cost")(cost_cli.main)
+app.command("check")(check_cli.main)
+app.command("export")(export_cli.main)
+app.command("profiles")(use_cli.list_profiles)
+app.command("use")(use_cli.use)
+app.add_typer(descriptions_cli.app)
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,136 @@
+"""Memory for training and for the attacks of the evaluation, against what there is.
+
+    training = weights, gradients, optimiser, copies + B x (kept activations + transient)
+with what autograd keeps of an image from `vit.saved_bytes`: in the training attack the whole
+encoder, in the descent the trained blocks, times the images that the method encodes with a graph.
+"""
+
+import os
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from pipeline.clip.precision import Precision
+from pipeline.cost import vision_transformer as vit
+from pipeline.training.recipe import Recipe
+from saft.check.part import Part, size
+from saft.check.probe import Passes
+
+if TYPE_CHECKING:
+    from saft.check.plan import Plan
+
+RUNTIME = 7e8  # bytes of the CUDA context, or of the process with its libraries, assumed
+ROW = {
+    "patches": lambda v, _: v.tokens - 1,
+    "classes": lambda _, c: c,
+    "width": lambda v, _: v.output,
+}
+
+
+class Need(NamedTuple):
+    """Bytes: fixed, and per image of a batch; batch: images at once."""
+
+    fixed: float
+    per_image: float
+    batch: int
+
+    @property
+    def total(self) -> float:
+        """Bytes at the peak."""
+        return self.fixed + self.per_image * self.batch
+
+
+def training(
+    found: vit.Vit, recipe: Recipe, passes: Passes, images: int = 0, classes: int = 0
+) -> Need:
+    """Peak of the fine-tuning loop.
+
+    Args:
+        images, classes: of the training set, for what a method keeps of every image.
+    """
+    whole, trained = vit.weights(found), vit.trained_weights(found, recipe.last_blocks)
+    moments = 2 if recipe.optimiser == "adamw" else 1 if recipe.momentum else 0
+    copies = moments + 1 + bool(recipe.averaging) + (recipe.mix_alpha < 1)  # 1: the gradients
+    rows = sum(ROW[row](found, classes) for row in passes.rows) * images
+    fixed = vit.FLOAT * (whole * (1 + passes.copies) + trained * copies + rows)
+    blocks = found.layers if recipe.last_blocks is None else recipe.last_blocks
+    fixed += _other_weights(found, recipe, blocks)
+    transient = vit.transient_bytes(found, recipe.precision)
+    descent = passes.graph * (vit.saved_bytes(found, blocks, 0, recipe.precision) + transient)
+    attack = 0.0
+    if recipe.attack is not None:
+        attacked = 0 if _attacks_a_copy(recipe) else blocks  # whose weights have gradients
+        attack = transient + vit.saved_bytes(
+            found, attacked, found.layers - attacked, recipe.precision
+        )
+    return Need(RUNTIME + fixed, max(descent, attack), recipe.batch_size)
+
+
+def _attacks_a_copy(recipe: Recipe) -> bool:
+    """As `pipeline.training.step.attacked_copy` decides."""
+    return recipe.attack is not None and (recipe.precision == "bf16" or recipe.compile)
+
+
+def _other_weights(found: vit.Vit, recipe: Recipe, blocks: int) -> float:
+    """Bytes of the frozen copy that is attacked, and of the trained matrices as autocast rounds
+    them once per step."""
+    number = vit.BLOCK_NUMBER[recipe.precision]
+    rounded = number * vit.matrix_weights(found, blocks) if recipe.precision == "bf16" else 0
+    return rounded + (_copy(found, recipe.precision) if _attacks_a_copy(recipe) else 0)
+
+
+def _copy(found: vit.Vit, precision: Precision) -> float:
+    """Bytes of the weights of `pipeline.clip.precision.frozen_copy`."""
+    matrices = vit.matrix_weights(found, found.layers)
+    return vit.FLOAT * (vit.weights(found) - matrices) + vit.BLOCK_NUMBER[precision] * matrices
+
+
+def attacking(found: vit.Vit, batch: int, precision: Precision = "float32") -> Need:
+    """Peak of an attack on a frozen encoder, one model at a time; in bf16 on a copy of it."""
+    per_image = vit.saved_bytes(found, 0, found.layers, precision)
+    per_image += vit.transient_bytes(found, precision)
+    copy = 0 if precision == "float32" else _copy(found, precision)
+    return Need(RUNTIME + vit.FLOAT * vit.weights(found) + copy, per_image, batch)
+
+
+def available(device: torch.device) -> tuple[float, str]:
+    """Bytes that the device has to give, and its name: free ones of a GPU, all of the RAM."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0], torch.cuda.get_device_name(device)
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "CPU"
+
+
+def memory(plan: "Plan") -> Part:
+    """Part 7: training and evaluation."""
+    if plan.model.config is None and not plan.model.problem:  # of the hub, or of missing images
+        return Part(
+            "memory",
+            ["not checked: the model's config is not known before stage base_model has run"],
+        )
+    part, found, recipe = Part("memory"), plan.model.vit, plan.recipe
+    there, name = available(plan.device)
+    trains_on = plan.sets.get(recipe.dataset)
+    images, classes = (trains_on.images or 0, trains_on.classes or 0) if trains_on else (0, 0)
+    needs = {
+        "finetune.batch_size": training(found, recipe, plan.passes, images, classes),
+        "evaluate.batch_size": attacking(found, plan.evaluate.batch_size, plan.evaluate.precision),
+    }
+    for key, need in needs.items():
+        part.values[key] = {"bytes": need.total, "available": there}
+        part.lines.append(
+            f"{key} {need.batch}: about {size(need.total)} = {size(need.fixed)} + {need.batch} x "
+            f"{size(need.per_image)}; {name} has {size(there)}"
+        )
+        if need.total > there:
+            part.problems.append(_too_much(key, need, there, name))
+    part.lines.append(
+        "estimate: weights, gradients, optimiser, copies + batch x (what autograd keeps + 2 T M)"
+    )
+    return part
+
+
+def _too_much(key: str, need: Need, there: float, name: str) -> str:
+    most = int((there - need.fixed) / need.per_image)
+    blocks = ", or set finetune.last_blocks" if key.startswith("finetune") else ""
+    advice = f"lower it to {most} or less{blocks}" if most >= 1 else "take a larger device"
+    return f"{key} {need.batch} needs about {size(need.total)}, {name} has {size(there)}; {advice}"

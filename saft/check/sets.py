@@ -1,0 +1,143 @@
+"""The state of an image set: what is there of it, and what is known of what is not.
+
+A source is opened, which lists its images; nothing is decoded, and nothing downloaded.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.common.errors import UserError
+from pipeline.images.classes import ClassEntry, read_own_templates
+from pipeline.images.data_root import downloads_allowed, locate
+from pipeline.images.image_set import IMAGES, open_images
+from pipeline.prepare.catalogue import split_of
+from pipeline.prepare.download import absent, fetchable, how_to_get
+from pipeline.prepare.hub_shards import HUB, folder_of, is_whole
+from pipeline.prepare.pack import check_source
+from saft.check.dvc import Runs
+from saft.check.part import error_line
+from saft.schema import open_params
+
+LEAST = 8  # pixels that every source takes at least
+
+
+@dataclass(frozen=True)
+class Download:
+    """What a set's stage will fetch into `folder`; sets of the same `title` and folder share it.
+    disk: bytes of archive and content together, None where they are not known."""
+
+    title: str
+    folder: Path
+    disk: float | None
+
+
+@dataclass(frozen=True)
+class SetState:
+    """An image set. state: packed | there | download (when its stage runs) | missing; images,
+    classes, size in pixels: None where they cannot be known; entries: the class table, where
+    the images or the packed set are there; remark: what to say of it."""
+
+    name: str
+    state: str
+    images: int | None = None
+    classes: int | None = None
+    size: int | None = None
+    stream: bool = False
+    entries: tuple[ClassEntry, ...] = ()
+    templates: tuple[str, ...] = ()
+    remark: str = ""
+    download: Download | None = None
+
+
+def look(name: str, spec: dict[str, Any], where: str, runs: Runs) -> SetState:
+    """The state of one entry of prepare.sets; raises nothing."""
+    try:
+        if (IMAGES / name).is_dir() and not runs.will(f"prepare@{name}", otherwise=False):
+            return _packed(name)
+        module, params = open_params(spec, where)
+        away = _published(name, module.FACTS, params) if hasattr(module, "FACTS") else None
+        away = away or _hub(name, params)
+        if away:
+            return away
+        source = module.open_source(params)
+        check_source(source, name)
+    except UserError as error:
+        return _missing(name, spec, str(error))
+    except Exception as error:  # the file system's, or any of a reader's of damaged files
+        remark = f"its files cannot be read: {error_line(error)}; mend or replace them"
+        return _missing(name, spec, remark)
+    return SetState(
+        name,
+        "there",
+        len(source.items),
+        len(source.classes),
+        source.size,
+        source.stream,
+        tuple(source.classes),
+        tuple(source.templates),
+    )
+
+
+def _missing(name: str, spec: dict[str, Any], remark: str) -> SetState:
+    pixels = spec.get("size")
+    known = isinstance(pixels, int) and pixels >= LEAST
+    return SetState(name, "missing", size=pixels if known else None, remark=remark)
+
+
+def _packed(name: str) -> SetState:
+    images = open_images(name)
+    streamed = not hasattr(images.pixels, "nbytes")
+    return SetState(
+        name,
+        "packed",
+        len(images.labels),
+        len(images.classes),
+        images.pixels.shape[-1],
+        streamed,
+        tuple(images.classes),
+        tuple(read_own_templates(name)),
+    )
+
+
+def _published(name: str, facts: Any, params: Any) -> SetState | None:
+    """A published set that is not there, with the published numbers; None where it is there."""
+    split, root = split_of(facts, params), locate(params.root or ".")
+    if not absent(facts, split, root):
+        return None
+    fetched = fetchable(facts) and downloads_allowed()
+    remark = (
+        f"{facts.title} ({split}) will be downloaded to {root}, {facts.disk_gb:g} GB unpacked"
+        if fetched
+        else how_to_get(facts, split, root)
+    )
+    published = facts.splits[split]
+    classes = len(params.classes) if isinstance(params.classes, list) else published.classes
+    most = published.images * classes // published.classes
+    images = min(most, classes * params.images_per_class) if params.images_per_class else most
+    state = "download" if fetched else "missing"
+    download = Download(facts.title, root, 2e9 * facts.disk_gb) if fetched else None
+    return SetState(
+        name, state, images, classes, params.size, params.stream, (), facts.templates, remark,
+        download,
+    )  # fmt: skip
+
+
+def _hub(name: str, params: Any) -> SetState | None:
+    """Shards of the hub that opening would download; None where it would not."""
+    root = getattr(params, "root", None) or ""
+    if not root.startswith(HUB) or not downloads_allowed() or is_whole(root, params.split):
+        return None
+    folder = locate(folder_of(root))
+    remark = f"{root} ({params.split}) will be downloaded to {folder}"
+    return SetState(
+        name, "download", size=params.size, stream=params.stream, remark=remark,
+        download=Download(root, folder, None),
+    )  # fmt: skip
+
+
+def packed_bytes(found: SetState) -> int:
+    """Bytes that `prepare` writes: N x 3 x S x S, and about 64 a row for the tables."""
+    if not found.images or not found.size:
+        return 0
+    return found.images * (64 + (0 if found.stream else 3 * found.size**2))

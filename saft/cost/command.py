@@ -1,0 +1,53 @@
+"""`saft cost`: what the stages cost whose outputs lie in the workspace."""
+
+import itertools
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.clip.folders import MODEL
+from pipeline.common.atomic import replacing_file
+from pipeline.common.errors import UserError
+from pipeline.common.params import read_value
+from pipeline.results.files import CHECKS, EVALUATION
+from saft.cost.table import Recorded, markdown
+
+FILE = Path("reports/cost.md")
+
+
+def main() -> None:
+    """Show seconds, images/s, memory and energy of training, evaluation and checks."""
+    try:
+        table = markdown([recorded(stage, output) for stage, output in outputs()])
+        with replacing_file(FILE) as partial:
+            partial.write_text(table, encoding="utf-8")
+    except UserError as error:
+        print(f"error: saft cost: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    print(table, end="")
+    print(f"\n{FILE}: the same table")
+
+
+def outputs() -> Iterator[tuple[str, Path]]:
+    """Each stage that keeps what it cost, under params.yaml, and the output it is filed by."""
+    yield "finetune", MODEL / "open_clip_model.safetensors"
+    names = [read_value(f"evaluate.{key}", list[str]) for key in ("datasets", "attacks", "texts")]
+    for dataset, attack, texts in itertools.product(*names):
+        yield f"evaluate@{dataset}-{attack}-{texts}", EVALUATION / dataset / texts / attack
+    for dataset in read_value("evaluate.checks.datasets", list[str]):
+        yield f"check@{dataset}", CHECKS / f"{dataset}.json"
+
+
+def recorded(stage: str, output: Path) -> Recorded:
+    """What is known of a stage.
+
+    Raises:
+        UserError: its record is not JSON.
+    """
+    from pipeline.cost.meter import read_cost  # with torch: seconds to import
+
+    if not output.exists():
+        return Recorded(stage, None, False)
+    record: dict[str, Any] | None = read_cost(output, Path())
+    return Recorded(stage, record if record and "stage" in record else None, True)

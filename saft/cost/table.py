@@ -1,0 +1,83 @@
+"""The table of `saft cost`: one line for each stage whose cost is known."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+HEAD = (
+    "stage", "seconds", "images", "images/s", "peak memory, MiB", "energy, J", "TFLOP",
+    "of the speed of matrix products", "device",
+)  # fmt: skip
+NUMBERS = 7  # columns, after the first, that are set to the right
+SHOWN = 4  # most names in a sentence
+
+
+class Recorded(NamedTuple):
+    """A stage by its name, and the fields of `meter.Cost` of its output; None: there is
+    an output, but nobody measured it here; computed: there is an output at all."""
+
+    stage: str
+    cost: dict[str, Any] | None
+    computed: bool
+
+
+def markdown(found: Sequence[Recorded]) -> str:
+    """The table, its sum, and a sentence on the stages that it lacks."""
+    costs = [entry.cost for entry in found if entry.cost is not None]
+    lines = [sentence for sentence in (_unmeasured(found), _not_computed(found)) if sentence]
+    if not costs:
+        return "\n".join(lines) + "\n"
+    table = [
+        HEAD,
+        ("---", *["---:"] * NUMBERS, "---"),
+        *(_row(cost) for cost in costs),
+        _sum(costs),
+    ]
+    return "\n".join([*(f"| {' | '.join(row)} |" for row in table), "", *lines]).rstrip() + "\n"
+
+
+def _row(cost: dict[str, Any]) -> tuple[str, ...]:
+    joules, flop, share = cost["energy_joules"], cost["flop"], cost["share"]
+    speeds = " and ".join(
+        f"{speed / 1e9:,.0f} GFLOP/s {name}"
+        for name, speed in sorted(cost["matrix_flop_per_second"].items())
+    )
+    threads = "" if joules is not None else f", {cost['threads']} threads"
+    processes = f", {cost['processes']} processes" if cost["processes"] > 1 else ""
+    return (
+        cost["stage"],
+        f"{cost['seconds']:,.1f}",
+        f"{cost['images']:,}",
+        f"{cost['images_per_second']:,.1f}",
+        f"{cost['peak_memory_bytes'] / 2**20:,.0f}",
+        "–" if joules is None else f"{joules:,.0f}",
+        "–" if flop is None else f"{flop / 1e12:,.1f}",
+        "–" if share is None else f"{share:.0%} of {speeds}",
+        f"{cost['device']}{threads}{processes}",
+    )
+
+
+def _sum(costs: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+    joules = [cost["energy_joules"] for cost in costs]
+    total = "–" if None in joules else f"{sum(joules):,.0f}"
+    seconds = sum(cost["seconds"] for cost in costs)
+    return ("sum", f"{seconds:,.1f}", "", "", "", total, "", "", "")
+
+
+def _unmeasured(found: Sequence[Recorded]) -> str:
+    names = [entry.stage for entry in found if entry.computed and entry.cost is None]
+    if not names:
+        return ""
+    return (
+        f"Not measured here, but from DVC's cache or from another machine: {_named(names)}; "
+        "`dvc repro -f -s STAGE` computes one again."
+    )
+
+
+def _not_computed(found: Sequence[Recorded]) -> str:
+    names = [entry.stage for entry in found if not entry.computed]
+    return f"Not computed yet: {_named(names)}." if names else ""
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more

@@ -1,0 +1,115 @@
+"""The model card of a fine-tuned model: Markdown with the hub's front matter.
+
+Every number is one of data/model/recipe.json, reports/metrics.json or data/evaluation, every
+name one of dvc.lock. No clock, host or path: the same inputs give the same bytes.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from pipeline.common.errors import UserError
+from pipeline.report.page import percent
+from pipeline.results.evaluated import NORMS, options_text
+from saft.export.inputs import Inputs
+from saft.export.lineage import METRICS
+
+TEMPLATE = Path(__file__).with_name("model_card.md.j2")
+FALLBACK = "a photo of a {}"  # for the example, where the classifier has no template
+SHOWN = 3  # templates; OpenAI's 80 are counted
+
+
+def render(inputs: Inputs, name: str) -> str:
+    """The card of the model that is to be called `name`."""
+    environment = jinja2.Environment(
+        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"percent": percent, "cell": cell, "quoted": json.dumps}
+    measured = [found[0] for found in inputs.measured.values()]
+    first = next(iter(inputs.measured.values()))
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        name=name,
+        inputs=inputs,
+        recipe=inputs.recipe,
+        training=training_rows(inputs),
+        rows=result_rows(inputs),
+        mean=inputs.results.mean,
+        attacks=[(found.title, options_text(found)) for found in first],
+        threat=first[0],
+        norm=NORMS.get(first[0].norm, first[0].norm),
+        texts=[(found.dataset, texts_line(found.texts.templates)) for found in measured],
+        # the shortest is the least about one data set
+        example=min((t for m in measured for t in m.texts.templates), key=len, default=FALLBACK),
+        notes=sorted({m.note for found in inputs.measured.values() for m in found if m.note}),
+        NORMS=NORMS,
+    )
+
+
+def training_rows(inputs: Inputs) -> list[tuple[str, str]]:
+    """(what, value) of the recipe, in the order of the card."""
+    recipe, attack = inputs.recipe, inputs.recipe["attack"]
+    rows = [
+        ("method", f"{recipe['title']}{_options(recipe['options'])}"),
+        ("image set", f"`{recipe['dataset']}`: {inputs.classes:,} classes"),
+        ("images", f"{recipe['images']:,}"),
+        ("steps", f"{recipe['steps']:,} of {recipe['batch_size']} images"),
+        ("epochs", recipe["epochs"]),
+        ("optimiser", recipe["optimiser"]),
+        ("learning rate", f"{recipe['learning_rate']:g}, after {recipe['warmup_steps']} steps "
+         "of warm-up, then cosine to zero"),
+        ("momentum", f"{recipe['momentum']:g}"),
+        ("weight decay", f"{recipe['weight_decay']:g}"),
+        ("attack", attack_line(attack) if attack else "none, clean images"),
+    ]  # fmt: skip
+    for key in ("last_blocks", "gradient_clip", "averaging"):
+        if recipe[key] is not None:
+            rows.append((key.replace("_", " "), f"{recipe[key]:g}"))
+    if recipe["mix_alpha"] != 1:
+        rows.append(("share of the tuned weights", f"{recipe['mix_alpha']:g}"))
+    return [(what, str(value)) for what, value in [*rows, ("seed", recipe["seed"])]]
+
+
+def attack_line(attack: dict[str, Any]) -> str:
+    """The training attack in one line."""
+    start = "random" if attack["random_start"] else "clean image"
+    return (
+        f"{NORMS.get(attack['norm'], attack['norm'])}, ε = {attack['epsilon_255']:g}/255, "
+        f"{attack['steps']} steps of {attack['step_255']:g}/255, start: {start}"
+    )
+
+
+def result_rows(inputs: Inputs) -> list[dict[str, Any]]:
+    """Per data set what the table shows of it.
+
+    Raises:
+        UserError: reports/metrics.json has other data sets or measures.
+    """
+    rows = []
+    for name, found in inputs.measured.items():
+        shares = inputs.results.datasets.get(name, {})
+        if not all({"clean", "robust"} <= set(shares.get(m, {})) for m in ("base", "finetuned")):
+            raise UserError(f"{METRICS}: no accuracies of '{name}'; run `dvc repro report`")
+        about = found[0]
+        seen = f"{about.seen_in_training} of {about.classes}"
+        rows.append({"dataset": name, "images": about.images, "seen": seen, **shares})
+    return rows
+
+
+def texts_line(templates: list[str]) -> str:
+    """The first templates, and how many more there are."""
+    if not templates:
+        return "its classes' descriptions"
+    more = f" and {len(templates) - SHOWN} more" if len(templates) > SHOWN else ""
+    return ", ".join(f"“{text}”" for text in templates[:SHOWN]) + more
+
+
+def cell(text: str) -> str:
+    """`text` within a cell of a Markdown table."""
+    return " ".join(str(text).split()).replace("|", "\\|")
+
+
+def _options(found: dict[str, Any]) -> str:
+    listed = ", ".join(f"{key} {value}" for key, value in found.items())
+    return f" ({listed})" if listed else ""

@@ -1,0 +1,130 @@
+"""Params: typed, strict, YAML 1.2, one-line errors."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pipeline.common import options, registry
+from pipeline.common.errors import UserError
+from pipeline.common.params import read_params, read_section, read_value
+from pipeline.training.recipe import FinetuneParams
+from saft.schema import CHOICES, check_params
+from tests.support.project import DEMO, ROOT
+
+
+def written(tmp_path: Path, old: str, new: str) -> Path:
+    text = DEMO.read_text()
+    assert old in text
+    (tmp_path / "params.yaml").write_text(text.replace(old, new, 1))
+    return tmp_path / "params.yaml"
+
+
+@pytest.fixture(autouse=True)
+def in_the_repository(monkeypatch):
+    """Prompt sets and exemplars are named relative to the project."""
+    monkeypatch.chdir(ROOT)
+
+
+def check_all(file: Path) -> None:
+    """No problem of any kind, and an entry for every plug-in there is."""
+    values = read_params(file)
+    assert check_params(values, file) == []
+    for section, (package, _) in CHOICES.items():
+        assert sorted(values[section]["options"]) == registry.names(package)
+
+
+@pytest.mark.reads_checkout
+def test_the_params_file_as_it_is_now_is_valid():
+    """The demo, a profile, or the user's own."""
+    assert check_params(read_params(ROOT / "params.yaml")) == []
+
+
+def keys_without_comment(file: Path) -> list[str]:
+    """Paths of the keys that have no comment line directly above; keys of the image sets, of
+    attacks and of methods are explained once, text sets by the line above them all."""
+    bare, path, explained = [], [], set()
+    lines = file.read_text().splitlines()
+    for previous, line in zip(["", *lines], lines, strict=False):
+        found = re.match(r"( *)([\w-]+):", line)
+        if not found:
+            continue
+        depth = len(found[1]) // 2
+        path = [*path[:depth], found[2]]
+        commented = previous.strip().startswith("#")
+        shared = (path[0] == "prepare" and depth == 3) or (path[1:2] == ["options"] and depth == 3)
+        identity = (path[0], found[2]) if shared else tuple(path)
+        free = found[2] in ("options", "source") or path[:2] == ["embed", "texts"]
+        if commented:
+            explained.add(identity)
+        elif not free and identity not in explained:
+            bare.append(".".join(path))
+    return bare
+
+
+def test_every_key_has_a_comment_above_it(tmp_path):
+    assert keys_without_comment(DEMO) == []
+    text = DEMO.read_text()
+    (tmp_path / "p.yaml").write_text(text.replace("  # seed of the random starts\n", ""))
+    assert keys_without_comment(tmp_path / "p.yaml") == ["evaluate.seed"]
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "profiles").glob("*.yaml")), ids=lambda f: f.name)
+def test_every_profile_is_valid(file):
+    check_all(file)
+
+
+def test_exponents_are_floats_as_dvc_writes_them(tmp_path):
+    file = written(tmp_path, "  weight_decay: null", "  weight_decay: 1e-05")
+    assert read_section("finetune", FinetuneParams, file).weight_decay == 1e-5
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("  momentum: null", "  momentum: null\n  nesterov: true", "unknown key 'nesterov'"),
+        ("  momentum: null", "", "missing key 'momentum'"),
+        ("  momentum: null", "  momentum: '0.9'", "key 'momentum'.*valid number.*'0.9'"),
+        ("  momentum: null", "  momentum: 1.5", "key 'momentum'.*less than 1.*1.5"),
+        ("  epochs: ", "  epochs: true #", "key 'epochs'.*valid integer.*True"),
+        ("    epsilon_255: 4", "    epsilon_255: 0", "key 'attack.epsilon_255'.*greater than 0"),
+        ("    steps: 2\n", "    steps: 0\n", "key 'attack.steps'.*greater than or equal to 1"),
+        ("  weight_decay: null", "  weight_decay: .inf", "key 'weight_decay'.*finite.*inf"),
+        ("  weight_decay: null", "  weight_decay: .nan", "key 'weight_decay'.*nan"),
+    ],
+    ids=["unknown", "missing", "type", "range", "bool", "epsilon", "steps", "infinite", "nan"],
+)
+def test_a_bad_key_is_one_line_with_file_section_and_key(tmp_path, old, new, message):
+    file = written(tmp_path, old, new)
+    with pytest.raises(UserError, match=message) as caught:
+        read_section("finetune", FinetuneParams, file)
+    assert str(caught.value).startswith(f"{file}: finetune: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [("a: [", "not valid YAML"), ("- 1", "expected sections"), ("", "expected sections")],
+)
+def test_a_broken_file_is_named(tmp_path, content, message):
+    (tmp_path / "params.yaml").write_text(content)
+    with pytest.raises(UserError, match=message) as caught:
+        read_params(tmp_path / "params.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_file_section_and_bad_value(tmp_path):
+    with pytest.raises(UserError, match="not found"):
+        read_params(tmp_path / "params.yaml")
+    with pytest.raises(UserError, match="'finetune.absent' is missing"):
+        read_value("finetune.absent", int, DEMO)
+    with pytest.raises(UserError, match="evaluate.datasets: expected"):
+        read_value("evaluate.datasets", int, DEMO)
+    assert read_value("finetune.attack.steps", int, DEMO) == 2
+
+
+def test_an_unknown_plugin_names_those_there_are():
+    with pytest.raises(UserError, match="finetune.method: 'magic' is not one of .*saft"):
+        registry.load("pipeline.methods", "magic", "params.yaml: finetune.method")
+    with pytest.raises(UserError, match="options has no 'saft'"):
+        options.chosen("pipeline.methods", "finetune", "method", "saft", {})

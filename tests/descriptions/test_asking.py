@@ -1,0 +1,342 @@
+"""Questions, seeds, retries and the log of answers, against a model made of Python."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.common.errors import UserError
+from pipeline.descriptions.answer_log import AnswerLog, Reply, request_key
+from pipeline.descriptions.asking import COUNTED, Asking, Keep, ask, asked_with
+from pipeline.descriptions.interface import Sentence, Task
+from pipeline.descriptions.messages import (
+    Query,
+    answer_schema,
+    message_content,
+    parse,
+    request_seed,
+)
+from pipeline.descriptions.prompts import read_prompts
+from pipeline.images.classes import ClassEntry
+
+ROOT = Path(__file__).parents[2]
+CLASSES = [ClassEntry("c0", "apple"), ClassEntry("c1", "Ostrich"), ClassEntry("c2", "crane {x}")]
+PROMPTS = read_prompts("cupl", ROOT / "data/prompts")
+OPTIONS: dict[str, Any] = {
+    "model": "maker/model",
+    "answers": 2,
+    "sentences": 3,
+    "temperature": 0.9,
+    "top_p": 0.95,
+    "max_tokens": 256,
+    "retries": 2,
+}
+Says = Callable[[Query], Reply]
+
+
+def good(query: Query) -> Reply:
+    """Three sentences that no other answer has."""
+    texts = [f"{query.class_id} {query.prompt_id} {query.seed} {i}" for i in range(3)]
+    return Reply(json.dumps({"sentences": texts}), True, 10, 5)
+
+
+class Model:
+    """Answers in reverse order, and remembers what it was asked."""
+
+    def __init__(self, says: Says = good) -> None:
+        self.says = says
+        self.batches: list[list[Query]] = []
+
+    def send(self, queries: Sequence[Query], keep: Keep) -> Iterator[tuple[Query, Reply]]:
+        self.batches.append(list(queries))
+        for query in reversed(queries):
+            reply = self.says(query)
+            keep(query, reply)
+            yield query, reply
+
+
+def task(folder: Path, classes: Sequence[ClassEntry] = CLASSES, **changes: Any) -> Task:
+    values = {"exemplars": {}, "seed": 0} | changes
+    return Task(classes, "cupl", PROMPTS, log=AnswerLog(folder / "answers.jsonl"), **values)
+
+
+def run(folder: Path, model: Model, **changes: Any) -> tuple[list[Sentence], dict[str, Any]]:
+    params = Asking.model_validate(OPTIONS | changes.pop("options", {}))
+    return ask(task(folder, **changes), params, "test", {"revision": "abc"}, model.send)
+
+
+def test_everything_is_asked_at_once_and_comes_back_in_order(tmp_path):
+    model = Model()
+    sentences, made = run(tmp_path, model)
+    [asked] = model.batches
+    assert len(asked) == 3 * 5 * 2
+    assert asked[0].text.startswith("Describe what an apple looks like\n")
+    assert "an Ostrich" in asked[10].text
+    assert "a crane {x}" in asked[20].text
+    assert [s.class_id for s in sentences] == ["c0"] * 30 + ["c1"] * 30 + ["c2"] * 30
+    first = sentences[:6]
+    assert {(s.prompt_set, s.prompt_id, s.source) for s in first} == {
+        ("cupl", "looks_like", "test")
+    }
+    assert [s.sample_index for s in first] == [0, 1, 2, 3, 4, 5]
+    counts = dict.fromkeys(COUNTED, 0) | {"answers": 30}
+    assert made["counts"] == counts | {"prompt_tokens": 300, "completion_tokens": 150}
+
+
+def seeds(model: Model) -> dict[tuple[str, str, int], int]:
+    return {(q.class_id, q.prompt_id, q.answer): q.seed for q in model.batches[0]}
+
+
+def test_a_seed_depends_on_what_is_asked_not_on_its_place(tmp_path):
+    all_of_them, some, other = Model(), Model(), Model()
+    run(tmp_path / "a", all_of_them)
+    run(tmp_path / "b", some, classes=CLASSES[1:2], options={"answers": 1})
+    run(tmp_path / "c", other, seed=1)
+    assert seeds(some).items() <= seeds(all_of_them).items()
+    assert len(set(seeds(all_of_them).values())) == 30
+    assert not set(seeds(other).values()) & set(seeds(all_of_them).values())
+    # A value written down: Python's own hash() would differ from process to process.
+    assert request_seed("c0", "looks_like", 0, 0, 0) == 1935160480
+    assert all(0 <= seed < 2**31 for seed in seeds(all_of_them).values())
+
+
+def test_unreadable_answers_are_asked_again_with_another_seed(tmp_path, capsys):
+    def says(query: Query) -> Reply:
+        if query.class_id == "c0" and query.prompt_id == "identify" and query.attempt == 0:
+            return Reply('{"sentences": ["An apple is', False, 1, 1)
+        if query.class_id == "c1" and query.prompt_id == "caption" and query.answer == 0:
+            return good(query) if query.attempt == 2 else Reply('{"not": "it"}', True, 1, 1)
+        return good(query)
+
+    model = Model(says)
+    sentences, made = run(tmp_path, model)
+    assert [len(batch) for batch in model.batches] == [30, 3, 1]
+    first = seeds(model)
+    for query in model.batches[1] + model.batches[2]:
+        assert query.seed != first[query.class_id, query.prompt_id, query.answer]
+    counts = made["counts"]
+    assert (counts["truncated"], counts["unreadable"], counts["lost"]) == (2, 2, 0)
+    assert len(sentences) == 90, "every answer was got in the end"
+    assert [s.sample_index for s in sentences if s.prompt_id == "identify"][:6] == list(range(6))
+    assert "'truncated': 2" in capsys.readouterr().err
+
+
+def test_answers_lost_for_good_are_counted(tmp_path):
+    def says(query: Query) -> Reply:
+        return Reply('["  "]', True, 1, 1) if query.class_id == "c1" else good(query)
+
+    sentences, made = run(tmp_path, Model(says), options={"retries": 1})
+    assert (made["counts"]["unreadable"], made["counts"]["lost"]) == (20, 10)
+    assert {s.class_id for s in sentences} == {"c0", "c2"}
+
+
+def test_an_interrupted_run_asks_for_the_rest_only(tmp_path):
+    expected, _ = run(tmp_path / "whole", Model())
+    seen = []
+
+    def dies(query: Query) -> Reply:
+        if len(seen) == 7:
+            raise ConnectionError("gone")
+        seen.append(query)
+        return good(query)
+
+    with pytest.raises(ConnectionError):
+        run(tmp_path / "cut", Model(dies))
+    log = tmp_path / "cut/answers.jsonl"
+    assert len(log.read_bytes().splitlines()) == 7
+    with log.open("a") as file:
+        file.write('["torn by a kill", "{')
+    model = Model()
+    sentences, made = run(tmp_path / "cut", model)
+    assert len(model.batches[0]) == 30 - 7
+    assert made["counts"]["from_earlier_run"] == 7
+    assert sentences == expected
+    assert all(json.loads(line) for line in log.read_text().splitlines())
+    # what was paid for serves a larger wish as well
+    more = Model()
+    run(tmp_path / "cut", more, options={"answers": 3, "retries": 5})
+    assert len(more.batches[0]) == 15
+
+
+def test_a_finished_run_forgets_its_own_answers_only(tmp_path):
+    run(tmp_path, Model())
+    log = AnswerLog(tmp_path / "answers.jsonl")
+    some = task(tmp_path, CLASSES[1:2])
+    params = Asking.model_validate(OPTIONS)
+    finished = replace(some, log=log)
+    ask(finished, params, "test", {"revision": "abc"}, Model().send)
+    log.forget_used()
+    model = Model()
+    _, made = run(tmp_path, model)
+    assert {query.class_id for query in model.batches[0]} == {"c1"}
+    assert made["counts"]["from_earlier_run"] == 20
+    log = AnswerLog(tmp_path / "answers.jsonl")
+    for key in list(log.replies):
+        log.get(key)
+    log.forget_used()
+    assert not log.path.exists()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"options": {"temperature": 0.5}},
+        {"options": {"model": "other"}},
+        {"options": {"max_tokens": 300}},
+        {"options": {"sentences": 2}},
+        {"seed": 5},
+        {"exemplars": {c.class_id: [b"png"] for c in CLASSES}},
+        {"exemplars": {c.class_id: [b"another"] for c in CLASSES}},
+    ],
+)
+def test_another_request_is_not_answered_from_the_log(tmp_path, changes):
+    run(tmp_path, Model())
+    if changes.get("exemplars", {}).get("c0") == [b"another"]:
+        run(tmp_path, Model(), exemplars={c.class_id: [b"png"] for c in CLASSES})
+    model = Model()
+    _, made = run(tmp_path, model, **changes)
+    assert len(model.batches[0]) == 30
+    assert made["counts"]["from_earlier_run"] == 0
+
+
+def test_a_damaged_log_is_named(tmp_path):
+    (tmp_path / "answers.jsonl").write_text("{}\nnonsense\n")
+    with pytest.raises(UserError, match=r"answers.jsonl: line 1 is no answer; delete the file"):
+        AnswerLog(tmp_path / "answers.jsonl")
+    for content in ("\n", "\0" * 64 + "\n", "\r\n"):
+        (tmp_path / "answers.jsonl").write_text(content)
+        assert AnswerLog(tmp_path / "answers.jsonl").replies == {}
+    log = AnswerLog(tmp_path / "new.jsonl")
+    log.add(request_key(["a"]), Reply("text", True, 1, 2))
+    assert AnswerLog(log.path).get(request_key(["a"])) == Reply("text", True, 1, 2)
+    assert AnswerLog(log.path).get(request_key(["b"])) is None
+
+
+def test_the_log_does_not_depend_on_the_process(tmp_path):
+    command = (
+        "from pipeline.descriptions.answer_log import request_key; "
+        "print(request_key({'b': 1, 'a': 'é'}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == request_key({"a": "é", "b": 1})
+
+
+def test_exemplars_come_before_the_question(tmp_path):
+    model = Model()
+    run(tmp_path, model, exemplars={c.class_id: [b"1", b"2"] for c in CLASSES})
+    query = model.batches[0][0]
+    assert query.text.startswith("The pictures above show an apple.")
+    content = message_content(query)
+    assert [part["type"] for part in content] == ["image_url", "image_url", "text"]
+    assert content[0]["image_url"]["url"] == "data:image/png;base64,MQ=="
+    assert content[2]["text"] == query.text
+    plain = Model()
+    run(tmp_path, plain)
+    assert message_content(plain.batches[0][0]) == plain.batches[0][0].text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[", "3", "null", '"one"', "[1]", '["a", 2]', "[]", '[" "]', "{}", '{"sentences": "a"}',
+     '{"sentences": {"a": "b"}}', '{"sentences": []}', '{"a": ["x"], "b": ["y"]}', "]a[", "} {",
+     '["half \\ud850 a character"]', "[" * 100_000, "I'm sorry, but I cannot.",
+     '{"error": ["model overloaded"]}', '<think>{"sentences": ["no"]}', "I am unable to help.",
+     '["I am unable to help."]',
+     '["I’m sorry, but I cannot describe it.", "As an AI model I have no eyes."]'],
+)  # fmt: skip
+def test_unreadable_texts(text):
+    assert parse(text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"sentences": ["One.", " ", "Two."]}', '["One.", "Two."]', '{"list": ["One.", "Two."]}',
+     '{"sentences": ["One.", "Two."]} Hope {this} helps',
+     'Note: {"sentences": ["One.", "Two."]} [1]',
+     'Here [as asked] is: {"sentences": ["One.", "Two."]}', 'use {x}</think>["One.", "Two."]',
+     '<thinking>{"sentences": ["no"]}</thinking> {"sentences": ["One.", "Two."]}',
+     '```json\n{"sentences": ["One.", "Two."]}\n```', 'Sure, here: ["One.", "Two."] Enjoy!',
+     '<think>a [list] {?}</think>\n{"sentences": ["One.", "Two."]}'],
+)  # fmt: skip
+def test_readable_texts(text):
+    assert parse(text) == ["One.", "Two."]
+
+
+def test_a_tag_inside_a_sentence_is_left_alone():
+    assert parse('["a <think> b </think> c", "d {e}"]') == ["a <think> b </think> c", "d {e}"]
+    assert parse('["I cannot think of a tench without red eyes."]') != []
+
+
+def test_an_answer_that_was_cut_off_is_never_taken_for_whole(tmp_path):
+    assert parse('{"sentences": ["[", "a b"]') == []
+    assert parse('["[\\"a b\\"]') == []
+    whole = Model(lambda query: good(query)._replace(complete=query.attempt > 0))
+    sentences, made = run(tmp_path, whole)
+    assert (made["counts"]["truncated"], made["counts"]["lost"]) == (30, 0)
+    assert len(sentences) == 90
+
+
+def test_what_cannot_be_read_is_not_kept(tmp_path):
+    bad = Model(lambda query: Reply("[]", True, 1, 1))
+    _, made = run(tmp_path, bad)
+    assert made["counts"]["lost"] == 30
+    assert not (tmp_path / "answers.jsonl").exists()
+    mended = Model()
+    sentences, _ = run(tmp_path, mended)
+    assert len(mended.batches[0]) == 30
+    assert len(sentences) == 90
+
+
+def test_one_refusal_among_sentences_is_left_to_the_filter():
+    assert parse('["I cannot say more.", "A tench is green."]') == [
+        "I cannot say more.", "A tench is green.",
+    ]  # fmt: skip
+
+
+def test_the_schema_asks_for_the_right_number():
+    sentences = answer_schema(4)["properties"]["sentences"]
+    assert (sentences["minItems"], sentences["maxItems"]) == (4, 4)
+    assert sentences["items"] == {"type": "string"}
+
+
+def test_a_model_that_says_too_much_is_cut_to_the_number_asked(tmp_path):
+    def says(query: Query) -> Reply:
+        return Reply(json.dumps([f"{query.seed} {i}" for i in range(9)]), True, 1, 1)
+
+    sentences, made = run(tmp_path, Model(says), classes=CLASSES[:1])
+    assert made["counts"]["surplus_sentences"] == 10 * 6
+    assert [s.sample_index for s in sentences[:6]] == [0, 1, 2, 3, 4, 5]
+    assert len(sentences) == 30
+
+
+def test_provenance_names_questions_and_sampling(tmp_path):
+    params = Asking.model_validate(OPTIONS)
+    found = asked_with(task(tmp_path, exemplars={"c0": [b"1", b"2"]}), params)
+    assert found == {
+        "model": "maker/model",
+        "prompts": "cupl",
+        "prompts_version": PROMPTS.version,
+        "prompts_sha256": PROMPTS.digest(),
+        "exemplars_per_class": 2,
+        "seed": 0,
+        "sampling": {key: value for key, value in OPTIONS.items() if key != "model"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("answers", 0), ("sentences", "3"), ("temperature", 0.0), ("top_p", 1.5),
+        ("max_tokens", 8), ("retries", -1),
+    ],
+)  # fmt: skip
+def test_wrong_values_are_refused(key, value):
+    with pytest.raises(ValueError, match=key):
+        Asking.model_validate(OPTIONS | {key: value})

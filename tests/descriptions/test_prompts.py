@@ -1,0 +1,108 @@
+"""Prompt sets: versioned texts, the article by sound, and what a message holds."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.common.errors import UserError
+from pipeline.descriptions.prompts import PromptSet, read_prompts, with_article
+
+ROOT = Path(__file__).parents[2]
+NAMES = sorted(file.stem for file in (ROOT / "data/prompts").glob("*.yaml"))
+# A changed word needs a new version number, and then a new line here.
+DIGESTS = {
+    ("appearance", 1): "275cc077738ab191",
+    ("cupl", 1): "a75ca8357413fb84",
+    ("distinguishing", 1): "929077557fb4fe51",
+    ("saft-m", 1): "03f1acc5fbad6e8f",
+    ("visual", 1): "0d7235cfcb18511f",
+}
+
+
+def prompt_set(name: str) -> PromptSet:
+    return read_prompts(name, ROOT / "data/prompts")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_changed_text_has_a_new_version(name):
+    found = prompt_set(name)
+    assert found.digest()[:16] == DIGESTS[name, found.version]
+
+
+def test_the_sets_of_the_field_are_there():
+    assert {name for name, _ in DIGESTS} == set(NAMES)
+    assert len(prompt_set("cupl").questions) == 5
+    assert prompt_set("saft-m").questions == {
+        **prompt_set("distinguishing").questions,
+        **prompt_set("appearance").questions,
+    }
+    for word in ("origin", "history", "purpose"):
+        assert word in prompt_set("visual").rules
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_message_names_class_and_count_and_pictures_where_there_are_any(name):
+    found = prompt_set(name)
+    for prompt_id in found.questions:
+        plain = found.message(prompt_id, "owl {1}", 4, with_images=False)
+        shown = found.message(prompt_id, "owl {1}", 4, with_images=True)
+        assert "an owl {1}" in plain.split("\n")[0]
+        assert "exactly 4 strings" in plain
+        assert "{}" not in plain
+        assert "{count}" not in plain
+        assert shown.startswith("The pictures above show an owl {1}.")
+        assert shown.endswith(plain)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("apple", "an apple"),
+        ("Ostrich", "an Ostrich"),
+        ("EGG", "an EGG"),
+        ("tench", "a tench"),
+        ("Zebra", "a Zebra"),
+        ("unicycle", "a unicycle"),
+        ("European fire salamander", "a European fire salamander"),
+        ("hourglass", "an hourglass"),
+        ("one-piece bathing suit", "a one-piece bathing suit"),
+        ("iPod", "an iPod"),
+        ("SUV", "an SUV"),
+        ("CD player", "a CD player"),
+        ("mp3 player", "an mp3 player"),
+        ("N95 mask", "an N95 mask"),
+        ("T-shirt", "a T-shirt"),
+        ("X-ray", "an X-ray"),
+        ("NASA rocket", "a NASA rocket"),
+        ("18-wheeler", "an 18-wheeler"),
+        ("8-ball", "an 8-ball"),
+        ("11-inch pipe", "an 11-inch pipe"),
+        ("110 hurdles", "a 110 hurdles"),
+        ("2-toed sloth", "a 2-toed sloth"),
+        ("écru cloth", "an écru cloth"),
+        ("Élan", "an Élan"),
+        ("A", "an A"),
+        ("letter", "a letter"),
+    ],
+)
+def test_the_article_goes_by_sound_whatever_the_capitals(name, expected):
+    assert with_article(name) == expected
+
+
+def test_bad_sets_are_named(tmp_path):
+    (tmp_path / "cupl.yaml").write_text("version: 1\n")
+    with pytest.raises(UserError, match=r"nothing\.yaml: no such prompt set; there are: cupl"):
+        read_prompts("nothing", tmp_path)
+    with pytest.raises(UserError, match=r"cupl\.yaml: missing key 'questions'"):
+        read_prompts("cupl", tmp_path)
+    good = (ROOT / "data/prompts/appearance.yaml").read_text()
+    for old, new, message in (
+        ("exactly {count}", "some", "rules needs {count}"),
+        ("What does {}", "What does it", "exactly one {}"),
+        ("above show {}", "above show it", r"key 'pictures'.*needs \{\}"),
+        ("version: 1", "version: 0", "key 'version'"),
+    ):
+        assert old in good
+        (tmp_path / "cupl.yaml").write_text(good.replace(old, new))
+        with pytest.raises(UserError, match=message):
+            read_prompts("cupl", tmp_path)

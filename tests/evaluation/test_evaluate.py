@@ -1,0 +1,318 @@
+"""From an attack's outcome to the columns and counts of a model, and the stage around it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from safetensors.numpy import load_file
+
+from pipeline.attacks import apgd_ce, pgd
+from pipeline.common.errors import UserError
+from pipeline.common.options import chosen
+from pipeline.common.params import read_section
+from pipeline.cost.meter import read_cost
+from pipeline.evaluation.clean_predictions import clean_predictions
+from pipeline.evaluation.evaluate import (
+    EvaluateParams,
+    Verdicts,
+    accuracies,
+    evenly_spaced,
+    followed,
+    joined,
+    judge,
+    prediction_columns,
+    training_overlap,
+)
+from pipeline.evaluation.interface import Outcome, Targets
+from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.images.classes import ClassEntry
+from pipeline.results.files import PREDICTIONS
+from pipeline.zeroshot import text_sets as embed
+from stages import evaluate as stage
+from tests.support.classifiers import (
+    Counting,
+    Net,
+    attack,
+    evaluate_params,
+    fit,
+    keep_one_class,
+    make_targets,
+    on,
+    tiny_project,
+    write_params,
+)
+
+N, C = 30, 5
+
+
+@pytest.fixture(scope="module")
+def targets() -> Targets:
+    return make_targets(N, C)
+
+
+@pytest.fixture(scope="module")
+def victim(targets: Targets) -> Victim:
+    return fit(Net(), targets)
+
+
+def params(**changes: Any) -> EvaluateParams:
+    values = {"epsilon_255": 8, "last_images": 5, "batch_size": 7, "examples": 2}
+    return EvaluateParams.model_validate(evaluate_params(**(values | changes)))
+
+
+def judged(
+    victim: Victim, module: Any, options: Any, targets: Targets, chosen: EvaluateParams
+) -> Verdicts:
+    device = victim.classifier.device
+    clean = clean_predictions(victim, targets, chosen.batch_size, device)
+    return judge(victim, module, options, targets, chosen, clean, device)
+
+
+def columns(victim: Victim, targets: Targets, **changes: Any) -> dict[str, Any]:
+    options = {key: changes.pop(key) for key in ("steps", "step_255") if key in changes}
+    module, checked = attack("pgd", **options)
+    verdicts = judged(victim, module, checked, targets, params(**changes))
+    return prediction_columns("m", targets, verdicts)
+
+
+def test_both_modes_agree_on_any_and_last_is_never_stricter(victim, targets, device):
+    victim = on(victim, device)
+    dropping = columns(victim, targets)
+    following = columns(victim, targets, robust="last")
+    assert dropping["robust_any"].tolist() == following["robust_any"].tolist()
+    measured = [i for i, value in enumerate(dropping["robust_last"]) if value is not None]
+    assert measured == evenly_spaced(N, 5).tolist()
+    assert None not in following["robust_last"]
+    for short, long in zip(dropping["robust_last"], following["robust_last"], strict=True):
+        assert short in (None, long)
+    found = accuracies(following)
+    assert found["robust_any"]["accuracy"] <= found["robust_last"]["accuracy"]
+    assert found["robust_any"]["accuracy"] < found["clean"]["accuracy"]
+    assert accuracies(dropping)["robust_last"]["images"] == 5
+
+
+def test_what_is_wrong_already_is_neither_attacked_nor_robust(targets, device):
+    counted = Counting(Net())
+    victim = fit(counted, targets, device=device)
+    module, options = attack("pgd")
+    clean = victim(targets.read(slice(None), device)[0]).argmax(1).cpu().numpy()
+    wrong = clean != targets.labels
+    assert 0 < wrong.sum() < N
+    found = judged(victim, module, options, targets, params(last_images=0, examples=0))
+    assert found.attacked.tolist() == np.flatnonzero(~wrong).tolist()
+    table = prediction_columns("m", targets, found)
+    assert not table["robust_any"][wrong].any()
+    assert (table["adversarial_prediction"] == clean)[wrong].all()
+    assert (table["fooled_at"] == 0)[wrong].all()
+    assert (table["adversarial_margin"] == table["clean_margin"])[wrong].all()
+    assert set(np.array(table["zero_gradient"])[wrong]) == {None}
+    # with `last`, the same image is attacked to the end, and may even end right
+    followed_ = judged(victim, module, options, targets, params(robust="last"))
+    assert followed_.attacked.tolist() == list(range(N))
+
+
+def test_a_wrong_image_that_an_attack_turns_right_is_not_robust():
+    outcome = Outcome(
+        fooled_at=np.array([-1, 2, -1], dtype=np.int32),
+        prediction=np.array([0, 1, 1], dtype=np.int32),
+        margin=np.array([1.0, -1.0, 0.5], dtype=np.float32),
+        last_prediction=np.array([0, 0, -1], dtype=np.int32),
+        zero_gradient=np.array([0.5, np.nan, 0.0], dtype=np.float32),
+        perturbations=np.zeros((0, 3, 2, 2), dtype=np.float32),
+    )
+    targets = Targets(
+        np.zeros((9, 3, 2, 2), np.uint8), np.array([2, 4, 6, 8]), np.array([0, 0, 1, 1])
+    )
+    clean = np.array([1, 0, 1, 0], dtype=np.int32)
+    verdicts = Verdicts(clean, np.ones(4, np.float32), np.array([0, 1, 2]), outcome)
+    table = prediction_columns("m", targets, verdicts)
+    assert table["robust_any"].tolist() == [False, False, True, False]
+    assert table["robust_last"] == [True, True, None, None]
+    assert table["zero_gradient"] == [0.5, None, 0.0, None]
+    assert table["adversarial_prediction"].tolist() == [0, 1, 1, 0]
+    assert table["number"].tolist() == [2, 4, 6, 8]
+    assert table["model"] == ["m"] * 4
+    assert set(table) == set(PREDICTIONS.names)
+    found = accuracies(table)
+    assert found["clean"] == {"correct": 2, "images": 4, "accuracy": 0.5}
+    assert found["robust_any"] == {"correct": 1, "images": 4, "accuracy": 0.25}
+    assert found["robust_last"] == {"correct": 2, "images": 2, "accuracy": 1.0}
+
+
+def test_best_iterate_attacks_have_no_last(victim, targets):
+    module, options = attack("apgd_ce")
+    for robust in ("any", "last"):
+        found = judged(victim, module, options, targets, params(robust=robust, examples=0))
+        right = np.flatnonzero(found.clean_prediction == targets.labels)
+        assert found.attacked.tolist() == right.tolist(), "the others have nothing to tell"
+        table = prediction_columns("m", targets, found)
+        assert accuracies(table)["robust_last"] is None
+        assert accuracies(table)["robust_any"]["images"] == N
+    assert not hasattr(apgd_ce, "LAST_ITERATE")
+
+
+def test_nearly_no_ball_gives_clean_accuracy_and_a_huge_one_none(victim, targets):
+    unharmed = accuracies(columns(victim, targets, epsilon_255=0.001, step_255=0.001))
+    assert unharmed["robust_any"] == unharmed["clean"]
+    assert unharmed["clean"]["accuracy"] > 0.5
+    lost = accuracies(columns(victim, targets, epsilon_255=64, step_255=8.0, steps=20))
+    assert lost["robust_any"]["accuracy"] == 0
+
+
+def test_dropping_is_exact_and_cheap_at_the_committed_options(targets):
+    """PGD-100 as in params.yaml, with dropping and as the full loop."""
+    counted = Counting(Net())
+    victim = fit(counted, targets)
+    options = pgd.Params.model_validate(evaluate_params()["options"]["pgd"])
+    assert options.steps == 100
+    flags, images = {}, {}
+    for robust in ("any", "last"):
+        counted.batches.clear()
+        chosen_ = params(robust=robust, last_images=0, examples=0, epsilon_255=4)
+        found = judged(victim, pgd, options, targets, chosen_)
+        flags[robust] = prediction_columns("m", targets, found)["robust_any"]
+        images[robust] = counted.images
+    assert flags["any"].tolist() == flags["last"].tolist()
+    robust_share = flags["any"].mean()
+    assert 0.2 < robust_share < 0.8
+    assert images["last"] >= N * 101
+    # what is left to do is the robust images' share and little more
+    assert images["any"] / images["last"] < robust_share + 0.15
+
+
+def test_robust_last_is_reported_on_evenly_spaced_images():
+    assert evenly_spaced(10, 4).tolist() == [0, 2, 5, 7]
+    assert evenly_spaced(3, None).tolist() == evenly_spaced(3, 9).tolist() == [0, 1, 2]
+    assert followed(10, params(last_images=0)).sum() == 0
+    assert followed(10, params(last_images=99)).sum() == 10
+    assert followed(10, params(robust="last", last_images=0)).all()
+
+
+def test_kept_examples_are_evenly_spaced_and_attacked_even_if_wrong(victim, targets):
+    module, options = attack("pgd")
+    found = judged(victim, module, options, targets, params(examples=6, last_images=0))
+    positions = evenly_spaced(N, 6)
+    assert set(positions) <= set(found.attacked)
+    assert (found.clean_prediction != targets.labels)[positions].any()
+    sizes = np.abs(found.outcome.perturbations).max(axis=(1, 2, 3))
+    assert sizes.shape == (6,)
+    assert sizes.min() > 0
+    everything = judged(victim, module, options, targets, params(examples=N, last_images=0))
+    np.testing.assert_allclose(
+        found.outcome.perturbations, everything.outcome.perturbations[positions], atol=1e-6
+    )
+
+
+def test_clean_predictions_do_not_depend_on_the_batch(victim, targets, device):
+    victim = on(victim, device)
+    one, other = (clean_predictions(victim, targets, size, device) for size in (4, 64))
+    assert one[0].tolist() == other[0].tolist()
+    assert one[0].dtype == np.int32
+    np.testing.assert_allclose(one[1], other[1], rtol=1e-5)
+    assert ((one[1] > 0) == (one[0] == targets.labels)).all()
+
+
+def test_the_overlap_with_training_is_by_identity_not_by_name():
+    crane, other = ClassEntry("n1", "crane"), ClassEntry("n2", "crane")
+    assert training_overlap([crane, other], [other]) == 1
+
+
+def test_models_notes_are_told_once_where_they_agree():
+    assert joined({"base": "", "finetuned": ""}) == ""
+    assert joined({"base": "a", "finetuned": "a"}) == "a"
+    assert joined({"base": "a", "finetuned": ""}) == "base: a"
+    assert joined({"base": "a", "finetuned": "b"}) == "base: a; finetuned: b"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "name", "message"),
+    [
+        ("epsilon_255", 0, "pgd", r"params.yaml: evaluate: key 'epsilon_255': .*\(found 0\)"),
+        ("norm", "l1", "pgd", r"params.yaml: evaluate: key 'norm'"),
+        ("options.pgd.steps", 0, "pgd", r"evaluate.options.pgd: key 'steps': .*\(found 0\)"),
+        ("options.pgd.alpha", 1, "pgd", r"evaluate.options.pgd: unknown key 'alpha'"),
+        ("options.apgd_t.targets", 0, "apgd_t", r"evaluate.options.apgd_t: key 'targets'"),
+        ("options.cw_linf.confidence", -1, "cw_linf", r"options.cw_linf: key 'confidence'"),
+        ("seed", 0, "apgd", r"evaluate.attacks: 'apgd' is not one of apgd_ce, .*, pgd, "),
+    ],
+)
+def test_what_is_wrong_in_the_params_is_named(tmp_path, monkeypatch, key, value, name, message):
+    values = evaluate_params()
+    *path, last = key.split(".")
+    section = values
+    for part in path:
+        section = section[part]
+    section[last] = value
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(json.dumps({"evaluate": values}))  # JSON is YAML
+
+    def read() -> None:
+        options = read_section("evaluate", EvaluateParams).options
+        chosen("pipeline.attacks", "evaluate", "attacks", name, options)
+
+    with pytest.raises(UserError, match=message):
+        read()
+
+
+@pytest.fixture
+def project(packed: Path, clip_folder: Path) -> Path:
+    return tiny_project(packed, clip_folder)
+
+
+@pytest.mark.usefixtures("device")
+def test_the_stage_writes_what_the_report_reads(project: Path, capsys) -> None:
+    write_params(
+        project,
+        **{
+            "evaluate.examples": 2,
+            "evaluate.last_images": 4,
+            "evaluate.options.pgd.steps": 3,
+            "evaluate.attacker": "unseen",
+        },
+    )
+    stage.main("tiny", "pgd", "template")
+    folder = project / "data/evaluation/tiny/template/pgd"
+    table = pq.read_table(folder / "predictions.parquet")
+    assert table.schema.names == PREDICTIONS.names
+    total = len(np.load(project / "data/images/tiny/images.npy"))
+    assert table["model"].to_pylist() == ["base"] * total + ["finetuned"] * total
+    found = json.loads((folder / "metrics.json").read_text())
+    assert found["budget"] == 4
+    assert found["options"]["steps"] == 3
+    assert found["texts"] == {"name": "template", "templates": ["a {}"]}
+    assert found["attacker"] == {"name": "unseen", "templates": ["the {}"]}
+    assert found["note"] == ""
+    for place, model in enumerate(("base", "finetuned")):
+        part = table.slice(place * total, total)
+        assert found[model]["robust_any"]["correct"] == sum(part["robust_any"].to_pylist())
+        assert found[model]["robust_last"]["images"] == 4
+    assert found["base"] == found["finetuned"], "the same weights on the same images and starts"
+    examples = load_file(folder / "examples.safetensors")
+    assert examples["base"].shape == examples["clean"].shape == (2, 3, 16, 16)
+    assert np.abs(examples["base"]).max() <= 4 / 255 + 1e-6
+    printed = capsys.readouterr().out
+    assert "robust (any)" in printed
+    assert f"evaluate@tiny-pgd-template: {2 * total} images in " in printed
+    spent = read_cost(folder, project)
+    assert spent is not None
+    assert (spent["stage"], spent["images"]) == ("evaluate@tiny-pgd-template", 2 * total)
+    assert spent["work"]["float32"]["plain"] >= 2 * total
+    attacked = sum(value != 0 for value in table["fooled_at"].to_pylist())
+    assert spent["work"]["float32"]["ascents"] >= attacked > 0
+    assert spent["work"]["float32"]["descents"] == 0
+    assert 0 < spent["share"] < 1
+
+
+def test_a_set_of_one_class_ends_in_a_message(project: Path, capsys) -> None:
+    write_params(project)
+    keep_one_class()
+    with pytest.raises(SystemExit):
+        stage.main("tiny", "pgd", "template")
+    error = capsys.readouterr().err
+    assert "params.yaml: evaluate.datasets: set 'tiny' has 1 class" in error
+    assert "Traceback" not in error
+    assert not (project / "data/evaluation").exists()
+    assert embed.FOLDER.exists()

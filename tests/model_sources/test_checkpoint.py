@@ -1,0 +1,228 @@
+"""Robust checkpoints of others as base model: what is accepted, and what is never accepted."""
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from pipeline.clip import model as clip
+from pipeline.clip.folders import BASE_MODEL
+from pipeline.common.errors import UserError
+from pipeline.model_sources import checkpoint
+from stages import base_model
+from tests.support.classifiers import write_params
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def data_root(clip_folder, tmp_path, monkeypatch) -> Path:
+    """The data root, with the CLIP that every checkpoint here belongs to; the current folder,
+    too, for the project's params.yaml may name another."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SAFT_DATA", str(tmp_path))
+    (tmp_path / "clip").symlink_to(clip_folder)
+    return tmp_path
+
+
+def build(file: str = "robust.pt", model: str = "local-dir:clip", tag: str | None = None):
+    values = {"file": file, "model": model, "tag": tag, "cache_dir": None}
+    return checkpoint.build(checkpoint.Params.model_validate(values), "any", 0, CPU)
+
+
+def refused(file: str = "robust.pt", **options) -> str:
+    with pytest.raises(UserError) as caught:
+        build(file, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.fixture
+def visual(clip_folder) -> dict[str, torch.Tensor]:
+    """Weights of an image encoder of the right shape, unlike those of the CLIP."""
+    own = clip.load(clip_folder).model.visual.state_dict()
+    torch.manual_seed(1)
+    return {key: torch.randn_like(value) for key, value in own.items()}
+
+
+def prefixed(prefix: str, state: dict) -> dict:
+    return {f"{prefix}{key}": value for key, value in state.items()}
+
+
+FORMS = {
+    "bare": lambda s: s,
+    "SAFT": lambda s: {
+        "epoch": 9, "best_acc1": np.float64(61.5), "vision_encoder_state_dict": s,
+        "state_dict": {"prompt": torch.zeros(2)}, "args": argparse.Namespace(lr=1e-4),
+    },
+    "state_dict": lambda s: {"state_dict": s, "optimizer": {"state": {}}},
+    "model": lambda s: {"model": s, "accuracy": np.float32(3)},
+    "model, state_dict": lambda s: {"model": {"state_dict": s}},
+    "module.": lambda s: prefixed("module.", s),
+    "visual.": lambda s: prefixed("visual.", s),
+    "module.visual.": lambda s: prefixed("module.visual.", s),
+    "visual.module.": lambda s: prefixed("visual.module.", s),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_weight_of_the_image_encoder_and_no_other_is_the_checkpoints(
+    form, visual, data_root, clip_folder
+):
+    torch.save(FORMS[form](visual), data_root / "robust.pt")
+    built, base = build(), clip.load(clip_folder)
+    for key, value in built.model.state_dict().items():
+        image = key.startswith("visual.")
+        own = visual[key.removeprefix("visual.")] if image else base.model.state_dict()[key]
+        assert torch.equal(value, own), key
+    assert built.config == base.config
+
+
+def test_safetensors_and_half_precision(visual, data_root):
+    save_file({k: v.half() for k, v in visual.items()}, data_root / "robust.safetensors")
+    loaded = build("robust.safetensors").model.visual.state_dict()
+    for key, value in visual.items():
+        assert loaded[key].dtype == torch.float32
+        assert torch.equal(loaded[key], value.half().float())
+
+
+def test_of_a_whole_clip_the_image_half_is_taken_and_that_is_said(
+    visual, data_root, clip_folder, capsys
+):
+    whole = clip.load(clip_folder).model.state_dict()
+    texts = {key: -value for key, value in whole.items() if not key.startswith("visual.")}
+    state = prefixed("module.", prefixed("visual.", visual) | texts)
+    torch.save({"state_dict": state}, data_root / "robust.pt")
+    built = build().model.state_dict()
+    assert torch.equal(built["visual.proj"], visual["proj"])
+    assert torch.equal(built["text_projection"], whole["text_projection"])
+    assert capsys.readouterr().out == (
+        "robust.pt: a whole CLIP; taken is its image encoder (visual.*)\n"
+    )
+
+
+def test_a_prefix_of_some_keys_only_is_refused(visual, data_root):
+    proj = visual.pop("proj")
+    torch.save(prefixed("module.", visual) | {"proj": proj}, data_root / "robust.pt")
+    count = len(visual)
+    assert f"robust.pt: {count} keys begin with 'module.', 1 do not (proj)" in refused()
+    torch.save(prefixed("visual.", visual) | {"head": proj}, data_root / "robust.pt")
+    assert f"robust.pt: {count} keys begin with 'visual.', 1 do not (head)" in refused()
+
+
+def test_missing_unexpected_and_wrongly_shaped_keys_are_counted_and_named(visual, data_root):
+    for key in [key for key in visual if "resblocks.1." in key]:
+        del visual[key]
+    count = sum("resblocks.0." in key for key in visual)
+    visual["head.weight"] = torch.zeros(2)
+    visual["proj"] = torch.zeros(32, 8)
+    torch.save(visual, data_root / "robust.pt")
+    message = refused()
+    assert message.startswith(
+        f"{data_root / 'robust.pt'}: does not fit the image encoder of local-dir:clip: "
+        f"{count} missing (transformer.resblocks.1.ln_1.weight, "
+    )
+    assert ", ...); 1 unexpected (head.weight); 1 of another shape (proj (32, 8) for (32, 16))" in (
+        message
+    )
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_named(visual, data_root, value):
+    visual["proj"][0, 0] = value
+    torch.save(visual, data_root / "robust.pt")
+    assert "robust.pt: 1 weights are not finite (proj); choose another checkpoint" in refused()
+
+
+class Runs:
+    """A pickle of this makes a folder when it is unpickled."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.folder),)
+
+
+def test_code_in_a_pickle_is_not_run(visual, data_root):
+    torch.save(
+        {"vision_encoder_state_dict": visual, "args": Runs(data_root / "made")},
+        data_root / "robust.pt",
+    )
+    message = refused()
+    assert "robust.pt: holds more than weights" in message
+    assert "mkdir" in message
+    assert "docs/weights.md" in message
+    assert not (data_root / "made").exists()
+
+
+def test_torchscript_is_refused(data_root):
+    torch.jit.script(torch.nn.Linear(2, 2)).save(data_root / "robust.pt")
+    assert "robust.pt: a TorchScript archive" in refused()
+
+
+@pytest.mark.parametrize("name", ["robust.pt", "robust.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"hello, world\n", b"PK\x03\x04 cut off"])
+def test_a_file_that_is_no_checkpoint(data_root, name, content):
+    (data_root / name).write_bytes(content)
+    assert f"{data_root / name}: not a " in refused(name)
+
+
+@pytest.mark.parametrize("value", [{}, [1], torch.zeros(2), {"epoch": 3, "model": "ViT"}])
+def test_a_checkpoint_without_a_state_dict(data_root, value):
+    torch.save(value, data_root / "robust.pt")
+    assert "state dict" in refused()
+
+
+def test_a_cut_off_checkpoint(visual, data_root):
+    torch.save(visual, data_root / "robust.pt")
+    whole = (data_root / "robust.pt").read_bytes()
+    (data_root / "robust.pt").write_bytes(whole[: len(whole) // 2])
+    assert "robust.pt: not a checkpoint" in refused()
+
+
+def test_files_and_models_that_are_not_there(visual, data_root):
+    assert "robust.pt: not found; base_model.options.checkpoint.file names a file" in refused()
+    torch.save(visual, data_root / "robust.pt")
+    assert "nowhere/open_clip_config.json: not found" in refused(model="local-dir:nowhere")
+    assert "has one set of weights, but tag is 'openai'" in refused(tag="openai")
+    assert "open_clip has no model 'ViT-Z'" in refused(model="ViT-Z", tag="openai")
+
+
+def test_what_a_model_card_says_of_it():
+    def about(model: str, tag: str | None):
+        values = {"file": "theirs/robust.pt", "model": model, "tag": tag}
+        return checkpoint.about(checkpoint.Params.model_construct(**values), "any")
+
+    assert about("ViT-B-32", "openai") == (
+        "the image encoder of checkpoint `robust.pt` in `ViT-B-32 / openai` (open_clip)",
+        "timm/vit_base_patch32_clip_224.openai",
+    )
+    assert about("local-dir:/a/clip", None).text.endswith("in the open_clip folder `clip`")
+
+
+def test_the_stage_writes_an_open_clip_folder_or_fails_with_one_line(
+    visual, data_root, clip_folder, packed, capsys, monkeypatch
+):
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    options = {"file": "robust.pt", "model": "local-dir:clip", "tag": None, "cache_dir": None}
+    sections = {"base_model.source": "checkpoint", "base_model.options.checkpoint": options}
+    write_params(packed, **sections)
+    torch.save(visual, data_root / "robust.pt")
+    base_model.main()
+    assert torch.equal(clip.load(BASE_MODEL).model.visual.proj, visual["proj"])
+    before = (BASE_MODEL / clip.WEIGHTS_FILE).read_bytes()
+    visual.pop("proj")
+    torch.save(visual, data_root / "robust.pt")
+    with pytest.raises(SystemExit) as caught:
+        base_model.main()
+    assert caught.value.code == 1
+    errors = capsys.readouterr().err
+    assert "error: " in errors
+    assert "1 missing (proj)" in errors
+    assert "Traceback" not in errors
+    assert (BASE_MODEL / clip.WEIGHTS_FILE).read_bytes() == before

@@ -1,0 +1,75 @@
+"""pyproject.toml declares what pipeline/ and stages/ import, at the top or inside a function."""
+
+import ast
+import re
+import sys
+import tomllib
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+from tests.support.project import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+OURS = {"pipeline", "stages"}
+# modules named otherwise than their distribution, which may be absent, and parts that dvc is made
+# of, whose versions its own releases decide
+PARTS = {"pynvml": "nvidia-ml-py", "dvc_objects": "dvc", "scmrepo": "dvc"}
+
+
+def normal(name: str) -> str:
+    """A distribution's name as package indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def declared(requirements: list[str]) -> set[str]:
+    return {normal(re.split(r"[^\w.-]", text, maxsplit=1)[0]) for text in requirements}
+
+
+def imported(source: str) -> set[str]:
+    """Top-level modules of the import statements and of import_module("...")."""
+    names = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.append(node.module)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            names += [a.value for a in node.args if isinstance(a, ast.Constant)]
+    return {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - OURS
+
+
+def distributions(folders: set[str]) -> dict[str, set[Path]]:
+    """Distribution -> the files that import it; a module of none stands for itself."""
+    known, found = packages_distributions(), {}
+    for file in sorted(file for folder in folders for file in (ROOT / folder).rglob("*.py")):
+        for module in imported(file.read_text()):
+            name = PARTS.get(module) or known.get(module, [module])[0]
+            found.setdefault(normal(name), set()).add(file.relative_to(ROOT))
+    return found
+
+
+def test_what_is_imported_is_declared_and_what_is_declared_is_imported():
+    extras = PROJECT["optional-dependencies"]
+    extra = declared([text for name in extras if name != "test" for text in extras[name]])
+    needed, files = declared(PROJECT["dependencies"]), distributions(OURS)
+    missing = {name: files[name] for name in set(files) - needed - extra}
+    assert missing == {}, "imported, but declared in pyproject.toml nowhere"
+    assert needed - set(files) == set(), "declared in pyproject.toml, but imported nowhere"
+    assert extra <= set(files)
+
+
+def test_only_the_backend_imports_an_extra_and_only_when_it_runs():
+    assert distributions(OURS)["vllm"] == {Path("pipeline/backends/vllm.py")}
+    tree = ast.parse((ROOT / "pipeline/backends/vllm.py").read_text())
+    top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert "vllm" not in {name for node in top for name in imported(ast.unparse(node))}
+
+
+def test_every_way_to_import_is_seen():
+    source = (
+        "def f():\n import a.b\nfrom c.d import e\nimport_module('g.h')\nimport os\nfrom . import x"
+    )
+    assert imported(source) == {"a", "c", "g"}
+    assert declared(["open_clip_torch>=3", "ruff==1", "a[b]>=2", "c"]) == {
+        "open-clip-torch", "ruff", "a", "c",
+    }  # fmt: skip

@@ -1,0 +1,74 @@
+"""The stage graph of every profile, by `dvc repro --dry` in a throw-away copy.
+
+`--dry` reads every dependency and in a fresh clone stops at the first one that an earlier stage
+would have made, or that users bring: an empty one stands in for each.
+"""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from dvc.repo import Repo
+
+from pipeline.common.params import read_params
+from saft.check import dvc
+from tests.support.project import ROOT, make, run
+
+PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
+RUNNING = "Running stage '"
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("project"))
+
+
+def expected(values: dict) -> set[str]:
+    """The stages that a params file asks for."""
+    evaluate, exemplars = values["evaluate"], values["exemplars"]
+    fixed = {"base_model", "describe", "filter", "embed", "finetune", "report"}
+    fixed |= {f"prepare@{name}" for name in values["prepare"]["sets"]}
+    fixed |= {f"exemplars@{name}" for name in exemplars}
+    fixed |= {f"check@{name}" for name in evaluate["checks"]["datasets"]}
+    return fixed | {
+        f"evaluate@{dataset}-{attack}-{texts}"
+        for dataset in evaluate["datasets"]
+        for attack in evaluate["attacks"]
+        for texts in evaluate["texts"]
+    }
+
+
+def stand_in(folder: Path) -> None:
+    """Something empty for every output and input that is not there."""
+    with Repo(str(folder)) as repo:
+        stages = list(repo.index.stages)
+        made = [Path(out.fs_path) for stage in stages for out in stage.outs]
+        read = [Path(dep.fs_path) for stage in stages for dep in stage.deps]
+    ours = [*made, folder / "data/inputs"]
+    wanted = [path for path in read if any(own in path.parents for own in ours)]
+    for path in sorted({*made, *wanted}):
+        if path.exists():
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch() if path.suffix else path.mkdir()
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda file: file.stem)
+def test_dvc_repro_dry_runs_through_every_stage(checkout, profile):
+    shutil.copy(profile, checkout / "params.yaml")
+    stand_in(checkout)
+    shown = run(checkout, "dvc", "repro", "--dry")
+    ran = [line[len(RUNNING) :].rstrip(":'") for line in shown.splitlines() if RUNNING in line]
+    assert sorted(ran) == sorted(expected(read_params(profile)))
+    order = [ran.index(name) for name in ("base_model", "filter", "embed", "finetune", "report")]
+    assert order == sorted(order)
+    assert ran[-1] == "report"
+
+
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda file: file.stem)
+def test_saft_check_sees_the_same_stages(checkout, profile, monkeypatch):
+    monkeypatch.chdir(checkout)
+    shutil.copy(profile, "params.yaml")
+    runs = dvc.ask()
+    assert runs.problem == ""
+    assert set(runs.stages) == expected(read_params(profile))

@@ -1,0 +1,280 @@
+"""`saft check`: the demo is fine, and every kind of trouble has its own numbered line."""
+
+import json
+import re
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+import torch
+from ruamel.yaml import YAML
+from typer.testing import CliRunner
+
+from saft.app import app
+from saft.check import disk, dvc, memory, sets, times
+from saft.check.plan import Plan
+from tests.support.check_project import change, check, entered, problems
+from tests.support.project import make, run
+
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A fresh copy of this project with its tiny demo; nothing has run in it."""
+    return make(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture
+def project(checkout, monkeypatch):
+    yield from entered(checkout, monkeypatch)
+
+
+def test_the_demo_is_fine_and_nothing_is_written(project):
+    before = run(project, "git", "status", "--porcelain", "--ignored", "--", "data")
+    text = check(0)
+    assert text.endswith("OK\n")
+    for title in ("params", "image data", "class tables", "descriptions", "base model", "disk",
+                  "memory", "stages"):  # fmt: skip
+        assert f"{title}:\n" in text
+    assert "pairs                   there     250 images, 110 classes, 32 x 32 pixels" in text
+    assert "shapes-held-out: 0 of 20 classes are fine-tuned on" in text
+    assert "sentences for 40 of 40 classes" in text
+    assert "copied, twice" in text
+    assert re.search(r"evaluate \(4 stages\) +1 s", text)
+    assert run(project, "git", "status", "--porcelain", "--ignored", "--", "data") == before
+    assert run(project, "git", "status", "--porcelain") == ""
+
+
+def test_json_says_the_same(project):
+    found = json.loads(check(0, "--json"))
+    assert found["ok"] is True
+    assert found["problems"] == []
+    stages = found["parts"]["stages"]["values"]
+    assert {"prepare@pairs", "base_model", "describe", "finetune", "report"} <= set(stages)
+    assert stages["finetune"]["seconds"] > 0
+    assert found["parts"]["descriptions"]["values"] == {"classes": 40, "described": 40}
+    change(finetune__dataset="nowhere")
+    broken = json.loads(check(1, "--json"))
+    assert broken["ok"] is False
+    assert "nowhere" in broken["problems"][0]
+
+
+def test_the_training_is_estimated_in_every_precision_and_refused_where_there_is_none(
+    project, monkeypatch
+):
+    speeds = {"float32": 1e9, "bf16": 4e9}
+    monkeypatch.setattr(times, "matrix_flop", lambda device, name, seconds: speeds[name])
+    found = json.loads(check(0, "--json"))["parts"]["stages"]["values"]
+    tuned, ideal = found["finetune"], found["finetune"]["flop"] / times.EFFICIENCY
+    assert tuned["seconds_by_precision"] == {"float32": ideal / 1e9, "bf16": ideal / 4e9}
+    assert tuned["seconds"] == ideal / 1e9
+    assert "finetune by finetune.precision: float32 " in check(0)
+    change(finetune__precision="bf16")
+    again = json.loads(check(0, "--json"))["parts"]["stages"]["values"]
+    assert again["finetune"]["seconds"] == ideal / 4e9
+    for stage in set(found) - {"finetune"}:
+        assert again[stage]["seconds"] == found[stage]["seconds"]
+    change(finetune__precision="tf32")
+    assert [line for line in problems() if "finetune.precision: tf32 exists on CUDA" in line]
+    change(finetune__precision="float32", evaluate__precision="tf32")
+    assert [line for line in problems() if "evaluate.precision: tf32 exists on CUDA" in line]
+
+
+def test_every_part_is_printed_even_after_problems(project):
+    change(finetune__momentun=1, describe__dataset="nowhere")
+    found = problems()
+    assert found[0] == "params.yaml: finetune: unknown key 'momentun'"
+    assert any("describe.dataset: prepare.sets has no set 'nowhere'" in line for line in found)
+    text = check(1)
+    assert "memory:\n  not checked: " in text
+    assert "250 images" in text
+    assert sum("momentun" in line for line in found) == 1
+
+
+def test_missing_data_and_how_to_get_it(project):
+    entries = YAML(typ="safe").load(Path("params.yaml").read_text())["prepare"]["sets"]
+    entries["digits"] = {"source": "cifar10", "size": 32}
+    entries["mine"] = {"source": "imagefolder", "root": "mine", "names": None, "classes": None,
+                    "images_per_class": None, "skip": 0, "size": 32, "resize": "crop"}  # fmt: skip
+    change(prepare__sets=entries)
+    published, folder = problems()
+    assert published.startswith("prepare.sets.digits: CIFAR-10 (test) is missing: no cifar-10-")
+    assert "curl -fLO https://" in published
+    assert folder.startswith("prepare.sets.mine: data/raw/mine: no such folder")
+    text = check(1)
+    assert "missing   10000 images, 10 classes" in text, "the published numbers are known"
+    assert "mine" in text.partition("no stage uses it")[0].splitlines()[-1]
+    change(data__download=True)
+    assert "CIFAR-10 (test) will be downloaded" in check(1)
+    assert not (project / "data/raw").exists(), "nothing is fetched"
+
+
+def test_two_classes_of_one_name_are_warned_of(project):
+    for number, name in enumerate(("crane", "crane", "tench")):
+        (project / f"data/raw/birds/n{number}").mkdir(parents=True)
+        (project / f"data/raw/birds/n{number}/0.png").touch()
+        with (project / "data/raw/birds/classes.tsv").open("a") as file:
+            file.write(f"n{number}\t{name}\n")
+    entries = YAML(typ="safe").load(Path("params.yaml").read_text())["prepare"]["sets"]
+    entries["birds"] = {"source": "imagefolder", "root": "birds", "names": None, "classes": None,
+                     "images_per_class": None, "skip": 0, "size": 32, "resize": "crop"}  # fmt: skip
+    change(prepare__sets=entries)
+    text = check(0)
+    shutil.rmtree(project / "data/raw")
+    assert "birds: warning: classes with the same name cannot be told apart: 'crane' x 2" in text
+
+
+def test_classes_without_descriptions(project):
+    ids = [entry.class_id for entry in Plan().sets["shapes-train"].entries]
+    inputs = project / "data/inputs/published"
+    (inputs / "some.json").write_text(json.dumps({ids[0]: ["a short text", "another one"]}))
+    change(describe__backend="published", describe__options__published__file="some.json")
+    [line] = problems()
+    assert "some.json: 39 of 40 classes are undecided" in line
+    everything = {key: ["one sentence only"] for key in ids} | {ids[1]: []}
+    (inputs / "some.json").write_text(json.dumps(everything))
+    empty, short = problems()
+    assert "no sentence for 1 of 40 classes" in empty
+    assert "39 classes have fewer than filter.top_k = 5 sentences" in short
+    change(describe__options__published__file="none.json")
+    assert any("none.json" in line for line in problems())
+    (inputs / "some.json").unlink()
+
+
+def test_text_sets_that_embed_would_refuse(project):
+    change(evaluate__texts=["template", "descriptions"])
+    found = problems()
+    assert any("20 of 20 classes of 'shapes-held-out' are not described" in line for line in found)
+    change(evaluate__texts=["unseen"], embed__texts__unseen={"digits": ["a {}"]})
+    assert any("embed.texts.unseen has neither" in line for line in problems())
+
+
+def test_a_model_that_nobody_can_ask(project, monkeypatch):
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    change(describe__backend="openai", describe__options__openai__api_key_env="NO_SUCH_KEY")
+    assert problems() == [
+        "describe.options.openai: environment variable NO_SUCH_KEY is not set, which "
+        "api_key_env names; export it"
+    ]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    change(describe__backend="vllm", describe__options__vllm__model="./nowhere")
+    found = problems()
+    assert any("needs 1 GPU(s), torch sees 0" in line for line in found)
+    assert "describe.options.vllm: model: ./nowhere: there is no such folder" in found
+
+
+def test_base_models(project, clip_folder, monkeypatch, tmp_path):
+    change(base_model__source="local", base_model__options__local__path="nowhere")
+    assert any("nowhere/open_clip_config.json: not found" in line for line in problems())
+    change(base_model__options__local__path=str(clip_folder))
+    [trains, *_] = problems()
+    assert "shapes-train.size is 32, the model takes 16 x 16 pixels" in trains
+    change(base_model__source="pretrained", base_model__options__pretrained__tag="magic")
+    assert any("'ViT-B-32-quickgelu' has no tag 'magic'" in line for line in problems())
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *a, **k: None)
+    change(base_model__options__pretrained__tag="openai")
+    text = check(1)
+    assert "will be downloaded from timm/vit_base_patch32_clip_224.openai, about 605 MB" in text
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *a, **k: "/cache/w")
+    assert "in the cache, /cache/w" in check(1)
+    change(base_model__options__pretrained__tag=None)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *a, **k: None)
+    change(base_model__options__pretrained__model="hf-hub:someone/clip")
+    text = check(0)
+    assert "hf-hub:someone/clip: will be downloaded, of a size that its config will tell" in text
+    assert "memory:\n  not checked: the model's config is not known" in text
+    monkeypatch.setattr(
+        "huggingface_hub.try_to_load_from_cache", lambda _, name, **k: str(clip_folder / name)
+    )
+    text = check(1)
+    assert f"hf-hub:someone/clip: in the cache, {clip_folder}/open_clip_model.safetens" in text
+    assert "shapes-train.size is 32, the model takes 16 x 16 pixels" in text
+    change(base_model__source="checkpoint", base_model__options__checkpoint__tag=None)
+    change(base_model__options__checkpoint__model=f"local-dir:{clip_folder}")
+    assert any("checkpoint.pt: not found" in line for line in problems())
+    change(base_model__options__checkpoint__file=str(clip_folder / "open_clip_model.safetensors"))
+    assert "shapes-train.size is 32, the model takes 16 x 16 pixels" in problems()[0]
+    change(base_model__source="pretrain", base_model__options__pretrain__patch_size=7)
+    assert any("patches of 7 pixels do not tile images of 32" in line for line in problems())
+
+
+def test_too_many_blocks(project):
+    change(finetune__last_blocks=9)
+    assert "params.yaml: finetune.last_blocks is 9, the image encoder has 1" in problems()
+
+
+def test_too_little_disk(project, monkeypatch):
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: Usage(10**9, 0, 10**6))
+    [line] = problems()
+    assert re.match(r"disk of data: [\d.]+ MB needed, 1 MB free: free [\d.]+ MB, run `dvc gc", line)
+
+
+def test_space_counts_once_where_the_cache_is_linked(project):
+    twice, why = disk.times_kept("copy", True)
+    assert (twice, "twice" in why) == (2, True)
+    assert disk.times_kept("hardlink,copy", True)[0] == 1
+    assert disk.times_kept("reflink,copy", False)[0] == 2
+    plan = Plan()
+    written = disk.written(plan)
+    assert written["prepare@digits"] == 10 * (3 * 32 * 32 + 64)
+    assert sets.packed_bytes(sets.SetState("s", "there", 10, 2, 32, stream=True)) == 640
+
+
+def test_too_little_memory(project, monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda _: (7.01e8, "Toy GPU"))
+    training, evaluation = problems()
+    most = re.match(r"finetune.batch_size 16 needs about 70\d MB, Toy GPU has 701 MB; lower it to "
+                    r"(\d+) or less, or set finetune.last_blocks$", training)  # fmt: skip
+    assert most, training
+    change(finetune__batch_size=int(most[1]))
+    assert problems() == [evaluation], "with what is advised it fits"
+
+
+def test_dvc_that_cannot_read_its_files(project):
+    text = Path("dvc.yaml").read_text()
+    Path("dvc.yaml").write_text(text.replace("stages:", "stages: ["))
+    try:
+        [line] = problems()
+    finally:
+        Path("dvc.yaml").write_text(text)
+    assert line.startswith("dvc cannot tell what to run: ")
+
+
+def test_without_params_it_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["check"])
+    assert done.exit_code == 1
+    assert done.stderr == (
+        "error: saft check: params.yaml: not found; run from the folder that holds it\n"
+    )
+
+
+def test_params_that_are_a_folder_are_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").mkdir()
+    done = CliRunner().invoke(app, ["check"])
+    assert done.exit_code == 1
+    assert done.stderr == "error: saft check: [Errno 21] Is a directory: 'params.yaml'\n"
+
+
+def test_what_depends_on_a_change_runs_too():
+    graph = '"a" -> "b";\n"b" -> "c";\n"x" -> "c";\n'
+    assert dvc._with_downstream(["a"], graph) == ["a", "b", "c"]
+    assert dvc._with_downstream(["x"], graph) == ["x", "c"]
+    assert dvc._changed('{"a": [], "b": []}\nUpdates available\n') == ["a", "b"]
+    assert dvc._changed("") == []
+
+
+def test_attack_steps_of_the_evaluation(project):
+    plan = Plan()
+    assert times.check_steps(plan) == 5 + 5 + 5 + (1 + 2 + 4 + 8 + 4)
+    assert times.iterates("autoattack", None) == 4400
+    found = plan.model.vit
+    once = times.evaluate_flop(found, 10, 1)
+    assert times.evaluate_flop(found, 20, 1) == 2 * once
+    trained = times.finetune_flop(plan, 100)
+    change(finetune__epochs=6)
+    setup = 100 * times.vit.forward_flop(found)  # SAFT looks at the clean images once
+    assert times.finetune_flop(Plan(), 100) - setup == pytest.approx(2 * (trained - setup))

@@ -1,0 +1,100 @@
+"""`saft check` on broken params files: problems in a list, and never a traceback."""
+
+import copy
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.common.params import read_params
+from saft.check import command as check_cli
+from saft.check import dvc, plan, stages
+from saft.check import parts as checks
+from tests.support.check_project import entered
+from tests.support.project import make
+
+VALUES = {"null": None, "list": ["x"], "text": "x", "number": 7, "minus": -1, "nan": math.nan,
+          "section": {"x": 1}}  # fmt: skip
+BREAKS = ("gone", *VALUES)
+STAGES = ("prepare@pairs", "prepare@digits", "base_model", "describe", "filter", "embed",
+          "finetune", "evaluate@digits-pgd-template", "check@digits", "report")  # fmt: skip
+Keys = tuple[str, ...]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture
+def held(checkout, monkeypatch):
+    """What params.yaml holds, to be broken in place; what takes long stands still."""
+    values = read_params(checkout / "params.yaml")
+
+    def read(*_: Path) -> dict[str, Any]:
+        return copy.deepcopy(values)
+
+    known: dict[str, Any] = {}
+    real = plan.passes
+
+    def passes(module: Any, options: Any) -> Any:
+        key = f"{module.__name__} {options}"
+        return known[key] if key in known else known.setdefault(key, real(module, options))
+
+    monkeypatch.setattr(dvc, "ask", lambda: dvc.Runs(STAGES, "", Path(".dvc/cache"), "copy"))
+    monkeypatch.setattr(plan, "read_params", read)
+    monkeypatch.setattr("pipeline.common.params.read_params", read)
+    monkeypatch.setattr(plan, "passes", passes)
+    monkeypatch.setattr(stages, "speeds", lambda _: {"float32": 1e12, "bf16": 2e12})
+    yield from (values for _ in entered(checkout, monkeypatch))
+
+
+def paths(values: dict[str, Any], above: Keys = ()) -> Iterator[Keys]:
+    """Every section and every leaf, by its keys."""
+    for key, value in values.items():
+        yield (*above, key)
+        if isinstance(value, dict):
+            yield from paths(value, (*above, key))
+
+
+def checked(capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    """Exit status and output of the command itself."""
+    with pytest.raises(SystemExit) as left:
+        check_cli.main(as_json=False)
+    assert isinstance(left.value.code, int)
+    return left.value.code, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", BREAKS)
+def test_one_broken_place_at_a_time(held, kind, capsys):
+    assert checked(capsys)[0] == 0
+    for keys in list(paths(held)):
+        above = held
+        for key in keys[:-1]:
+            above = above[key]
+        before = dict(above)
+        if kind == "gone":
+            del above[keys[-1]]
+        else:
+            above[keys[-1]] = VALUES[kind]
+        status, text = checked(capsys)
+        where = ".".join(keys) + f" {kind}\n{text}"
+        assert checks.UNEXPECTED not in text, where
+        assert all(f"\n{title}:\n" in f"\n{text}" for title in checks.PARTS), where
+        assert (status, "\nOK\n" in text) == (0, True) or (status, "\n  1. " in text) == (1, True)
+        above.clear()
+        above.update(before)
+
+
+def test_parts_that_need_no_broken_section_say_all_they_know(held, capsys):
+    del held["finetune"]
+    held["describe"] = None
+    _, text = checked(capsys)
+    assert "250 images, 110 classes" in text
+    assert "no stage uses it" not in text, "what the broken sections use is not known"
+    assert "image encoder: 0.0 million weights" in text
+    assert "  1. params.yaml: missing section 'finetune'\n" in text
+    assert "  2. params.yaml: describe: expected a section with keys, found None\n" in text
+    assert "  3. " not in text, "what follows from them is not listed"

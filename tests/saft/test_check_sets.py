@@ -1,0 +1,221 @@
+"""What `saft check` says of image sets: downloads, damage, single classes, and their disk."""
+
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.common.errors import UserError
+from pipeline.images.classes import ClassEntry
+from pipeline.images.image_set import ImageSet, check_classes
+from saft.check import disk, dvc
+from saft.check import parts as checks
+from saft.check.plan import Plan
+from tests.support.check_project import change, entered
+from tests.support.project import make
+
+Usage = namedtuple("Usage", "total used free")
+FOLDER = {"source": "imagefolder", "names": None, "classes": None, "images_per_class": None,
+          "skip": 0, "size": 32, "resize": "crop"}  # fmt: skip
+SHARDS = {"source": "webdataset", "root": "hf:org/name", "split": "test", "size": 32,
+          "resize": "crop"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("project"))
+
+
+@pytest.fixture
+def project(checkout, monkeypatch):
+    """The copy as current folder, of which dvc would run nothing but some preparing."""
+    runs = dvc.Runs(("prepare@pairs", "prepare@new"), "", Path(".dvc/cache"), "copy")
+    monkeypatch.setattr(dvc, "ask", lambda: runs)
+    yield from entered(checkout, monkeypatch)
+    shutil.rmtree(checkout / "data/raw", ignore_errors=True)
+
+
+def with_sets(**new: dict) -> None:
+    """Add sets to params.yaml."""
+    sets = YAML(typ="safe").load(Path("params.yaml").read_text())["prepare"]["sets"]
+    change(prepare__sets=sets | new)
+
+
+def found() -> tuple[list[str], list[str]]:
+    """(lines, problems) of the whole check."""
+    parts = list(checks.run(Plan()))
+    lines = [line for part in parts for line in part.lines]
+    problems = [text for part in parts for text in part.problems]
+    assert not any(checks.UNEXPECTED in text for text in [*lines, *problems])
+    return lines, problems
+
+
+@pytest.fixture
+def no_network(monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a download")
+
+    monkeypatch.setattr("pipeline.prepare.hub_shards._download", refuse)
+    monkeypatch.setattr("pipeline.prepare.download.download", refuse)
+    monkeypatch.setattr("pipeline.prepare.download.urlopen", refuse)
+    monkeypatch.setattr("socket.socket.connect", refuse)
+
+
+def test_shards_of_the_hub_are_not_downloaded(project, no_network):
+    with_sets(new=SHARDS)
+    _, [problem] = found()
+    assert problem.startswith("prepare.sets.new: data/raw/webdataset/org--name: 'hf:org/name' is ")
+    assert "set data.download: true" in problem
+    change(data__download=True)
+    change(evaluate__datasets=["new"], embed__texts__template={"default": "own"})
+    lines, problems = found()
+    assert problems == [
+        f"params.yaml: embed.texts.template asks for the own templates of '{name}', whose source "
+        "has none; write a list for it there"
+        for name in ("shapes-train", "shapes-held-out")
+    ], "those of a set that nobody has seen are not known"
+    assert any(line.startswith("new                     download  unknown, 32 x") for line in lines)
+    assert any(
+        "hf:org/name (test) will be downloaded to data/raw/webdataset/org--name" in line
+        for line in lines
+    )
+    assert "not counted, for the hub tells no size: download of new" in lines
+
+
+def test_shards_that_are_complete_are_opened(project, no_network):
+    with_sets(new=SHARDS)
+    change(data__download=True)
+    folder = Path("data/raw/webdataset/org--name")
+    folder.mkdir(parents=True)
+    (folder / ".test.complete").touch()
+    _, [problem] = found()
+    assert "classnames.txt: not found" in problem
+
+
+def test_published_sets_are_not_downloaded_and_their_disk_is_counted(
+    project, no_network, monkeypatch
+):
+    entry = {"source": "cifar10", "size": 32}
+    with_sets(new=entry, train=entry | {"split": "train"}, other=entry | {"root": "elsewhere"})
+    change(data__download=True)
+    plan = Plan()
+    assert {plan.sets[name].state for name in ("new", "train", "other")} == {"download"}
+    assert disk.downloads(plan) == {
+        Path("data/raw"): pytest.approx(0.36e9),  # both splits are of one archive
+        Path("data/raw/elsewhere"): pytest.approx(0.36e9),
+    }
+    lines, problems = found()
+    assert problems == []
+    assert "downloads to data/raw: 360 MB, archives and what is in them" in lines
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: Usage(10**9, 0, 7 * 10**8))
+    _, [line] = found()
+    assert "700 MB free: free " in line
+    assert "set SAFT_DATA or data.root (downloads) or `dvc cache dir` to another disk" in line
+
+
+def test_downloads_count_on_the_disk_they_go_to(project, tmp_path, monkeypatch):
+    (tmp_path / "large").mkdir()
+    change(data__root=str(tmp_path / "large"), data__download=True)
+    with_sets(new={"source": "cifar10", "size": 32})
+    numbers = lambda path: 2 if "large" in str(path) else 1  # noqa: E731
+    monkeypatch.setattr(disk, "_device", numbers)
+    lines, _ = found()
+    assert any(
+        line.startswith(f"disk of {tmp_path}/large: ") and line.endswith("360 MB needed")
+        for line in lines
+    ), lines
+
+
+def test_state_of_runs_that_did_not_end(project, monkeypatch):
+    folder = project / ".scratch/finetune-abc"
+    folder.mkdir(parents=True)
+    (folder / "last.pt").write_bytes(b"x" * 100_000)
+    lines, _ = found()
+    assert not any("did not end" in line for line in lines), "below a gigabyte it is no matter"
+    monkeypatch.setattr(disk, "RESUME_SHOWN", 1e4)
+    lines, _ = found()
+    shutil.rmtree(project / ".scratch")
+    [line] = [line for line in lines if "did not end" in line]
+    assert line.startswith(".scratch: 1")
+    assert line.endswith("kB of runs that did not end; delete it when no stage is running")
+
+
+@pytest.mark.parametrize("key", ["finetune__dataset", "evaluate__datasets",
+                                 "evaluate__checks__datasets"])  # fmt: skip
+def test_a_single_class_is_a_problem_before_the_training(project, key):
+    for name in ("n01", "n02"):
+        (project / f"data/raw/birds/{name}").mkdir(parents=True)
+        (project / f"data/raw/birds/{name}/0.png").touch()
+    with_sets(new=FOLDER | {"root": "birds", "classes": ["n01"]})
+    _, problems = found()
+    assert problems == [], "a set that no stage attacks may have one class"
+    change(**{key: "new" if key == "finetune__dataset" else ["digits", "new"]})
+    one = ImageSet("new", [], [], [], [ClassEntry("n01", "n01")])
+    with pytest.raises(UserError) as stage:  # the very words of the stage
+        check_classes(one, key.replace("__", "."))
+    _, problems = found()
+    assert str(stage.value) in problems
+    with_sets(new={"source": "cifar10", "size": 32, "classes": ["cat"]})
+    change(data__download=True)
+    assert str(stage.value) in found()[1], "the params tell, even without the images"
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (NotADirectoryError(20, "Not a directory", "x"), "NotADirectoryError: [Errno 20] Not a"),
+        (PermissionError(13, "Permission denied"), "PermissionError: [Errno 13] Permission denied"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid"), "UnicodeDecodeError: 'utf-8'"),
+        (EOFError("ran\nout"), "EOFError: ran out"),
+    ],
+)
+def test_files_that_cannot_be_opened_are_a_problem(project, monkeypatch, error, shown):
+    def fail(_: object) -> None:
+        raise error
+
+    (project / "data/raw/birds").mkdir(parents=True)
+    monkeypatch.setattr("pipeline.datasets.imagefolder.class_folders", fail)
+    with_sets(new=FOLDER | {"root": "birds"})
+    lines, [problem] = found()
+    assert problem.startswith(f"prepare.sets.new: its files cannot be read: {shown}")
+    assert problem.endswith("; mend or replace them")
+    assert "\n" not in problem
+    assert any("250 images" in line for line in lines), "the other sets are looked at"
+
+
+def test_a_file_where_a_folder_should_be(project):
+    (project / "data/raw").mkdir(parents=True)
+    (project / "data/raw/file").touch()
+    change(base_model__source="local", base_model__options__local__path="file/model")
+    with_sets(new=FOLDER | {"root": "file/birds"}, two=FOLDER | {"root": "a\0b"})
+    _, problems = found()
+    assert any(
+        text.startswith("prepare.sets.new: data/raw/file/birds: no such") for text in problems
+    )
+    assert any(text.startswith("prepare.sets.two: ") for text in problems)
+    [model] = [text for text in problems if "base_model" in text]
+    assert model.startswith("base_model.options.local: NotADirectoryError: ")
+
+
+def test_coverage_that_waits_for_images_names_the_set(project, monkeypatch):
+    runs = dvc.Runs(("describe",), "", Path(".dvc/cache"), "copy")
+    monkeypatch.setattr(dvc, "ask", lambda: runs)
+    with_sets(new={"source": "cifar10", "size": 32})
+    change(describe__dataset="new")
+    lines, _ = found()
+    waits = "the images of 'new' (missing) tell the classes; once they are there `saft check` says"
+    assert any("coverage not checked: " + waits in line for line in lines)
+
+
+def test_a_part_that_fails_leaves_the_others(project, monkeypatch):
+    def fail(_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setitem(checks.PARTS, "disk", fail)
+    parts = {part.title: part for part in checks.run(Plan())}
+    line = "disk: could not be checked: PermissionError: [Errno 13] Permission denied"
+    assert parts["disk"].problems == [line]
+    assert list(parts) == list(checks.PARTS)
+    assert parts["memory"].problems == []

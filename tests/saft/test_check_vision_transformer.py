@@ -1,0 +1,206 @@
+"""The formulas of the preflight against what torch really does, on small models."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from open_clip.model import CLIP
+
+from benchmarks.flop import counter
+from pipeline.clip.model import ImageEncoder
+from pipeline.clip.precision import frozen_copy, set_precision
+from pipeline.common import registry
+from pipeline.common.params import read_params
+from pipeline.cost import vision_transformer as vit
+from pipeline.training.objective import TrainingAttack
+from pipeline.training.weights import train_last_blocks
+from pipeline.zeroshot.perturbation import perturb
+from saft.check import memory
+from saft.check.part import duration, size
+from saft.check.probe import Passes, passes
+from tests.support.project import DEMO
+from tests.support.training_runs import recipe
+
+BATCH = 3
+
+
+def config(**changes: object) -> dict:
+    vision = {"image_size": 64, "patch_size": 8, "width": 64, "layers": 3, "head_width": 32}
+    text = {"context_length": 16, "vocab_size": 99, "width": 32, "heads": 2, "layers": 2}
+    model = {"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}
+    return model | changes
+
+
+def encoder(model_cfg: dict) -> ImageEncoder:
+    torch.manual_seed(0)
+    model = CLIP(**model_cfg)
+    return ImageEncoder(model.visual, (0.5,) * 3, (0.5,) * 3).eval()
+
+
+def measured_flop(run) -> float:
+    with counter() as found:
+        run()
+    return found.get_total_flops() / BATCH
+
+
+@pytest.mark.parametrize("last_blocks", [None, 1])
+def test_flop_are_those_that_torch_counts(last_blocks):
+    found, model = vit.read(config()), encoder(config())
+    train_last_blocks(model, last_blocks)
+    images = torch.rand(BATCH, 3, 64, 64)
+
+    def ascend() -> None:
+        perturb(lambda x: model(x).embedding.sum(), images, torch.zeros_like(images),
+                epsilon=0.1, step_size=0.1, steps=1)  # fmt: skip
+
+    with torch.no_grad():
+        forward = measured_flop(lambda: model(images))
+    assert vit.forward_flop(found) == pytest.approx(forward, rel=0.02)
+    assert vit.ascend_flop(found) == pytest.approx(measured_flop(ascend), rel=0.02)
+    descent = measured_flop(lambda: model(images).embedding.sum().backward())
+    # the deepest trained block hands no gradient down
+    assert vit.descend_flop(found, last_blocks) == pytest.approx(descent, rel=0.05)
+
+
+def test_flop_of_a_text():
+    torch.manual_seed(0)
+    model = CLIP(**config()).eval()
+    tokens = torch.ones(BATCH, 16, dtype=torch.long)
+    with torch.no_grad():
+        found = measured_flop(lambda: model.encode_text(tokens))
+    assert vit.text_flop(config()) == pytest.approx(found, rel=0.03)
+
+
+def test_weights_are_counted_exactly():
+    torch.manual_seed(0)
+    model = CLIP(**config())
+    found = vit.read(config())
+    own = sum(p.numel() for p in model.visual.parameters())
+    assert vit.weights(found) == own
+    assert vit.text_weights(config()) == sum(p.numel() for p in model.parameters()) - own
+    image = ImageEncoder(model.visual, (0.5,) * 3, (0.5,) * 3)
+    train_last_blocks(image, 2)
+    trained = sum(p.numel() for p in image.parameters() if p.requires_grad)
+    assert vit.trained_weights(found, 2) == trained
+
+
+def kept_bytes(model: ImageEncoder, images: torch.Tensor) -> float:
+    """Bytes per image of all that autograd keeps of a forward, weights left out, each once."""
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(value: torch.Tensor) -> torch.Tensor:
+        storage = value.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage  # held, so that no address comes twice
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+        model(images).embedding.sum()
+    return sum(storage.nbytes() for storage in kept.values()) / len(images)
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("last_blocks", [None, 2, 1])
+@pytest.mark.parametrize("attack", [False, True])
+def test_memory_is_what_autograd_keeps(quick, last_blocks, attack):
+    """In the descent only the trained blocks have a graph, in the attack all of them."""
+    model_cfg = config(quick_gelu=quick)
+    model, found = encoder(model_cfg), vit.read(model_cfg)
+    train_last_blocks(model, last_blocks)
+    trained = found.layers if last_blocks is None else last_blocks
+    images = torch.rand(BATCH, 3, 64, 64, requires_grad=attack)
+    estimate = vit.saved_bytes(found, trained, found.layers - trained if attack else 0)
+    assert estimate == pytest.approx(kept_bytes(model, images), rel=0.02)
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("last_blocks", [None, 2, 1])
+def test_memory_in_bf16_is_what_autograd_keeps(quick, last_blocks):
+    """With the matrices that autocast rounds, which it does once per batch."""
+    model_cfg = config(quick_gelu=quick)
+    model, found = encoder(model_cfg), vit.read(model_cfg)
+    set_precision(model.visual, "bf16")
+    train_last_blocks(model, last_blocks)
+    trained = found.layers if last_blocks is None else last_blocks
+    estimate = vit.saved_bytes(found, trained, 0, "bf16")
+    estimate += 2 * vit.matrix_weights(found, trained) / BATCH
+    kept = kept_bytes(model, torch.rand(BATCH, 3, 64, 64))
+    assert estimate == pytest.approx(kept, rel=0.02)
+    frozen, images = frozen_copy(model, "bf16", False), torch.rand(BATCH, 3, 64, 64)
+    estimate = vit.saved_bytes(found, 0, found.layers, "bf16")
+    assert estimate == pytest.approx(kept_bytes(frozen, images.requires_grad_()), rel=0.02)
+
+
+def test_the_copy_that_is_attacked_in_bf16_is_counted():
+    frozen = frozen_copy(encoder(config()), "bf16", False)
+    there = sum(p.numel() * p.element_size() for p in frozen.parameters())
+    found, given = vit.read(config()), recipe(attack=TrainingAttack("linf", 1, 1, 2, 0, True))
+    passes = Passes(graph=1.0, plain=0.0, setup=0.0, copies=0, rows=())
+    low, full = (
+        memory.training(found, replace(given, precision=p), passes) for p in ("bf16", "float32")
+    )
+    rounded = 2 * vit.matrix_weights(found, found.layers)
+    # the biases of the products are bf16 too, which the estimate leaves out
+    assert low.fixed - full.fixed == pytest.approx(there + rounded, rel=0.01)
+    assert 0.5 < low.per_image / full.per_image < 0.7
+
+
+def test_memory_of_a_frozen_encoder_under_attack():
+    model, found = encoder(config()), vit.read(config())
+    model.requires_grad_(False)
+    images = torch.rand(BATCH, 3, 64, 64, requires_grad=True)
+    estimate = vit.saved_bytes(found, 0, found.layers)
+    assert estimate == pytest.approx(kept_bytes(model, images), rel=0.05)
+    need = memory.attacking(found, batch=10)
+    assert need.total == need.fixed + 10 * (estimate + vit.transient_bytes(found))
+
+
+# images with a graph, without, passes before the first step, copies, rows kept: from the
+# formulas in the methods' own docstrings
+EXPECTED = {
+    "saft": (2, 0, 1, 0, ("patches",)),
+    "tga_zsr": (2, 0, 1, 0, ("patches",)),
+    "tecoa": (1, 0, 0, 0, ()),
+    "pmg_aft": (2, 1, 0, 1, ()),
+    "fare": (1, 0, 1, 0, ("width",)),
+    "agft": (1, 0, 1, 0, ("classes",)),
+    "ft_adv": (1, 0, 0, 0, ()),
+    "ft_clean": (1, 0, 0, 0, ()),
+}
+
+
+@pytest.mark.parametrize("name", registry.names("pipeline.methods"))
+def test_passes_of_every_method(name):
+    method = registry.load("pipeline.methods", name, "test")
+    values = read_params(DEMO)["finetune"]["options"][name]
+    state = torch.random.get_rng_state()
+    assert passes(method, method.Params.model_validate(values)) == EXPECTED[name]
+    assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_a_resnet_is_refused_in_one_line():
+    from pipeline.common.errors import UserError
+
+    with pytest.raises(UserError, match="no open_clip ViT"):
+        vit.read({"embed_dim": 4, "vision_cfg": {"layers": [3, 4, 6, 3]}})
+
+
+def test_a_published_model_has_its_published_size():
+    import open_clip
+
+    model_cfg = open_clip.get_model_config("ViT-B-32")
+    found = vit.read(model_cfg)
+    assert vit.weights(found) == 87_849_216
+    assert vit.weights(found) + vit.text_weights(model_cfg) == 151_277_313
+    assert found.tokens == 50
+    assert vit.forward_flop(found) == pytest.approx(8.8e9, rel=0.02)  # 4.4 G multiply-adds
+
+
+def test_units_for_people():
+    assert [size(n) for n in (0, 999, 1000, 12.3e6, 2.5e12)] == [
+        "0 B", "999 B", "1 kB", "12.3 MB", "2.5 TB",
+    ]  # fmt: skip
+    assert [duration(s) for s in (0.1, 40, 700, 12600, 8.64e5)] == [
+        "1 s", "40 s", "12 min", "3.5 h", "10.0 days",
+    ]  # fmt: skip

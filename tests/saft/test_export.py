@@ -1,0 +1,333 @@
+"""`saft export`: a folder for open_clip and the hub, with a card that tells what the files say."""
+
+import json
+import os
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from PIL import Image
+from ruamel.yaml import YAML
+from typer.testing import CliRunner
+
+from pipeline.clip import model as clip
+from pipeline.common import registry
+from pipeline.models.interface import About
+from pipeline.report.page import percent
+from saft.app import app
+from saft.export import card as model_card
+from saft.export.inputs import Inputs, Terms, read_inputs
+from saft.export.lineage import digest, read_lock
+from tests.support.project import make, run
+
+SETS, ATTACKS = ["digits", "shapes-held-out"], ["pgd", "apgd_ce"]
+KEPT = ("data/base_model", "data/model", "data/evaluation", "data/classes", "reports")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A project in which the real dvc has run everything, on the tiny profile."""
+    folder = make(tmp_path_factory.mktemp("project"))
+    yaml = YAML()
+    values = yaml.load((folder / "params.yaml").read_text())
+    values["evaluate"].update(datasets=SETS, attacks=ATTACKS, images=6, examples=1)
+    values["evaluate"]["checks"]["datasets"] = []
+    values["report"]["examples"] = 1
+    with (folder / "params.yaml").open("w") as stream:
+        yaml.dump(values, stream)
+    run(folder, "dvc", "repro")
+    return folder
+
+
+@pytest.fixture
+def project(trained, tmp_path, monkeypatch) -> Path:
+    """What `saft export` reads, copied, as current folder."""
+    for name in KEPT:
+        shutil.copytree(trained / name, tmp_path / "project" / name)
+    for name in ("dvc.lock", "params.yaml"):
+        shutil.copy(trained / name, tmp_path / "project" / name)
+    for path in (tmp_path / "project").rglob("*"):
+        path.chmod(path.stat().st_mode | 0o600)  # DVC's links to its cache are read-only
+    monkeypatch.chdir(tmp_path / "project")
+    return tmp_path / "project"
+
+
+def export(dest: object = "robust-clip", status: int = 0) -> str:
+    done = CliRunner().invoke(app, ["export", str(dest)])
+    assert done.exit_code == status, done.output
+    return done.output
+
+
+def refused(dest: object = "robust-clip") -> str:
+    """The one line of a failure, which leaves nothing behind."""
+    before = sorted(Path().rglob("*"))
+    output = export(dest, 1)
+    assert sorted(Path().rglob("*")) == before
+    assert output.startswith("error: saft export: ")
+    assert output.count("\n") == 1
+    return output
+
+
+def written(path: str | Path):
+    return json.loads(Path(path).read_text())
+
+
+def rewrite(path: str, change) -> None:
+    values = written(path)
+    change(values)
+    Path(path).write_text(json.dumps(values))
+
+
+def front_matter(card: str) -> dict:
+    return YAML(typ="safe", pure=True).load(card.split("---\n")[1])
+
+
+def section(card: str, title: str) -> str:
+    return card.split(f"## {title}\n")[1].split("\n## ")[0]
+
+
+def test_open_clip_loads_the_folder_and_gives_equal_logits(project):
+    output = export()
+    assert 'create_model_and_transforms("local-dir:robust-clip")' in output
+    assert "hf upload <user>/robust-clip robust-clip" in output
+    names = ["README.md", clip.CONFIG_FILE, clip.WEIGHTS_FILE]
+    assert sorted(os.listdir("robust-clip")) == sorted(names)
+    assert {oct(Path("robust-clip", n).stat().st_mode & 0o444) for n in names} == {"0o444"}
+    ours = clip.load(Path("data/model"))
+    theirs, _, _ = open_clip.create_model_and_transforms("local-dir:robust-clip")
+    texts = open_clip.get_tokenizer("local-dir:robust-clip")(["a red star", "a blue ring"])
+    images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        logits = [model.eval().get_logits(images, texts)[0] for model in (ours.model, theirs)]
+    assert torch.equal(*logits)
+    base = clip.load(Path("data/base_model")).model
+    assert not torch.equal(base.visual.proj, theirs.visual.proj)
+
+
+def test_the_cards_code_runs_as_it_stands(project):
+    export()
+    card = Path("robust-clip/README.md").read_text()
+    assert 'template = "This is a photo of a {}"' in card
+    [code] = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    Image.fromarray(np.full((40, 50, 3), 128, dtype=np.uint8)).save("image.png")
+    found: dict = {}
+    exec(code, found)
+    assert found["probabilities"].shape == (1, 2)
+    assert found["probabilities"].sum().item() == pytest.approx(1)
+
+
+def test_front_matter_is_what_the_hub_reads(project):
+    export()
+    found = front_matter(Path("robust-clip/README.md").read_text())
+    assert found["library_name"] == "open_clip"
+    assert found["pipeline_tag"] == "zero-shot-image-classification"
+    assert found["license"] == "other"
+    assert {"clip", "adversarial-robustness", "saft"} <= set(found["tags"])
+    assert "base_model" not in found, "the demo's base model is no repository of the hub"
+
+
+def test_every_number_on_the_card_is_one_of_the_files(project):
+    export()
+    card = Path("robust-clip/README.md").read_text()
+    recipe, results = written("data/model/recipe.json"), written("reports/metrics.json")
+    attack, training = recipe["attack"], section(card, "Training")
+    for line in (
+        "| image set | `shapes-train`: 40 classes |",
+        f"| images | {recipe['images']} |",
+        f"| steps | {recipe['steps']} of {recipe['batch_size']} images |",
+        f"| optimiser | {recipe['optimiser']} |",
+        f"| learning rate | {recipe['learning_rate']:g}, after {recipe['warmup_steps']} steps",
+        f"| attack | l∞, ε = {attack['epsilon_255']:g}/255, {attack['steps']} steps of "
+        f"{attack['step_255']:g}/255, start: random |",
+        f"| seed | {recipe['seed']} |",
+    ):
+        assert line in training
+    table = section(card, "Results")
+    for name in SETS:
+        base, tuned = (results["datasets"][name][model] for model in ("base", "finetuned"))
+        about = written(f"data/evaluation/{name}/template/pgd/metrics.json")
+        cells = [percent(v) for v in (base["clean"], tuned["clean"])]
+        cells += [percent(v) for v in (base["robust"], tuned["robust"])]
+        seen = f"{about['seen_in_training']} of {about['classes']}"
+        assert f"| {name} | 6 | {seen} | {' | '.join(cells)} |" in table
+    assert f"| {percent(results['mean']['finetuned']['clean'])} |" in table
+    for attack, title in (("pgd", "PGD"), ("apgd_ce", "APGD-CE")):
+        used = written(f"data/evaluation/digits/template/{attack}/metrics.json")["options"]
+        listed = ", ".join(f"{key} {json.dumps(value)}" for key, value in used.items())
+        assert f"{title} ({listed})" in table
+    checks = results["checks"]
+    assert f"evaluation: {checks['passed']} passed, {checks['failed']} failed." in table
+    assert "ε = 4/255, in the model's input of 32 × 32 pixels, float32" in table
+    assert "Texts for digits: “This is a photo of the digit {}”." in table
+    assert "small CLIP trained from scratch on image set `pairs` (3 steps of 16" in card
+    assert "withstand adversarial perturbations" in card
+
+
+def test_changed_numbers_change_the_card(project):
+    """With dvc.lock brought up to date, for it is what ties results to models."""
+    rewrite("reports/metrics.json", lambda m: m["datasets"]["digits"]["base"].update(clean=0.1234))
+    text = Path("dvc.lock").read_text()
+    before = re.search(r"reports/metrics.json\n +hash: md5\n +md5: (\w+)", text)[1]
+    Path("dvc.lock").write_text(text.replace(before, digest(Path("reports/metrics.json"))))
+    export()
+    assert f"| {percent(0.1234)} |" in Path("robust-clip/README.md").read_text()
+
+
+def test_the_same_inputs_give_the_same_bytes(project):
+    for place in ("a", "b"):
+        export(Path(place) / "robust-clip")
+    for name in os.listdir("a/robust-clip"):
+        assert Path("a/robust-clip", name).read_bytes() == Path("b/robust-clip", name).read_bytes()
+
+
+def test_a_folder_that_holds_something_or_a_file_is_not_overwritten(project):
+    Path("robust-clip").mkdir()
+    export()  # an empty folder is as good as none
+    before = digest(Path("robust-clip"))
+    assert "robust-clip: exists and is not an empty folder; name another" in refused()
+    assert digest(Path("robust-clip")) == before
+    Path("file").write_text("")
+    assert "file: exists and is not an empty folder" in refused("file")
+
+
+@pytest.mark.parametrize(
+    ("path", "maker"),
+    [
+        ("data/model/open_clip_model.safetensors", "finetune"),
+        ("data/model/recipe.json", "finetune"),
+        ("reports/metrics.json", "report"),
+    ],
+)
+def test_what_is_missing_names_the_command_that_makes_it(project, path, maker):
+    Path(path).unlink()
+    assert f"{path}: not found; `dvc repro {maker}` makes it" in refused()
+
+
+def test_without_a_sound_dvc_lock_nothing_is_exported(project):
+    text = Path("dvc.lock").read_text()
+    Path("dvc.lock").write_text("schema: '2.0'\nstages: 3\n")
+    assert "dvc.lock: not a lock file of DVC" in refused()
+    Path("dvc.lock").write_text(text.replace("reports/metrics.json", "reports/other.json"))
+    assert "dvc.lock: no stage has made reports/metrics.json; run `dvc repro`" in refused()
+    Path("dvc.lock").unlink()
+    assert "dvc.lock: not found; `dvc repro` makes it" in refused()
+
+
+def test_results_of_another_model_are_refused(project):
+    """Each link of the chain metrics, evaluation, model, base model is broken in turn."""
+    lock = Path("dvc.lock").read_text()
+    with Path("data/model/training.csv").open("a") as file:
+        file.write("\n")
+    assert "data/model: not what `dvc repro finetune` made last" in refused()
+    # as if only the training had been repeated
+    old = re.search(r"path: data/model\n +hash: md5\n +md5: (\S+)", lock)[1]
+    new = digest(Path("data/model"))
+    head, mark, tail = lock.partition("    outs:\n    - path: data/model\n")
+    assert mark
+    Path("dvc.lock").write_text(head + mark + tail.replace(old, new, 1))
+    message = "data/evaluation/digits/template/pgd: measured on another model than data/model"
+    assert message in refused()
+    Path("dvc.lock").write_text(lock.replace(old, new))
+    export("fits")
+    rewrite("data/evaluation/digits/template/pgd/metrics.json", lambda m: m.update(images=7))
+    assert "reports/metrics.json: not what the report stage makes of data/evaluation" in refused()
+
+
+def test_results_that_were_edited_or_come_from_elsewhere_are_refused(project):
+    rewrite("reports/metrics.json", lambda m: m["datasets"]["digits"]["base"].update(clean=1.0))
+    assert "reports/metrics.json: not what the report stage makes" in refused()
+
+
+def test_another_base_model_than_that_of_the_training_is_refused(project):
+    lock = Path("dvc.lock").read_text()
+    head, mark, tail = lock.partition("    outs:\n    - path: data/base_model\n")
+    Path("dvc.lock").write_text(head + mark + re.sub(r"md5: \w+\.dir", "md5: 0.dir", tail, count=1))
+    assert "data/model: fine-tuned from another data/base_model" in refused()
+
+
+def test_a_write_that_fails_is_one_line_and_leaves_nothing(project, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device", "weights")
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    assert "weights: No space left on device" in refused()
+
+
+def test_edits_of_params_yaml_after_the_training_change_nothing(project):
+    inputs = read_inputs(read_lock())
+    Path("params.yaml").unlink()
+    assert read_inputs(read_lock()) == inputs
+
+
+@pytest.fixture
+def inputs(project) -> Inputs:
+    return read_inputs(read_lock())
+
+
+def test_terms_of_published_sets_are_stated(inputs, monkeypatch):
+    assert [terms.dataset for terms in inputs.terms] == ["shapes-train", "pairs"]
+    text = section(model_card.render(inputs, "name"), "Licence")
+    assert "`shapes-train` comes from source `shapes`, of which no published terms" in text
+    real = registry.load
+    facts = SimpleNamespace(title="Some Set", licence="research only", citation="Author 2020")
+    monkeypatch.setattr(
+        registry,
+        "load",
+        lambda package, name, where: (
+            SimpleNamespace(FACTS=facts) if name == "shapes" else real(package, name, where)
+        ),
+    )
+    text = section(model_card.render(read_inputs(read_lock()), "name"), "Licence")
+    assert "* `shapes-train` is Some Set. Licence or terms: research only. Citation: Author" in text
+    assert "the base model, a small CLIP trained from scratch" in text
+
+
+def test_a_base_model_of_the_hub_is_named_and_linked(inputs):
+    base = About("`ViT-B-32 / openai` (open_clip)", "timm/vit_base_patch32_clip_224.openai")
+    card = model_card.render(replace(inputs, base=base), "name")
+    assert front_matter(card)["base_model"] == base.hub_id
+    assert "Base model: `ViT-B-32 / openai` (open_clip)." in card
+
+
+def test_a_method_without_attack_promises_no_robustness(inputs):
+    card = model_card.render(replace(inputs, recipe=inputs.recipe | {"attack": None}), "name")
+    assert "| attack | none, clean images |" in card
+    assert "* Trained without an attack." in card
+    assert "withstand" not in card
+
+
+def test_limits_name_norm_and_radius_of_training_and_evaluation(inputs):
+    attack = inputs.recipe["attack"] | {"norm": "l2", "epsilon_255": 128.0}
+    card = model_card.render(replace(inputs, recipe=inputs.recipe | {"attack": attack}), "name")
+    limits = section(card, "Limits")
+    assert "within l∞ ≤ 4/255, for the attacks, texts and images listed" in limits
+    assert "Trained against l2 ≤ 128/255 only." in limits
+
+
+def test_names_cannot_break_the_table_or_the_front_matter(inputs):
+    recipe = inputs.recipe | {"method": "a: [b", "title": "A | B\nC"}
+    terms = [Terms("x", "shapes", "T", None, None)]
+    card = model_card.render(replace(inputs, recipe=recipe, terms=terms), "name")
+    assert front_matter(card)["tags"][-1] == "a: [b"
+    assert "| method | A \\| B C (" in card
+    assert "`x` is T. Licence or terms: not stated.\n" in card
+
+
+def test_many_templates_are_counted_and_descriptions_named():
+    assert model_card.texts_line([f"{n} {{}}" for n in range(80)]) == (
+        "“0 {}”, “1 {}”, “2 {}” and 77 more"
+    )
+    assert model_card.texts_line([]) == "its classes' descriptions"
+
+
+def test_the_hash_is_dvcs(trained, monkeypatch):
+    monkeypatch.chdir(trained)
+    lock = read_lock()
+    for path in ("data/model", "data/evaluation/digits/template/pgd", "reports/metrics.json"):
+        assert lock.made(Path(path)) == digest(Path(path))

@@ -1,0 +1,175 @@
+"""The measurements that a sound attack cannot fail, and the stage that takes them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline.attacks import pgd
+from pipeline.common.errors import UserError
+from pipeline.common.params import validate
+from pipeline.cost.meter import read_cost
+from pipeline.evaluation.evaluate import EvaluateParams
+from pipeline.evaluation.interface import Targets
+from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.soundness.measure import OVERSHOOT, ChecksParams, measure
+from stages import check as stage
+from tests.support.classifiers import (
+    CPU,
+    Hand,
+    Net,
+    evaluate_params,
+    fit,
+    keep_one_class,
+    make_targets,
+    only_right,
+    settings,
+    tiny_project,
+    write_params,
+)
+
+RADII = [8.0, 1.0, 2.0, 4.0]  # in any order
+
+
+def checks(**changes: Any) -> ChecksParams:
+    values = evaluate_params()["checks"] | {"epsilons_255": RADII, "steps": 8}
+    return validate(values | changes, ChecksParams, "params.yaml: evaluate.checks")
+
+
+def params(**changes: Any) -> EvaluateParams:
+    return EvaluateParams.model_validate(evaluate_params(**changes))
+
+
+def linear_victim(brightness: list[float]) -> tuple[Victim, Targets]:
+    """Right above a mean pixel of one half: an image of 128 + b falls exactly where the radius
+    passes b + 1/2, so that every count is known."""
+
+    def features(images: Tensor) -> Tensor:
+        mean = images.mean((1, 2, 3)) - 0.5
+        return torch.stack([mean, -mean], dim=1)
+
+    pixels = np.stack([np.full((3, 6, 6), 128 + b, dtype=np.uint8) for b in brightness])
+    count = len(brightness)
+    encoder: Any = Hand(features)
+    victim = Victim(encoder, torch.eye(2), torch.eye(2), torch.eye(2)[:, None], 10.0)
+    return victim, Targets(pixels, np.arange(count), np.zeros(count, dtype=np.int64))
+
+
+def test_the_counts_are_those_of_a_victim_that_is_known():
+    victim, targets = linear_victim([0, 1, 2, 3, 5, 7, 9, 40])
+    found = measure(victim, targets, checks(), params(epsilon_255=4), CPU)
+    # b + 0.5 > radius stays
+    assert found["curve"] == [[0.0, 8], [1.0, 7], [2.0, 6], [4.0, 4], [8.0, 2]]
+    assert found["large"] == [64, 0]
+    assert found["steps"] == [[2, 4], [4, 4], [8, 4], [16, 4]]
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_curve_falls_from_clean_on_a_smooth_net(norm):
+    targets = make_targets(30, 5)
+    victim = fit(Net(), targets)
+    right = only_right(victim, targets)
+    chosen = params(norm=norm, epsilon_255=6 if norm == "linf" else 30)
+    radii = RADII if norm == "linf" else [8 * r for r in RADII]
+    found = measure(victim, right, checks(epsilons_255=radii, large_epsilon_255=2000), chosen, CPU)
+    counts = [count for _, count in found["curve"]]
+    assert found["curve"][0] == [0.0, len(right.labels)]
+    assert [e for e, _ in found["curve"]] == [0.0, *sorted(radii)]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[-1] < counts[1] <= counts[0]
+    assert found["large"][1] == 0
+    ladder = [count for _, count in found["steps"]]
+    assert [steps for steps, _ in found["steps"]] == [2, 4, 8, 16]
+    assert max(ladder) - min(ladder) <= 2, "the step size follows the number of steps"
+
+
+def test_every_number_of_steps_can_cross_the_ball():
+    """From the far corner to the near one are two radii: OVERSHOOT leaves some to spare."""
+    victim, targets = linear_victim([0])
+    worst = np.full((3, 6, 6), 4 / 255, dtype=np.float32)  # the brightest point of the ball
+    for steps in (1, 2, 5, 20):
+        options = pgd.Params(
+            steps=steps,
+            step_255=OVERSHOOT * 4 / steps,
+            restarts=1,
+            random_start=True,
+            momentum=0.0,
+        )
+        s = settings(1, epsilon=4 / 255, follow=np.ones(1, bool), examples=np.array([0]))
+        blind = Victim(victim.encoder, victim.attacker * 0, victim.attacker, victim.ensemble, 1)
+        found = pgd.run(blind, targets, options, s._replace(starts={0: worst}))
+        assert found.fooled_at.tolist() == [-1]
+        np.testing.assert_allclose(found.perturbations, -4 / 255, atol=1e-6)
+
+
+def test_nothing_right_is_nothing_measured_and_no_error():
+    victim, targets = linear_victim([1, 2])
+    none = Targets(targets.pixels, targets.numbers[:0], targets.labels[:0])
+    found = measure(victim, none, checks(), params(), CPU)
+    assert {count for _, count in found["curve"] + found["steps"] + [found["large"]]} == {0}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("epsilons_255", []),
+        ("epsilons_255", [0.0, 1.0]),
+        ("epsilons_255", [-1.0]),
+        ("large_epsilon_255", 0),
+        ("steps", 3),
+        ("images", 0),
+    ],
+)
+def test_what_cannot_be_measured_is_named(key, value):
+    with pytest.raises(UserError, match=f"params.yaml: evaluate.checks: key '{key}"):
+        checks(**{key: value})
+
+
+@pytest.fixture
+def project(packed: Path, clip_folder: Path) -> Path:
+    return tiny_project(packed, clip_folder)
+
+
+def test_the_stage_counts_the_images_that_are_right_at_first(project: Path) -> None:
+    changes = {"steps": 4, "images": 9, "epsilons_255": [0.001, 4]}
+    write_params(project, **{f"evaluate.checks.{key}": value for key, value in changes.items()})
+    stage.main("tiny")
+    written = (project / "data/checks/tiny.json").read_bytes()
+    found = json.loads(written)
+    assert found["dataset"] == "tiny"
+    assert found["epsilon_255"] == 4
+    assert found["base"] == found["finetuned"], "the same weights"
+    assert found["base"]["images"] == 9
+    assert [e for e, _ in found["base"]["curve"]] == [0.0, 0.001, 4]
+    clean = found["base"]["curve"][0][1]
+    assert 0 < clean < 9
+    assert found["base"]["curve"][1][1] == clean, "nearly no ball: what is right stays right"
+    assert all(count <= clean for _, count in found["base"]["curve"] + found["base"]["steps"])
+    spent = read_cost(project / "data/checks/tiny.json", project)
+    assert spent is not None
+    assert (spent["stage"], spent["images"]) == ("check@tiny", 18)
+    assert spent["work"]["float32"]["ascents"] > 0
+    stage.main("tiny")
+    assert (project / "data/checks/tiny.json").read_bytes() == written
+
+
+def test_a_set_of_one_class_ends_the_stage_in_a_message(project: Path, capsys) -> None:
+    write_params(project)
+    keep_one_class()
+    with pytest.raises(SystemExit):
+        stage.main("tiny")
+    error = capsys.readouterr().err
+    assert "params.yaml: evaluate.checks.datasets: set 'tiny' has 1 class" in error
+    assert not (project / "data/checks").exists()
+
+
+def test_a_radius_of_zero_ends_the_stage_in_a_message(project: Path, capsys) -> None:
+    write_params(project, **{"evaluate.checks.epsilons_255": [0, 4]})
+    with pytest.raises(SystemExit):
+        stage.main("tiny")
+    assert "evaluate.checks: key 'epsilons_255.0'" in capsys.readouterr().err
+    assert not (project / "data/checks").exists()

@@ -1,0 +1,170 @@
+"""Every check of the evaluation passes on sound measurements and fails on unsound ones."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.report import page as report
+from pipeline.results.evaluated import Evaluated, read_evaluated
+from pipeline.soundness import verdicts as report_checks
+from pipeline.soundness.verdicts import (
+    Counts,
+    PrecisionCounts,
+    falling_curve,
+    large_epsilon,
+    more_steps,
+)
+from stages import report as stage
+from tests.support.report_inputs import PARAMS, make_tree
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    make_tree(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def digits(tree: Path) -> Evaluated:
+    return read_evaluated("digits", "template", ["pgd", "apgd_ce"])
+
+
+def counts(**changes: Any) -> Counts:
+    values = {
+        "images": 200,
+        "precision": None,
+        "curve": [[0, 190], [1, 150], [4, 60]],
+        "large": [64, 0],
+        "steps": [[5, 62], [10, 60], [20, 60]],
+    }
+    return Counts.model_validate(values | changes)
+
+
+def overwrite(entry: Evaluated, attack: int, model: str, column: str, values: Any) -> None:
+    table = entry.attacks[attack].predictions[model]
+    place, field = table.schema.get_field_index(column), table.schema.field(column)
+    found = np.broadcast_to(values, len(table)).astype(field.type.to_pandas_dtype())
+    entry.attacks[attack].predictions[model] = table.set_column(place, field, [found])
+
+
+def test_an_undefended_model_that_stands_is_noticed(digits: Evaluated) -> None:
+    assert report_checks.undefended(digits).passed
+    overwrite(digits, 0, "base", "robust_any", np.arange(120) < 7)
+    found = report_checks.undefended(digits)
+    assert found.passed is False, "7 of 120 are more than 5 %"
+    assert "5.8%" in found.found
+    overwrite(digits, 0, "base", "robust_any", np.arange(120) < 6)
+    assert report_checks.undefended(digits).passed
+    overwrite(digits, 0, "base", "clean_prediction", 0)  # right on the 12 images of class 0
+    assert report_checks.undefended(digits).passed is None, "it had nothing to lose"
+
+
+def test_a_gap_between_pgd_and_apgd_is_noticed(digits: Evaluated, tree: Path) -> None:
+    for gap, passed in ((3, True), (4, False)):
+        overwrite(digits, 0, "finetuned", "robust_any", np.arange(120) < 40 + gap)
+        overwrite(digits, 1, "finetuned", "robust_any", np.arange(120) < 40)
+        assert report_checks.gap(digits, "finetuned").passed is passed
+    overwrite(digits, 0, "finetuned", "robust_any", np.arange(120) < 36)
+    found = report_checks.gap(digits, "finetuned")
+    assert found.passed is False, "an APGD that leaves more was held back"
+    assert "-3.3 points" in found.found
+    alone = read_evaluated("digits", "template", ["pgd"])
+    assert report_checks.gap(alone, "finetuned").passed is None
+
+
+def test_dead_gradients_are_noticed(digits: Evaluated) -> None:
+    assert report_checks.zero_gradients(digits, "base").passed
+    overwrite(digits, 0, "base", "zero_gradient", np.where(np.arange(120) < 3, 0.9, 0.0))
+    found = report_checks.zero_gradients(digits, "base")
+    assert found.passed is False, "3 of 240 starts, 2 are allowed"
+    assert "3 of 240" in found.found
+
+
+@pytest.mark.parametrize(
+    ("check", "bad"),
+    [
+        (falling_curve, {"curve": [[0, 190], [1, 150], [4, 153]]}),
+        (falling_curve, {"curve": [[0, 190], [1, 190], [4, 190]]}),
+        (falling_curve, {"curve": [[0, 190], [1, 50], [2, 51], [4, 52], [8, 53]]}),
+        (large_epsilon, {"large": [64, 3]}),
+        (more_steps, {"steps": [[5, 60], [10, 60], [20, 63]]}),
+    ],
+)
+def test_a_curve_that_cannot_be_is_noticed(check: Any, bad: dict[str, Any]) -> None:
+    assert check("x", counts()).passed is True
+    found = check("x, base", counts(**bad))
+    assert found.passed is False
+    assert found.where == "x, base"
+    assert len(found.meaning) > 40
+
+
+def test_one_image_in_a_hundred_is_no_finding() -> None:
+    assert falling_curve("x", counts(curve=[[0, 190], [1, 150], [4, 152]])).passed
+    assert large_epsilon("x", counts(large=[64, 2])).passed
+
+
+def test_a_lower_precision_that_finds_less_is_noticed() -> None:
+    def bf16(right: int, changed: int) -> PrecisionCounts:
+        return PrecisionCounts(name="bf16", right=right, right_in_float32=60, changed=changed)
+
+    for right, changed, passed in ((60, 0, True), (62, 2, True), (63, 3, False), (50, 10, True)):
+        check = report_checks.precision("x", bf16(right, changed), 200)
+        assert check.passed is passed
+        assert f"{right} of 200 right, 60 in float32; {changed} verdicts differ" in check.found
+
+
+def test_what_a_precision_changed_is_in_page_and_metrics(tree: Path) -> None:
+    path = tree / "data/checks/shapes.json"
+    found = json.loads(path.read_text())
+    found["finetuned"]["precision"] = {
+        "name": "bf16", "right": 25, "right_in_float32": 20, "changed": 5,
+    }  # fmt: skip
+    path.write_text(json.dumps(found))
+    stage.main()
+    assert "bf16 attacks as well as float32" in report.PAGE.read_text()
+    metrics = json.loads(report.METRICS.read_text())
+    assert metrics["precision"]["shapes"]["finetuned"]["changed"] == 5
+    assert metrics["checks"]["failed"] == 1
+
+
+def break_curve(tree: Path) -> None:
+    path = tree / "data/checks/shapes.json"
+    found = json.loads(path.read_text())
+    found["finetuned"]["curve"][-1][1] = 40
+    path.write_text(json.dumps(found))
+
+
+def test_a_failed_check_is_in_the_page_and_the_metrics(tree: Path) -> None:
+    break_curve(tree)
+    stage.main()
+    page = report.PAGE.read_text()
+    assert "1 of 26 checks of the evaluation failed" in page
+    assert '<a href="#trust">' in page
+    assert json.loads(report.METRICS.read_text())["checks"] == {"passed": 25, "failed": 1}
+
+
+def test_strict_writes_the_page_and_then_fails_naming_the_check(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tree / "params.yaml").write_text(PARAMS.replace("strict: false", "strict: true"))
+    stage.main()  # nothing failed: no complaint
+    break_curve(tree)
+    with pytest.raises(SystemExit) as left:
+        stage.main()
+    assert left.value.code == 1
+    message = capsys.readouterr().err.strip()
+    page_after_failure = report.PAGE.read_text()
+    assert "\n" not in message
+    assert "evaluate.strict: 1 check(s) of the evaluation did not pass" in message
+    assert "accuracy falls with epsilon (shapes, fine-tuned" in message
+    (tree / "params.yaml").write_text(
+        PARAMS.replace("strict: false", "strict: true").replace("[pgd, apgd_ce]", "[pgd]")
+    )
+    with pytest.raises(SystemExit):
+        stage.main()
+    assert "could not be judged" in capsys.readouterr().err, "the gap needs APGD"
+    assert "1 of 26 checks of the evaluation failed" in page_after_failure

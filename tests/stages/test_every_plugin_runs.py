@@ -1,0 +1,76 @@
+"""Every attack, and methods unlike SAFT, by the real dvc on the tiny profile.
+
+Every method through its stage is in test_finetune_stage.py, which is quicker.
+"""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.common import registry
+from tests.support.project import make, run
+
+SET, TEXTS = "shapes-held-out", "unseen"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with one image set, fine-tuned, and evaluated under every attack."""
+    folder = make(tmp_path_factory.mktemp("plugins"))
+    yaml = YAML()
+    values = yaml.load((folder / "params.yaml").read_text())
+    values["finetune"]["epochs"] = 1
+    attacks = registry.names("pipeline.attacks")
+    values["evaluate"].update(
+        datasets=[SET], images=4, attacks=attacks, texts=[TEXTS], attacker="same", examples=1
+    )
+    values["evaluate"]["checks"]["datasets"] = []
+    values["report"]["examples"] = 1
+    del values["prepare"]["sets"]["digits"]
+    with (folder / "params.yaml").open("w") as stream:
+        yaml.dump(values, stream)
+    run(folder, "dvc", "repro")
+    return folder
+
+
+def test_every_attack_leaves_its_verdicts_and_its_threat_model(project: Path) -> None:
+    titles = set()
+    for attack in registry.names("pipeline.attacks"):
+        folder = project / "data/evaluation" / SET / TEXTS / attack
+        found = json.loads((folder / "metrics.json").read_text())
+        assert found["attack"] == attack
+        assert found["texts"]["name"] == TEXTS
+        assert found["attacker"] == found["texts"]
+        assert len(found["texts"]["templates"]) == 3
+        assert len(pd.read_parquet(folder / "predictions.parquet")) == 2 * 4
+        titles.add(found["title"])
+    assert len(titles) == len(registry.names("pipeline.attacks")), "each names its attack set"
+    page = (project / "reports/report.html").read_text()
+    assert all(title in page for title in titles)
+    assert "classified with unseen: “a drawing of a {}.”" in page
+
+
+def test_an_unknown_name_stops_dvc_before_the_training_and_lists_those_known(project: Path) -> None:
+    for change, message in (
+        ("finetune.method=magic", "finetune.method: 'magic' is not one of agft, fare"),
+        ("evaluate.attacks=[pgd,magic]", "evaluate.attacks: 'magic' is not one of apgd_ce"),
+        ("evaluate.texts=[magic]", "'magic' is not a text set; embed.texts has"),
+    ):
+        output = run(project, "dvc", "exp", "run", "-S", change, status=255)
+        assert message in output
+        assert "Running stage 'finetune'" not in output
+        assert "Traceback" not in output
+        run(project, "git", "checkout", "-q", "params.yaml")
+
+
+@pytest.mark.parametrize("method", ["fare", "ft_clean"])
+def test_another_method_is_one_parameter(project: Path, method: str) -> None:
+    run(project, "dvc", "exp", "run", "-S", f"finetune.method={method}", "finetune")
+    recipe = json.loads((project / "data/model/recipe.json").read_text())
+    assert recipe["method"] == method
+    log = pd.read_csv(project / "data/model/training.csv")
+    assert len(log) == recipe["steps"]
+    assert log.loss.notna().all()

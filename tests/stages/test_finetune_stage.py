@@ -1,0 +1,120 @@
+"""The stage itself, for every method: model, log, recipe and cost, on a tiny packed set."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from ruamel.yaml import YAML
+from safetensors.torch import load_file
+
+from pipeline.clip import model as clip
+from pipeline.common import registry
+from pipeline.common.tables import write_table
+from pipeline.cost.meter import read_cost
+from pipeline.images.classes import read_classes
+from pipeline.zeroshot import text_sets as embed
+from saft.check.probe import passes
+from stages import finetune
+from tests.support.project import DEMO
+from tests.support.training_runs import WIDTH, K, changed
+
+WEIGHTS = Path("data/model") / clip.WEIGHTS_FILE
+
+
+def encode(texts: list[str]) -> np.ndarray:
+    vectors = np.random.default_rng(0).normal(size=(len(texts), WIDTH)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def project(packed: Path, clip_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with all that the stage reads but params.yaml; 16 images, 3 classes."""
+    monkeypatch.setenv("SAFT_DEVICE", "cpu")
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    loaded = clip.load(clip_folder)
+    clip.save(loaded.model, loaded.config, Path("data/base_model"))
+    classes = read_classes("tiny")
+    rows = [
+        {"class_id": entry.class_id, "rank": k, "sentence": f"{entry.name} {k}"}
+        for entry in classes
+        for k in range(K)
+    ]
+    columns, schema = embed.description_columns(rows, encode)
+    write_table(embed.FOLDER / "descriptions.parquet", columns, schema)
+    found = embed.template_columns("template", classes, ["a {}"], encode)
+    write_table(embed.FOLDER / "texts/template/tiny.parquet", *found)
+    return packed
+
+
+def write_params(**changes: Any) -> None:
+    """The demo's params.yaml with two short epochs on set "tiny", and changes."""
+    yaml = YAML()
+    values = yaml.load(DEMO.read_text())
+    values["finetune"].update(dataset="tiny", epochs=2, batch_size=8, warmup_steps=0)
+    values["finetune"].update(changes)
+    with Path("params.yaml").open("w") as stream:
+        yaml.dump(values, stream)
+
+
+def train(**changes: Any) -> None:
+    """Run the stage under `write_params`."""
+    write_params(**changes)
+    finetune.main()
+
+
+@pytest.mark.parametrize("method", registry.names("pipeline.methods"))
+def test_every_method_leaves_a_model_a_log_a_recipe_and_its_cost(project, method):
+    train(method=method)
+    tuned, base = load_file(WEIGHTS), load_file(Path("data/base_model") / clip.WEIGHTS_FILE)
+    names = changed(base, tuned)
+    assert names
+    assert all(name.startswith("visual.") for name in names)
+    recipe = json.loads(Path("data/model/recipe.json").read_text())
+    title = registry.load("pipeline.methods", method, "test").TITLE
+    assert (recipe["method"], recipe["title"], recipe["dataset"]) == (method, title, "tiny")
+    assert (recipe["images"], recipe["steps"], recipe["batch_size"]) == (16, 4, 8)
+    assert (recipe["attack"] is None) == (method == "ft_clean")
+    log = pd.read_csv("data/model/training.csv")
+    assert list(log.step) == [0, 1, 2, 3]
+    assert np.isfinite(log.to_numpy()).all()
+    cost = read_cost(WEIGHTS, project)
+    assert (cost["method"], cost["title"], cost["steps_timed"]) == (method, title, 4)
+    assert cost["seconds_per_epoch"] == pytest.approx(cost["seconds"] / 2)
+    assert cost["images"] == 32
+    assert not list(Path(".scratch").glob("finetune-*/state.pt"))
+
+
+@pytest.mark.parametrize("method", registry.names("pipeline.methods"))
+def test_the_images_that_were_encoded_are_those_that_the_preflight_expects(project, method, capsys):
+    """Without the passes before the first step, with those of a frozen copy of the encoder."""
+    train(method=method)
+    cost, recipe = (
+        read_cost(WEIGHTS, project),
+        json.loads(Path("data/model/recipe.json").read_text()),
+    )
+    module = registry.load("pipeline.methods", method, "test")
+    given = YAML(typ="safe").load(Path("params.yaml"))["finetune"]["options"][method]
+    expected = passes(module, module.Params(**given))
+    steps = recipe["attack"]["steps"] if recipe["attack"] else 0
+    assert cost["work"]["float32"] == {
+        "ascents": 32 * steps, "descents": 32 * expected.graph, "plain": 32 * expected.plain
+    }  # fmt: skip
+    assert cost["flop"] > 0
+    assert 0 < cost["share"] < 1
+    assert "finetune: 32 images in " in capsys.readouterr().out
+
+
+def test_the_stage_gives_the_same_bytes_twice(project):
+    def outputs() -> dict[str, bytes]:
+        return {file.name: file.read_bytes() for file in Path("data/model").iterdir()}
+
+    train(averaging=0.5, mix_alpha=0.5)
+    first = outputs()
+    train(averaging=0.5, mix_alpha=0.5)
+    assert outputs() == first
+    assert set(first) == {clip.WEIGHTS_FILE, clip.CONFIG_FILE, "recipe.json", "training.csv"}
+    train(averaging=0.5, mix_alpha=0.25)
+    assert outputs()[clip.WEIGHTS_FILE] != first[clip.WEIGHTS_FILE]

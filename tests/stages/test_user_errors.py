@@ -1,0 +1,441 @@
+"""What a user sees when something is wrong: one line, a status, nothing half-written."""
+
+import errno
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ruamel.yaml import YAML
+
+from pipeline.clip import model as clip
+from pipeline.clip.device import pick_device
+from pipeline.common.atomic import replacing_directory, replacing_file
+from pipeline.common.errors import UserError
+from pipeline.common.tables import read_table, write_table
+from pipeline.descriptions.artifact import DESCRIPTIONS, SCHEMA
+from pipeline.descriptions.exemplars import SCHEMA as EXEMPLARS
+from pipeline.filtering.table import FILTERED
+from pipeline.filtering.table import SCHEMA as FILTERED_SCHEMA
+from pipeline.images.classes import read_classes
+from pipeline.images.image_set import IMAGES, open_images
+from pipeline.prepare.pack import pack
+from pipeline.training.checkpoint import save_state
+from pipeline.zeroshot import text_sets as embed
+from stages import base_model, describe, evaluate, finetune, prepare
+from stages import embed as embed_stage
+from stages import exemplars as exemplars_stage
+from stages import filter as filter_stage
+from stages.runner import stage
+from tests.backends.test_openai import Server, completion
+from tests.conftest import folder_params
+from tests.support.classifiers import write_params
+from tests.support.project import DEMO, ROOT
+from tests.zeroshot.test_text_sets import fake_encode
+
+
+def fails(main, *args: str) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main(*args)
+    return caught.value.code
+
+
+@pytest.fixture
+def project(packed, clip_folder, monkeypatch):
+    """A project whose only set is "tiny": images, base model and embeddings are there."""
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    shutil.copytree(clip_folder, packed / "data/base_model")
+    shutil.copytree(clip_folder, packed / "data/model")
+    set_params(packed)
+    rows = [
+        {"class_id": c, "name": c, "sentence": f"{c} {i}", "source": "s", "rank": i}
+        for c in ("n00", "n01", "n02")
+        for i in range(2)
+    ]
+
+    def encode(texts):
+        return np.tile(fake_encode(texts), 6)[:, :16] / 2.3
+
+    columns, schema = embed.description_columns(rows, encode)
+    write_table(embed.FOLDER / "descriptions.parquet", columns, schema)
+    for part in ("texts", "attacker"):
+        classes = read_classes("tiny")
+        found = embed.template_columns("template", classes, ["a {}"], encode)
+        write_table(embed.FOLDER / part / "template/tiny.parquet", *found)
+    return packed
+
+
+def set_params(folder: Path, **changes: object) -> None:
+    """The demo's params.yaml turned towards the set "tiny"; keys are "section.key"."""
+    short = {"describe.dataset": "tiny", "finetune.epochs": 1, "finetune.batch_size": 4}
+    write_params(folder, **short | changes)
+
+
+def one_line(capsys) -> str:
+    lines = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
+    assert len(lines) == 1
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "text"),
+    [
+        (UserError("data/x: broken; mend it"), 1, "error: data/x: broken; mend it"),
+        (OSError(errno.ENOSPC, "No space left on device", "data/y"), 1, "data/y: No space left"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_a_stage_ends_in_one_line_and_a_status(capsys, monkeypatch, error, status, text):
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+
+    @stage("demo")
+    def main() -> None:
+        raise error
+
+    assert fails(main) == status
+    message = capsys.readouterr().err
+    assert message.strip().startswith("[demo] error: ")
+    assert text in message
+    assert "Traceback" not in message
+
+
+def test_our_own_bugs_keep_their_traceback():
+    @stage("demo")
+    def main() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        main()
+
+
+def test_outputs_appear_whole_or_not_at_all(tmp_path):
+    (tmp_path / "file").write_text("old")
+    with pytest.raises(FileNotFoundError), replacing_file(tmp_path / "file") as partial:
+        partial.write_text("half") and (tmp_path / "no").read_text()
+    with pytest.raises(FileNotFoundError), replacing_directory(tmp_path / "folder") as partial:
+        (partial / "a").write_text("half") and (tmp_path / "no").read_text()
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "old"
+    with replacing_directory(tmp_path / "folder") as partial:
+        (partial / "a").write_text("whole")
+    assert (tmp_path / "folder/a").read_text() == "whole"
+
+
+def test_cuda_asked_for_where_there_is_none(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setenv("SAFT_DEVICE", "cuda")
+    with pytest.raises(UserError, match="SAFT_DEVICE=cuda: no such CUDA device, torch sees 0"):
+        pick_device()
+    for name in ("gpu", "mps", "meta", "cuda:x"):
+        monkeypatch.setenv("SAFT_DEVICE", name)
+        with pytest.raises(UserError, match=f"SAFT_DEVICE={name}: not a device"):
+            pick_device()
+    monkeypatch.setenv("SAFT_DEVICE", "auto")
+    assert pick_device().type == "cpu"
+
+
+def published(project: Path, sentences: dict[str, list[str]], **changes: object) -> None:
+    """Let the describe stage read `sentences` by class id."""
+    for name in ("prompts", "exemplars"):
+        shutil.copytree(ROOT / "data" / name, project / "data" / name, dirs_exist_ok=True)
+    inputs = project / "data/inputs/published"
+    inputs.mkdir(parents=True, exist_ok=True)
+    (inputs / "d.json").write_text(json.dumps(sentences))
+    (inputs / "aliases.json").write_text("{}")
+    options = {"file": "d.json", "aliases": "aliases.json", "descriptor_template": None}
+    values = {"describe.backend": "published", "describe.options": {"published": options}}
+    set_params(project, **values | changes)
+
+
+TEXTS = {"n00": ["a red ball", "a big ball"], "n01": ["a blue cup", "a tall cup"]}
+
+
+def test_k_larger_than_the_number_of_sentences(project, capsys):
+    published(project, {**TEXTS, "n02": ["a flat map"]}, **{"filter.top_k": 2})
+    describe.main()
+    assert fails(filter_stage.main) == 1
+    assert "1 of 3 classes have fewer than filter.top_k = 2 sentences: n02 (1)" in one_line(capsys)
+    assert not (project / "data/filtered").exists()
+
+
+def test_a_class_without_sentences_is_an_error_or_filled_and_marked(project, capsys):
+    sentences = {**TEXTS, "n02": []}
+    published(project, sentences, **{"filter.top_k": 2})
+    assert fails(describe.main) == 1
+    message = one_line(capsys)
+    assert "no sentence for 1 of 3 classes: n02" in message
+    assert "describe.empty_class: allow" in message
+    assert not (project / "data/descriptions").exists()
+    changes = {"describe.empty_class": "allow", "filter.short_class": "template"}
+    published(project, sentences, **{"filter.top_k": 2}, **changes)
+    describe.main()
+    filter_stage.main()
+    rows = read_table(FILTERED, FILTERED_SCHEMA).to_pylist()
+    filled = [(r["class_id"], r["rank"]) for r in rows if r["source"] == "template" and r["kept"]]
+    assert filled == [("n02", 0), ("n02", 1)]
+    assert sum(r["kept"] for r in rows) == 6
+
+
+def test_the_filter_can_trust_the_images(project, capsys):
+    published(project, {**TEXTS, "n02": ["a flat map", "an old map", "a torn map"]},
+              **{"filter.top_k": 2, "filter.reference": "image"})  # fmt: skip
+    describe.main()
+    filter_stage.main()
+    rows = read_table(FILTERED, FILTERED_SCHEMA).to_pylist()
+    assert [r["reason"] for r in rows if r["class_id"] == "n02"] == [None, None, "rank"]
+    # by hand: cosine of a sentence with the mean image feature of its class
+    model = clip.load(Path("data/base_model"))
+    images = open_images("tiny")
+    own = torch.from_numpy(np.array(images.pixels[images.labels == 2])).float() / 255
+    with torch.no_grad():
+        mean = clip.image_encoder(model)(own).pooled.mean(0)
+    text = clip.encode_texts(model, [rows[-1]["sentence"]], torch.device("cpu"))[0]
+    expected = float(text @ (mean / mean.norm()))
+    assert rows[-1]["score"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_exemplars_are_picked_by_the_stage_and_refused_by_who_shows_none(project, capsys):
+    entry = {"images_per_class": 2, "candidates_per_class": None}
+    published(project, TEXTS, **{"describe.exemplars": "near"})
+    yaml = YAML()
+    values = yaml.load((project / "params.yaml").read_text()) | {"exemplars": {"near": entry}}
+    with (project / "params.yaml").open("w") as stream:
+        yaml.dump(values, stream)
+    exemplars_stage.main("near")
+    rows = read_table(Path("data/exemplars/near.parquet"), EXEMPLARS).to_pylist()
+    assert [(r["class_id"], r["rank"]) for r in rows][:3] == [("n00", 0), ("n00", 1), ("n01", 0)]
+    assert rows[0]["similarity"] >= rows[1]["similarity"]
+    capsys.readouterr()
+    assert fails(describe.main) == 1
+    assert "describe.exemplars: backend published shows images to nobody" in one_line(capsys)
+    assert fails(exemplars_stage.main, "far") == 1
+    assert "'exemplars.far' is missing" in one_line(capsys)
+
+
+def test_answers_are_kept_until_the_artifact_is_there_and_no_longer(project, capsys, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(project))
+    published(project, TEXTS)
+    values = YAML(typ="safe").load(DEMO.read_text())["describe"]["options"]
+    # every answer about n01 is empty: the stage fails, then gives it up
+    server = Server(lambda number, body: completion(body, "[]" if " n01 " in str(body) else None))
+    options = values["openai"] | {"base_url": server.url, "answers": 1, "retries": 0}
+    changes = {"describe.backend": "openai", "describe.options": {"openai": options}}
+    changes["describe.prompts"] = "distinguishing"
+    try:
+        set_params(project, **changes)
+        assert fails(describe.main) == 1
+        message = one_line(capsys)
+        assert "no sentence for 1 of 3 classes: n01" in message
+        [log] = project.glob(".scratch/describe-openai-*/answers.jsonl")
+        assert len(server.bodies) == 3
+        assert len(log.read_bytes().splitlines()) == 2, "an empty answer is worth nothing"
+        set_params(project, **changes | {"describe.empty_class": "allow"})
+        describe.main()
+        assert len(server.bodies) == 4, "nothing that was answered was asked twice"
+    finally:
+        server.http.shutdown()
+        server.http.server_close()
+    assert not log.exists()
+    assert {row["class_id"] for row in read_table(DESCRIPTIONS, SCHEMA).to_pylist()} == {
+        "n00", "n02",
+    }  # fmt: skip
+
+
+def test_a_server_that_is_down_leaves_nothing_but_the_answers(project, capsys, monkeypatch):
+    monkeypatch.setenv("DVC_ROOT", str(project))
+    published(project, TEXTS)
+    values = YAML(typ="safe").load(DEMO.read_text())["describe"]["options"]
+    gone = values["openai"] | {"base_url": "http://127.0.0.1:9/v1", "connection_retries": 0}
+    set_params(project, **{"describe.backend": "openai", "describe.options": {"openai": gone}})
+    assert fails(describe.main) == 1
+    assert "the server at http://127.0.0.1:9/v1" in one_line(capsys)
+    assert not (project / "data/descriptions").exists()
+
+
+def test_stages_before_their_inputs(project, capsys):
+    assert fails(filter_stage.main) == 1
+    assert "data/descriptions/descriptions.parquet: not found; run `dvc repro`" in one_line(capsys)
+    assert fails(embed_stage.main) == 1
+    assert "data/filtered/descriptions.parquet: not found" in one_line(capsys)
+    assert fails(evaluate.main, "absent", "pgd", "template") == 1
+    assert "data/images/absent/images.npy: not found" in one_line(capsys)
+
+
+def test_a_nan_loss_leaves_no_model(project, capsys):
+    rate = {"finetune.options.saft.learning_rate": 1e30}
+    set_params(project, **rate, **{"finetune.epochs": 5, "finetune.warmup_steps": 0})
+    shutil.rmtree(project / "data/model")
+    assert fails(finetune.main) == 1
+    message = one_line(capsys)
+    assert re.search(r"is (nan|inf) at step \d+", message)
+    assert re.search(r"images \d+(, \d+)+", message)
+    assert "learning" in message
+    assert not (project / "data/model").exists()
+
+
+def test_a_model_of_another_size_is_named(project, capsys):
+    shutil.rmtree(IMAGES / "tiny")
+    from pipeline.datasets import imagefolder
+
+    source = imagefolder.open_source(folder_params(project.parent / "raw", size=32))
+    pack(source, "tiny", IMAGES / "tiny", Path("data/classes/tiny.parquet"))
+    assert fails(finetune.main) == 1
+    assert "takes 16 x 16 pixels, the images are 32 x 32" in one_line(capsys)
+
+
+@pytest.mark.parametrize("kind", ["null", "digits", "[a]", "{digits: x}"])
+def test_a_section_of_another_kind_is_one_line(project, capsys, kind):
+    (project / "params.yaml").write_text(f"prepare: {{on_unreadable: error, sets: {kind}}}\n")
+    assert fails(prepare.main, "digits") == 1
+    assert "params.yaml: prepare: key 'sets" in one_line(capsys)
+
+
+def test_pretraining_that_diverges_or_cannot_start_leaves_no_model(project, capsys):
+    shutil.rmtree(project / "data/base_model")
+    (project / "captions.json").write_text("{}")
+    values = YAML(typ="safe").load(DEMO.read_text())["base_model"]["options"]
+    small = {"width": 32, "layers": 1, "patch_size": 4, "steps": 3, "batch_size": 8}
+    small |= {"text_width": 32, "text_layers": 1, "captions": "captions.json"}
+    for change, message in (
+        ({"learning_rate": 1e30}, r"the loss is nan at step \d; lower base_model.options"),
+        ({"patch_size": 5}, "patches of 5 pixels do not tile images of 16"),
+        ({"templates": []}, "key 'templates'.*at least 1 item"),
+        ({"templates": ["hello"]}, r"key 'templates.0'.*needs exactly one \{\}"),
+    ):
+        changed = values | {"pretrain": values["pretrain"] | small | change}
+        set_params(project, **{"base_model.dataset": "tiny", "base_model.options": changed})
+        assert fails(base_model.main) == 1
+        assert re.search(message, one_line(capsys))
+        assert not (project / "data/base_model").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["preprocess_cfg"].pop("std"), "KeyError.'std'"),
+        (lambda c: c["preprocess_cfg"].update(mean=None), "NoneType"),
+        (lambda c: c["model_cfg"]["text_cfg"].update(hf_tokenizer_name="x"), "not supported"),
+    ],
+)
+def test_a_local_model_that_cannot_be_used_is_refused_at_once(project, capsys, change, message):
+    config = project / "data/model" / clip.CONFIG_FILE
+    values = json.loads(config.read_text())
+    change(values)
+    config.write_text(json.dumps(values))
+    options = {"local": {"path": str(project / "data/model")}}
+    set_params(project, **{"base_model.source": "local", "base_model.options": options})
+    assert fails(base_model.main) == 1
+    assert re.search(f"{clip.CONFIG_FILE}: not an open_clip config.*{message}", one_line(capsys))
+
+
+def test_a_damaged_checkpoint_is_named(project, capsys):
+    (project / "data/base_model" / clip.WEIGHTS_FILE).write_bytes(b"nonsense")
+    assert fails(finetune.main) == 1
+    assert f"data/base_model/{clip.WEIGHTS_FILE}: " in one_line(capsys)
+
+
+def test_bad_params_stop_a_stage_before_any_work(project, capsys):
+    set_params(project, **{"finetune.momentum": 2.0})
+    assert fails(finetune.main) == 1
+    assert "params.yaml: finetune: key 'momentum'" in one_line(capsys)
+    set_params(project, **{"finetune.method": "magic"})
+    assert fails(finetune.main) == 1
+    assert "finetune.method: 'magic' is not one of agft, fare, ft_adv" in one_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("finetune.attack.epsilon_255", 0, "params.yaml: finetune: key 'attack.epsilon_255'"),
+        ("finetune.attack.steps", 0, "params.yaml: finetune: key 'attack.steps'"),
+        ("finetune.options.saft.variant", "paper", "finetune.options.saft: unknown key 'variant'"),
+        ("finetune.last_blocks", 9, "finetune.last_blocks is 9, the image encoder has 2 blocks"),
+        ("finetune.averaging", 1, "key 'averaging'"),
+    ],
+)
+def test_bad_training_values_name_the_key(project, capsys, key, value, message):
+    shutil.rmtree(project / "data/model")
+    set_params(project, **{key: value})
+    assert fails(finetune.main) == 1
+    assert message in one_line(capsys)
+    assert not (project / "data/model").exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "attack", "message"),
+    [
+        ("evaluate.epsilon_255", 0, "pgd", "params.yaml: evaluate: key 'epsilon_255'"),
+        ("evaluate.options.pgd.steps", 0, "pgd", "evaluate.options.pgd: key 'steps'"),
+        ("evaluate.options.fgsm.steps", 3, "fgsm", "evaluate.options.fgsm: unknown key 'steps'"),
+        ("evaluate.seed", 0, "apgd-ce", "evaluate.attacks: 'apgd-ce' is not one of apgd_ce"),
+    ],
+)
+def test_bad_attack_values_name_the_key(project, capsys, key, value, attack, message):
+    set_params(project, **{key: value})
+    assert fails(evaluate.main, "tiny", attack, "template") == 1
+    assert message in one_line(capsys)
+    assert not (project / "data/evaluation").exists()
+
+
+@pytest.fixture
+def full_disk(tmp_path, monkeypatch):
+    """A real file system of 200 kB; resume states go elsewhere."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(folder)], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a file system of 200 kB")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(full_disk, class_folders, clip_folder):
+    from pipeline.datasets import imagefolder
+
+    source = imagefolder.open_source(folder_params(class_folders, size=128))
+    with pytest.raises(OSError, match="No space left"):
+        pack(source, "tiny", full_disk / "images", full_disk / "classes.parquet")
+    loaded = clip.load(clip_folder)
+    with pytest.raises(UserError, match="No space left on device"):
+        clip.save(loaded.model, loaded.config, full_disk / "model")
+    with pytest.raises(OSError, match="No space left"):
+        save_state(full_disk, loaded.model.state_dict())
+    assert list(full_disk.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+    ],
+)
+def test_too_little_memory_names_the_key_that_needs_less(error, monkeypatch, capsys):
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+
+    @stage("finetune")
+    def main() -> None:
+        raise error
+
+    assert fails(main) == 1
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert "out of memory; lower finetune.batch_size in params.yaml" in lines[0]
+
+
+def test_other_runtime_errors_are_bugs_and_keep_their_traceback():
+    @stage("finetune")
+    def main() -> None:
+        raise RuntimeError("an adversarial image breaks the threat model")
+
+    with pytest.raises(RuntimeError, match="breaks the threat model"):
+        main()

@@ -1,0 +1,34 @@
+"""Notes which files of this checkout a test opens that are the user's, not the project's."""
+
+import os
+import sys
+from typing import Any
+
+from tests.support.project import ROOT
+
+OUTPUTS = (
+    "images", "classes", "base_model", "descriptions", "filtered", "embeddings", "model",
+    "evaluation", "raw",
+)  # fmt: skip
+USERS = (
+    *(str(ROOT / name) for name in ("params.yaml", "dvc.lock", "reports/metrics.json")),
+    *(f"{ROOT / folder}{os.sep}" for folder in (".scratch", ".dvc/cache", "reports/comparison")),
+    *(f"{ROOT / 'data' / folder}{os.sep}" for folder in OUTPUTS),
+)
+opened: list[str] = []
+
+
+def _note(event: str, arguments: tuple[Any, ...]) -> None:
+    if event != "open" or not isinstance(arguments[0], str | os.PathLike):
+        return
+    try:
+        path = os.path.abspath(os.fspath(arguments[0]))
+    except OSError:  # the current folder is gone
+        return
+    if str(path).startswith(USERS):
+        opened.append(str(path))
+
+
+def watch() -> None:
+    """From now on, `opened` grows by every such file that this process opens."""
+    sys.addaudithook(_note)

@@ -1,0 +1,136 @@
+"""A throw-away copy of this repository with a tiny profile, driven by the real dvc command.
+
+`python -m tests.support.project` writes the tiny profile over params.yaml of the current folder,
+for a `make run` of minutes.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from configparser import ConfigParser
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[2]
+# the demo's parameters: params.yaml is the user's, and need not be the demo's
+DEMO = ROOT / "profiles/demo.yaml"
+SETS = ["shapes-held-out", "digits"]
+STEPPED = ("pgd", "cw_linf", "semantic_ensemble", "apgd_ce", "apgd_dlr")
+CHANGES: dict[str, dict[str, Any]] = {
+    "base_model.options.pretrain": {
+        "width": 32,
+        "layers": 1,
+        "text_width": 32,
+        "text_layers": 1,
+        "embed_dim": 32,
+        "steps": 3,
+        "batch_size": 16,
+    },
+    "finetune": {"epochs": 3, "batch_size": 16, "checkpoint_seconds": 0},
+    "finetune.attack": {"steps": 1},
+    "evaluate": {"datasets": SETS, "images": 10, "last_images": 4},
+    "evaluate.checks": {"images": 4, "steps": 4, "epsilons_255": [2, 8]},
+    **{f"evaluate.options.{name}": {"steps": 3} for name in STEPPED},
+    "evaluate.options.apgd_t": {"steps": 3, "targets": 2},
+    "prepare.sets.pairs": {"images": 250},
+    "prepare.sets.shapes-train": {"letters": False, "images_per_class": 2},
+    "prepare.sets.shapes-held-out": {"images_per_class": 1},
+    "prepare.sets.digits": {"skip": 0, "images": 10},
+}
+
+
+def environment() -> dict[str, str]:
+    """The caller's, with this interpreter's folder first and one thread per process."""
+    scripts = str(Path(sys.executable).parent)
+    found = dict(os.environ)
+    found.update(
+        PATH=f"{scripts}{os.pathsep}{found['PATH']}",
+        OMP_NUM_THREADS="1",
+        DVC_NO_ANALYTICS="1",
+        GIT_AUTHOR_NAME="t",
+        GIT_AUTHOR_EMAIL="t@example.invalid",
+        GIT_COMMITTER_NAME="t",
+        GIT_COMMITTER_EMAIL="t@example.invalid",
+    )
+    # a stage must not see that pytest itself may run below another dvc
+    for name in ("DVC_ROOT", "DVC_STAGE", "SAFT_DATA"):
+        found.pop(name, None)
+    return found
+
+
+def run(folder: Path, *command: str, status: int = 0, **extra: str) -> str:
+    """Run a command in `folder`, insist on its exit status, return its output."""
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=environment() | extra,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=540,
+    )
+    assert done.returncode == status, f"{command} exited {done.returncode}\n{done.stdout[-4000:]}"
+    return done.stdout
+
+
+def make(folder: Path) -> Path:
+    """Copy this working tree's code, write the tiny profile, commit."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file() and not _is_of_a_run(name):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    write_tiny_profile(folder / "params.yaml")
+    _drop_remotes(folder / ".dvc/config")
+    run(folder, "git", "init", "-q", "-b", "main")
+    run(folder, "git", "add", "-A")
+    run(folder, "git", "commit", "-q", "-m", "tiny")
+    return folder
+
+
+def _is_of_a_run(name: str) -> bool:
+    """Whether a file that git lists is a test, or what runs and users write."""
+    if name.startswith("reports/"):
+        return not name.endswith(".gitignore")
+    return name.startswith("tests/") or name in ("dvc.lock", "params.yaml") or name.endswith(".dvc")
+
+
+def _drop_remotes(config: Path) -> None:
+    """Keep the project's settings and no storage of the user's, which a test might push to."""
+    settings = ConfigParser()
+    settings.read(config)
+    for section in settings.sections():
+        if section != "core":
+            settings.remove_section(section)
+    settings.remove_option("core", "remote")
+    with config.open("w") as stream:
+        settings.write(stream)
+
+
+def write_tiny_profile(file: Path) -> None:
+    """The demo's params.yaml with a tiny model, few images and few steps."""
+    yaml = YAML()  # keeps the comments, as dvc does
+    values = yaml.load(DEMO.read_text())
+    for section, changes in CHANGES.items():
+        target = values
+        for part in section.split("."):
+            target = target[part]
+        assert set(changes) <= set(target), section
+        target.update(changes)
+    for name in ("shapes-seen", "shapes-validation", "digits-validation"):
+        del values["prepare"]["sets"][name]
+    with file.open("w") as stream:
+        yaml.dump(values, stream)
+
+
+if __name__ == "__main__":
+    write_tiny_profile(Path("params.yaml"))

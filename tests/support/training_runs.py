@@ -1,0 +1,116 @@
+"""Tiny trainings: ten random images, three classes, the tiny CLIP of conftest."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from pipeline.clip import model as clip
+from pipeline.clip.precision import set_precision
+from pipeline.common import registry
+from pipeline.distributed.ranks import SINGLE, Ranks
+from pipeline.training.loop import Resume, finetune
+from pipeline.training.objective import Setup, TrainingAttack
+from pipeline.training.recipe import Recipe
+from pipeline.training.weights import train_last_blocks
+
+CPU = torch.device("cpu")
+N, C, K, WIDTH, SIZE = 10, 3, 2, 16, 16
+SCALE = 20.0
+MAPS = {"attention_refinement": 0.08, "attention_constraint": 0.05, "attention_norm": "token"}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "saft": MAPS,
+    "tga_zsr": MAPS,
+    "pmg_aft": {"variant": "paper", "general": 1.0, "clean": 1.0},
+    "agft": {"scale_ratio": 1.8, "target_temperature": 0.4},
+}
+ATTACK = TrainingAttack("linf", epsilon_255=4, step_255=2, steps=2, momentum=0, random_start=True)
+RECIPE = Recipe(
+    dataset="x",
+    method="saft",
+    options={},
+    optimiser="sgd",
+    learning_rate=0.05,
+    momentum=0.9,
+    weight_decay=0.0,
+    attack=ATTACK,
+    epochs=3,
+    batch_size=4,
+    warmup_steps=2,
+    mix_alpha=1.0,
+    last_blocks=None,
+    gradient_clip=None,
+    averaging=None,
+    precision="float32",
+    compile=False,
+    seed=0,
+)
+
+
+def recipe(**changes: Any) -> Recipe:
+    """RECIPE with changes."""
+    return replace(RECIPE, **changes)
+
+
+def setup_of(
+    encoder: clip.ImageEncoder, images: int = N, seed: int = 0, device: torch.device = CPU
+) -> Setup:
+    """Random images and texts for the encoder; texts and encoder on `device`."""
+    rng = np.random.default_rng(seed)
+
+    def unit(*shape: int) -> torch.Tensor:
+        return F.normalize(torch.from_numpy(rng.normal(size=shape)).float(), dim=-1)
+
+    pixels = rng.integers(0, 256, size=(images, 3, SIZE, SIZE), dtype=np.uint8)
+    texts, template = unit(C, K, WIDTH).to(device), unit(C, WIDTH).to(device)
+    return Setup(
+        encoder.to(device), texts, template, SCALE, pixels, np.arange(images) % C, batch_size=4
+    )
+
+
+def objective_of(method: str, setup: Setup, **changes: Any) -> Any:
+    """The method's objective with its options of OPTIONS."""
+    module = registry.load("pipeline.methods", method, "test")
+    values = {"learning_rate": None} | OPTIONS.get(method, {}) | changes
+    return module.build(module.Params.model_validate(values), setup)
+
+
+class Run:
+    """One run on a fresh copy of the tiny model."""
+
+    def __init__(
+        self,
+        folder: Path,
+        chosen: Recipe = RECIPE,
+        ranks: Ranks = SINGLE,
+        device: torch.device = CPU,
+    ) -> None:
+        self.device, self.model = device, clip.load(folder)
+        self.encoder = clip.image_encoder(self.model)
+        self.setup = setup_of(self.encoder, device=device)._replace(ranks=ranks)
+        self.objective = objective_of(chosen.method, self.setup, **chosen.options)
+        clip.train_only_image_encoder(self.model, self.encoder)
+        train_last_blocks(self.encoder, chosen.last_blocks)
+        set_precision(self.encoder.visual, chosen.precision)
+        self.recipe = chosen
+
+    def go(
+        self, state: Any = None, save: Any = lambda state: None, every: int = 2
+    ) -> list[dict[str, float]]:
+        parts = finetune(
+            self.encoder, self.objective, self.setup.pixels, self.setup.labels,
+            self.recipe, self.device, Resume(state, save, lambda step: step % every == 0),
+            self.setup.ranks,
+        )  # fmt: skip
+        return [row for part in parts for row in part]
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        return {k: v.clone() for k, v in self.model.model.state_dict().items()}
+
+
+def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
+    """Names of the weights that are not the same bits."""
+    return {name for name, value in after.items() if not value.equal(before[name])}

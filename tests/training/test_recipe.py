@@ -1,0 +1,175 @@
+"""Section finetune and a method's published values become one recipe."""
+
+import json
+from typing import Any
+
+import pytest
+
+from pipeline.common import registry
+from pipeline.common.errors import UserError
+from pipeline.common.options import chosen
+from pipeline.common.params import read_section, validate
+from pipeline.training.objective import Published, TrainingAttack
+from pipeline.training.recipe import FinetuneParams, Recipe, resolve
+from tests.support.project import DEMO
+
+NAMES = registry.names("pipeline.methods")
+PGD2 = TrainingAttack("linf", 1, 1, 2, 0, True)
+SECTION: dict[str, Any] = {
+    "dataset": "x",
+    "method": "tecoa",
+    "options": {},
+    "optimiser": None,
+    "momentum": None,
+    "weight_decay": None,
+    "attack": {
+        "norm": "linf",
+        "epsilon_255": None,
+        "step_255": None,
+        "steps": None,
+        "momentum": None,
+        "random_start": None,
+    },
+    "epochs": None,
+    "batch_size": None,
+    "warmup_steps": None,
+    "mix_alpha": 1.0,
+    "last_blocks": None,
+    "gradient_clip": None,
+    "averaging": None,
+    "precision": "float32",
+    "compile": False,
+    "checkpoint_seconds": 5,
+    "seed": 3,
+}
+
+
+def section(**changes: Any) -> FinetuneParams:
+    attack = SECTION["attack"] | changes.pop("attack", {})
+    values = SECTION | changes | {"attack": attack}
+    return validate(values, FinetuneParams, "params.yaml: finetune")
+
+
+def resolved(method: str, rate: float | None = None, **changes: Any) -> Recipe:
+    """With the options that the demo has for the method."""
+    committed = read_section("finetune", FinetuneParams, DEMO).options
+    options = {method: committed[method] | {"learning_rate": rate}}
+    module, found = chosen("pipeline.methods", "finetune", "method", method, options)
+    return resolve(section(method=method, **changes), module.PUBLISHED, found)
+
+
+@pytest.mark.parametrize(
+    ("method", "published"),
+    [
+        ("saft", Published("sgd", 1e-4, 0.9, 0.0, 10, 128, 1000, PGD2)),
+        ("tga_zsr", Published("sgd", 1e-4, 0.9, 0.0, 10, 128, 1000, PGD2)),
+        ("tecoa", Published("sgd", 1e-5, 0.9, 0.0, 10, 256, 1000, PGD2)),
+        ("pmg_aft", Published("sgd", 5e-5, 0.9, 0.0, 10, 256, 1000, PGD2)),
+        ("agft", Published("sgd", 4e-4, 0.9, 0.0, 10, 256, 1000, PGD2)),
+        ("ft_adv", Published("sgd", 1e-4, 0.9, 0.0, 10, 128, 1000, PGD2)),
+        ("ft_clean", Published("sgd", 1e-4, 0.9, 0.0, 10, 128, 1000, None)),
+        (
+            "fare",
+            Published(
+                "adamw", 1e-5, 0.9, 1e-4, 2, 128, 1400,
+                TrainingAttack("linf", 1, 1, 10, 0.9, True),
+            ),
+        ),
+    ],
+)  # fmt: skip
+def test_null_everywhere_is_the_published_recipe(method, published):
+    found = resolved(method)
+    for key in ("optimiser", "learning_rate", "momentum", "weight_decay", "epochs", "batch_size"):
+        assert getattr(found, key) == getattr(published, key), key
+    assert found.warmup_steps == published.warmup_steps
+    assert found.attack == published.attack
+    assert (found.method, found.seed, found.mix_alpha) == (method, 3, 1.0)
+    assert "learning_rate" not in found.options
+
+
+@pytest.mark.parametrize("method", NAMES)
+def test_what_is_given_goes_before_what_was_published(method):
+    attack = {"epsilon_255": 2.5, "step_255": 0.5, "steps": 7, "momentum": 0.1}
+    attack |= {"random_start": False}
+    given = {"momentum": 0.0, "weight_decay": 0.25, "epochs": 3, "batch_size": 7}
+    given |= {"warmup_steps": 0, "optimiser": "adamw"}
+    found = resolved(method, rate=0.5, attack=attack, **given)
+    assert {key: getattr(found, key) for key in given} == given
+    assert found.learning_rate == 0.5
+    expected = TrainingAttack("linf", 2.5, 0.5, 7, 0.1, False)
+    assert found.attack == (None if method == "ft_clean" else expected)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"attack": {"epsilon_255": 0}}, r"finetune: key 'attack\.epsilon_255'.*greater than 0"),
+        ({"attack": {"step_255": 0.0}}, r"finetune: key 'attack\.step_255'.*greater than 0"),
+        ({"attack": {"steps": 0}}, r"finetune: key 'attack\.steps'.*greater than or equal to 1"),
+        ({"attack": {"steps": 1.5}}, r"finetune: key 'attack\.steps'.*integer"),
+        ({"attack": {"momentum": 1.0}}, r"finetune: key 'attack\.momentum'.*less than 1"),
+        ({"attack": {"norm": "l1"}}, r"finetune: key 'attack\.norm'"),
+        ({"attack": {"magic": 1}}, r"finetune: unknown key 'attack\.magic'"),
+        ({"optimiser": "adam"}, "key 'optimiser'.*'sgd' or 'adamw'"),
+        ({"momentum": 1.0}, "key 'momentum'.*less than 1"),
+        ({"weight_decay": -0.1}, "key 'weight_decay'"),
+        ({"epochs": 0}, "key 'epochs'"),
+        ({"batch_size": 0}, "key 'batch_size'"),
+        ({"warmup_steps": -1}, "key 'warmup_steps'"),
+        ({"mix_alpha": 1.1}, "key 'mix_alpha'"),
+        ({"mix_alpha": None}, "key 'mix_alpha'"),
+        ({"last_blocks": 0}, "key 'last_blocks'"),
+        ({"gradient_clip": 0.0}, "key 'gradient_clip'"),
+        ({"averaging": 1.0}, "key 'averaging'"),
+        ({"averaging": 0.0}, "key 'averaging'"),
+        ({"learning_rate": 0.1}, "unknown key 'learning_rate'"),
+    ],
+)
+def test_bad_values_are_one_line_with_their_key(changes, message):
+    with pytest.raises(UserError, match=message) as caught:
+        section(**changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_published_rate_is_not_taken_for_another_optimiser():
+    with pytest.raises(UserError, match=r"finetune\.options\.tecoa\.learning_rate.*sgd.*adamw"):
+        resolved("tecoa", optimiser="adamw")
+    with pytest.raises(UserError, match=r"finetune\.options\.fare\.learning_rate.*adamw.*sgd"):
+        resolved("fare", optimiser="sgd")
+    assert resolved("tecoa", optimiser="sgd").learning_rate == 1e-5
+    with pytest.raises(UserError, match=r"finetune\.weight_decay is null.*sgd.*adamw"):
+        resolved("tecoa", rate=0.1, optimiser="adamw")
+    found = resolved("tecoa", rate=0.1, optimiser="adamw", weight_decay=0.0)
+    assert found.learning_rate == 0.1
+
+
+def test_a_published_radius_is_not_taken_for_another_norm():
+    with pytest.raises(UserError, match=r"finetune\.attack\.epsilon_255.*linf.*l2"):
+        resolved("tecoa", attack={"norm": "l2"})
+    with pytest.raises(UserError, match=r"finetune\.attack\.step_255.*linf.*l2"):
+        resolved("tecoa", attack={"norm": "l2", "epsilon_255": 128})
+    found = resolved("tecoa", attack={"norm": "l2", "epsilon_255": 128, "step_255": 64})
+    assert found.attack == TrainingAttack("l2", 128, 64, 2, 0, True)
+
+
+def test_a_recipe_is_plain_values():
+    found = resolved("saft")
+    again = json.loads(json.dumps(found.as_dict()))
+    assert again == found.as_dict()
+    assert again["attack"]["steps"] == 2
+    assert again["options"]["attention_norm"] == "token"
+
+
+def test_the_demo_keeps_the_settings_it_was_tuned_with():
+    params = read_section("finetune", FinetuneParams, DEMO)
+    module, options = chosen("pipeline.methods", "finetune", "method", "saft", params.options)
+    found = resolve(params, module.PUBLISHED, options)
+    assert found == Recipe(
+        dataset="shapes-train", method="saft",
+        options={"attention_refinement": 0.08, "attention_constraint": 0.05,
+                 "attention_norm": "token"},
+        optimiser="sgd", learning_rate=0.025, momentum=0.9, weight_decay=0.0,
+        attack=TrainingAttack("linf", 4, 2, 2, 0, True), epochs=8, batch_size=64,
+        warmup_steps=250, mix_alpha=1.0, last_blocks=None, gradient_clip=None, averaging=None,
+        precision="float32", compile=False, seed=0,
+    )  # fmt: skip
