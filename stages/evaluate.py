@@ -18,6 +18,7 @@ from safetensors.numpy import save
 from pipeline.clip import model as clip
 from pipeline.clip.device import be_deterministic, pick_device
 from pipeline.clip.folders import MODEL, MODELS
+from pipeline.clip.origins import hash_origins
 from pipeline.clip.precision import check_precision, stated
 from pipeline.common import scratch
 from pipeline.common.atomic import replacing_directory
@@ -50,7 +51,6 @@ from pipeline.images.image_set import (
     open_images,
 )
 from pipeline.results.files import EVALUATION, PREDICTIONS
-from pipeline.training import checkpoint
 from pipeline.zeroshot import text_sets as embed
 from stages.runner import stage
 
@@ -156,12 +156,12 @@ def run(dataset: str, attack: str, texts: str, team: list[Worker], cut: parts.Cu
 def origins_of(
     params: EvaluateParams, options: Section, dataset: str, texts: str, device: torch.device
 ) -> dict[str, str]:
-    """What the verdicts of one evaluation come from, see `checkpoint.origins`."""
+    """What the verdicts of one evaluation come from, see `hash_origins`."""
     elsewhere = {"datasets", "attacks", "texts", "options", "checks", "strict"}
     used = [params.model_dump(exclude=elsewhere), options.model_dump()]
     models = [m / f for m in MODELS.values() for f in (clip.CONFIG_FILE, clip.WEIGHTS_FILE)]
     tables = [embed.FOLDER / part / texts / f"{dataset}.parquet" for part in ("texts", "attacker")]
-    return checkpoint.origins(used, [*content_files(dataset), *models, *tables], device)
+    return hash_origins(used, [*content_files(dataset), *models, *tables], device)
 
 
 def clean_examples(targets: Targets, count: int) -> dict[str, np.ndarray]:

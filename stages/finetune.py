@@ -18,6 +18,7 @@ from pipeline.clip import model as clip
 from pipeline.clip.device import be_deterministic, pick_device
 from pipeline.clip.folders import BASE_MODEL, MODEL
 from pipeline.clip.model import Clip
+from pipeline.clip.origins import hash_origins
 from pipeline.clip.precision import check_precision, set_precision
 from pipeline.common import scratch
 from pipeline.common.atomic import replacing_directory
@@ -67,7 +68,7 @@ def run(ranks: Ranks) -> None:
     base = clip.load(BASE_MODEL)
     setup = prepare(base, images, recipe, device)._replace(ranks=ranks)
     whose = {"recipe": recipe.as_dict(), "processes": ranks.size}
-    origins = checkpoint.origins(whose, _inputs(recipe.dataset), device)
+    origins = hash_origins(whose, _inputs(recipe.dataset), device)
     with work_folder("finetune", origins, ranks) as folder:
         meter = cost.Meter(device)
         meter.watch(setup.encoder, recipe.precision)  # before a method copies it

@@ -1,8 +1,8 @@
 """The two attacks that SAFT and TGA-ZSR report as "AutoAttack": APGD-CE and untargeted
 APGD-DLR, 100 steps and one restart each, without APGD-T, FAB-T and Square.
 
-Through the library `pyautoattack` (`evaluation/autoattack_library.py`), for comparison with published
-numbers: the verdict on an image depends on the batch size and on the other images, because the
+Through the library `pyautoattack` (`evaluation/autoattack_library.py`), for comparison with
+published numbers: the verdict on an image depends on the batch size and on the other images, because the
 library draws its starts per batch. `apgd_ce` and `apgd_dlr` are the same two attacks without
 that. With 2 classes APGD-CE remains, as in SAFT's release for PCAM.
 """

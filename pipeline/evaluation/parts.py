@@ -106,7 +106,7 @@ def writing(
     nothing of the other images.
 
     Args:
-        origins: `checkpoint.origins` of the evaluation.
+        origins: `hash_origins` of the evaluation.
     """
 
     def attacked(victim: Victim, targets: Targets, options: Section, settings: Settings) -> Outcome:

@@ -1,5 +1,10 @@
 """Decode every image of a source once, into the form that `pipeline.images.image_set` opens.
 
+A source is a module of `pipeline.datasets`, called as in `prepare.sets.<set>.source`, with
+    class Params(Section)                  its keys under `prepare.sets.<set>`, with `source`
+    def open_source(params) -> ImageSource classes, items and a thread-safe decoder
+and, where it is a published data set, FACTS (see `prepare/facts.py`).
+
 An interrupted run goes on where it stopped: the pixels so far, and what is known of each
 image, lie in .scratch (see `pipeline.common.scratch`), never in an output.
 """

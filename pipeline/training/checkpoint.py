@@ -1,13 +1,7 @@
-"""Resume state of a training: whose it is, and tensors on disk that never run code.
+"""Resume state of a training: tensors on disk that never run code."""
 
-The fingerprint covers params, inputs and code: anything else starts afresh.
-"""
-
-import hashlib
 import io
-import json
 import time
-from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from pickle import UnpicklingError
@@ -16,34 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipeline.clip.device import arithmetic
 from pipeline.common.atomic import replacing_file
 from pipeline.common.errors import UserError
-from pipeline.common.scratch import loaded_code
-
-SAMPLED_BLOCKS, BLOCK = 64, 1 << 20
-
-
-def origins(params: Any, inputs: Iterable[Path], device: torch.device) -> dict[str, str]:
-    """What a state comes from, each by name with its sha256: params, input files, this package's
-    loaded code, torch and device.
-
-    Files over 64 MiB are sampled at 64 evenly spaced blocks of 1 MiB besides their size: a
-    memory-mapped image file of 100 GB must not be read whole to find a checkpoint.
-    """
-    hashes = {
-        "params": _sha256(json.dumps(params, sort_keys=True).encode()),
-        "torch": _sha256(f"{torch.__version__} {arithmetic(device)}".encode()),
-    }
-    hashes |= {path.as_posix(): _hash_file(path) for path in inputs}
-    # wherever the code lies: an experiment in a folder of its own has the same
-    hashes |= {"/".join(path.parts[-2:]): _hash_file(path) for path in loaded_code()}
-    return hashes
-
-
-def fingerprint(hashes: Mapping[str, str]) -> str:
-    """16 hex digits over `origins`."""
-    return _sha256(json.dumps(hashes, sort_keys=True).encode())[:16]
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
@@ -125,19 +93,3 @@ def load_state(folder: Path) -> dict[str, Any] | None:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (UnpicklingError, RuntimeError, EOFError):
         raise UserError(f"{path}: not a resume state; delete it to start afresh") from None
-
-
-def _hash_file(path: Path) -> str:
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        if size <= SAMPLED_BLOCKS * BLOCK:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-        digest = hashlib.sha256(str(size).encode())
-        for block in range(SAMPLED_BLOCKS):
-            file.seek((size - BLOCK) * block // (SAMPLED_BLOCKS - 1))
-            digest.update(file.read(BLOCK))
-    return digest.hexdigest()
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

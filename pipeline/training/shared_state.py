@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from pipeline.clip.origins import fingerprint
 from pipeline.common import scratch
 from pipeline.distributed.collectives import check_agreement
 from pipeline.distributed.ranks import Ranks
@@ -21,7 +22,7 @@ def work_folder(stage: str, origins: Mapping[str, str], ranks: Ranks) -> Iterato
     """
     advice = "every process needs the same params.yaml, code, data and kind of device"
     check_agreement(origins, ranks, advice)
-    mark = checkpoint.fingerprint(origins)
+    mark = fingerprint(origins)
     if ranks.first:
         with scratch.locked(stage, mark) as folder:
             yield folder

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.clip.origins import fingerprint, hash_origins
 from pipeline.common import scratch
 from pipeline.common.errors import UserError
 from pipeline.training import checkpoint
@@ -16,7 +17,7 @@ CPU = torch.device("cpu")
 
 
 def mark(params: object, *inputs: Path, device: torch.device = CPU) -> str:
-    return checkpoint.fingerprint(checkpoint.origins(params, inputs, device))
+    return fingerprint(hash_origins(params, inputs, device))
 
 
 @pytest.fixture(autouse=True)
@@ -47,8 +48,8 @@ def test_threads_count_on_the_cpu_and_the_gpus_name_on_cuda(monkeypatch):
 
 def test_the_fingerprint_follows_the_code(project):
     command = (
-        "import torch; from pipeline import checkpoint as c; "
-        "print(c.fingerprint(c.origins({}, [], torch.device('cpu'))))"
+        "import torch; from pipeline.clip import origins as o; "
+        "print(o.fingerprint(o.hash_origins({}, [], torch.device('cpu'))))"
     )
 
     def printed(folder: Path) -> str:

@@ -114,7 +114,7 @@ def test_two_interruptions(root: Path) -> None:
 KILLED = """
 import os, sys
 from pathlib import Path
-from pipeline import prepare
+from pipeline.prepare import pack as prepare
 from pipeline.datasets import imagefolder
 prepare.CHUNK, prepare.SAVE_EVERY = 2, 1
 params = imagefolder.Params(
