@@ -2,9 +2,9 @@
 APGD-DLR, 100 steps and one restart each, without APGD-T, FAB-T and Square.
 
 Through the library `pyautoattack` (`evaluation/autoattack_library.py`), for comparison with
-published numbers: the verdict on an image depends on the batch size and on the other images, because the
-library draws its starts per batch. `apgd_ce` and `apgd_dlr` are the same two attacks without
-that. With 2 classes APGD-CE remains, as in SAFT's release for PCAM.
+published numbers: the verdict on an image depends on the batch size and on the other images,
+because the library draws its starts per batch. `apgd_ce` and `apgd_dlr` are the same two attacks
+without that. With 2 classes APGD-CE remains, as in SAFT's release for PCAM.
 """
 
 from pipeline.evaluation import autoattack_library
