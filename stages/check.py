@@ -11,7 +11,7 @@ import numpy as np
 import typer
 
 from pipeline.clip import model as clip
-from pipeline.clip.device import be_deterministic, pick_device
+from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import MODEL, MODELS
 from pipeline.clip.precision import check_precision
 from pipeline.common.params import read_section
@@ -41,8 +41,7 @@ def run(dataset: str, team: list[Worker]) -> None:
     """The whole stage; the attacks by `team` if there is one."""
     params = read_section("evaluate", EvaluateParams)
     checks = read_section("evaluate.checks", ChecksParams)
-    device = pick_device()
-    be_deterministic()
+    device = deterministic_device()
     check_precision(params.precision, "evaluate.precision", device)
     images = open_images(dataset)
     check_classes(images, "evaluate.checks.datasets")

@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 
 from pipeline.clip import model as clip
-from pipeline.clip.device import be_deterministic, pick_device
+from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import BASE_MODEL
 from pipeline.common import registry
 from pipeline.common.atomic import replacing_directory
@@ -36,8 +36,7 @@ def main() -> None:
         for key in wanted
         if key[0] != embed.DESCRIPTIONS
     }
-    device = pick_device()
-    be_deterministic()
+    device = deterministic_device()
     model = clip.load(BASE_MODEL)
 
     def encode(texts: list[str]):

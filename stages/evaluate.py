@@ -16,7 +16,7 @@ import typer
 from safetensors.numpy import save
 
 from pipeline.clip import model as clip
-from pipeline.clip.device import be_deterministic, pick_device
+from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import MODEL, MODELS
 from pipeline.clip.origins import hash_origins
 from pipeline.clip.precision import check_precision, stated
@@ -75,8 +75,7 @@ def run(dataset: str, attack: str, texts: str, team: list[Worker], cut: parts.Cu
     """The whole stage; the attacks by `team` if there is one, or by the shards of `cut`."""
     params = read_section("evaluate", EvaluateParams)
     module, options = chosen("pipeline.attacks", "evaluate", "attacks", attack, params.options)
-    device = pick_device()
-    be_deterministic()
+    device = deterministic_device()
     check_precision(params.precision, "evaluate.precision", device)
     images = open_images(dataset)
     check_classes(images, "evaluate.datasets")
