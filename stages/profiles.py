@@ -1,0 +1,168 @@
+"""profiles/<name>.yaml: params files for other data, and which of them params.yaml is.
+
+A profile is complete or extends another one (`stages.overlay`). params.yaml, the one file that DVC
+reads, is always complete: choosing a profile writes it there with all that it extends.
+"""
+
+import difflib
+import subprocess
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline.atomic import replacing_file
+from pipeline.errors import UserError
+from pipeline.params import PARAMS_FILE
+from stages import commented_yaml, overlay
+
+FOLDER = Path("profiles")
+SHOWN = 3  # most problems of an invalid profile in one message
+
+
+class Profile(NamedTuple):
+    """A profile's file, and the complete params.yaml that it stands for."""
+
+    file: Path
+    content: bytes
+
+
+def profiles(folder: Path = FOLDER) -> dict[str, str]:
+    """Name -> first comment line, of every profile, sorted by name."""
+    return {file.stem: _about(file) for file in sorted(folder.glob("*.yaml"))}
+
+
+def find(name: str) -> Profile:
+    """Profile `name`, which the strict schema accepts.
+
+    Raises:
+        UserError: no such profile (those there are are named), or it is not valid.
+    """
+    from pipeline.schema import check_params  # with torch: only here, so that --help is quick
+
+    known = profiles()
+    if name not in known:
+        raise UserError(f"{FOLDER} has no profile '{name}', only {', '.join(known) or 'none'}")
+    profile = Profile(FOLDER / f"{name}.yaml", rendered(FOLDER / f"{name}.yaml"))
+    problems = check_params(_values(profile), profile.file)
+    if problems:
+        more = f" and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        raise UserError("; ".join(problems[:SHOWN]) + more)
+    return profile
+
+
+def rendered(file: Path) -> bytes:
+    """The complete params.yaml that a profile stands for: its own bytes where it extends none.
+
+    Raises:
+        UserError: it, or what it extends, cannot be read, extends what is not there or itself, or
+            has a key that what it extends does not have.
+    """
+    return _rendered(file, ())
+
+
+def _rendered(file: Path, chain: tuple[str, ...]) -> bytes:
+    content = file.read_bytes()
+    keys = _keys(content, file)
+    base = overlay.base_name(keys, file)
+    if base is None:
+        return content
+    chain = (*chain, file.stem)
+    if base in chain:
+        raise UserError(f"{file}: extends itself: {' -> '.join((*chain, base))}")
+    known = profiles(file.parent)
+    if base not in known:
+        raise UserError(f"{file}: extends: no profile '{base}', only {', '.join(known)}")
+    below = file.parent / f"{base}.yaml"
+    complete = _rendered(below, chain)
+    text = commented_yaml.to_text(overlay.merge(_keys(complete, below), keys, file))
+    return text.replace("\n", "\r\n" if b"\r\n" in complete else "\n").encode()
+
+
+def _keys(content: bytes, file: Path) -> tuple[commented_yaml.Key, ...]:
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: not valid YAML: {error}") from None
+    return commented_yaml.parse(text.replace("\r\n", "\n"), file)
+
+
+def _values(profile: Profile) -> dict[str, Any]:
+    try:
+        return YAML(typ="safe", pure=True).load(profile.content.decode("utf-8"))
+    except YAMLError as error:
+        raise UserError(f"{profile.file}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def difference(profile: Profile) -> list[str]:
+    """Unified diff from params.yaml to a profile, without line ends; [] where they are equal."""
+    old = PARAMS_FILE.read_bytes() if PARAMS_FILE.exists() else b""
+    before, after = (x.decode("utf-8", "replace").splitlines() for x in (old, profile.content))
+    return list(
+        difflib.unified_diff(before, after, str(PARAMS_FILE), str(profile.file), lineterm="")
+    )
+
+
+def check_replaceable(force: bool) -> None:
+    """Refuse to lose edits: params.yaml must be as committed, or one of the profiles.
+
+    Args:
+        force: overwrite all the same; where git knows the file there is no need for it.
+
+    Raises:
+        UserError: params.yaml holds what is nowhere else, or `force` for a file that git knows.
+    """
+    file = PARAMS_FILE.resolve()  # behind a symlink the edits are in another file
+    shown = file if PARAMS_FILE.is_symlink() else PARAMS_FILE
+    tracked = _git(file, "ls-files", "--error-unmatch")
+    if tracked and force:
+        raise UserError(
+            f"--force is for folders without git: `git commit {shown}` keeps your edits, "
+            f"`git checkout {shown}` drops them"
+        )
+    if not file.exists() or force or _is_a_profile(file):
+        return
+    if not tracked:
+        raise UserError(
+            f"{shown} equals no profile, is not in git and would be overwritten: keep a copy, "
+            "then --force"
+        )
+    # git's own comparison: the bytes may differ from the commit's by line ends alone
+    if not _git(file, "diff", "--quiet", "--no-ext-diff", "HEAD"):
+        raise UserError(
+            f"{shown} has edits that are not committed: `git commit {shown}` keeps "
+            f"them, `git checkout {shown}` drops them"
+        )
+
+
+def write(profile: Profile) -> None:
+    """params.yaml, or the file that it is a link to, becomes the profile's content, as a whole."""
+    with replacing_file(PARAMS_FILE.resolve()) as partial:
+        partial.write_bytes(profile.content)
+
+
+def _is_a_profile(file: Path) -> bool:
+    content = file.read_bytes()
+    return any(content == _rendered_if_sound(profile) for profile in FOLDER.glob("*.yaml"))
+
+
+def _rendered_if_sound(file: Path) -> bytes | None:
+    try:
+        return rendered(file)
+    except UserError:  # of another profile than the one that is asked for
+        return None
+
+
+def _about(file: Path) -> str:
+    first = file.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+    return first.lstrip("# ").rstrip() if first.startswith("#") else ""
+
+
+def _git(file: Path, *arguments: str) -> bool:
+    """Whether a git command on `file` (absolute) succeeds; false where git is not installed."""
+    command = ["git", "--literal-pathspecs", "-C", str(file.parent), *arguments, "--", file.name]
+    try:
+        return subprocess.run(command, capture_output=True).returncode == 0
+    except FileNotFoundError:
+        return False
