@@ -45,18 +45,30 @@ class Key:
     is_replaced: bool = False
 
 
+def compose(text: str, file: Path) -> MappingNode:
+    """The YAML nodes of a text, which is a mapping.
+
+    Raises:
+        UserError: it is not; names `file`.
+    """
+    try:
+        root = YAML(typ="safe", pure=True).compose(text)
+    except YAMLError as error:
+        raise UserError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(root, MappingNode):
+        raise UserError(f"{file}: expected sections with keys")
+    return root
+
+
 def parse(text: str, file: Path) -> tuple[Key, ...]:
     """The sections of a YAML text with "\\n" line ends.
 
     Raises:
         UserError: no YAML, no mapping, a key twice, or an alias in place of a value; names `file`.
     """
-    try:
-        root = YAML(typ="safe", pure=True).compose(text)
-    except YAMLError as error:
-        raise UserError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(root, MappingNode) or root.flow_style:
-        raise UserError(f"{file}: expected sections, each with its keys on lines of their own")
+    root = compose(text, file)
+    if root.flow_style:
+        raise UserError(f"{file}: expected sections, each on lines of its own")
     text = text.rstrip("\n") + "\n"  # every line ends: the searches below always succeed
     return tuple(_block(text, root, 0, file))
 
@@ -81,13 +93,11 @@ def _block(text: str, node: MappingNode, start: int, file: Path) -> Iterator[Key
     for label, value in node.value:
         name = _name(text, label, value, names, file)
         line = text.rfind("\n", 0, label.start_mark.index) + 1
-        above = tuple(x.strip() for x in text[start:line].splitlines())
+        above = tuple(x.strip() for x in text[start:line].split("\n")[:-1])
         colon = text.index(":", label.end_mark.index)
         is_block = isinstance(value, MappingNode) and not value.flow_style
         end = text.index("\n", colon if is_block else _end(text, value, colon))
-        rest = _dedented(text[colon + 1 : end], label.start_mark.column)
-        if value.tag == REPLACE:
-            rest = rest.replace(f" {REPLACE}", "", 1)
+        rest = _untagged(_dedented(text[colon + 1 : end], label.start_mark.column), value)
         start = end + 1
         keys = None
         if is_block:
@@ -103,9 +113,9 @@ def _flow(text: str, node: MappingNode, file: Path) -> Iterator[Key]:
     names: set[str] = set()
     for label, value in node.value:
         name = _name(text, label, value, names, file)
-        shown = f" {_slice(text, value)}".rstrip()
+        shown = _untagged(f" {_slice(text, value)}".rstrip(), value)
         keys = tuple(_flow(text, value, file)) if isinstance(value, MappingNode) else None
-        yield Key(_slice(text, label), name, (), shown, keys)
+        yield Key(_slice(text, label), name, (), shown, keys, False, value.tag == REPLACE)
 
 
 def _name(text: str, label: Node, value: Node, names: set[str], file: Path) -> str:
@@ -114,7 +124,9 @@ def _name(text: str, label: Node, value: Node, names: set[str], file: Path) -> s
     if name in names:
         raise UserError(f"{where} is there twice")
     if value.start_mark.index < label.end_mark.index:  # an alias stands where its anchor does
-        raise UserError(f"{where} is an alias (*), which a profile cannot have: write the value")
+        raise UserError(
+            f"{where} is an alias (*), which no profile that extends or is extended can have"
+        )
     names.add(name)
     return name
 
@@ -130,6 +142,10 @@ def _end(text: str, node: Node, colon: int) -> int:
     if node.start_mark.index == node.end_mark.index:
         return colon
     return len(text[: node.end_mark.index].rstrip()) - 1
+
+
+def _untagged(text: str, value: Node) -> str:
+    return text.replace(f" {REPLACE}", "", 1) if value.tag == REPLACE else text
 
 
 def _dedented(value: str, column: int) -> str:

@@ -16,26 +16,27 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.errors import UserError
-from stages.commented_yaml import Key
+from stages.commented_yaml import Key, compose
 
 EXTENDS = "extends"
 # mappings whose keys the user names, so that an overlay may add to them; `exemplars` is one too
 NAMED = {("prepare", "sets"), ("embed", "texts")}
 
 
-def base_name(keys: Sequence[Key], file: Path) -> str | None:
-    """The profile that an overlay extends; None: the file is complete.
+def base_name(text: str, file: Path) -> str | None:
+    """The profile that an overlay extends; None: the text is complete.
 
     Raises:
-        UserError: `extends` is not the first key, or names nothing.
+        UserError: no YAML, or `extends` is not the first key, or names nothing.
     """
-    names = [key.name for key in keys]
+    pairs = compose(text, file).value
+    names = [label.value for label, _ in pairs]
     if EXTENDS not in names:
         return None
     if names[0] != EXTENDS:
         raise UserError(f"{file}: {EXTENDS} has to be the first key")
-    name = keys[0].value.partition(" #")[0].strip().strip("'\"")
-    if not name or keys[0].keys is not None:
+    name = pairs[0][1].value
+    if not name or not isinstance(name, str):
         raise UserError(f"{file}: {EXTENDS}: expected the name of a profile")
     return name
 
@@ -59,11 +60,13 @@ def _merged(
     base: Sequence[Key], changes: Sequence[Key], path: tuple[str, ...], file: Path
 ) -> list[Key]:
     by_name = {key.name: key for key in changes}
-    known = {key.name for key in base}
-    added = [key for key in changes if key.name not in known]
+    names = {key.name for key in base}
+    added = [key for key in changes if key.name not in names]
     if added and not _takes_names(path):
+        name = ".".join((*path, added[0].name))
+        known = ", ".join(key.name for key in base)
         raise UserError(
-            f"{file}: {'.'.join((*path, added[0].name))}: no such key in what this profile extends"
+            f"{file}: {name}: no such key in the profile that is extended, only {known}"
         )
     changed = [
         _changed(key, by_name[key.name], (*path, key.name), file) if key.name in by_name else key

@@ -64,28 +64,33 @@ def rendered(file: Path) -> bytes:
 
 def _rendered(file: Path, chain: tuple[str, ...]) -> bytes:
     content = file.read_bytes()
-    keys = _keys(content, file)
-    base = overlay.base_name(keys, file)
+    text = _text(content, file)
+    base = overlay.base_name(text, file)
     if base is None:
         return content
     chain = (*chain, file.stem)
+    below = _extended(file, base, chain)
+    complete = _rendered(below, chain)
+    keys = commented_yaml.parse(_text(complete, below), below)
+    merged = overlay.merge(keys, commented_yaml.parse(text, file), file)
+    line_end = "\r\n" if b"\r\n" in complete else "\n"
+    return commented_yaml.to_text(merged).replace("\n", line_end).encode()
+
+
+def _extended(file: Path, base: str, chain: tuple[str, ...]) -> Path:
     if base in chain:
         raise UserError(f"{file}: extends itself: {' -> '.join((*chain, base))}")
     known = profiles(file.parent)
     if base not in known:
         raise UserError(f"{file}: extends: no profile '{base}', only {', '.join(known)}")
-    below = file.parent / f"{base}.yaml"
-    complete = _rendered(below, chain)
-    text = commented_yaml.to_text(overlay.merge(_keys(complete, below), keys, file))
-    return text.replace("\n", "\r\n" if b"\r\n" in complete else "\n").encode()
+    return file.parent / f"{base}.yaml"
 
 
-def _keys(content: bytes, file: Path) -> tuple[commented_yaml.Key, ...]:
+def _text(content: bytes, file: Path) -> str:
     try:
-        text = content.decode("utf-8")
+        return content.decode("utf-8").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise UserError(f"{file}: not valid YAML: {error}") from None
-    return commented_yaml.parse(text.replace("\r\n", "\n"), file)
 
 
 def _values(profile: Profile) -> dict[str, Any]:
