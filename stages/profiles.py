@@ -88,7 +88,7 @@ def _extended(file: Path, base: str, chain: tuple[str, ...]) -> Path:
 
 def _text(content: bytes, file: Path) -> str:
     try:
-        return content.decode("utf-8").replace("\r\n", "\n")
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise UserError(f"{file}: not valid YAML: {error}") from None
 

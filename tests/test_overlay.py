@@ -193,6 +193,9 @@ def test_line_ends_are_those_of_the_complete_file(tmp_path):
     lines = render(tmp_path, changes)
     (tmp_path / "base.yaml").write_bytes(BASE.replace("\n", "\r\n").encode())
     assert rendered(tmp_path / "mine.yaml") == lines.replace("\n", "\r\n").encode()
+    (tmp_path / "base.yaml").write_text(BASE)
+    (tmp_path / "mine.yaml").write_bytes(b"\xef\xbb\xbf" + changes.replace("\n", "\r\n").encode())
+    assert rendered(tmp_path / "mine.yaml").decode() == lines, "as editors of Windows write it"
 
 
 @pytest.mark.parametrize(
