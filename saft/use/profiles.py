@@ -1,6 +1,6 @@
 """profiles/<name>.yaml: params files for other data, and which of them params.yaml is.
 
-A profile is complete or extends another one (`saft.use.overlay`). params.yaml, the one file that DVC
+A profile is complete or extends another one (see `overlay.py`). params.yaml, the one file that DVC
 reads, is always complete: choosing a profile writes it there with all that it extends.
 """
 
