@@ -12,7 +12,7 @@ from pipeline.device import be_deterministic
 from pipeline.finetune import make_batch, read_pixels
 from pipeline.methods import Setup, saft
 from pipeline.precision import Precision, compile_blocks, set_precision
-from pipeline.training_step import attacked_copy, make_optimiser, perturb_batch, train_step
+from pipeline.training_step import make_ascents, make_optimiser, perturb_batch, train_step
 from pipeline.weights import trained
 
 OPTIONS = saft.Params(
@@ -62,7 +62,7 @@ class Project:
     def begin(self) -> None:
         """What `pipeline.finetune.finetune` sets up before its first step."""
         self.optimiser = make_optimiser(trained(self.encoder), self.recipe)
-        self.copy = attacked_copy(self.encoder, self.recipe)
+        self.ascents = make_ascents(self.encoder, self.recipe)
         if self.recipe.compile:
             compile_blocks(self.encoder.visual)
 
@@ -75,10 +75,10 @@ class Project:
         """(B, 3, S, S) perturbation after `steps` PGD steps from the start of step 0."""
         assert self.recipe.attack is not None
         recipe = replace(self.recipe, attack=replace(self.recipe.attack, steps=steps))
-        return perturb_batch(self.encoder, self.objective, self.batch, 0, recipe, self.copy)
+        return perturb_batch(self.encoder, self.objective, self.batch, 0, recipe, self.ascents)
 
     def train_step(self) -> dict[str, Tensor]:
         """`pipeline.training_step.train_step`, step 0."""
         return train_step(
-            self.encoder, self.objective, self.optimiser, self.batch, 0, self.recipe, self.copy
+            self.encoder, self.objective, self.optimiser, self.batch, 0, self.recipe, self.ascents
         ).scalars

@@ -1,5 +1,7 @@
 """How many images an encoder has seen, and the FLOPs of that."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,18 +26,43 @@ class Work:
         self.plain = self.ascents = self.descents = 0
 
 
+Seen = list[tuple[Work, str, int]]
+"""(counter, its field, images) of some forwards."""
+_set_aside: list[Seen] = []  # of the innermost `set_aside` last
+
+
 def count(encoder: ImageEncoder, work: Work) -> None:
     """Add every later forward of `encoder`, or of a copy of it, to `work`."""
 
-    def add(_: object, given: tuple[Tensor, ...], result: Features) -> None:
+    def seen(_: object, given: tuple[Tensor, ...], result: Features) -> None:
         if given[0].requires_grad:
-            work.ascents += len(given[0])
-        elif result.embedding.requires_grad:
-            work.descents += len(given[0])
+            kind = "ascents"
         else:
-            work.plain += len(given[0])
+            kind = "descents" if result.embedding.requires_grad else "plain"
+        forward = (work, kind, len(given[0]))
+        if _set_aside:
+            _set_aside[-1].append(forward)
+        else:
+            add([forward])
 
-    encoder.register_forward_hook(add)  # a function: copies of the encoder share it
+    encoder.register_forward_hook(seen)  # a function: copies of the encoder share it
+
+
+def add(forwards: Seen) -> None:
+    """Count forwards that were set aside."""
+    for work, kind, images in forwards:
+        setattr(work, kind, getattr(work, kind) + images)
+
+
+@contextmanager
+def set_aside() -> Iterator[Seen]:
+    """Forwards inside are listed instead of counted: they are recorded in a CUDA graph, and
+    counted with `add` whenever it runs."""
+    _set_aside.append([])
+    try:
+        yield _set_aside[-1]
+    finally:
+        _set_aside.pop()
 
 
 def flop(work: Work, model_cfg: dict[str, Any], last_blocks: int | None = None) -> float | None:

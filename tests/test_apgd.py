@@ -9,6 +9,7 @@ from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
 from torch import Tensor
 
 from pipeline.attacks import Settings, Targets, _apgd, _apgd_losses, apgd_ce, apgd_dlr, apgd_t
+from pipeline.cuda_graph import Replay
 from pipeline.victim import Victim
 from tests.victims import CPU, Net, fit, make_targets, on, only_right, settings
 
@@ -73,7 +74,7 @@ def whole_run(victim: Victim, targets: Targets, s: Settings, plan: _apgd.Plan) -
     slots.refill()
     iterates = []
     for _ in range(plan.steps + 1):
-        gradient, losses, _ = _apgd.forward(victim, slots, plan.loss)
+        gradient, losses, _ = _apgd.forward(victim, slots, plan.loss, Replay())
         iterates.append(slots.state["point"])
         gradient = _apgd.learn(slots, losses, gradient, plan.steps)
         _apgd.step(slots, gradient, s)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pipeline.attacks import Outcome, Targets, _ascent, cw_linf, margins
 from pipeline.attacks._slots import Slots
+from pipeline.cuda_graph import Replay
 from pipeline.victim import Victim
 from tests.victims import (
     FIRST,
@@ -296,7 +297,7 @@ def test_a_gradient_does_not_depend_on_the_batch(victim, targets):
 
             slots = Slots(some, s, begin)
             slots.refill()
-            gradients.append(_ascent.forward(victim, slots, loss)[0])
+            gradients.append(_ascent.forward(victim, slots, loss, Replay())[0])
         assert gradients[1].abs().max() > 0
         torch.testing.assert_close(gradients[0][4:5], gradients[1], rtol=1e-5, atol=1e-8)
 

@@ -17,6 +17,7 @@ from pipeline.attacks import Outcome, Settings, Targets
 from pipeline.attacks._slots import Slots, State
 from pipeline.attacks._starts import random_starts
 from pipeline.attacks._verdicts import Recorder
+from pipeline.cuda_graph import Replay
 from pipeline.params import Section
 from pipeline.progress import counter
 from pipeline.victim import Victim
@@ -62,9 +63,10 @@ def run(
         return {"perturbation": start, "velocity": torch.zeros_like(images)}
 
     slots, recorder = Slots(targets, settings, begin), Recorder(victim, targets, settings)
+    replay = Replay()
     with counter(name, len(targets.labels), "image") as bar:
         while slots.refill():
-            gradient, logits = forward(victim, slots, loss)
+            gradient, logits = forward(victim, slots, loss, replay)
             recorder.zero_gradients(slots, gradient)
             over = slots.step == params.steps
             final = over & (slots.round == params.restarts - 1)
@@ -75,13 +77,18 @@ def run(
     return recorder.outcome
 
 
-def forward(victim: Victim, slots: Slots, loss: Loss) -> tuple[Tensor, Tensor]:
+def forward(victim: Victim, slots: Slots, loss: Loss, replay: Replay) -> tuple[Tensor, Tensor]:
     """Gradient of the loss for the current perturbations, and the logits that decide."""
-    perturbation = slots.state["perturbation"].detach().requires_grad_()
-    features = victim.features(slots.images + perturbation)
-    (gradient,) = torch.autograd.grad(loss(victim, features, slots.labels), perturbation)
-    with torch.no_grad():
-        return gradient, victim.classify(features)
+
+    def passes(images: Tensor, perturbation: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        moved = perturbation.detach().requires_grad_()
+        features = victim.features(images + moved)
+        (gradient,) = torch.autograd.grad(loss(victim, features, labels), moved)
+        with torch.no_grad():
+            return gradient, victim.classify(features)
+
+    gradient, logits = replay(passes, slots.images, slots.state["perturbation"], slots.labels)
+    return gradient, logits
 
 
 def _step(slots: Slots, gradient: Tensor, params: Steps, settings: Settings) -> None:
