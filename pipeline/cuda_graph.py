@@ -43,6 +43,11 @@ def switched_on() -> bool:
     return value == "1"
 
 
+def on_cuda(value: Tensor) -> bool:
+    """Whether there are graphs for such a tensor."""
+    return value.is_cuda
+
+
 class Replay:
     """Calls a function of tensors, on CUDA as a graph once that pays.
 
@@ -72,7 +77,7 @@ class Replay:
         Raises:
             UserError: the capture failed; nothing falls back to plain calls silently.
         """
-        if not (self.enabled and inputs[0].is_cuda):
+        if not (self.enabled and on_cuda(inputs[0])):
             return function(*inputs)
         signature = (key, *((t.shape, t.dtype, t.stride()) for t in inputs))
         self._in_a_row = self._in_a_row + 1 if signature == self._last else 1

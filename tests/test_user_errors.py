@@ -138,6 +138,17 @@ def test_cuda_asked_for_where_there_is_none(monkeypatch):
     assert pick_device().type == "cpu"
 
 
+def test_torch_is_told_the_index_of_a_cuda_device(monkeypatch):
+    """torch.cuda.set_device refuses a device without one (torch 2.11)."""
+    told: list[object] = []
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.set_device", told.append)
+    for name in ("cuda", "cuda:1"):
+        monkeypatch.setenv("SAFT_DEVICE", name)
+        assert str(pick_device()) == name
+    assert told == [0, 1]
+
+
 def published(project: Path, sentences: dict[str, list[str]], **changes: object) -> None:
     """Let the describe stage read `sentences` by class id."""
     for name in ("prompts", "exemplars"):
