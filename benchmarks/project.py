@@ -8,11 +8,18 @@ from torch import Tensor, nn
 from benchmarks.released import CONSTRAINT, REFINEMENT
 from benchmarks.setting import Scene, Setting, shift_weights
 from pipeline import clip
+from pipeline.cuda_graph import Replay
 from pipeline.device import be_deterministic
 from pipeline.finetune import make_batch, read_pixels
 from pipeline.methods import Setup, saft
 from pipeline.precision import Precision, compile_blocks, set_precision
-from pipeline.training_step import make_ascents, make_optimiser, perturb_batch, train_step
+from pipeline.training_step import (
+    Ascents,
+    make_ascents,
+    make_optimiser,
+    perturb_batch,
+    train_step,
+)
 from pipeline.weights import trained
 
 OPTIONS = saft.Params(
@@ -66,16 +73,25 @@ class Project:
         if self.recipe.compile:
             compile_blocks(self.encoder.visual)
 
+    def drop_graph(self) -> None:
+        """Give the memory of the attack's CUDA graph back; another one is captured when due."""
+        self.ascents = self.ascents._replace(replay=Replay(after=2))
+
     @property
     def visual(self) -> nn.Module:
         """The trained part."""
         return self.encoder.visual
 
-    def perturb(self, steps: int) -> Tensor:
-        """(B, 3, S, S) perturbation after `steps` PGD steps from the start of step 0."""
+    def perturb(self, steps: int, ascents: Ascents | None = None) -> Tensor:
+        """(B, 3, S, S) perturbation after `steps` PGD steps from the start of step 0.
+
+        ascents: how, if not as in a training step.
+        """
         assert self.recipe.attack is not None
         recipe = replace(self.recipe, attack=replace(self.recipe.attack, steps=steps))
-        return perturb_batch(self.encoder, self.objective, self.batch, 0, recipe, self.ascents)
+        return perturb_batch(
+            self.encoder, self.objective, self.batch, 0, recipe, ascents or self.ascents
+        )
 
     def train_step(self) -> dict[str, Tensor]:
         """`pipeline.training_step.train_step`, step 0."""

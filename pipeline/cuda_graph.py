@@ -64,6 +64,11 @@ class Replay:
         self._in_a_row = 0
         self._captured: _Captured | None = None
 
+    @property
+    def holds_graph(self) -> bool:
+        """Whether something was captured, and its memory is kept."""
+        return self._captured is not None
+
     def __call__(
         self, function: Function, *inputs: Tensor, key: Hashable = None
     ) -> tuple[Tensor, ...]:

@@ -16,8 +16,6 @@ from benchmarks import device_acceptance, results_table
 from benchmarks.acceptance import goals, inputs, variants
 from benchmarks.acceptance.context import Context
 from benchmarks.acceptance.report import FILE, Report, Result
-from benchmarks.acceptance.training_loop import two_ascents
-from benchmarks.setting import make_scene
 
 ROOT = Path(__file__).parents[1]
 ABSENT = ("dvc", "vllm", "dvclive", "babel", "inflect", "rapidfuzz", "xdist")  # on a bare machine
@@ -71,7 +69,7 @@ def test_the_dry_run_has_every_section_and_no_failed_check(dry_run):
 def test_every_variant_that_a_cpu_has_was_measured(dry_run):
     sections = dry_run[0]["sections"]
     trained = sections["training"]["result"]["variants"]
-    assert list(trained) == variants.measured(torch.device("cpu")) == ["float32", "unfused", "bf16"]
+    assert list(trained) == variants.measured(torch.device("cpu")) == ["bf16", "float32", "unfused"]
     assert trained["float32"]["flipped_signs"] == 0
     assert trained["bf16"]["flipped_signs"] > 0  # bf16 was in effect
     ceiling = sections["ceilings"]["result"]["product_tflop_per_second"]["bf16"]
@@ -87,14 +85,6 @@ def test_every_variant_that_a_cpu_has_was_measured(dry_run):
     for entry in sections["evaluation"]["result"]["variants"].values():
         assert 0 < entry["falling"]["robust_share"] < 1
         assert entry["pgd_100_images_per_second"] > 0
-
-
-@pytest.mark.parametrize("variant", ["float32", "bf16"])
-def test_the_ascents_of_the_graph_are_those_of_a_step(tmp_path, variant):
-    context = Context(torch.device("cpu"), True, tmp_path, Report(tmp_path, 60))
-    scene = make_scene(context.setting())
-    project = variants.build(scene, context.setting(), variant)
-    assert torch.equal(two_ascents(project)(), project.perturb(2))
 
 
 def test_tiny_sizes_are_held_against_no_goal(dry_run):
