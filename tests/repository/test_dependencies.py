@@ -1,4 +1,4 @@
-"""pyproject.toml declares what pipeline/, stages/ and saft/ import, at the top or inside a function."""
+"""pyproject.toml declares what the code imports, at the top or inside a function."""
 
 import ast
 import re
