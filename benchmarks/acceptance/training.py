@@ -80,7 +80,7 @@ def _variant(context: Context, entry: Result, name: str, scene: Scene, reference
 def _compare_with_eager(context: Context, entry: Result, name: str, project: Project) -> None:
     """The two ascents of a step as a CUDA graph and kernel by kernel: the same bits."""
     eager = project.perturb(2, Ascents(project.ascents.copy))
-    graphed = [project.perturb(2) for _ in range(3)]  # plain, captured, replayed
+    graphed = [project.perturb(2) for _ in range(3)]  # captured, replayed
     replay = project.ascents.replay
     entry["graph_used"] = replay is not None and replay.holds_graph
     entry["graph_equals_eager"] = all(torch.equal(one, eager) for one in graphed)
