@@ -37,7 +37,7 @@ from benchmarks.acceptance import (
 from benchmarks.acceptance.context import Context
 from benchmarks.acceptance.report import Report
 from benchmarks.acceptance.variants import VARIANTS
-from pipeline.clip.device import VARIABLE, be_deterministic, pick_device
+from pipeline.clip.device import VARIABLE, enable_determinism, pick_device
 from pipeline.common.errors import UserError
 from stages.runner import INTERRUPTED, stage
 
@@ -117,7 +117,7 @@ def _ended_as_interrupted() -> Iterator[None]:
 def _measure(context: Context) -> None:
     """All sections in order, each from the same flags and on an empty device."""
     for name, (needs, run) in SECTIONS.items():
-        be_deterministic()
+        enable_determinism()
         context.report.section(name, needs, partial(run, context))
         context.release_memory()
 

@@ -21,7 +21,7 @@ from benchmarks.project import Project
 from benchmarks.released import Released, ReleasedAmp
 from benchmarks.setting import Scene, Setting, make_scene
 from benchmarks.timing import peak, reset_peak, seconds_of
-from pipeline.clip.device import be_deterministic, pick_device
+from pipeline.clip.device import enable_determinism, pick_device
 from pipeline.common.errors import UserError
 from pipeline.cost.matrix_speed import matrix_flop
 
@@ -122,7 +122,7 @@ def _serve(pipe: Connection, name: str, setting: Setting) -> None:
     try:
         _prefer_as_victim()
         device = pick_device()  # for what it sets in a process; it finds setting.device again
-        be_deterministic()  # the released variants undo all of it but float32
+        enable_determinism()  # the released variants undo all of it but float32
         variant = VARIANTS[name](make_scene(setting), setting)
         commands: dict[str, Callable[..., Any]] = {
             "first_step": lambda: first_step(variant, setting.attack_steps),

@@ -9,7 +9,7 @@ from benchmarks.released import CONSTRAINT, REFINEMENT
 from benchmarks.setting import Scene, Setting, shift_weights
 from pipeline.clip import model as clip
 from pipeline.clip.cuda_graph import Replay
-from pipeline.clip.device import be_deterministic
+from pipeline.clip.device import enable_determinism
 from pipeline.clip.precision import Precision, compile_blocks
 from pipeline.methods import saft
 from pipeline.training.loop import make_batch, read_pixels
@@ -38,15 +38,15 @@ class Project:
         precision: Precision = "float32",
         compile: bool = False,
     ) -> None:
-        be_deterministic()
+        enable_determinism()
         device = torch.device(setting.device)
         self.recipe = replace(setting.recipe(), precision=precision, compile=compile)
         texts = clip.encode_texts(scene.base, [t for row in scene.prompts for t in row], device)
         texts = texts.view(setting.classes, setting.captions, -1).to(device)
         scene.base.model.cpu()  # the text tower stays there
         template = texts[:, 0]  # SAFT does not look at it
-        setup = method_inputs(scene.base, texts, template, scene, self.recipe, device)
-        self.encoder, self.objective = setup.encoder, saft.build(OPTIONS, setup)
+        inputs = method_inputs(scene.base, texts, template, scene, self.recipe, device)
+        self.encoder, self.objective = inputs.encoder, saft.build(OPTIONS, inputs)
         shift_weights(self.encoder.visual, setting.seed)
         self.batch = make_batch(*read_pixels(scene.pixels, 0, self.recipe), scene.labels, device)
         self.begin()

@@ -17,7 +17,7 @@ import torch
 import typer
 
 from benchmarks.scaling_work import BATCH, MODEL, Took, Work, attack, train
-from pipeline.clip.device import be_deterministic, pick_device
+from pipeline.clip.device import enable_determinism, pick_device
 from pipeline.common.atomic import replacing_file
 from pipeline.cost.matrix_speed import matrix_flop
 from pipeline.cost.meter import device_name
@@ -98,7 +98,7 @@ def main(
 ) -> None:
     """Measure on SAFT_DEVICE; print the table."""
     device = pick_device()
-    be_deterministic()
+    enable_determinism()
     chosen = {k: v for k, v in AXES.items() if not axis or any(part in k for part in axis)}
     result = {
         "device": device_name(device),

@@ -23,14 +23,14 @@ from pipeline.attacks import pgd
 from pipeline.clip import model as clip
 from pipeline.evaluation import interface as attacks
 from pipeline.evaluation.devices import Subject, Worker, spread, workers
-from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.images.classes import CLASSES, ClassEntry
 from pipeline.images.decoding import Decoded
 from pipeline.images.image_set import IMAGES, ImageSource, Item
 from pipeline.methods import saft
 from pipeline.prepare.pack import pack
 from pipeline.training.loop import Resume, finetune
-from pipeline.training.objective import Setup
+from pipeline.training.objective import MethodInputs
 from pipeline.training.recipe import Recipe
 
 BATCH = 32
@@ -109,12 +109,12 @@ def pixels_of(work: Work) -> np.ndarray:
     return np.random.default_rng(2).integers(0, 256, size=shape, dtype=np.uint8)
 
 
-def victim_of(work: Work, device: torch.device) -> Victim:
+def classifier_of(work: Work, device: torch.device) -> ZeroShotClassifier:
     """The classifier that is attacked."""
     texts = texts_of(work, device)
     classes = F.normalize(texts.mean(1), dim=-1)
-    victim = Victim(encoder_of(device), classes, classes, texts, 100.0)
-    return victim.requires_grad_(False).to(device).eval()
+    classifier = ZeroShotClassifier(encoder_of(device), classes, classes, texts, 100.0)
+    return classifier.requires_grad_(False).to(device).eval()
 
 
 def train(work: Work, device: torch.device) -> Took:
@@ -122,8 +122,8 @@ def train(work: Work, device: torch.device) -> Took:
     encoder, texts = encoder_of(device), texts_of(work, device)
     labels = np.arange(work.images) % work.classes
     pixels = pixels_of(work)
-    setup = Setup(encoder, texts, texts[:, 0], 100.0, pixels, labels, BATCH)
-    objective = saft.build(PARAMS, setup)
+    inputs = MethodInputs(encoder, texts, texts[:, 0], 100.0, pixels, labels, BATCH)
+    objective = saft.build(PARAMS, inputs)
     for weight in encoder.visual.parameters():  # away from where the constraint has no gradient
         weight.data.mul_(1.01)
     resume = Resume(None, lambda _: None, lambda _: False)
@@ -144,12 +144,14 @@ def attack(work: Work, device: torch.device) -> Took:
     options = pgd.Params(
         steps=work.iterates, step_255=1.0, restarts=1, random_start=True, momentum=0.0
     )
-    victim = victim_of(work, device)
+    classifier = classifier_of(work, device)
     with team_of(work, device) as team:
-        run = spread(team, pgd, Subject(partial(victim_of, work), SET))
-        run(victim, targets, options.model_copy(update={"steps": 1}), settings)  # loads everything
+        run = spread(team, pgd, Subject(partial(classifier_of, work), SET))
+        run(
+            classifier, targets, options.model_copy(update={"steps": 1}), settings
+        )  # loads everything
         clock = Clock(device)
-        run(victim, targets, options, settings)
+        run(classifier, targets, options, settings)
         return clock.read()
 
 

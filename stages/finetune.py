@@ -45,14 +45,14 @@ def run(ranks: Ranks) -> None:
     images, base = open_images(recipe.dataset), clip.load(BASE_MODEL)
     check_classes(images, "finetune.dataset")
     texts = files.read_texts(recipe.dataset, [c.class_id for c in images.classes])
-    setup = session.method_inputs(base, *texts, images, recipe, device, ranks)
+    inputs = session.method_inputs(base, *texts, images, recipe, device, ranks)
     with work_folder("finetune", files.origins(recipe, device, ranks), ranks) as folder:
         seconds = params.checkpoint_seconds
-        finished = session.train_by_method(method, options, setup, recipe, folder, seconds)
+        finished = session.train_by_method(method, options, inputs, recipe, folder, seconds)
         clip.check_finite(base.model, f"finetune: {advice(recipe)}")
         if ranks.first:
             files.write_model(MODEL, base, finished, method.TITLE, recipe)
-            files.record_cost(MODEL, base, finished, method.TITLE, recipe, setup)
+            files.record_cost(MODEL, base, finished, method.TITLE, recipe, inputs)
             scratch.clear(folder)  # last: what failed before goes on from there
 
 

@@ -11,7 +11,7 @@ from open_clip.model import CLIP
 from PIL import Image
 
 from pipeline.clip import model as clip
-from pipeline.clip.device import VARIABLE, be_deterministic
+from pipeline.clip.device import VARIABLE, enable_determinism
 from pipeline.datasets import imagefolder
 from pipeline.prepare.pack import pack
 from tests.support import checkout
@@ -61,7 +61,7 @@ def device(
     the deterministic kernels of the stages and without TF32."""
     before = torch.are_deterministic_algorithms_enabled()
     monkeypatch.setenv(VARIABLE, request.param)
-    be_deterministic()
+    enable_determinism()
     yield torch.device(request.param)
     torch.use_deterministic_algorithms(before)
 

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 
 from benchmarks.acceptance.context import Context
-from benchmarks.acceptance.models import make_victim, tiny_folder
+from benchmarks.acceptance.models import make_classifier, tiny_folder
 from benchmarks.acceptance.report import Result
 from pipeline.clip import model as clip
 from pipeline.clip.model import ImageEncoder
 from pipeline.evaluation import autoattack_library
 from pipeline.evaluation.interface import Outcome, Settings
 from tests import conftest
-from tests.support import classifiers as victims
+from tests.support import classifiers
 
 CPU = torch.device("cpu")
 CLASSES, IMAGES, NATIVE_SIZE = 5, 24, 12
@@ -30,8 +30,8 @@ def attacks(context: Context, result: Result) -> None:
     library = importlib.util.find_spec("pyautoattack") is not None
     with _short_library():
         for native in (False, True):
-            for name in victims.NAMES:
-                if name in victims.LIBRARY and (native or not library):
+            for name in classifiers.NAMES:
+                if name in classifiers.LIBRARY and (native or not library):
                     continue
                 for norm in EPSILON:
                     label = f"{name} {norm} {'native' if native else 'model'}"
@@ -75,8 +75,8 @@ def _run(
     encoder: ImageEncoder, name: str, norm: Any, native: bool, device: torch.device
 ) -> Outcome:
     size = NATIVE_SIZE if native else conftest.SIZE
-    victim, targets = make_victim(encoder, CLASSES, IMAGES, size, device, native)
-    module, options = victims.attack(name)
+    classifier, targets = make_classifier(encoder, CLASSES, IMAGES, size, device, native)
+    module, options = classifiers.attack(name)
     settings = Settings(
         norm=norm,
         epsilon=EPSILON[norm],
@@ -86,7 +86,7 @@ def _run(
         examples=np.arange(2),
         device=device,
     )
-    return module.run(victim, targets, options, settings)
+    return module.run(classifier, targets, options, settings)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks import timing
 from benchmarks.acceptance import variants
 from benchmarks.acceptance.context import Context
-from benchmarks.acceptance.models import make_victim, tiny_folder
+from benchmarks.acceptance.models import make_classifier, tiny_folder
 from benchmarks.acceptance.report import Result
 from benchmarks.project import Project
 from benchmarks.setting import make_scene
@@ -17,7 +17,7 @@ from pipeline.clip import model as clip
 from pipeline.clip.model import ImageEncoder
 from pipeline.clip.precision import frozen_copy
 from pipeline.evaluation.interface import Outcome, Settings, Targets
-from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from tests import conftest
 
 STEPS, COMPARED_STEPS = 100, 6
@@ -44,7 +44,7 @@ def evaluation(context: Context, result: Result) -> None:
     """By variant and batch size; see `_cost` and `_falling` for what is measured."""
     sizes = TINY if context.tiny else FULL
     encoder = _encoder(context)
-    judge, targets = make_victim(
+    judge, targets = make_classifier(
         encoder, sizes.classes, sizes.falling_images, encoder.image_size, context.device
     )
     result["variants"] = {}
@@ -53,13 +53,15 @@ def evaluation(context: Context, result: Result) -> None:
             continue  # layers are compared in training
         try:
             with variants.environment(name):
-                _variant(context, result["variants"], name, attacked_victim(judge, name), targets)
+                _variant(
+                    context, result["variants"], name, attacked_classifier(judge, name), targets
+                )
         except Exception as error:  # the other variants go on
             context.report.require(False, f"evaluation {name}: {type(error).__name__}: {error}")
 
 
 def _variant(
-    context: Context, entries: Result, name: str, victim: Victim, targets: Targets
+    context: Context, entries: Result, name: str, classifier: ZeroShotClassifier, targets: Targets
 ) -> None:
     """The batch sizes that the budget allows: of a compiled variant the largest alone, since a
     batch that shrinks compiles anew; without graphs the smallest, where the host is the limit."""
@@ -71,22 +73,24 @@ def _variant(
         if context.report.left() < variants.seconds(name):
             entries[label] = {"skipped": f"{context.report.left():.0f} s left"}
             continue
-        entry = entries[label] = _cost(context, victim, targets, batch, sizes)
+        entry = entries[label] = _cost(context, classifier, targets, batch, sizes)
         context.report.write()
         if batch == sizes.batches[-1] and not compiled:
-            entry["falling"] = _falling(context, victim, targets, sizes)
+            entry["falling"] = _falling(context, classifier, targets, sizes)
         if context.cuda and name != variants.EAGER and batch == chosen[0]:
             part = _part(targets, batch)
-            entry["graph_equals_eager"] = _equals_eager(context, name, victim, part)
+            entry["graph_equals_eager"] = _equals_eager(context, name, classifier, part)
         context.report.write()
 
 
-def _equals_eager(context: Context, name: str, victim: Victim, targets: Targets) -> bool:
+def _equals_eager(
+    context: Context, name: str, classifier: ZeroShotClassifier, targets: Targets
+) -> bool:
     """A short PGD by CUDA graphs and without: the same bits."""
     batch, outcomes = len(targets.labels), []
     for variant in (name, variants.EAGER):
         with variants.environment(variant):
-            outcomes.append(_attack(context, victim, targets, batch, COMPARED_STEPS)[1])
+            outcomes.append(_attack(context, classifier, targets, batch, COMPARED_STEPS)[1])
     same = all(
         np.array_equal(graphed, eager, equal_nan=True)
         for graphed, eager in zip(outcomes[0][:6], outcomes[1][:6], strict=True)
@@ -95,14 +99,14 @@ def _equals_eager(context: Context, name: str, victim: Victim, targets: Targets)
     return same
 
 
-def attacked_victim(judge: Victim, variant: str) -> Victim:
-    """The victim whose attacks go through a variant, as `load_victim` makes one. Verdicts stay
-    float32."""
-    victim = copy.deepcopy(judge)
+def attacked_classifier(judge: ZeroShotClassifier, variant: str) -> ZeroShotClassifier:
+    """The classifier whose attacks go through a variant, as `load_classifier` makes one. Verdicts
+    stay float32."""
+    classifier = copy.deepcopy(judge)
     precision, compiled = variants.precision(variant), variants.compiled(variant)
     if precision != "float32" or compiled:
-        victim.ascended = frozen_copy(judge.encoder, precision, compiled)
-    return victim
+        classifier.ascended = frozen_copy(judge.encoder, precision, compiled)
+    return classifier
 
 
 def _encoder(context: Context) -> ImageEncoder:
@@ -115,7 +119,12 @@ def _encoder(context: Context) -> ImageEncoder:
 
 
 def _attack(
-    context: Context, victim: Victim, targets: Targets, batch: int, steps: int, **changes: Any
+    context: Context,
+    classifier: ZeroShotClassifier,
+    targets: Targets,
+    batch: int,
+    steps: int,
+    **changes: Any,
 ) -> tuple[float, Outcome]:
     """Seconds of one PGD, and what came of it."""
     count = len(targets.labels)
@@ -127,12 +136,12 @@ def _attack(
         seed=0,
         examples=np.arange(2),
         device=context.device,
-        guard_band=GUARD_BAND if victim.ascended else 0.0,
+        guard_band=GUARD_BAND if classifier.ascended else 0.0,
     )
     options = pgd.Params(steps=steps, step_255=0.25, restarts=1, random_start=True, momentum=0.0)
     outcomes: list[Outcome] = []
     seconds = timing.seconds_of(
-        lambda: outcomes.append(pgd.run(victim, targets, options, settings)), context.device
+        lambda: outcomes.append(pgd.run(classifier, targets, options, settings)), context.device
     )
     return seconds, outcomes[0]
 
@@ -142,16 +151,16 @@ def _robust_share(outcome: Outcome) -> float:
 
 
 def _cost(
-    context: Context, victim: Victim, targets: Targets, batch: int, sizes: Sizes
+    context: Context, classifier: ZeroShotClassifier, targets: Targets, batch: int, sizes: Sizes
 ) -> dict[str, Any]:
     """PGD with no image dropped. Reading, starts and the verdict on the last iterate cost the
     same for any number of steps; the cost of a step is the slope between two short budgets."""
     part = _part(targets, max(sizes.images, batch))
     count = len(part.labels)
-    _attack(context, victim, part, batch, 1)
+    _attack(context, classifier, part, batch, 1)
     context.release_memory()
     short, long = sizes.steps
-    (few, _), (many, outcome) = (_attack(context, victim, part, batch, n) for n in sizes.steps)
+    (few, _), (many, outcome) = (_attack(context, classifier, part, batch, n) for n in sizes.steps)
     step = (many - few) / (long - short)
     whole = many + (STEPS - long) * step
     return {
@@ -166,12 +175,14 @@ def _cost(
     }
 
 
-def _falling(context: Context, victim: Victim, targets: Targets, sizes: Sizes) -> dict[str, float]:
+def _falling(
+    context: Context, classifier: ZeroShotClassifier, targets: Targets, sizes: Sizes
+) -> dict[str, float]:
     """PGD-100 with dropping on images that nearly all fall within a few steps."""
     none = np.zeros(len(targets.labels), dtype=bool)
     batch = sizes.batches[-1]
     seconds, outcome = _attack(
-        context, victim, targets, batch, STEPS, epsilon=FALLING_RADIUS, follow=none
+        context, classifier, targets, batch, STEPS, epsilon=FALLING_RADIUS, follow=none
     )
     return {
         "images_per_second": len(none) / seconds,

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from benchmarks.acceptance.context import Context
-from benchmarks.acceptance.models import make_victim, tiny_folder
+from benchmarks.acceptance.models import make_classifier, tiny_folder
 from benchmarks.acceptance.report import Result
 from pipeline.clip import model as clip
 
@@ -16,7 +16,7 @@ NATIVE_SIZE, NATIVE_TOLERANCE = 12, 1e-3  # of unit-norm features, and of their 
 def pixels(context: Context, result: Result) -> None:
     """All 256 pixel values, bit for bit, and the native-size resize with its gradient."""
     values = np.arange(256, dtype=np.uint8)
-    same = clip.unit_pixels(values, context.device).cpu() == clip.unit_pixels(values, CPU)
+    same = clip.to_float_pixels(values, context.device).cpu() == clip.to_float_pixels(values, CPU)
     result["pixel_values_equal"] = int(same.sum())
     context.report.require(bool(same.all()), f"pixels: {256 - same.sum()} of 256 values differ")
     encoder = clip.image_encoder(clip.load(tiny_folder(context.folder)))
@@ -33,10 +33,10 @@ def pixels(context: Context, result: Result) -> None:
 
 def _native(encoder: clip.ImageEncoder, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Features of images at a native size, and the gradient of the first feature."""
-    victim, targets = make_victim(encoder, 3, 4, NATIVE_SIZE, device, resize=True)
+    classifier, targets = make_classifier(encoder, 3, 4, NATIVE_SIZE, device, resize=True)
     images, _ = targets.read(slice(None), device)
     images.requires_grad_()
-    features = victim.features(images)
+    features = classifier.features(images)
     (gradient,) = torch.autograd.grad(features[:, 0].sum(), images)
     return features.detach().cpu(), gradient.cpu()
 

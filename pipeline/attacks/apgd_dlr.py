@@ -6,16 +6,18 @@ sees; for 2 classes, where it is not defined, the margin takes its place.
 from pipeline.evaluation import apgd
 from pipeline.evaluation.apgd_losses import dlr, margin
 from pipeline.evaluation.interface import Outcome, Settings, Targets
-from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 
 TITLE = "APGD-DLR"
 Params, budget = apgd.Params, apgd.budget
 
 
-def run(victim: Victim, targets: Targets, params: apgd.Params, settings: Settings) -> Outcome:
+def run(
+    classifier: ZeroShotClassifier, targets: Targets, params: apgd.Params, settings: Settings
+) -> Outcome:
     """Attack every target; see `pipeline.evaluation.interface` for shapes."""
-    classes = len(victim.attacker)
+    classes = len(classifier.attacker_features)
     plan = apgd.Plan("apgd_dlr", params.steps, params.restarts, dlr)
     if classes < 3:
         plan = plan._replace(loss=margin, note=f"{classes} classes: margin loss, DLR needs 3")
-    return apgd.run(victim, targets, settings, plan)
+    return apgd.run(classifier, targets, settings, plan)

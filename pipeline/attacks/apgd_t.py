@@ -14,7 +14,7 @@ from pipeline.common.params import Section
 from pipeline.evaluation import apgd
 from pipeline.evaluation.apgd_losses import targeted_dlr, targeted_margin
 from pipeline.evaluation.interface import Outcome, Settings, Targets
-from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 
 TITLE = "APGD-T"
 
@@ -33,13 +33,15 @@ def budget(params: Params) -> int:
     return params.targets * (params.steps + 1)
 
 
-def run(victim: Victim, targets: Targets, params: Params, settings: Settings) -> Outcome:
+def run(
+    classifier: ZeroShotClassifier, targets: Targets, params: Params, settings: Settings
+) -> Outcome:
     """Attack every target; see `pipeline.evaluation.interface` for shapes."""
 
     def aim(images: Tensor, labels: Tensor, rounds: Tensor) -> Tensor:
-        return target_classes(victim, images, labels, rounds)
+        return target_classes(classifier, images, labels, rounds)
 
-    classes = len(victim.attacker)
+    classes = len(classifier.attacker_features)
     rounds = min(params.targets, classes - 1)
     plan = apgd.Plan("apgd_t", params.steps, rounds, targeted_dlr, aim)
     if rounds < params.targets:
@@ -47,13 +49,15 @@ def run(victim: Victim, targets: Targets, params: Params, settings: Settings) ->
     if classes < 4:
         note = f"{classes} classes: margin loss, targeted DLR needs 4"
         plan = plan._replace(loss=targeted_margin, note=note)
-    return apgd.run(victim, targets, settings, plan)
+    return apgd.run(classifier, targets, settings, plan)
 
 
 @torch.no_grad()
-def target_classes(victim: Victim, images: Tensor, labels: Tensor, rounds: Tensor) -> Tensor:
+def target_classes(
+    classifier: ZeroShotClassifier, images: Tensor, labels: Tensor, rounds: Tensor
+) -> Tensor:
     """(B,) the class ranked `rounds` (B,) among the classes that are not the label; 0 is the
     highest. Clean `images` (B, 3, S, S)."""
-    logits = victim.attacked(victim.features(images))
+    logits = classifier.attacker_logits(classifier.features(images))
     ranked = logits.scatter(1, labels[:, None], -torch.inf).argsort(1, descending=True)
     return ranked.gather(1, rounds[:, None])[:, 0]

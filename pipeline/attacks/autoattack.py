@@ -8,7 +8,7 @@ the other images, because the library draws its starts per batch.
 
 from pipeline.evaluation import autoattack_library
 from pipeline.evaluation.interface import Outcome, Settings, Targets
-from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 
 TITLE = "AutoAttack (standard)"
 Params, budget = autoattack_library.Params, autoattack_library.budget
@@ -16,7 +16,10 @@ images_per_call = autoattack_library.images_per_call
 
 
 def run(
-    victim: Victim, targets: Targets, _: autoattack_library.Params, settings: Settings
+    classifier: ZeroShotClassifier,
+    targets: Targets,
+    _: autoattack_library.Params,
+    settings: Settings,
 ) -> Outcome:
     """Attack every target; see `pipeline.evaluation.interface` for shapes. fooled_at is 0 or -1.
 
@@ -24,4 +27,4 @@ def run(
         UserError: the library is not installed.
     """
     attacks = ["apgd-ce", "apgd-t", "fab-t", "square"]
-    return autoattack_library.run(victim, targets, settings, attacks, "autoattack")
+    return autoattack_library.run(classifier, targets, settings, attacks, "autoattack")

@@ -9,7 +9,7 @@ without that. With 2 classes APGD-CE remains, as in SAFT's release for PCAM.
 
 from pipeline.evaluation import autoattack_library
 from pipeline.evaluation.interface import Outcome, Settings, Targets
-from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 
 TITLE = "AutoAttack short form (APGD-CE + APGD-DLR)"
 Params, budget = autoattack_library.Params, autoattack_library.budget
@@ -17,7 +17,10 @@ images_per_call = autoattack_library.images_per_call
 
 
 def run(
-    victim: Victim, targets: Targets, _: autoattack_library.Params, settings: Settings
+    classifier: ZeroShotClassifier,
+    targets: Targets,
+    _: autoattack_library.Params,
+    settings: Settings,
 ) -> Outcome:
     """Attack every target; see `pipeline.evaluation.interface` for shapes. fooled_at is 0 or -1.
 
@@ -25,5 +28,5 @@ def run(
         UserError: the library is not installed.
     """
     return autoattack_library.run(
-        victim, targets, settings, ["apgd-ce", "apgd-dlr"], "autoattack_ce_dlr"
+        classifier, targets, settings, ["apgd-ce", "apgd-dlr"], "autoattack_ce_dlr"
     )

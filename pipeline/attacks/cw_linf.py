@@ -11,29 +11,33 @@ from torch import Tensor
 
 from pipeline.evaluation import fixed_step as ascent
 from pipeline.evaluation.interface import Outcome, Settings, Targets, margins
-from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 
 TITLE = "CW-Linf (margin PGD)"
 LAST_ITERATE = True
 budget = ascent.budget
 
 
-class Params(ascent.Steps):
+class Params(ascent.FixedStepParams):
     """`evaluate.options.cw_linf`."""
 
     confidence: float = Field(ge=0)
     """Margin beyond which a misclassification is not pushed further, in logits."""
 
 
-def run(victim: Victim, targets: Targets, params: Params, settings: Settings) -> Outcome:
+def run(
+    classifier: ZeroShotClassifier, targets: Targets, params: Params, settings: Settings
+) -> Outcome:
     """Attack every target; see `pipeline.evaluation.interface` for shapes."""
-    return ascent.maximise(victim, targets, params, settings, loss(params.confidence), "cw_linf")
+    return ascent.maximise(
+        classifier, targets, params, settings, loss(params.confidence), "cw_linf"
+    )
 
 
 def loss(confidence: float) -> ascent.Loss:
     """-relu(margin + confidence) of (B, D) features, sum over the images."""
 
-    def ascended(victim: Victim, features: Tensor, labels: Tensor) -> Tensor:
-        return -(margins(victim.attacked(features), labels) + confidence).relu().sum()
+    def ascended(classifier: ZeroShotClassifier, features: Tensor, labels: Tensor) -> Tensor:
+        return -(margins(classifier.attacker_logits(features), labels) + confidence).relu().sum()
 
     return ascended

@@ -9,7 +9,7 @@ from pydantic import Field
 from pipeline.common.params import Section
 from pipeline.evaluation import fixed_step as ascent
 from pipeline.evaluation.interface import Outcome, Settings, Targets
-from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 
 TITLE = "FGSM"
 LAST_ITERATE = True
@@ -29,13 +29,15 @@ def budget(params: Params) -> int:
     return 2 * params.restarts
 
 
-def run(victim: Victim, targets: Targets, params: Params, settings: Settings) -> Outcome:
+def run(
+    classifier: ZeroShotClassifier, targets: Targets, params: Params, settings: Settings
+) -> Outcome:
     """Attack every target; see `pipeline.evaluation.interface` for shapes."""
-    steps = ascent.Steps(
+    steps = ascent.FixedStepParams(
         steps=1,
         step_255=255 * settings.epsilon,
         restarts=params.restarts,
         random_start=params.random_start,
         momentum=0.0,
     )
-    return ascent.maximise(victim, targets, steps, settings, loss, "fgsm")
+    return ascent.maximise(classifier, targets, steps, settings, loss, "fgsm")

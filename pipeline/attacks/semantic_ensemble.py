@@ -9,19 +9,24 @@ from torch import Tensor
 
 from pipeline.evaluation import fixed_step as ascent
 from pipeline.evaluation.interface import Outcome, Settings, Targets
-from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.zeroshot.ensemble import ensemble_cross_entropy
 
 TITLE = "Semantic ensemble PGD"
 LAST_ITERATE = True
-Params, budget = ascent.Steps, ascent.budget
+Params, budget = ascent.FixedStepParams, ascent.budget
 
 
-def run(victim: Victim, targets: Targets, params: ascent.Steps, settings: Settings) -> Outcome:
+def run(
+    classifier: ZeroShotClassifier,
+    targets: Targets,
+    params: ascent.FixedStepParams,
+    settings: Settings,
+) -> Outcome:
     """Attack every target; see `pipeline.evaluation.interface` for shapes."""
-    return ascent.maximise(victim, targets, params, settings, loss, "semantic_ensemble")
+    return ascent.maximise(classifier, targets, params, settings, loss, "semantic_ensemble")
 
 
-def loss(victim: Victim, features: Tensor, labels: Tensor) -> Tensor:
+def loss(classifier: ZeroShotClassifier, features: Tensor, labels: Tensor) -> Tensor:
     """Cross-entropy of (B, D) features, mean over the K texts, sum over the images."""
-    return ensemble_cross_entropy(victim.attacked_captions(features), labels).sum()
+    return ensemble_cross_entropy(classifier.attacker_caption_logits(features), labels).sum()

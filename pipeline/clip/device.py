@@ -35,13 +35,13 @@ def pick_device() -> torch.device:
 
 
 def deterministic_device() -> torch.device:
-    """`pick_device`, with the kernels of `be_deterministic`: what every stage begins with."""
+    """`pick_device`, with the kernels of `enable_determinism`: what every stage begins with."""
     device = pick_device()
-    be_deterministic()
+    enable_determinism()
     return device
 
 
-def be_deterministic() -> None:
+def enable_determinism() -> None:
     """Same input, same bytes on the same hardware, and float32 that is float32: no TF32 but where
     `allow_tf32` says so. Call it before the first CUDA work.
 

@@ -39,7 +39,7 @@ class Clip(NamedTuple):
     tokenize: Any
 
 
-def unit_pixels(pixels: np.ndarray, device: torch.device) -> Tensor:
+def to_float_pixels(pixels: np.ndarray, device: torch.device) -> Tensor:
     """uint8 pixels as float32 in [0, 1] on `device`: the only way images enter a model."""
     writable = np.require(pixels, requirements=["C", "W"])  # copies a memory map's part
     return scaled(torch.from_numpy(writable).to(device))

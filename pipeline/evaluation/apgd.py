@@ -2,7 +2,7 @@
 
 Source: Croce & Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of
 diverse parameter-free attacks" (ICML, arXiv 2003.01690), algorithm 1, in the details that their
-released code (fra31/auto-attack) settles: see `learn`. The whole state is one per image, so
+released code (fra31/auto-attack) settles: see `update_state`. The whole state is one per image, so
 images at different iterations share a batch, and fooled ones leave it at once.
 Points are adversarial images, float32 (B, 3, S, S) in [0, 1]; epsilon is in the same unit.
 """
@@ -22,12 +22,12 @@ from pipeline.evaluation.interface import Outcome, Settings, Targets
 from pipeline.evaluation.slots import Slots, State
 from pipeline.evaluation.starts import given_starts, start_noise
 from pipeline.evaluation.verdicts import Recorder
-from pipeline.evaluation.zero_shot_classifier import Victim
-from pipeline.zeroshot.perturbation import TINY, direction, lengths
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
+from pipeline.zeroshot.perturbation import EPS, l2_norms, steepest_direction
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # see `_apgd_losses`
 # images (B, 3, S, S), labels (B,), round (B,) -> target classes (B,)
-Aim = Callable[[Tensor, Tensor, Tensor], Tensor]
+TargetSelection = Callable[[Tensor, Tensor, Tensor], Tensor]
 MOMENTUM = 0.75  # share of the new step; the rest repeats the last move
 RHO = 0.75  # a window in which fewer steps raise the loss halves the step size
 
@@ -53,7 +53,7 @@ class Plan(NamedTuple):
     steps: int
     rounds: int
     loss: Loss
-    aim: Aim | None = None
+    aim: TargetSelection | None = None
     note: str = ""
 
 
@@ -71,21 +71,23 @@ def windows(steps: int) -> Windows:
     return Windows(first, shrink, least)
 
 
-def run(victim: Victim, targets: Targets, settings: Settings, plan: Plan) -> Outcome:
+def run(
+    classifier: ZeroShotClassifier, targets: Targets, settings: Settings, plan: Plan
+) -> Outcome:
     """Attack every target; every iterate is judged. The last iterate has no meaning here (the
     step size ends near zero): followed images are treated as the others."""
     settings = settings._replace(follow=np.zeros_like(settings.follow))
-    slots, recorder = open_slots(targets, settings, plan), Recorder(victim, targets, settings)
+    slots, recorder = open_slots(targets, settings, plan), Recorder(classifier, targets, settings)
     replay = Replay()
     with counter(plan.name, len(targets.labels), "image") as bar:
         while slots.refill():
-            gradient, losses, logits = forward(victim, slots, plan.loss, replay)
+            gradient, losses, logits = forward(classifier, slots, plan.loss, replay)
             recorder.zero_gradients(slots, gradient)
             over = slots.step == plan.steps
             final = over & (slots.round == plan.rounds - 1)
             perturbation = slots.state["point"] - slots.images
-            leaving = recorder.settle(slots, perturbation, logits, final)
-            step(slots, learn(slots, losses, gradient, plan.steps), settings)
+            leaving = recorder.record_iterate(slots, perturbation, logits, final)
+            step(slots, update_state(slots, losses, gradient, plan.steps), settings)
             slots.next_round(over & ~final & ~leaving)
             bar.update(slots.advance(leaving))
     return recorder.outcome._replace(note=plan.note)
@@ -128,7 +130,7 @@ def surface_starts(
     `settings.starts` is used as it is, in round 0."""
     unit = settings._replace(epsilon=1.0, starts=None)
     noise = start_noise(numbers, tuple(images.shape[1:]), unit, rounds, images.device)
-    size = noise.abs().amax((1, 2, 3), keepdim=True) if unit.norm == "linf" else lengths(noise)
+    size = noise.abs().amax((1, 2, 3), keepdim=True) if unit.norm == "linf" else l2_norms(noise)
     noise = noise / size * torch.full_like(size, settings.epsilon)
     for row, start in given_starts(numbers, rounds, settings):
         noise[row] = torch.from_numpy(start).to(noise)
@@ -136,25 +138,25 @@ def surface_starts(
 
 
 def forward(
-    victim: Victim, slots: Slots, loss: Loss, replay: Replay
+    classifier: ZeroShotClassifier, slots: Slots, loss: Loss, replay: Replay
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradient (B, 3, S, S) and value (B,) of the loss at the current points, and the logits
     (B, C) that decide, from one forward."""
 
     def passes(points: Tensor, labels: Tensor, classes: Tensor) -> tuple[Tensor, ...]:
         point = points.detach().requires_grad_()
-        features = victim.features(point)
-        losses = loss(victim.attacked(features).float(), labels, classes)
+        features = classifier.features(point)
+        losses = loss(classifier.attacker_logits(features).float(), labels, classes)
         (gradient,) = torch.autograd.grad(losses.sum(), point)
         with torch.no_grad():
-            return gradient, losses.detach(), victim.classify(features)
+            return gradient, losses.detach(), classifier.logits(features)
 
     state = slots.state
     gradient, losses, logits = replay(passes, state["point"], slots.labels, state["target"])
     return gradient, losses, logits
 
 
-def learn(slots: Slots, losses: Tensor, gradient: Tensor, steps: int) -> Tensor:
+def update_state(slots: Slots, losses: Tensor, gradient: Tensor, steps: int) -> Tensor:
     """Take in what `forward` found at the current points; the gradient to follow next.
 
     At its checkpoints an image halves its step size and goes back to its best point if at most
@@ -174,13 +176,13 @@ def learn(slots: Slots, losses: Tensor, gradient: Tensor, steps: int) -> Tensor:
         "since": state["since"] + begun,
         "rises": state["rises"] + (begun & (losses > before)),
     }
-    halve = _check(slots, windows(steps))
+    halve = halve_step_sizes(slots, windows(steps))
     best = slots.state["best"]
     slots.state["point"] = _where(halve, best, slots.state["point"])
     return _where(halve, slots.state["best_gradient"], gradient)
 
 
-def _check(slots: Slots, plan: Windows) -> Tensor:
+def halve_step_sizes(slots: Slots, plan: Windows) -> Tensor:
     """Halve step sizes at checkpoints; bool (B,): whose."""
     state = slots.state
     due = state["since"] == state["window"]
@@ -202,7 +204,7 @@ def step(slots: Slots, gradient: Tensor, settings: Settings) -> None:
     """Move every point along the gradient, with momentum from an image's second step on."""
     images, point = slots.images, slots.state["point"]
     size = slots.state["size"].view(-1, 1, 1, 1)
-    moved = bounded(images, point + size * direction(gradient, settings.norm), settings)
+    moved = bounded(images, point + size * steepest_direction(gradient, settings.norm), settings)
     taken = slots.state["taken"]
     share = torch.where(taken > 0, MOMENTUM, 1.0).view(-1, 1, 1, 1)
     mixed = point + (moved - point) * share + (point - slots.state["previous"]) * (1 - share)
@@ -220,7 +222,7 @@ def bounded(images: Tensor, points: Tensor, settings: Settings) -> Tensor:
     if settings.norm == "linf":
         return points.clamp(images - epsilon, images + epsilon).clamp(0, 1)
     offset = points - images
-    return (images + offset * (epsilon / lengths(offset).clamp_min(TINY)).clamp_max(1)).clamp(0, 1)
+    return (images + offset * (epsilon / l2_norms(offset).clamp_min(EPS)).clamp_max(1)).clamp(0, 1)
 
 
 def _where(mask: Tensor, yes: Tensor, no: Tensor) -> Tensor:

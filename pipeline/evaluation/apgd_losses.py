@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from pipeline.evaluation.interface import margins
 
-TINY = 1e-12  # as in the authors' code; only for logits that are all equal
+EPS = 1e-12  # as in the authors' code; only for logits that are all equal
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, _: Tensor) -> Tensor:
@@ -23,14 +23,14 @@ def dlr(logits: Tensor, labels: Tensor, _: Tensor) -> Tensor:
     top = logits.topk(3, dim=1)
     right = top.indices[:, 0] == labels
     rival = top.values[:, 1].where(right, top.values[:, 0])
-    return -(_of(logits, labels) - rival) / (top.values[:, 0] - top.values[:, 2] + TINY)
+    return -(_of(logits, labels) - rival) / (top.values[:, 0] - top.values[:, 2] + EPS)
 
 
 def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
     """-(z_y - z_t) / (z_1st - (z_3rd + z_4th) / 2); C >= 4."""
     top = logits.topk(4, dim=1).values
     spread = top[:, 0] - 0.5 * (top[:, 2] + top[:, 3])
-    return -(_of(logits, labels) - _of(logits, targets)) / (spread + TINY)
+    return -(_of(logits, labels) - _of(logits, targets)) / (spread + EPS)
 
 
 def margin(logits: Tensor, labels: Tensor, _: Tensor) -> Tensor:

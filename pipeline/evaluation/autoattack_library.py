@@ -23,7 +23,7 @@ from pipeline.common.params import Section
 from pipeline.common.progress import counter
 from pipeline.evaluation.interface import Outcome, Settings, Targets, empty_outcome, margins
 from pipeline.evaluation.verdicts import verified_logits
-from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 
 CLASSES_NEEDED = {"apgd-dlr": 3, "apgd-t": 4}
 TITLES = {"apgd-dlr": "APGD-DLR", "apgd-t": "APGD-T"}
@@ -57,7 +57,11 @@ def images_per_call(batch_size: int) -> int:
 
 
 def run(
-    victim: Victim, targets: Targets, settings: Settings, attacks: Sequence[str], name: str
+    classifier: ZeroShotClassifier,
+    targets: Targets,
+    settings: Settings,
+    attacks: Sequence[str],
+    name: str,
 ) -> Outcome:
     """Run the library's `attacks`, each on what the ones before it left; see `Outcome`, whose
     fooled_at is 0 for every fooled image here and whose zero_gradient is NaN.
@@ -67,18 +71,18 @@ def run(
             it would stop at the first image that fools the former, a weaker attack than its name.
         RuntimeError: it returned an image outside the ball or outside [0, 1].
     """
-    if not torch.equal(victim.attacker, victim.classifier):
+    if not torch.equal(classifier.attacker_features, classifier.class_features):
         raise UserError(
             f"params.yaml: evaluate.attacker: {name} needs the classifier's own texts (same); use "
             "apgd_ce, apgd_dlr and apgd_t with other ones"
         )
-    chosen, note = _possible(attacks, len(victim.attacker))
-    if victim.ascended is not None:
+    chosen, note = _possible(attacks, len(classifier.attacker_features))
+    if classifier.ascended is not None:
         note.append("attack in float32, whatever evaluate.precision")
-    adversary = _adversary(victim, chosen, settings)
+    adversary = _adversary(classifier, chosen, settings)
     outcome, total = empty_outcome(targets, settings), len(targets.labels)
     chunk = images_per_call(settings.batch_size)
-    with _contained(victim, settings) as warned, counter(name, total, "image") as bar:
+    with _contained(classifier, settings) as warned, counter(name, total, "image") as bar:
         for first in range(0, total, chunk):
             rows = np.arange(first, min(first + chunk, total))
             images, labels = targets.read(rows, torch.device("cpu"))
@@ -87,7 +91,7 @@ def run(
             )
             for batch in torch.arange(len(rows)).split(settings.batch_size):
                 part = images[batch], found[batch], labels[batch]
-                _judge(victim, outcome, rows[batch.numpy()], part, settings)
+                _judge(classifier, outcome, rows[batch.numpy()], part, settings)
             bar.update(len(rows))
     return outcome._replace(note="; ".join([*note, *_doubts(warned)]))
 
@@ -97,12 +101,12 @@ class _Attacked(nn.Module):
     in float32 whatever `evaluate.precision`: it leaves an image alone as soon as it believes it
     fooled, and takes no one's word but these logits'."""
 
-    def __init__(self, victim: Victim) -> None:
+    def __init__(self, classifier: ZeroShotClassifier) -> None:
         super().__init__()
-        self.victim = victim
+        self.classifier = classifier
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.victim.attacked(self.victim.judged_features(images)).float()
+        return self.classifier.attacker_logits(self.classifier.judged_features(images)).float()
 
 
 def _possible(attacks: Sequence[str], classes: int) -> tuple[list[str], list[str]]:
@@ -112,7 +116,7 @@ def _possible(attacks: Sequence[str], classes: int) -> tuple[list[str], list[str
     return [a for a in attacks if a not in out], note
 
 
-def _adversary(victim: Victim, attacks: list[str], settings: Settings) -> Any:
+def _adversary(classifier: ZeroShotClassifier, attacks: list[str], settings: Settings) -> Any:
     try:
         from pyautoattack import AutoAttack
     except ImportError as error:
@@ -121,7 +125,7 @@ def _adversary(victim: Victim, attacks: list[str], settings: Settings) -> Any:
             "`pip install pyautoattack==0.2.0`"
         ) from None
     adversary = AutoAttack(
-        _Attacked(victim),
+        _Attacked(classifier),
         norm="Linf" if settings.norm == "linf" else "L2",
         eps=settings.epsilon,
         seed=settings.seed,
@@ -130,19 +134,19 @@ def _adversary(victim: Victim, attacks: list[str], settings: Settings) -> Any:
     )
     adversary.verbose = False
     adversary.attacks_to_run = attacks
-    count = min(TARGET_CLASSES, len(victim.attacker) - 1)
+    count = min(TARGET_CLASSES, len(classifier.attacker_features) - 1)
     adversary.apgd_targeted.n_target_classes = adversary.fab.n_target_classes = count
     return adversary
 
 
 @contextmanager
-def _contained(victim: Victim, settings: Settings) -> Iterator[list[str]]:
+def _contained(classifier: ZeroShotClassifier, settings: Settings) -> Iterator[list[str]]:
     """Keep the library's side effects in: it reseeds torch's global generators, ends any trace
     (debugger, coverage), leaves gradients in weights, and logs; its warnings are collected."""
     warned: list[str] = []
     handler, logger = logging.Handler(logging.WARNING), logging.getLogger("auto-attack")
     handler.emit = lambda record: warned.append(record.getMessage())  # type: ignore[method-assign]
-    trainable = [p for p in victim.parameters() if p.requires_grad]
+    trainable = [p for p in classifier.parameters() if p.requires_grad]
     trace, propagate = sys.gettrace(), logger.propagate
     devices = [settings.device] if settings.device.type == "cuda" else []
     logger.addHandler(handler)
@@ -170,7 +174,7 @@ def _doubts(warned: list[str]) -> list[str]:
 
 
 def _judge(
-    victim: Victim,
+    classifier: ZeroShotClassifier,
     outcome: Outcome,
     rows: np.ndarray,
     part: tuple[Tensor, Tensor, Tensor],
@@ -179,7 +183,7 @@ def _judge(
     """Write down the verdicts on a batch: images, what the library made of them, labels."""
     images, found, labels = (values.to(settings.device) for values in part)
     perturbation = found - images
-    logits = verified_logits(victim, images, perturbation, settings)
+    logits = verified_logits(classifier, images, perturbation, settings)
     prediction = logits.argmax(1)
     outcome.fooled_at[rows] = torch.where(prediction != labels, 0, -1).cpu().numpy()
     outcome.prediction[rows] = prediction.cpu().numpy()

@@ -22,7 +22,7 @@ from pipeline.common.atomic import replacing_file
 from pipeline.common.scratch import loaded_code
 from pipeline.evaluation.interface import Targets
 from pipeline.evaluation.verdicts import verdict
-from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 
 # the files of this package that decide a verdict
 CLASSIFYING = ("clean_predictions.py", "interface.py", "verdicts.py", "zero_shot_classifier.py")
@@ -37,17 +37,17 @@ class Clean(NamedTuple):
 
 @torch.no_grad()
 def clean_predictions(
-    victim: Victim, targets: Targets, batch_size: int, device: torch.device
+    classifier: ZeroShotClassifier, targets: Targets, batch_size: int, device: torch.device
 ) -> Clean:
     """Classify the unperturbed images, in float32."""
     batches = targets.batches(batch_size, device)
-    verdicts = [verdict(victim(images), labels) for images, labels in batches]
+    verdicts = [verdict(classifier(images), labels) for images, labels in batches]
     prediction = np.concatenate([part.prediction for part in verdicts]).astype(np.int32)
     return Clean(prediction, np.concatenate([part.margin for part in verdicts]))
 
 
 def remembered(
-    victim: Victim,
+    classifier: ZeroShotClassifier,
     targets: Targets,
     batch_size: int,
     device: torch.device,
@@ -58,14 +58,14 @@ def remembered(
 
     Args:
         content: a checksum of the set's pixels.
-        model_cfg: open_clip's, of the victim's encoder: activation and heads are in no weight.
+        model_cfg: open_clip's, of the classifier's encoder: activation and heads are in no weight.
     """
     config = json.dumps(model_cfg, sort_keys=True)
-    key = _key(victim, targets, f"{content} {batch_size} {arithmetic(device)} {config}")
+    key = _key(classifier, targets, f"{content} {batch_size} {arithmetic(device)} {config}")
     path = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch" / "clean" / f"{key}.npz"
     kept = _read(path, len(targets.labels))
     if kept is None:
-        kept = clean_predictions(victim, targets, batch_size, device)
+        kept = clean_predictions(classifier, targets, batch_size, device)
         with replacing_file(path) as partial, partial.open("wb") as file:
             np.savez(file, **kept._asdict())
     return kept
@@ -81,12 +81,17 @@ def _read(path: Path, count: int) -> Clean | None:
     return kept if kept.prediction.shape == kept.margin.shape == (count,) else None
 
 
-def _key(victim: Victim, targets: Targets, rest: str) -> str:
+def _key(classifier: ZeroShotClassifier, targets: Targets, rest: str) -> str:
     """32 hex digits over weights, texts, images, labels, code and what the last bits depend on."""
-    scale = f"{victim.scale!r} {victim.resize} {torch.__version__} {open_clip.__version__}"
+    scale = f"{classifier.scale!r} {classifier.resize} {torch.__version__} {open_clip.__version__}"
     digest = hashlib.sha256(f"{rest} {scale}".encode())
-    encoder = victim.encoder
-    for tensor in [*encoder.state_dict().values(), encoder.mean, encoder.std, victim.classifier]:
+    encoder = classifier.encoder
+    for tensor in [
+        *encoder.state_dict().values(),
+        encoder.mean,
+        encoder.std,
+        classifier.class_features,
+    ]:
         digest.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
     for array in (targets.numbers, targets.labels):

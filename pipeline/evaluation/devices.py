@@ -20,14 +20,14 @@ import numpy as np
 import torch
 
 from pipeline.clip.device import VARIABLE as ONE_DEVICE
-from pipeline.clip.device import be_deterministic, pick_device
+from pipeline.clip.device import enable_determinism, pick_device
 from pipeline.common import progress
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section
 from pipeline.distributed.orphans import end_with_parent
 from pipeline.evaluation.interface import Outcome, Run, Settings, Targets
 from pipeline.evaluation.outcomes import merge, part_of, positions
-from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.images.image_set import open_images
 from pipeline.images.streaming import Pixels
 
@@ -38,7 +38,7 @@ class Subject(NamedTuple):
     """What a process loads by itself. load: device -> the classifier, picklable; images: the set
     whose images are attacked."""
 
-    load: Callable[[torch.device], Victim]
+    load: Callable[[torch.device], ZeroShotClassifier]
     images: str
 
 
@@ -115,7 +115,9 @@ def spread(team: Sequence[Worker], attack: ModuleType, subject: Subject) -> Run:
     if not team:
         return attack.run
 
-    def run(_: Victim, targets: Targets, options: Section, settings: Settings) -> Outcome:
+    def run(
+        _: ZeroShotClassifier, targets: Targets, options: Section, settings: Settings
+    ) -> Outcome:
         rows = positions(len(targets.labels), len(team), attack, settings.batch_size)
         busy = [worker for worker, part in zip(team, rows, strict=True) if len(part)]
         rows = [part for part in rows if len(part)]
@@ -177,9 +179,9 @@ def _serve(pipe: Connection, name: str, shows: bool, threads: int) -> None:
         progress.silence()
     os.environ[ONE_DEVICE] = name
     device = pick_device()
-    be_deterministic()
+    enable_determinism()
     torch.set_num_threads(threads)
-    loaded: tuple[bytes, Victim, Pixels] | None = None
+    loaded: tuple[bytes, ZeroShotClassifier, Pixels] | None = None
     while True:
         try:
             job = pipe.recv()
@@ -197,7 +199,9 @@ def _serve(pipe: Connection, name: str, shows: bool, threads: int) -> None:
             pipe.send(error)
 
 
-def _attack(job: Job, victim: Victim, pixels: Pixels, device: torch.device) -> Outcome:
+def _attack(
+    job: Job, classifier: ZeroShotClassifier, pixels: Pixels, device: torch.device
+) -> Outcome:
     run: Run = importlib.import_module(job.attack).run
     targets = Targets(pixels, job.numbers, job.labels)
-    return run(victim, targets, job.options, job.settings._replace(device=device))
+    return run(classifier, targets, job.options, job.settings._replace(device=device))

@@ -18,7 +18,7 @@ from pipeline.clip.precision import Precision
 from pipeline.common.params import Section
 from pipeline.evaluation.clean_predictions import Clean
 from pipeline.evaluation.interface import Outcome, Run, Settings, Targets
-from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.images.classes import ClassEntry
 from pipeline.zeroshot.perturbation import Norm
 
@@ -69,8 +69,8 @@ def evenly_spaced(total: int, count: int | None) -> np.ndarray:
     return np.arange(count) * total // count
 
 
-def judge(
-    victim: Victim,
+def evaluate_attack(
+    classifier: ZeroShotClassifier,
     attack: Any,
     options: Section,
     targets: Targets,
@@ -89,7 +89,7 @@ def judge(
         clean: predictions on the unperturbed targets.
         run: in place of the attack's own, e.g. over several devices.
     """
-    follow = followed(len(targets.labels), params)
+    follow = run_to_last_mask(len(targets.labels), params)
     if not getattr(attack, "LAST_ITERATE", False):
         follow[:] = False
     examples = evenly_spaced(len(targets.labels), params.examples)
@@ -107,11 +107,11 @@ def judge(
         device=device,
         guard_band=params.band,
     )
-    outcome = (run or attack.run)(victim, chosen, options, settings)
+    outcome = (run or attack.run)(classifier, chosen, options, settings)
     return Verdicts(*clean, attacked, outcome)
 
 
-def followed(images: int, params: EvaluateParams) -> np.ndarray:
+def run_to_last_mask(images: int, params: EvaluateParams) -> np.ndarray:
     """bool (N,): the images attacked to the last iterate even when fooled on the way."""
     if params.robust == "last":
         return np.ones(images, dtype=bool)
@@ -172,7 +172,7 @@ def _share(flags: Any) -> dict[str, Any]:
     return {"correct": correct, "images": images, "accuracy": round(correct / images, 6)}
 
 
-def joined(notes: Mapping[str, str]) -> str:
+def merge_notes(notes: Mapping[str, str]) -> str:
     """One note of every model's: once where they agree, by model where they do not."""
     if len(set(notes.values())) == 1:
         return next(iter(notes.values()))

@@ -14,7 +14,7 @@ from pipeline.evaluation.evaluate import (
     Verdicts,
     accuracies,
     evenly_spaced,
-    joined,
+    merge_notes,
     prediction_columns,
     training_overlap,
 )
@@ -58,7 +58,7 @@ def described(
         "title": attack.module.TITLE,
         "options": attack.options.model_dump(),
         "budget": attack.module.budget(attack.options),
-        "note": joined({model: v.outcome.note for model, v in verdicts.items()}),
+        "note": merge_notes({model: v.outcome.note for model, v in verdicts.items()}),
         "texts": {"name": texts, "templates": inputs.texts.templates},
         "attacker": {"name": inputs.seen.name, "templates": inputs.seen.templates},
     }

@@ -19,14 +19,14 @@ from pipeline.evaluation.interface import Outcome, Settings, Targets
 from pipeline.evaluation.slots import Slots, State
 from pipeline.evaluation.starts import random_starts
 from pipeline.evaluation.verdicts import Recorder
-from pipeline.evaluation.zero_shot_classifier import Victim
-from pipeline.zeroshot.perturbation import accumulate, ascend
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
+from pipeline.zeroshot.perturbation import ascend, update_momentum
 
-Loss = Callable[[Victim, Tensor, Tensor], Tensor]
-"""(victim, features (B, D), labels (B,)) -> scalar to ascend, a *sum* over the images."""
+Loss = Callable[[ZeroShotClassifier, Tensor, Tensor], Tensor]
+"""(classifier, features (B, D), labels (B,)) -> scalar to ascend, a *sum* over the images."""
 
 
-class Steps(Section):
+class FixedStepParams(Section):
     """Options of a fixed-step attack, in `evaluate.options.<attack>`."""
 
     steps: int = Field(ge=1)
@@ -40,25 +40,32 @@ class Steps(Section):
     """0: PGD; FARE's attack uses 0.9."""
 
 
-def budget(params: Steps) -> int:
+def budget(params: FixedStepParams) -> int:
     """Iterates of an image that is never fooled, the starts included."""
     return params.restarts * (params.steps + 1)
 
 
-def cross_entropy(victim: Victim, features: Tensor, labels: Tensor) -> Tensor:
+def cross_entropy(classifier: ZeroShotClassifier, features: Tensor, labels: Tensor) -> Tensor:
     """Summed cross-entropy of (B, D) features, on the attacker's texts."""
-    return F.cross_entropy(victim.attacked(features), labels, reduction="sum")
+    return F.cross_entropy(classifier.attacker_logits(features), labels, reduction="sum")
 
 
-def run(victim: Victim, targets: Targets, params: Steps, settings: Settings) -> Outcome:
+def run(
+    classifier: ZeroShotClassifier, targets: Targets, params: FixedStepParams, settings: Settings
+) -> Outcome:
     """PGD on the cross-entropy (Madry et al. 2018)."""
-    return maximise(victim, targets, params, settings, cross_entropy, "pgd")
+    return maximise(classifier, targets, params, settings, cross_entropy, "pgd")
 
 
 def maximise(
-    victim: Victim, targets: Targets, params: Steps, settings: Settings, loss: Loss, name: str
+    classifier: ZeroShotClassifier,
+    targets: Targets,
+    params: FixedStepParams,
+    settings: Settings,
+    loss: Loss,
+    name: str,
 ) -> Outcome:
-    """Ascend `loss` for every target, in the precision of the victim's `features`."""
+    """Ascend `loss` for every target, in the precision of the classifier's `features`."""
 
     def begin(images: Tensor, _: Tensor, numbers: np.ndarray, rounds: np.ndarray) -> State:
         start = random_starts(images, numbers, rounds, settings)
@@ -67,38 +74,40 @@ def maximise(
             start = start * torch.from_numpy(drawn).to(start.device).view(-1, 1, 1, 1)
         return {"perturbation": start, "velocity": torch.zeros_like(images)}
 
-    slots, recorder = Slots(targets, settings, begin), Recorder(victim, targets, settings)
+    slots, recorder = Slots(targets, settings, begin), Recorder(classifier, targets, settings)
     replay = Replay()
     with counter(name, len(targets.labels), "image") as bar:
         while slots.refill():
-            gradient, logits = forward(victim, slots, loss, replay)
+            gradient, logits = forward(classifier, slots, loss, replay)
             recorder.zero_gradients(slots, gradient)
             over = slots.step == params.steps
             final = over & (slots.round == params.restarts - 1)
-            leaving = recorder.settle(slots, slots.state["perturbation"], logits, final)
+            leaving = recorder.record_iterate(slots, slots.state["perturbation"], logits, final)
             _step(slots, gradient, params, settings)
             slots.next_round(over & ~final & ~leaving)
             bar.update(slots.advance(leaving))
     return recorder.outcome
 
 
-def forward(victim: Victim, slots: Slots, loss: Loss, replay: Replay) -> tuple[Tensor, Tensor]:
+def forward(
+    classifier: ZeroShotClassifier, slots: Slots, loss: Loss, replay: Replay
+) -> tuple[Tensor, Tensor]:
     """Gradient of the loss for the current perturbations, and the logits that decide."""
 
     def passes(images: Tensor, perturbation: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         moved = perturbation.detach().requires_grad_()
-        features = victim.features(images + moved)
-        (gradient,) = torch.autograd.grad(loss(victim, features, labels), moved)
+        features = classifier.features(images + moved)
+        (gradient,) = torch.autograd.grad(loss(classifier, features, labels), moved)
         with torch.no_grad():
-            return gradient, victim.classify(features)
+            return gradient, classifier.logits(features)
 
     gradient, logits = replay(passes, slots.images, slots.state["perturbation"], slots.labels)
     return gradient, logits
 
 
-def _step(slots: Slots, gradient: Tensor, params: Steps, settings: Settings) -> None:
+def _step(slots: Slots, gradient: Tensor, params: FixedStepParams, settings: Settings) -> None:
     state = slots.state
-    velocity = accumulate(state["velocity"], gradient, params.momentum, settings.norm)
+    velocity = update_momentum(state["velocity"], gradient, params.momentum, settings.norm)
     slots.state = {
         "perturbation": ascend(
             slots.images,

@@ -5,7 +5,7 @@ An attack module has
     class Params(Section)       its keys under `evaluate.options.<attack>`
     def budget(params) -> int   most iterates of an image, the starts included
     LAST_ITERATE = True         only if it has one that may differ from the best
-    def run(victim, targets, params, settings) -> Outcome
+    def run(classifier, targets, params, settings) -> Outcome
     def images_per_call(batch_size) -> int   only if a verdict depends on the other images: of so
                                              many consecutive ones, to be kept together
 Names that begin with an underscore are shared parts, not attacks.
@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.clip.model import scaled, unit_pixels
+from pipeline.clip.model import scaled, to_float_pixels
 from pipeline.clip.upload import Sent, Uploader
 from pipeline.images.streaming import Pixels, depth, read_ahead
 from pipeline.zeroshot.perturbation import Norm
@@ -37,7 +37,7 @@ class Targets(NamedTuple):
 
     def read(self, part: slice | np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
         """Images float32 (B, 3, S, S) in [0, 1] and labels (B,) of some targets, on `device`."""
-        images = unit_pixels(self.pixels[self.numbers[part]], device)
+        images = to_float_pixels(self.pixels[self.numbers[part]], device)
         return images, torch.from_numpy(self.labels[part]).to(device)
 
     def batches(self, size: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
@@ -102,7 +102,8 @@ class Outcome(NamedTuple):
 
 
 Run = Callable[[Any, Targets, Any, Settings], Outcome]
-"""`run` of an attack, or what stands in for it: (Victim, targets, checked Params, settings)."""
+"""`run` of an attack, or what stands in for it: (ZeroShotClassifier, Targets, checked Params,
+Settings) -> Outcome."""
 
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:

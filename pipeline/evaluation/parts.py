@@ -23,7 +23,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import Section
 from pipeline.evaluation.interface import Outcome, Run, Settings, Targets
 from pipeline.evaluation.outcomes import merge, part_of, positions
-from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 
 PLAIN = ["note", "judged", "largest_difference"]
 ARRAYS = [name for name in Outcome._fields if name not in PLAIN]
@@ -109,11 +109,13 @@ def writing(
         origins: `hash_origins` of the evaluation.
     """
 
-    def attacked(victim: Victim, targets: Targets, options: Section, settings: Settings) -> Outcome:
+    def attacked(
+        classifier: ZeroShotClassifier, targets: Targets, options: Section, settings: Settings
+    ) -> Outcome:
         rows = positions(len(targets.labels), shard.parts, attack, settings.batch_size)
         part = rows[shard.part - 1]
         chosen, part_settings = part_of(targets, settings, part)
-        outcome = run(victim, chosen, options, part_settings)
+        outcome = run(classifier, chosen, options, part_settings)
         about = {
             "origins": json.dumps(origins, sort_keys=True),
             "numbers": json.dumps(chosen.numbers.tolist()),
@@ -136,7 +138,9 @@ def reading(
         UserError: a part is missing or damaged, or was made from something else.
     """
 
-    def collected(_: Victim, targets: Targets, __: Section, settings: Settings) -> Outcome:
+    def collected(
+        _: ZeroShotClassifier, targets: Targets, __: Section, settings: Settings
+    ) -> Outcome:
         rows = positions(len(targets.labels), count, attack, settings.batch_size)
         outcomes = [
             _read(file_of(folder, model, Shard(i, count)), targets.numbers[part], origins)

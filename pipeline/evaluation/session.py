@@ -21,13 +21,13 @@ from pipeline.evaluation.evaluate import (
     EvaluateParams,
     Verdicts,
     accuracies,
+    evaluate_attack,
     evenly_spaced,
-    judge,
     prediction_columns,
     summary,
 )
 from pipeline.evaluation.interface import Targets
-from pipeline.evaluation.zero_shot_classifier import Victim, load_victim
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier, load_classifier
 from pipeline.images.image_set import (
     ImageSet,
     check_classes,
@@ -76,18 +76,18 @@ def open_inputs(
 
 def loader(
     folder: Path, inputs: Inputs, precision: Precision = "float32", compiled: bool = False
-) -> Callable[[torch.device], Victim]:
+) -> Callable[[torch.device], ZeroShotClassifier]:
     """device -> the classifier of a model's folder, for attacks in `precision`; picklable."""
     size, native = inputs.images.pixels.shape[-1], inputs.params.space == "native"
-    load = partial(load_victim, folder, inputs.texts, inputs.seen, size, native)
+    load = partial(load_classifier, folder, inputs.texts, inputs.seen, size, native)
     return partial(load, precision=precision, compiled=compiled)
 
 
-def watch(meter: cost.Meter, victim: Victim, precision: Precision) -> None:
-    """Count what both of the victim's encoders see."""
-    meter.watch(victim.encoder, "float32")
-    if victim.ascended is not None:
-        meter.watch(victim.ascended, precision)
+def watch(meter: cost.Meter, classifier: ZeroShotClassifier, precision: Precision) -> None:
+    """Count what both of the classifier's encoders see."""
+    meter.watch(classifier.encoder, "float32")
+    if classifier.ascended is not None:
+        meter.watch(classifier.ascended, precision)
 
 
 def record_cost(
@@ -117,15 +117,15 @@ def attack_model(
     """Clean predictions and the attack on one model. meter: counts, unless a team attacks."""
     params, device, dataset = inputs.params, inputs.device, inputs.images.name
     load = loader(folder, inputs, params.precision, params.compile)
-    victim = load(device)
+    classifier = load(device)
     if not attack.team:
-        watch(meter, victim, params.precision)
+        watch(meter, classifier, params.precision)
     pixels, config = checksum(dataset), clip.model_config(folder)
-    clean = remembered(victim, inputs.targets, params.batch_size, device, pixels, config)
+    clean = remembered(classifier, inputs.targets, params.batch_size, device, pixels, config)
     run = spread(attack.team, attack.module, Subject(load, dataset))
     run = parts.cut_run(attack.cut, run, attack.module, attack.folder, name, attack.origins)
     options, targets = attack.options, inputs.targets
-    return judge(victim, attack.module, options, targets, params, clean, device, run)
+    return evaluate_attack(classifier, attack.module, options, targets, params, clean, device, run)
 
 
 def attack_models(attack: Attack, inputs: Inputs, meter: cost.Meter) -> dict[str, Verdicts]:

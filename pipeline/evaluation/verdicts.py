@@ -9,8 +9,8 @@ from torch import Tensor
 from pipeline.common.errors import UserError
 from pipeline.evaluation.interface import Outcome, Settings, Targets, empty_outcome, margins
 from pipeline.evaluation.slots import Slots
-from pipeline.evaluation.zero_shot_classifier import Victim
-from pipeline.zeroshot.perturbation import lengths
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
+from pipeline.zeroshot.perturbation import l2_norms
 
 SLACK = 1e-6  # float32 rounding of images + perturbation - images, for pixels in [0, 1]
 
@@ -32,13 +32,15 @@ class Recorder:
     that says wrong too is the image fooled. The last iterate of a survivor is judged the same way.
     """
 
-    def __init__(self, victim: Victim, targets: Targets, settings: Settings) -> None:
-        self.victim, self.settings = victim, settings
+    def __init__(
+        self, classifier: ZeroShotClassifier, targets: Targets, settings: Settings
+    ) -> None:
+        self.classifier, self.settings = classifier, settings
         self._outcome: Outcome = empty_outcome(targets, settings)
         self._shares: list[tuple[np.ndarray, Tensor]] = []
         self._judged, self._difference = 0, 0.0
 
-    def settle(
+    def record_iterate(
         self, slots: Slots, perturbation: Tensor, logits: Tensor, final: np.ndarray
     ) -> np.ndarray:
         """Judge the current iterates; bool (B,): images that are done.
@@ -72,7 +74,7 @@ class Recorder:
         index = slots.index(at)
         images, moved = slots.images[index], perturbation[index]
         return verdict(
-            verified_logits(self.victim, images, moved, self.settings), slots.labels[index]
+            verified_logits(self.classifier, images, moved, self.settings), slots.labels[index]
         )
 
     def _compare(self, claimed: np.ndarray, exact: np.ndarray) -> None:
@@ -130,7 +132,7 @@ def verdict(logits: Tensor, labels: Tensor) -> Verdict:
 
 @torch.no_grad()
 def verified_logits(
-    victim: Victim, images: Tensor, perturbation: Tensor, settings: Settings
+    classifier: ZeroShotClassifier, images: Tensor, perturbation: Tensor, settings: Settings
 ) -> Tensor:
     """(B, C) float32 logits of the adversarial images from their clipped pixel values.
 
@@ -140,9 +142,9 @@ def verified_logits(
     """
     adversarial = images + perturbation
     size = adversarial - images
-    size = size.abs().amax((1, 2, 3)) if settings.norm == "linf" else lengths(size).flatten()
+    size = size.abs().amax((1, 2, 3)) if settings.norm == "linf" else l2_norms(size).flatten()
     slack = SLACK if settings.norm == "linf" else SLACK * images[0].numel() ** 0.5
-    logits = victim(adversarial.clamp(0, 1))
+    logits = classifier(adversarial.clamp(0, 1))
     extremes = torch.stack([size.max(), adversarial.min(), adversarial.max()])
     largest, low, high = extremes.tolist()
     if not (largest <= settings.epsilon + slack and low >= -SLACK and high <= 1 + SLACK):

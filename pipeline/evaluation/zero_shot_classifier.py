@@ -17,15 +17,15 @@ from pipeline.zeroshot.ensemble import ensemble_logits
 from pipeline.zeroshot.text_sets import TextSet
 
 
-class Victim(nn.Module):
+class ZeroShotClassifier(nn.Module):
     """Image encoder and text features; attacks ascend through `features`, `forward` judges.
 
     Args:
         encoder: float32; decides.
-        classifier: (C, D) class features that decide the verdict.
-        attacker: (C, D) class features that the attacker's loss sees.
-        captions: (C, K, D) unit-norm single texts of the attacker's set, for attacks on the
-            whole ensemble.
+        class_features: (C, D) text features that decide the verdict.
+        attacker_features: (C, D) text features that the attacker's loss sees.
+        attacker_captions: (C, K, D) unit-norm single texts of the attacker's set, for attacks on
+            the whole ensemble.
         scale: exp(logit scale).
         resize: the images come at another ("native") size: they are brought to the model's by
             bicubic interpolation *inside* the model, so that the perturbation lives at theirs.
@@ -33,16 +33,16 @@ class Victim(nn.Module):
             through in its place.
     """
 
-    classifier: Tensor
-    attacker: Tensor
-    ensemble: Tensor
+    class_features: Tensor
+    attacker_features: Tensor
+    attacker_captions: Tensor
 
     def __init__(
         self,
         encoder: ImageEncoder,
-        classifier: Tensor,
-        attacker: Tensor,
-        captions: Tensor,
+        class_features: Tensor,
+        attacker_features: Tensor,
+        attacker_captions: Tensor,
         scale: float,
         resize: bool = False,
         ascended: ImageEncoder | None = None,
@@ -51,9 +51,9 @@ class Victim(nn.Module):
         self.encoder, self.scale, self.resize = encoder, scale, resize
         self.ascended = ascended
         self._resizing: dict[int, Tensor] = {}
-        self.register_buffer("classifier", classifier)
-        self.register_buffer("attacker", attacker)
-        self.register_buffer("ensemble", captions)
+        self.register_buffer("class_features", class_features)
+        self.register_buffer("attacker_features", attacker_features)
+        self.register_buffer("attacker_captions", attacker_captions)
 
     def features(self, images: Tensor) -> Tensor:
         """(B, D) unit-norm features of (B, 3, S, S) pixels in [0, 1], for attacks."""
@@ -75,26 +75,26 @@ class Victim(nn.Module):
         self._resizing[side] = self._resizing[side].to(images)
         return self._resizing[side]
 
-    def in_float32(self) -> "Victim":
+    def in_float32(self) -> "ZeroShotClassifier":
         """The same classifier, sharing its weights, that attacks go through in float32."""
-        texts = self.classifier, self.attacker, self.ensemble
-        return Victim(self.encoder, *texts, self.scale, self.resize).eval()
+        texts = self.class_features, self.attacker_features, self.attacker_captions
+        return ZeroShotClassifier(self.encoder, *texts, self.scale, self.resize).eval()
 
-    def classify(self, features: Tensor) -> Tensor:
+    def logits(self, features: Tensor) -> Tensor:
         """(B, C) logits that decide."""
-        return self.scale * (features @ self.classifier.T)
+        return self.scale * (features @ self.class_features.T)
 
-    def attacked(self, features: Tensor) -> Tensor:
+    def attacker_logits(self, features: Tensor) -> Tensor:
         """(B, C) logits that the attacker sees."""
-        return self.scale * (features @ self.attacker.T)
+        return self.scale * (features @ self.attacker_features.T)
 
-    def attacked_captions(self, features: Tensor) -> Tensor:
+    def attacker_caption_logits(self, features: Tensor) -> Tensor:
         """(B, C, K) logits of every single text that the attacker sees."""
-        return ensemble_logits(features, self.ensemble, self.scale)
+        return ensemble_logits(features, self.attacker_captions, self.scale)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C) logits that decide, of (B, 3, S, S) pixels in [0, 1], in float32."""
-        return self.classify(self.judged_features(images))
+        return self.logits(self.judged_features(images))
 
 
 def resizing_factor(side: int, size: int) -> Tensor:
@@ -115,7 +115,7 @@ def resized(images: Tensor, factor: Tensor) -> Tensor:
     return factor @ images @ factor.T
 
 
-def load_victim(
+def load_classifier(
     folder: Path,
     texts: TextSet,
     seen: TextSet,
@@ -124,7 +124,7 @@ def load_victim(
     device: torch.device,
     precision: Precision = "float32",
     compiled: bool = False,
-) -> Victim:
+) -> ZeroShotClassifier:
     """The model of a folder as a frozen classifier in eval mode, its verdicts in float32.
 
     Args:
@@ -139,11 +139,13 @@ def load_victim(
     encoder = clip.image_encoder(loaded)
     width = texts.captions.shape[-1]
     clip.check_fit(encoder, encoder.image_size if native else size, width, str(folder))
-    classifier, attacker = (torch.from_numpy(t.classifier) for t in (texts, seen))
+    class_features, attacker_features = (torch.from_numpy(t.class_features) for t in (texts, seen))
     captions = torch.from_numpy(seen.captions)
     resize = size != encoder.image_size
     lower = precision != "float32" or compiled
     ascended = frozen_copy(encoder, precision, compiled) if lower else None
     scale = clip.logit_scale(loaded)
-    victim = Victim(encoder, classifier, attacker, captions, scale, resize, ascended)
-    return victim.requires_grad_(False).to(device).eval()
+    classifier = ZeroShotClassifier(
+        encoder, class_features, attacker_features, captions, scale, resize, ascended
+    )
+    return classifier.requires_grad_(False).to(device).eval()

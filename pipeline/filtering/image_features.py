@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline.clip.model import Clip, ImageEncoder, check_fit, image_encoder, unit_pixels
+from pipeline.clip.model import Clip, ImageEncoder, check_fit, image_encoder, to_float_pixels
 from pipeline.common.errors import UserError
 from pipeline.common.progress import track
 from pipeline.images.image_set import ImageSet, open_images
@@ -72,7 +72,7 @@ def encode_images(
     parts = [numbers[start : start + batch] for start in range(0, len(numbers), batch)]
     ahead = read_ahead(lambda part: pixels[part], parts, depth(pixels))
     features = [
-        encoder(unit_pixels(read, device)).pooled.cpu()
+        encoder(to_float_pixels(read, device)).pooled.cpu()
         for _, read in zip(track(parts, "image features"), ahead, strict=True)
     ]
     return torch.cat(features)

@@ -17,12 +17,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.clip.model import ImageEncoder
-from pipeline.training.frozen_features import of_clean_images
-from pipeline.training.objective import PROTOCOL, Batch, MethodParams, Setup
+from pipeline.training.frozen_features import precompute_on_clean_images
+from pipeline.training.objective import TECOA_PROTOCOL, Batch, MethodInputs, MethodParams
 from pipeline.training.template import TemplateClassifier, accuracy
 
 TITLE = "AGFT"
-PUBLISHED = replace(PROTOCOL, learning_rate=4e-4, batch_size=256)
+PUBLISHED = replace(TECOA_PROTOCOL, learning_rate=4e-4, batch_size=256)
 
 
 class Params(MethodParams):
@@ -32,14 +32,14 @@ class Params(MethodParams):
     target_temperature: float = Field(gt=0)
 
 
-def build(params: Params, setup: Setup) -> "Agft":
+def build(params: Params, inputs: MethodInputs) -> "Agft":
     """Compute the base model's soft targets once, then forget it."""
-    scale = params.scale_ratio * setup.scale
-    softened = TemplateClassifier(setup.template, params.target_temperature * scale)
-    targets = of_clean_images(
-        setup, lambda features, _: softened.logits(features.pooled).softmax(1), "base predictions"
+    scale = params.scale_ratio * inputs.scale
+    softened = TemplateClassifier(inputs.template, params.target_temperature * scale)
+    targets = precompute_on_clean_images(
+        inputs, lambda features, _: softened.logits(features.pooled).softmax(1), "base predictions"
     )
-    return Agft(setup.template, scale, targets)
+    return Agft(inputs.template, scale, targets)
 
 
 class Agft(TemplateClassifier):

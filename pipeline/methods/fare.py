@@ -15,8 +15,8 @@ only where that is exactly zero.
 from torch import Tensor
 
 from pipeline.clip.model import ImageEncoder
-from pipeline.training.frozen_features import of_clean_images
-from pipeline.training.objective import Batch, MethodParams, Published, Setup, TrainingAttack
+from pipeline.training.frozen_features import precompute_on_clean_images
+from pipeline.training.objective import Batch, MethodInputs, MethodParams, Published, TrainingAttack
 
 TITLE = "FARE"
 PUBLISHED = Published(
@@ -37,10 +37,10 @@ class Params(MethodParams):
     """`finetune.options.fare`: the learning rate only."""
 
 
-def build(params: Params, setup: Setup) -> "Fare":
+def build(params: Params, inputs: MethodInputs) -> "Fare":
     """Encode every clean image once with the base model, then forget it."""
-    embeddings = of_clean_images(
-        setup, lambda features, _: features.embedding.float(), "base embeddings"
+    embeddings = precompute_on_clean_images(
+        inputs, lambda features, _: features.embedding.float(), "base embeddings"
     )
     return Fare(embeddings)
 

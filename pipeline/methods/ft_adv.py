@@ -12,20 +12,20 @@ from torch import Tensor
 
 from pipeline.clip.model import ImageEncoder
 from pipeline.training.contrastive import symmetric_contrastive
-from pipeline.training.objective import PROTOCOL, Batch, MethodParams, Setup
+from pipeline.training.objective import TECOA_PROTOCOL, Batch, MethodInputs, MethodParams
 from pipeline.training.template import TemplateAttack, accuracy
 
 TITLE = "FT-Adv"
-PUBLISHED = PROTOCOL
+PUBLISHED = TECOA_PROTOCOL
 
 
 class Params(MethodParams):
     """`finetune.options.ft_adv`: the learning rate only."""
 
 
-def build(params: Params, setup: Setup) -> "FtAdv":
+def build(params: Params, inputs: MethodInputs) -> "FtAdv":
     """The objective on the template."""
-    return FtAdv(setup.template, setup.scale)
+    return FtAdv(inputs.template, inputs.scale)
 
 
 class FtAdv(TemplateAttack):

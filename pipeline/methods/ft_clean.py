@@ -13,20 +13,20 @@ from torch import Tensor
 
 from pipeline.clip.model import ImageEncoder
 from pipeline.training.contrastive import symmetric_contrastive
-from pipeline.training.objective import PROTOCOL, Batch, MethodParams, Setup
+from pipeline.training.objective import TECOA_PROTOCOL, Batch, MethodInputs, MethodParams
 from pipeline.training.template import TemplateClassifier, accuracy
 
 TITLE = "FT-Clean"
-PUBLISHED = replace(PROTOCOL, attack=None)
+PUBLISHED = replace(TECOA_PROTOCOL, attack=None)
 
 
 class Params(MethodParams):
     """`finetune.options.ft_clean`: the learning rate only."""
 
 
-def build(params: Params, setup: Setup) -> "FtClean":
+def build(params: Params, inputs: MethodInputs) -> "FtClean":
     """The objective on the template."""
-    return FtClean(setup.template, setup.scale)
+    return FtClean(inputs.template, inputs.scale)
 
 
 class FtClean(TemplateClassifier):

@@ -25,11 +25,11 @@ from torch.nn import functional as F
 from pipeline.clip.model import ImageEncoder
 from pipeline.distributed.gathered import gathered
 from pipeline.distributed.ranks import SINGLE, Ranks
-from pipeline.training.objective import PROTOCOL, Batch, MethodParams, Setup
+from pipeline.training.objective import TECOA_PROTOCOL, Batch, MethodInputs, MethodParams
 from pipeline.training.template import TemplateAttack, accuracy
 
 TITLE = "PMG-AFT"
-PUBLISHED = replace(PROTOCOL, learning_rate=5e-5, batch_size=256)
+PUBLISHED = replace(TECOA_PROTOCOL, learning_rate=5e-5, batch_size=256)
 
 
 class Params(MethodParams):
@@ -40,10 +40,10 @@ class Params(MethodParams):
     clean: float = Field(ge=0)
 
 
-def build(params: Params, setup: Setup) -> "PmgAft":
+def build(params: Params, inputs: MethodInputs) -> "PmgAft":
     """Keep a frozen copy of the base encoder: it must see the adversarial images."""
-    frozen = copy.deepcopy(setup.encoder).requires_grad_(False).eval()
-    return PmgAft(params, setup.template, setup.scale, frozen, setup.ranks)
+    frozen = copy.deepcopy(inputs.encoder).requires_grad_(False).eval()
+    return PmgAft(params, inputs.template, inputs.scale, frozen, inputs.ranks)
 
 
 class PmgAft(TemplateAttack):

@@ -8,16 +8,16 @@ code (db30aec), followed here, ascends the mean cross-entropy over them.
 """
 
 from pipeline.training.attention_guided import AttentionGuided, AttentionParams
-from pipeline.training.objective import PROTOCOL, Setup
+from pipeline.training.objective import TECOA_PROTOCOL, MethodInputs
 
 TITLE = "SAFT"
-PUBLISHED = PROTOCOL
+PUBLISHED = TECOA_PROTOCOL
 
 
 class Params(AttentionParams):
     """`finetune.options.saft`; published: 0.08, 0.05 and token."""
 
 
-def build(params: Params, setup: Setup) -> AttentionGuided:
+def build(params: Params, inputs: MethodInputs) -> AttentionGuided:
     """The objective on the (C, K, D) description ensemble."""
-    return AttentionGuided(params, setup.texts, setup)
+    return AttentionGuided(params, inputs.texts, inputs)

@@ -14,20 +14,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.clip.model import ImageEncoder
-from pipeline.training.objective import PROTOCOL, Batch, MethodParams, Setup
+from pipeline.training.objective import TECOA_PROTOCOL, Batch, MethodInputs, MethodParams
 from pipeline.training.template import TemplateAttack, accuracy
 
 TITLE = "TeCoA"
-PUBLISHED = replace(PROTOCOL, learning_rate=1e-5, batch_size=256)
+PUBLISHED = replace(TECOA_PROTOCOL, learning_rate=1e-5, batch_size=256)
 
 
 class Params(MethodParams):
     """`finetune.options.tecoa`: the learning rate only."""
 
 
-def build(params: Params, setup: Setup) -> "Tecoa":
+def build(params: Params, inputs: MethodInputs) -> "Tecoa":
     """The objective on the template."""
-    return Tecoa(setup.template, setup.scale)
+    return Tecoa(inputs.template, inputs.scale)
 
 
 class Tecoa(TemplateAttack):

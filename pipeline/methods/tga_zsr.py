@@ -10,16 +10,16 @@ against a constant map, this one gives zeros. Its float16 autocast is left out.
 """
 
 from pipeline.training.attention_guided import AttentionGuided, AttentionParams
-from pipeline.training.objective import PROTOCOL, Setup
+from pipeline.training.objective import TECOA_PROTOCOL, MethodInputs
 
 TITLE = "TGA-ZSR"
-PUBLISHED = PROTOCOL
+PUBLISHED = TECOA_PROTOCOL
 
 
 class Params(AttentionParams):
     """`finetune.options.tga_zsr`; published: 0.08, 0.05 and token."""
 
 
-def build(params: Params, setup: Setup) -> AttentionGuided:
+def build(params: Params, inputs: MethodInputs) -> AttentionGuided:
     """The objective on the template alone, an ensemble of one."""
-    return AttentionGuided(params, setup.template[:, None], setup)
+    return AttentionGuided(params, inputs.template[:, None], inputs)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.clip.model import unit_pixels
+from pipeline.clip.model import to_float_pixels
 from pipeline.clip.schedule import warmup_cosine
 
 
@@ -66,7 +66,7 @@ def pretrain_steps(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate * warmup_cosine(step, warmup_steps, steps)
         index = next(order)
-        image = unit_pixels(pixels[index], device)
+        image = to_float_pixels(pixels[index], device)
         image = _shift(image, rng)
         present, match = np.unique(labels[index], return_inverse=True)
         drawn = [captions[c][int(rng.integers(len(captions[c])))] for c in present.tolist()]

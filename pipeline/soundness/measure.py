@@ -22,7 +22,7 @@ from pipeline.evaluation.clean_predictions import clean_predictions
 from pipeline.evaluation.devices import Subject, Worker, spread
 from pipeline.evaluation.evaluate import EvaluateParams
 from pipeline.evaluation.interface import Run, Settings, Targets
-from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 
 OVERSHOOT = 2.5  # steps * step size in units of epsilon: enough to cross the ball from any start
 
@@ -55,21 +55,21 @@ def measure_model(
     """
     params, device = inputs.params, inputs.device
     load = session.loader(folder, inputs, params.precision, params.compile)
-    victim = load(device)
+    classifier = load(device)
     if not team:
-        session.watch(meter, victim, params.precision)
+        session.watch(meter, classifier, params.precision)
     subjects = [Subject(way, inputs.images.name) for way in (load, session.loader(folder, inputs))]
     runs = [spread(team, fixed_step, subject) for subject in subjects]
     targets = inputs.targets
-    prediction, _ = clean_predictions(victim, targets, params.batch_size, device)
+    prediction, _ = clean_predictions(classifier, targets, params.batch_size, device)
     right = np.flatnonzero(prediction == targets.labels)
     chosen = Targets(targets.pixels, targets.numbers[right], targets.labels[right])
-    counts = measure(victim, chosen, checks, params, device, *runs)
+    counts = measure(classifier, chosen, checks, params, device, *runs)
     return {"images": len(targets.labels)} | counts
 
 
 def measure(
-    victim: Victim,
+    classifier: ZeroShotClassifier,
     targets: Targets,
     checks: ChecksParams,
     params: EvaluateParams,
@@ -80,8 +80,8 @@ def measure(
     """Counts of images that stay right, for metrics of one model.
 
     Args:
-        run, run_in_float32: fixed-step PGD, or the same over several devices; on `victim` and on
-            what it is in float32.
+        run, run_in_float32: fixed-step PGD, or the same over several devices; on
+            `classifier` and on what it is in float32.
 
     Returns:
         curve: [epsilon in 1/255, images right at every iterate], from 0 (clean) upwards;
@@ -94,7 +94,7 @@ def measure(
 
     @cache  # the curve, the ladder of steps and the two precisions share points
     def robust(epsilon_255: float, steps: int, in_float32: bool = False) -> np.ndarray:
-        options = fixed_step.Steps(
+        options = fixed_step.FixedStepParams(
             steps=steps,
             step_255=OVERSHOOT * epsilon_255 / steps,
             restarts=1,
@@ -112,9 +112,9 @@ def measure(
             guard_band=0.0 if in_float32 else params.band,
         )
         if in_float32:
-            outcome = run_in_float32(victim.in_float32(), targets, options, settings)
+            outcome = run_in_float32(classifier.in_float32(), targets, options, settings)
         else:
-            outcome = run(victim, targets, options, settings)
+            outcome = run(classifier, targets, options, settings)
         return outcome.fooled_at < 0
 
     def survivors(epsilon_255: float, steps: int) -> int:

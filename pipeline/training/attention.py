@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 TokenNorm = Literal["token", "channel"]
 AXES = {"token": 1, "channel": 2}
-TINY = 1e-12
+EPS = 1e-12
 
 
 def attention_map(tokens: Tensor, text: Tensor, norm: TokenNorm = "token") -> Tensor:
@@ -32,11 +32,11 @@ def attention_map(tokens: Tensor, text: Tensor, norm: TokenNorm = "token") -> Te
     """
     patches = tokens[:, 1:]
     measured = tokens if norm == "token" else patches
-    scaled = patches / measured.norm(dim=AXES[norm], keepdim=True).clamp_min(TINY)
+    scaled = patches / measured.norm(dim=AXES[norm], keepdim=True).clamp_min(EPS)
     similarity = torch.einsum("btd,bd->bt", scaled, text)
     low = similarity.amin(1, keepdim=True)
     spread = similarity.amax(1, keepdim=True) - low
-    return (similarity - low) / spread.clamp_min(TINY)
+    return (similarity - low) / spread.clamp_min(EPS)
 
 
 def upsampling_factor(grid: int, size: int) -> Tensor:

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from pipeline.clip.model import ImageEncoder
 from pipeline.training.attention import TokenNorm, attention_map, map_distance, upsampling_factor
-from pipeline.training.frozen_features import of_clean_images
-from pipeline.training.objective import Batch, MethodParams, Setup
+from pipeline.training.frozen_features import precompute_on_clean_images
+from pipeline.training.objective import Batch, MethodInputs, MethodParams
 from pipeline.zeroshot.ensemble import ensemble_accuracy, ensemble_cross_entropy, ensemble_logits
 
 
@@ -32,13 +32,13 @@ class AttentionGuided:
     """The objective. texts: (C, K, D) unit norm; maps: (N, T), the base model's attention on
     the clean images, computed once, after which the base model is forgotten."""
 
-    def __init__(self, params: AttentionParams, texts: Tensor, setup: Setup) -> None:
-        self.params, self.texts, self.scale = params, texts, setup.scale
+    def __init__(self, params: AttentionParams, texts: Tensor, inputs: MethodInputs) -> None:
+        self.params, self.texts, self.scale = params, texts, inputs.scale
         self.mean_text = texts.mean(1)
-        encoder = setup.encoder
+        encoder = inputs.encoder
         self.factor = upsampling_factor(encoder.grid[0], encoder.image_size).to(texts.device)
-        self.maps = of_clean_images(
-            setup,
+        self.maps = precompute_on_clean_images(
+            inputs,
             lambda features, labels: self._attention(encoder.project(features), labels),
             "base attention maps",
         )

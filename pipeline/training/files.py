@@ -17,7 +17,7 @@ from pipeline.cost import meter
 from pipeline.distributed.ranks import Ranks
 from pipeline.images.image_set import content_files
 from pipeline.training.loop import steps_per_epoch, total_steps
-from pipeline.training.objective import Setup
+from pipeline.training.objective import MethodInputs
 from pipeline.training.recipe import Recipe
 from pipeline.training.session import Finished
 from pipeline.zeroshot import text_sets
@@ -32,7 +32,7 @@ def read_texts(dataset: str, class_ids: Sequence[str]) -> tuple[Tensor, Tensor]:
         UserError: a class has none.
     """
     descriptions = text_sets.read_embeddings(DESCRIPTIONS, class_ids)
-    template = text_sets.read_classifier(_template(dataset), class_ids)
+    template = text_sets.read_class_features(_template(dataset), class_ids)
     return torch.from_numpy(descriptions), torch.from_numpy(template)
 
 
@@ -60,17 +60,17 @@ def write_model(folder: Path, base: Clip, finished: Finished, title: str, recipe
 
 
 def record_cost(
-    folder: Path, base: Clip, finished: Finished, title: str, recipe: Recipe, setup: Setup
+    folder: Path, base: Clip, finished: Finished, title: str, recipe: Recipe, inputs: MethodInputs
 ) -> None:
     """Keep what the training cost for the model in `folder`, and print a line on it."""
     count, steps = finished.images, finished.steps
     seen = min(steps * recipe.batch_size, recipe.epochs * count)
     run = meter.Run(
-        "finetune", seen, base.config["model_cfg"], recipe.last_blocks, setup.ranks.size
+        "finetune", seen, base.config["model_cfg"], recipe.last_blocks, inputs.ranks.size
     )
     per_epoch = finished.spent.seconds / steps * steps_per_epoch(count, recipe)
     training = meter.Training(recipe.method, title, per_epoch, steps)
-    device = setup.texts.device
+    device = inputs.texts.device
     meter.record(run, finished.spent, device, folder / clip.WEIGHTS_FILE, training)
 
 

@@ -4,7 +4,7 @@ A method module has
     TITLE: str                 the method's name as papers write it
     PUBLISHED: Published       how it was published; what null means in section `finetune`
     class Params(MethodParams) its keys under `finetune.options.<method>`
-    def build(params, setup) -> Objective
+    def build(params, inputs) -> Objective
 Mathematics that several methods share is in the modules whose names begin with an underscore.
 """
 
@@ -36,7 +36,7 @@ class Batch(NamedTuple):
     numbers: Tensor
 
 
-class Setup(NamedTuple):
+class MethodInputs(NamedTuple):
     """What a method may look at before the first step.
 
     encoder: the image encoder, still at its base weights;
@@ -108,10 +108,10 @@ class Published:
     attack: TrainingAttack | None
 
 
-PGD2 = TrainingAttack(
+TWO_STEP_PGD = TrainingAttack(
     norm="linf", epsilon_255=1, step_255=1, steps=2, momentum=0, random_start=True
 )  # the training attack of TeCoA and of those that follow its protocol
-PROTOCOL = Published(
+TECOA_PROTOCOL = Published(
     optimiser="sgd",
     learning_rate=1e-4,
     momentum=0.9,
@@ -119,5 +119,5 @@ PROTOCOL = Published(
     epochs=10,
     batch_size=128,
     warmup_steps=1000,
-    attack=PGD2,
+    attack=TWO_STEP_PGD,
 )  # TGA-ZSR's and SAFT's; most methods differ from it in one or two values

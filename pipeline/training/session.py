@@ -19,7 +19,7 @@ from pipeline.distributed.ranks import SINGLE, Ranks
 from pipeline.images.streaming import Pixels
 from pipeline.training.checkpoint import StateWriter
 from pipeline.training.loop import Resume, State, finetune, total_steps
-from pipeline.training.objective import MethodParams, Objective, Setup
+from pipeline.training.objective import MethodInputs, MethodParams, Objective
 from pipeline.training.recipe import Recipe
 from pipeline.training.shared_state import load_state
 from pipeline.training.weights import train_last_blocks
@@ -44,7 +44,7 @@ def method_inputs(
     recipe: Recipe,
     device: torch.device,
     ranks: Ranks = SINGLE,
-) -> Setup:
+) -> MethodInputs:
     """The image encoder of `base` on `device`, with gradients for what the recipe trains, and all
     else that a method is built from.
 
@@ -59,7 +59,7 @@ def method_inputs(
     clip.check_fit(encoder, images.pixels.shape[-1], texts.shape[-1], str(BASE_MODEL))
     clip.train_only_image_encoder(base, encoder)
     train_last_blocks(encoder, recipe.last_blocks)
-    return Setup(
+    return MethodInputs(
         encoder=encoder,
         texts=texts.to(device),
         template=template.to(device),
@@ -72,7 +72,7 @@ def method_inputs(
 
 
 def train(
-    setup: Setup,
+    inputs: MethodInputs,
     objective: Objective,
     recipe: Recipe,
     device: torch.device,
@@ -86,15 +86,15 @@ def train(
         save, due: as of `Resume`; a state holds the rows so far.
     """
     rows: Rows = state["rows"] if state else []
-    total, first = total_steps(len(setup.pixels), recipe), state["step"] if state else 0
-    if first and setup.ranks.first:
+    total, first = total_steps(len(inputs.pixels), recipe), state["step"] if state else 0
+    if first and inputs.ranks.first:
         print(f"resuming at step {first} of {total}", flush=True)
     resume = Resume(state, lambda new: save(new | {"rows": rows}), due)
     with counter("finetune", total, "step") as bar:
         bar.update(first)
         for part in finetune(
-            setup.encoder, objective, setup.pixels, setup.labels,
-            recipe, device, resume, setup.ranks,
+            inputs.encoder, objective, inputs.pixels, inputs.labels,
+            recipe, device, resume, inputs.ranks,
         ):  # fmt: skip
             rows += part
             bar.set_postfix(loss=f"{part[-1]['loss']:.3f}", refresh=False)
@@ -115,7 +115,7 @@ class Finished(NamedTuple):
 def train_by_method(
     method: Any,
     options: MethodParams,
-    setup: Setup,
+    inputs: MethodInputs,
     recipe: Recipe,
     folder: Path,
     state_seconds: float,
@@ -127,14 +127,14 @@ def train_by_method(
         method, options: a module of `pipeline.methods` and its checked Params.
         state_seconds: between resume states; only rank 0 writes any.
     """
-    device = setup.texts.device
+    device = inputs.texts.device
     meter = Meter(device)
-    meter.watch(setup.encoder, recipe.precision)  # before the method copies it
-    objective = method.build(options, setup)
-    state = load_state(folder, setup.ranks)
-    first, total = state["step"] if state else 0, total_steps(len(setup.pixels), recipe)
-    seconds = state_seconds if setup.ranks.first else math.inf
+    meter.watch(inputs.encoder, recipe.precision)  # before the method copies it
+    objective = method.build(options, inputs)
+    state = load_state(folder, inputs.ranks)
+    first, total = state["step"] if state else 0, total_steps(len(inputs.pixels), recipe)
+    seconds = state_seconds if inputs.ranks.first else math.inf
     meter.start()
     with StateWriter(folder, seconds) as writer:
-        rows = train(setup, objective, recipe, device, state, writer.save, writer.due)
-    return Finished(rows, len(setup.pixels), total - first, meter.stop())
+        rows = train(inputs, objective, recipe, device, state, writer.save, writer.due)
+    return Finished(rows, len(inputs.pixels), total - first, meter.stop())

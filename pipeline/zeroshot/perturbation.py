@@ -15,10 +15,10 @@ from torch import Tensor
 
 Loss = Callable[[Tensor], Tensor]
 Norm = Literal["linf", "l2"]
-TINY = 1e-12
+EPS = 1e-12
 
 
-def lengths(values: Tensor) -> Tensor:
+def l2_norms(values: Tensor) -> Tensor:
     """(B, 1, 1, 1) l2 length of each image's values."""
     return values.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
 
@@ -32,11 +32,11 @@ def project(images: Tensor, perturbation: Tensor, epsilon: float, norm: Norm = "
     if norm == "linf":
         clipped = perturbation.clamp(-epsilon, epsilon)
     else:
-        clipped = perturbation * (epsilon / lengths(perturbation).clamp_min(TINY)).clamp_max(1)
+        clipped = perturbation * (epsilon / l2_norms(perturbation).clamp_min(EPS)).clamp_max(1)
     return (images + clipped).clamp(0, 1) - images
 
 
-def direction(gradient: Tensor, norm: Norm = "linf") -> Tensor:
+def steepest_direction(gradient: Tensor, norm: Norm = "linf") -> Tensor:
     """The steepest unit step of each image: the sign, or the gradient over its length; zero
     where the gradient is zero.
 
@@ -48,7 +48,7 @@ def direction(gradient: Tensor, norm: Norm = "linf") -> Tensor:
         return gradient.sign()
     largest = gradient.abs().amax((1, 2, 3), keepdim=True)
     scaled = gradient / largest.where(largest > 0, 1)
-    return scaled / lengths(scaled).clamp_min(TINY)
+    return scaled / l2_norms(scaled).clamp_min(EPS)
 
 
 def ascend(
@@ -60,15 +60,17 @@ def ascend(
     norm: Norm = "linf",
 ) -> Tensor:
     """One step of length `step_size` along the steepest direction, projected."""
-    moved = perturbation + step_size * direction(gradient, norm)
+    moved = perturbation + step_size * steepest_direction(gradient, norm)
     return project(images, moved, epsilon, norm)
 
 
-def accumulate(velocity: Tensor, gradient: Tensor, momentum: float, norm: Norm = "linf") -> Tensor:
-    """The new velocity, momentum * velocity + direction(gradient); `ascend` along it: with
+def update_momentum(
+    velocity: Tensor, gradient: Tensor, momentum: float, norm: Norm = "linf"
+) -> Tensor:
+    """The new velocity, momentum * velocity + steepest_direction(gradient); `ascend` along it: with
     momentum 0 that is plain PGD. The velocity itself is normalised, as FARE does: for linf its
     sign is then that of the last gradient, and momentum below 1 changes nothing."""
-    return direction(momentum * velocity + direction(gradient, norm), norm)
+    return steepest_direction(momentum * velocity + steepest_direction(gradient, norm), norm)
 
 
 def perturb(
@@ -97,7 +99,7 @@ def perturb(
     for _ in range(steps):
         perturbation.requires_grad_()
         (gradient,) = torch.autograd.grad(loss(images + perturbation), perturbation)
-        velocity = accumulate(velocity, gradient, momentum, norm)
+        velocity = update_momentum(velocity, gradient, momentum, norm)
         perturbation = ascend(images, perturbation.detach(), velocity, step_size, epsilon, norm)
     return perturbation
 
@@ -122,5 +124,5 @@ def uniform_start(
     else:
         noise.normal_(generator=generator)
         radius = torch.rand(count, 1, 1, 1, generator=generator, device=images.device)
-        noise = noise / lengths(noise) * (epsilon * radius)
+        noise = noise / l2_norms(noise) * (epsilon * radius)
     return project(images, noise[rows], epsilon, norm)

@@ -37,7 +37,7 @@ class TextSet(NamedTuple):
     captions: np.ndarray
 
     @property
-    def classifier(self) -> np.ndarray:
+    def class_features(self) -> np.ndarray:
         """float32 (C, D), one feature per class.
 
         Templates: the normalised mean (open_clip's zero-shot classifier). Descriptions: the
@@ -99,6 +99,6 @@ def read_pair(texts: str, dataset: str, class_ids: Sequence[str]) -> tuple[TextS
     return classifying, seen
 
 
-def read_classifier(path: Path, class_ids: Sequence[str]) -> np.ndarray:
-    """float32 (C, D) class features of a file of texts/; see `TextSet.classifier`."""
-    return read_texts(path, class_ids).classifier
+def read_class_features(path: Path, class_ids: Sequence[str]) -> np.ndarray:
+    """float32 (C, D) class features of a file of texts/; see `TextSet.class_features`."""
+    return read_texts(path, class_ids).class_features

@@ -13,7 +13,7 @@ import torch
 from open_clip.transformer import VisionTransformer
 
 from pipeline.clip.model import Features, ImageEncoder
-from pipeline.training.objective import Batch, MethodParams, Setup
+from pipeline.training.objective import Batch, MethodInputs, MethodParams
 
 IMAGES, BATCH, CLASSES, CAPTIONS, WIDTH = 7, 3, 5, 2, 16
 SIDE, PATCH = 8, 4
@@ -38,7 +38,7 @@ def passes(method: ModuleType, options: MethodParams) -> Passes:
     """Build the method's objective on a tiny random encoder and take its losses once."""
     with contextlib.redirect_stderr(io.StringIO()), torch.random.fork_rng():  # progress bars
         encoder, seen = _encoder()
-        objective = method.build(options, _setup(encoder))
+        objective = method.build(options, _method_inputs(encoder))
         setup = sum(count for count, _ in seen)
         seen.clear()
         images, labels = torch.rand(BATCH, 3, SIDE, SIDE), torch.arange(BATCH)
@@ -67,9 +67,9 @@ def _encoder() -> tuple[ImageEncoder, list[tuple[int, bool]]]:
     return encoder, seen
 
 
-def _setup(encoder: ImageEncoder) -> Setup:
+def _method_inputs(encoder: ImageEncoder) -> MethodInputs:
     texts = torch.nn.functional.normalize(torch.rand(CLASSES, CAPTIONS, WIDTH), dim=-1)
-    return Setup(
+    return MethodInputs(
         encoder=encoder,
         texts=texts,
         template=texts[:, 0],

@@ -12,7 +12,7 @@ from pipeline.attacks import apgd_ce, autoattack, autoattack_ce_dlr
 from pipeline.common.errors import UserError
 from pipeline.evaluation import autoattack_library
 from pipeline.evaluation.interface import Targets
-from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from tests.support.classifiers import (
     CPU,
     Counting,
@@ -35,7 +35,7 @@ def targets() -> Targets:
 
 
 @pytest.fixture(scope="module")
-def victim(targets: Targets) -> Victim:
+def classifier(targets: Targets) -> ZeroShotClassifier:
     return fit(Net(), targets)
 
 
@@ -67,17 +67,19 @@ def steps_run(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return ran
 
 
-def test_the_standard_version_runs_its_four_attacks_and_beats_the_first(victim, targets, steps_run):
+def test_the_standard_version_runs_its_four_attacks_and_beats_the_first(
+    classifier, targets, steps_run
+):
     s = settings(N, epsilon=EPSILON, examples=np.arange(N))
-    whole = autoattack.run(victim, targets, autoattack.Params(), s)
+    whole = autoattack.run(classifier, targets, autoattack.Params(), s)
     names = [line.rsplit(" ", 1)[0] for line in steps_run]
     assert names == ["apgd-ce 100 1", "apgd-t 100 1 4", "fab-t True 100 1 4", "square 5000 1"]
     attacked = [int(line.rsplit(" ", 1)[1]) for line in steps_run]
-    assert attacked[0] == len(only_right(victim, targets).labels)
+    assert attacked[0] == len(only_right(classifier, targets).labels)
     assert attacked == sorted(attacked, reverse=True), "each has what those before it left"
-    first = autoattack_library.run(victim, targets, s, ["apgd-ce"], "first")
+    first = autoattack_library.run(classifier, targets, s, ["apgd-ce"], "first")
     assert ((whole.fooled_at == 0) >= (first.fooled_at == 0)).all()
-    ours = apgd_ce.run(victim, targets, apgd_ce.Params(steps=100, restarts=1), s)
+    ours = apgd_ce.run(classifier, targets, apgd_ce.Params(steps=100, restarts=1), s)
     left = int((whole.fooled_at < 0).sum())
     assert left <= (ours.fooled_at < 0).sum()
     assert left <= attacked[-1]
@@ -85,9 +87,9 @@ def test_the_standard_version_runs_its_four_attacks_and_beats_the_first(victim, 
     assert whole.note == ""
 
 
-def test_the_short_form_runs_two(victim, targets, steps_run):
+def test_the_short_form_runs_two(classifier, targets, steps_run):
     s = settings(N, epsilon=EPSILON)
-    autoattack_ce_dlr.run(victim, targets, autoattack_ce_dlr.Params(), s)
+    autoattack_ce_dlr.run(classifier, targets, autoattack_ce_dlr.Params(), s)
     assert [line.rsplit(" ", 1)[0] for line in steps_run] == ["apgd-ce 100 1", "apgd-dlr 100 1"]
 
 
@@ -109,13 +111,13 @@ def test_the_short_form_runs_two(victim, targets, steps_run):
 )
 def test_few_classes_are_attacked_and_the_outcome_says_how(name, classes, note):
     targets = make_targets(12, classes)
-    victim = fit(Net(), targets)
+    classifier = fit(Net(), targets)
     module, options = attack(name, targets=9, steps=20)
     # wide enough that little is left for the library's slow attacks
-    outcome = module.run(victim, targets, options, settings(12, epsilon=40 / 255))
+    outcome = module.run(classifier, targets, options, settings(12, epsilon=40 / 255))
     assert outcome.note == note
     images, labels = targets.read(slice(None), CPU)
-    clean = victim(images).argmax(1) == labels
+    clean = classifier(images).argmax(1) == labels
     assert clean.sum() > (outcome.fooled_at < 0).sum()
 
 
@@ -130,8 +132,8 @@ def test_what_is_left_runs_with_few_classes(classes, steps_run, monkeypatch):
 
     monkeypatch.setattr(autoattack_library, "_adversary", short)
     targets = make_targets(12, classes)
-    victim = fit(Net(), targets)
-    found = autoattack.run(victim, targets, autoattack.Params(), settings(12, epsilon=4 / 255))
+    classifier = fit(Net(), targets)
+    found = autoattack.run(classifier, targets, autoattack.Params(), settings(12, epsilon=4 / 255))
     kinds = [line.split(" ")[0] for line in steps_run]
     assert kinds == ["apgd-ce", "fab-t", "square"]
     assert (found.fooled_at < 0).any()
@@ -140,35 +142,35 @@ def test_what_is_left_runs_with_few_classes(classes, steps_run, monkeypatch):
 def test_targets_never_outnumber_the_other_classes():
     targets = make_targets(12, 3)
     encoder = Counting(Net())
-    victim = fit(encoder, targets)
+    classifier = fit(encoder, targets)
     encoder.batches.clear()
     module, options = attack("apgd_t", targets=9, steps=2)
     s = settings(12, epsilon=0.01 / 255)  # nothing more is fooled
-    left = int((module.run(victim, targets, options, s).fooled_at < 0).sum())
+    left = int((module.run(classifier, targets, options, s).fooled_at < 0).sum())
     # two rounds of three iterates, two rankings of the classes, and the last verdict
     fooled = 12 - left
     assert encoder.images == left * (2 * 3 + 2 + 1) + fooled * 3
 
 
 def test_calls_are_whole_batches_and_their_number_changes_no_verdict(
-    victim, targets, steps_run, monkeypatch
+    classifier, targets, steps_run, monkeypatch
 ):
     s = settings(N, epsilon=EPSILON, batch_size=5, examples=np.array([1, 13, 22]))
     kinds = ["apgd-ce"]
     monkeypatch.setattr(autoattack_library, "IMAGES_AT_ONCE", 12)
-    parts = autoattack_library.run(victim, targets, s, kinds, "x")
+    parts = autoattack_library.run(classifier, targets, s, kinds, "x")
     images, _ = targets.read(slice(None), CPU)
-    logits = victim((images[s.examples] + torch.from_numpy(parts.perturbations)).clamp(0, 1))
+    logits = classifier((images[s.examples] + torch.from_numpy(parts.perturbations)).clamp(0, 1))
     assert logits.argmax(1).tolist() == parts.prediction[s.examples].tolist()
     calls = [int(line.rsplit(" ", 1)[1]) for line in steps_run]
     assert max(calls) <= 5
-    assert sum(calls) == len(only_right(victim, targets).labels)
+    assert sum(calls) == len(only_right(classifier, targets).labels)
 
 
-def test_a_missing_library_is_a_plain_message(victim, targets, monkeypatch):
+def test_a_missing_library_is_a_plain_message(classifier, targets, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyautoattack", None)
     with pytest.raises(UserError, match=r"pip install pyautoattack==0.2.0"):
-        autoattack.run(victim, targets, autoattack.Params(), settings(N))
+        autoattack.run(classifier, targets, autoattack.Params(), settings(N))
 
 
 def test_the_librarys_doubts_become_a_note(targets):
@@ -178,29 +180,35 @@ def test_the_librarys_doubts_become_a_note(targets):
         features = net(images).pooled
         return features + 0.05 * torch.randn(features.shape, generator=generator)
 
-    victim = fit(Hand(noisy), targets)
-    found = autoattack_library.run(victim, targets, settings(N, epsilon=EPSILON), ["apgd-ce"], "x")
+    classifier = fit(Hand(noisy), targets)
+    found = autoattack_library.run(
+        classifier, targets, settings(N, epsilon=EPSILON), ["apgd-ce"], "x"
+    )
     assert found.note == "the library warns: two forward passes of the same images differ"
 
 
-def test_an_attacker_with_other_texts_is_refused(victim, targets):
+def test_an_attacker_with_other_texts_is_refused(classifier, targets):
     """The library would stop at what fools the attacker's texts and call it AutoAttack."""
     order = [1, 0, 2, 3, 4]
-    other = Victim(
-        victim.encoder, victim.classifier, victim.classifier[order], victim.ensemble, victim.scale
+    other = ZeroShotClassifier(
+        classifier.encoder,
+        classifier.class_features,
+        classifier.class_features[order],
+        classifier.attacker_captions,
+        classifier.scale,
     )
     with pytest.raises(UserError, match="evaluate.attacker: x needs the classifier's own texts"):
         autoattack_library.run(other, targets, settings(N, epsilon=EPSILON), ["apgd-ce"], "x")
 
 
-def test_a_debugger_or_coverage_keeps_its_trace(victim, targets):
+def test_a_debugger_or_coverage_keeps_its_trace(classifier, targets):
     def trace(frame, event, argument):
         return None
 
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        autoattack_library.run(victim, targets, settings(N, epsilon=EPSILON), ["apgd-ce"], "x")
+        autoattack_library.run(classifier, targets, settings(N, epsilon=EPSILON), ["apgd-ce"], "x")
         after = sys.gettrace()
     finally:
         sys.settrace(before)

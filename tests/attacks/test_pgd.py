@@ -10,20 +10,22 @@ from torch.nn import functional as F
 
 from pipeline.attacks import cw_linf, fgsm, pgd
 from pipeline.attacks import semantic_ensemble as ensemble
-from pipeline.evaluation.fixed_step import Steps
+from pipeline.evaluation.fixed_step import FixedStepParams
 from pipeline.evaluation.interface import Settings, Targets, margins
 from pipeline.evaluation.starts import start_noise
-from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from tests.support.classifiers import CPU, Net, attack, fit, make_targets, on, only_right, settings
 
 N, C, K = 24, 5, 3
 RADII = {"linf": 9 / 255, "l2": 0.2}
 STEPS_255 = {"linf": 1.5, "l2": 9.0}
-Loss = Callable[[Victim, Tensor, Tensor], Tensor]  # (victim, one image, its label) -> scalar
+Loss = Callable[
+    [ZeroShotClassifier, Tensor, Tensor], Tensor
+]  # (classifier, one image, its label) -> scalar
 
 
 @pytest.fixture(scope="module")
-def victim() -> Victim:
+def classifier() -> ZeroShotClassifier:
     return fit(Net(), make_targets(N, C), captions=K)
 
 
@@ -32,17 +34,21 @@ def targets() -> Targets:
     return make_targets(N, C)
 
 
-def cross_entropy(victim: Victim, image: Tensor, label: Tensor) -> Tensor:
-    return F.cross_entropy(victim(image), label)
+def cross_entropy(classifier: ZeroShotClassifier, image: Tensor, label: Tensor) -> Tensor:
+    return F.cross_entropy(classifier(image), label)
 
 
-def options(norm: str, **changes) -> Steps:
+def options(norm: str, **changes) -> FixedStepParams:
     values = {"steps": 8, "step_255": STEPS_255[norm], "restarts": 1, "random_start": True}
-    return Steps.model_validate(values | {"momentum": 0.0} | changes)
+    return FixedStepParams.model_validate(values | {"momentum": 0.0} | changes)
 
 
 def slow_loop(
-    victim: Victim, targets: Targets, s: Settings, o: Steps, loss: Loss = cross_entropy
+    classifier: ZeroShotClassifier,
+    targets: Targets,
+    s: Settings,
+    o: FixedStepParams,
+    loss: Loss = cross_entropy,
 ) -> tuple[list[int], list[int], Tensor]:
     """One image at a time in float64, nothing dropped: first fooled iterate, last prediction,
     perturbations (N, steps + 1, 3, S, S)."""
@@ -69,9 +75,9 @@ def slow_loop(
         predictions, path, truth = [], [], torch.tensor([label])
         for _ in range(o.steps + 1):
             p = p.detach().requires_grad_()
-            predictions.append(int(victim(image + p).argmax()))
+            predictions.append(int(classifier(image + p).argmax()))
             path.append(p.detach())
-            (gradient,) = torch.autograd.grad(loss(victim, image + p, truth), p)
+            (gradient,) = torch.autograd.grad(loss(classifier, image + p, truth), p)
             velocity = o.momentum * velocity + unit(gradient)
             velocity = unit(velocity)
             p = inside(image, p.detach() + step * velocity)
@@ -84,16 +90,16 @@ def slow_loop(
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_pgd_equals_a_slow_loop_over_single_images(norm, momentum, victim, targets, device):
+def test_pgd_equals_a_slow_loop_over_single_images(norm, momentum, classifier, targets, device):
     s = settings(
         N, norm=norm, epsilon=RADII[norm], batch_size=7, examples=np.arange(N), device=device
     )
     o = options(norm, momentum=momentum)
-    fooled, last, paths = slow_loop(victim, targets, s, o)
+    fooled, last, paths = slow_loop(classifier, targets, s, o)
     assert len(set(fooled)) > 4, "the case must have robust and fooled images"
-    victim = on(victim, device)  # the slow loop stays on the CPU
-    dropped = pgd.run(victim, targets, o, s)
-    followed = pgd.run(victim, targets, o, s._replace(follow=np.ones(N, dtype=bool)))
+    classifier = on(classifier, device)  # the slow loop stays on the CPU
+    dropped = pgd.run(classifier, targets, o, s)
+    followed = pgd.run(classifier, targets, o, s._replace(follow=np.ones(N, dtype=bool)))
     assert dropped.fooled_at.tolist() == fooled
     assert followed.fooled_at.tolist() == fooled
     assert followed.last_prediction.tolist() == last
@@ -104,31 +110,31 @@ def test_pgd_equals_a_slow_loop_over_single_images(norm, momentum, victim, targe
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_every_iterate_is_the_slow_loops(norm, victim, targets, device):
+def test_every_iterate_is_the_slow_loops(norm, classifier, targets, device):
     """Where nothing fools, the last iterate is kept: so every length of attack is compared."""
-    right = only_right(victim, targets)
+    right = only_right(classifier, targets)
     count = len(right.labels)
     examples = np.arange(count)
     s = settings(count, norm=norm, epsilon=RADII[norm] / 8, examples=examples, device=device)
-    path = slow_loop(victim, right, s, options(norm))[2]
-    victim = on(victim, device)
+    path = slow_loop(classifier, right, s, options(norm))[2]
+    classifier = on(classifier, device)
     for steps in range(1, 9):
-        found = pgd.run(victim, right, options(norm, steps=steps), s)
+        found = pgd.run(classifier, right, options(norm, steps=steps), s)
         stayed = np.flatnonzero(found.fooled_at < 0)
         assert len(stayed) > count / 2
         ours = torch.from_numpy(found.perturbations[stayed]).double()
         torch.testing.assert_close(ours, path[stayed, steps], rtol=0, atol=2e-6)
 
 
-def test_the_first_start_can_be_given(victim, targets):
+def test_the_first_start_can_be_given(classifier, targets):
     s = settings(N, examples=np.arange(N))
     shape = targets.pixels.shape[1:]
     starts = {int(n): np.full(shape, 0.01, dtype=np.float32) for n in targets.numbers[::2]}
     tiny = {"step_255": 1e-5, "steps": 1}
     for random_start in (True, False):
         o = options("linf", random_start=random_start, **tiny)
-        found = pgd.run(victim, targets, o, s._replace(starts=starts))
-        usual = pgd.run(victim, targets, o, s)
+        found = pgd.run(classifier, targets, o, s._replace(starts=starts))
+        usual = pgd.run(classifier, targets, o, s)
         images = targets.read(slice(None), CPU)[0].numpy()
         given = (images + np.float32(0.01)).clip(0, 1) - images
         np.testing.assert_allclose(found.perturbations[::2], given[::2], atol=1e-6)
@@ -137,17 +143,17 @@ def test_the_first_start_can_be_given(victim, targets):
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_fgsm_is_its_closed_form(norm, victim, targets, device):
-    victim = on(victim, device)
-    right = only_right(victim, targets)
+def test_fgsm_is_its_closed_form(norm, classifier, targets, device):
+    classifier = on(classifier, device)
+    right = only_right(classifier, targets)
     count = len(right.labels)
     epsilon = RADII[norm] / 3
     s = settings(count, norm=norm, epsilon=epsilon, examples=np.arange(count), device=device)
     module, o = attack("fgsm")
-    found = module.run(victim, right, o, s)
+    found = module.run(classifier, right, o, s)
     images, labels = right.read(slice(None), device)
     images.requires_grad_()
-    loss = F.cross_entropy(victim(images), labels, reduction="sum")
+    loss = F.cross_entropy(classifier(images), labels, reduction="sum")
     (gradient,) = torch.autograd.grad(loss, images)
     images = images.detach()
     if norm == "linf":
@@ -158,106 +164,115 @@ def test_fgsm_is_its_closed_form(norm, victim, targets, device):
     perturbations = torch.from_numpy(found.perturbations).to(device)
     torch.testing.assert_close(perturbations, expected, rtol=0, atol=1e-6)
     assert set(found.fooled_at.tolist()) == {1, -1}
-    prediction = victim(moved.clamp(0, 1)).argmax(1)
+    prediction = classifier(moved.clamp(0, 1)).argmax(1)
     assert found.prediction.tolist() == prediction.tolist()
 
 
-def test_fgsm_from_a_random_start_uses_it(victim, targets):
+def test_fgsm_from_a_random_start_uses_it(classifier, targets):
     s = settings(N, examples=np.arange(N))
     plain, random = (
-        fgsm.run(victim, targets, fgsm.Params(random_start=r, restarts=1), s) for r in (False, True)
+        fgsm.run(classifier, targets, fgsm.Params(random_start=r, restarts=1), s)
+        for r in (False, True)
     )
     assert (plain.perturbations != random.perturbations).any()
 
 
-def test_the_margin_loss_is_its_formula_and_confidence_bounds_it(victim, targets):
+def test_the_margin_loss_is_its_formula_and_confidence_bounds_it(classifier, targets):
     images, labels = targets.read(slice(None), CPU)
-    features = victim.features(images)
-    logits = victim.attacked(features).numpy()
+    features = classifier.features(images)
+    logits = classifier.attacker_logits(features).numpy()
     for confidence in (0.0, 3.0, 50.0):
         total = 0.0
         for row, label in zip(logits, targets.labels, strict=True):
             margin = row[label] - max(z for c, z in enumerate(row) if c != label)
             total -= max(0.0, margin + confidence)
-        found = cw_linf.loss(confidence)(victim, features, labels)
+        found = cw_linf.loss(confidence)(classifier, features, labels)
         assert found.item() == pytest.approx(total, rel=1e-9)
 
 
 @pytest.mark.parametrize("confidence", [0.0, 50.0])
-def test_without_confidence_a_fooled_image_is_pushed_no_further(confidence, victim, targets):
+def test_without_confidence_a_fooled_image_is_pushed_no_further(confidence, classifier, targets):
     follow = np.ones(N, dtype=bool)
     kept = settings(N, follow=follow, examples=np.arange(N))
     o = cw_linf.Params(**options("linf", steps=20).model_dump(), confidence=confidence)
-    fooled = cw_linf.run(victim, targets, o, kept).fooled_at
+    fooled = cw_linf.run(classifier, targets, o, kept).fooled_at
     assert (fooled > 0).any()
     loss = cw_linf.loss(confidence)
     images, labels = targets.read(slice(None), CPU)
-    wrong = targets.labels != victim(images).argmax(1).numpy()
+    wrong = targets.labels != classifier(images).argmax(1).numpy()
     assert wrong.any()
     images.requires_grad_()
-    (gradient,) = torch.autograd.grad(loss(victim, victim.features(images), labels), images)
+    (gradient,) = torch.autograd.grad(loss(classifier, classifier.features(images), labels), images)
     still = (gradient == 0).flatten(1).all(1).numpy()
     assert (still == (wrong & (confidence == 0))).all()
 
 
-def test_the_margin_attack_equals_a_slow_loop(victim, targets):
-    def loss(victim: Victim, image: Tensor, label: Tensor) -> Tensor:
-        return -(margins(victim(image), label) + 1.0).relu().sum()
+def test_the_margin_attack_equals_a_slow_loop(classifier, targets):
+    def loss(classifier: ZeroShotClassifier, image: Tensor, label: Tensor) -> Tensor:
+        return -(margins(classifier(image), label) + 1.0).relu().sum()
 
     s = settings(N, epsilon=RADII["linf"], batch_size=5)
     o = options("linf")
-    found = cw_linf.run(victim, targets, cw_linf.Params(**o.model_dump(), confidence=1.0), s)
-    assert found.fooled_at.tolist() == slow_loop(victim, targets, s, o, loss)[0]
+    found = cw_linf.run(classifier, targets, cw_linf.Params(**o.model_dump(), confidence=1.0), s)
+    assert found.fooled_at.tolist() == slow_loop(classifier, targets, s, o, loss)[0]
 
 
-def test_the_ensembles_loss_is_the_mean_over_texts_of_the_sum_over_images(victim, targets):
+def test_the_ensembles_loss_is_the_mean_over_texts_of_the_sum_over_images(classifier, targets):
     images, labels = targets.read(slice(None), CPU)
-    features = victim.features(images)
+    features = classifier.features(images)
     total = sum(
-        F.cross_entropy(victim.scale * features @ victim.ensemble[:, k].T, labels, reduction="sum")
+        F.cross_entropy(
+            classifier.scale * features @ classifier.attacker_captions[:, k].T,
+            labels,
+            reduction="sum",
+        )
         for k in range(K)
     )
-    found = ensemble.loss(victim, features, labels)
+    found = ensemble.loss(classifier, features, labels)
     torch.testing.assert_close(found, total / K)
-    plain = pgd.loss(victim, features, labels)
+    plain = pgd.loss(classifier, features, labels)
     assert abs(found - plain) > 1e-3, "mean loss and loss of the mean text differ"
 
 
 def test_the_ensemble_of_one_text_is_pgd(targets):
-    victim = fit(Net(), targets, captions=1)
+    classifier = fit(Net(), targets, captions=1)
     s = settings(N, epsilon=RADII["linf"], examples=np.arange(N))
     for one, other in zip(
-        ensemble.run(victim, targets, options("linf"), s),
-        pgd.run(victim, targets, options("linf"), s),
+        ensemble.run(classifier, targets, options("linf"), s),
+        pgd.run(classifier, targets, options("linf"), s),
         strict=True,
     ):
         np.testing.assert_array_equal(one, other)
 
 
-def test_the_ensemble_equals_a_slow_loop(victim, targets):
-    def loss(victim: Victim, image: Tensor, label: Tensor) -> Tensor:
-        logits = victim.scale * torch.stack(
-            [victim.features(image) @ victim.ensemble[:, k].T for k in range(K)]
+def test_the_ensemble_equals_a_slow_loop(classifier, targets):
+    def loss(classifier: ZeroShotClassifier, image: Tensor, label: Tensor) -> Tensor:
+        logits = classifier.scale * torch.stack(
+            [classifier.features(image) @ classifier.attacker_captions[:, k].T for k in range(K)]
         )
         return torch.stack([F.cross_entropy(z, label) for z in logits]).mean()
 
     s = settings(N, epsilon=RADII["linf"], batch_size=5)
-    found = ensemble.run(victim, targets, options("linf"), s)
-    assert found.fooled_at.tolist() == slow_loop(victim, targets, s, options("linf"), loss)[0]
+    found = ensemble.run(classifier, targets, options("linf"), s)
+    assert found.fooled_at.tolist() == slow_loop(classifier, targets, s, options("linf"), loss)[0]
 
 
-def test_with_other_texts_every_iterate_is_judged_by_the_classifier(victim, targets):
+def test_with_other_texts_every_iterate_is_judged_by_the_classifier(classifier, targets):
     """The attacker's own forward says nothing about who is fooled."""
     order = [1, 0, 2, 3, 4]
-    other = Victim(
-        victim.encoder, victim.classifier, victim.classifier[order], victim.ensemble, victim.scale
+    other = ZeroShotClassifier(
+        classifier.encoder,
+        classifier.class_features,
+        classifier.class_features[order],
+        classifier.attacker_captions,
+        classifier.scale,
     )
 
-    def loss(victim: Victim, image: Tensor, label: Tensor) -> Tensor:
-        return F.cross_entropy(other.attacked(other.features(image)), label)
+    def loss(classifier: ZeroShotClassifier, image: Tensor, label: Tensor) -> Tensor:
+        return F.cross_entropy(other.attacker_logits(other.features(image)), label)
 
     s = settings(N, epsilon=RADII["linf"])
-    fooled = slow_loop(victim, targets, s, options("linf"), loss)[0]
+    fooled = slow_loop(classifier, targets, s, options("linf"), loss)[0]
     assert pgd.run(other, targets, options("linf"), s).fooled_at.tolist() == fooled
     assert any(0 < at < 8 for at in fooled)
 
@@ -267,10 +282,10 @@ def test_margins_are_positive_exactly_where_the_label_wins():
     assert margins(logits, torch.tensor([1, 0])).tolist() == [1.0, -2.0]
 
 
-def test_stored_examples_belong_to_their_positions(victim, targets):
-    whole = pgd.run(victim, targets, options("linf"), settings(N, examples=np.arange(N)))
+def test_stored_examples_belong_to_their_positions(classifier, targets):
+    whole = pgd.run(classifier, targets, options("linf"), settings(N, examples=np.arange(N)))
     some = pgd.run(
-        victim, targets, options("linf"), settings(N, examples=np.array([3, 11]), batch_size=4)
+        classifier, targets, options("linf"), settings(N, examples=np.array([3, 11]), batch_size=4)
     )
     np.testing.assert_allclose(some.perturbations, whole.perturbations[[3, 11]], atol=1e-6)
     assert np.abs(some.perturbations).max(axis=(1, 2, 3)).min() > 0

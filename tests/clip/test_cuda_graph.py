@@ -15,7 +15,7 @@ from pipeline.clip.cuda_graph import VARIABLE, Replay
 from pipeline.clip.precision import frozen_copy
 from pipeline.common.errors import UserError
 from pipeline.evaluation.interface import Outcome, Targets
-from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.training.loop import make_batch, read_pixels
 from pipeline.training.step import make_ascents, perturb_batch
 from tests.support.classifiers import Net, attack, fit, make_targets, on, settings
@@ -194,7 +194,9 @@ def test_training_in_tf32_ends_with_the_same_bits(clip_folder, graphs, device, m
 def test_a_graph_sees_weights_that_were_changed_in_place(clip_folder, graphs, device):
     for precision in ("float32", "bf16"):
         run = Run(clip_folder, recipe(precision=precision), device=device)
-        batch = make_batch(*read_pixels(run.setup.pixels, 0, run.recipe), run.setup.labels, device)
+        batch = make_batch(
+            *read_pixels(run.inputs.pixels, 0, run.recipe), run.inputs.labels, device
+        )
         kept = make_ascents(run.encoder, run.recipe)
         arguments = (run.encoder, run.objective, batch, 0, run.recipe)
         before = [perturb_batch(*arguments, kept) for _ in range(3)][-1]
@@ -208,12 +210,16 @@ def test_a_graph_sees_weights_that_were_changed_in_place(clip_folder, graphs, de
 
 
 def evaluated(
-    victim: Victim, targets: Targets, name: str, device: torch.device, **changes: Any
+    classifier: ZeroShotClassifier,
+    targets: Targets,
+    name: str,
+    device: torch.device,
+    **changes: Any,
 ) -> Outcome:
     module, options = attack(name, steps=12, step_255=1.0)
     count = len(targets.labels)
     values: dict[str, Any] = {"batch_size": 9, "examples": np.arange(count), "device": device}
-    return module.run(victim, targets, options, settings(count, **values | changes))
+    return module.run(classifier, targets, options, settings(count, **values | changes))
 
 
 def equal(first: Outcome, second: Outcome) -> bool:
@@ -230,13 +236,15 @@ def equal(first: Outcome, second: Outcome) -> bool:
 def test_attacks_end_with_the_same_bits(name, norm, follows, graphs, device, monkeypatch):
     """30 images in 9 slots: they shrink as images fall, and the last batch is a partial one."""
     targets = make_targets(30, 5)
-    victim = on(fit(Net(), targets, captions=2), device)
+    classifier = on(fit(Net(), targets, captions=2), device)
     changes = {
         "norm": norm,
         "epsilon": 4 / 255 if norm == "linf" else 0.12,
         "follow": np.full(30, follows),
     }
-    plain, graphed = both(monkeypatch, lambda: evaluated(victim, targets, name, device, **changes))
+    plain, graphed = both(
+        monkeypatch, lambda: evaluated(classifier, targets, name, device, **changes)
+    )
     assert equal(plain, graphed)
     assert "captured" in graphs
     assert 0 < (plain.fooled_at >= 0).sum() < 30
@@ -248,15 +256,15 @@ def test_pgd_on_a_transformer_ends_with_the_same_bits(
 ):
     encoder: Any = clip.image_encoder(clip.load(clip_folder))
     targets = make_targets(30, 5, size=encoder.image_size)
-    victim = on(fit(encoder, targets), device)
+    classifier = on(fit(encoder, targets), device)
     if precision == "bf16":
-        victim.ascended = frozen_copy(victim.encoder, "bf16", False)
+        classifier.ascended = frozen_copy(classifier.encoder, "bf16", False)
     seen = encoded.Work()
-    encoded.count(victim.ascended or victim.encoder, seen)
+    encoded.count(classifier.ascended or classifier.encoder, seen)
 
     def run() -> tuple[Outcome, encoded.Work]:
         seen.clear()
-        outcome = evaluated(victim, targets, "pgd", device, epsilon=1 / 255, guard_band=1e3)
+        outcome = evaluated(classifier, targets, "pgd", device, epsilon=1 / 255, guard_band=1e3)
         return outcome, encoded.Work(seen.plain, seen.ascents, seen.descents)
 
     plain, graphed = both(monkeypatch, run)

@@ -115,5 +115,5 @@ def test_keys_of_other_tokens_are_refused():
 
 def test_every_pixel_value_is_the_nearest_float32_of_its_share():
     values = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
-    shares = clip.unit_pixels(values, torch.device("cpu")).flatten().numpy()
+    shares = clip.to_float_pixels(values, torch.device("cpu")).flatten().numpy()
     assert np.array_equal(shares, (np.arange(256) / 255).astype(np.float32))

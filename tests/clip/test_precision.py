@@ -98,7 +98,7 @@ def test_training_in_bf16_keeps_float32_weights_and_its_copy_up_to_date(clip_fol
 
 def test_a_bf16_attack_moves_nearly_the_same_pixels(clip_folder):
     run = Run(clip_folder)
-    batch = make_batch(*read_pixels(run.setup.pixels, 0, run.recipe), run.setup.labels, CPU)
+    batch = make_batch(*read_pixels(run.inputs.pixels, 0, run.recipe), run.inputs.labels, CPU)
     exact = perturb_batch(run.encoder, run.objective, batch, 0, run.recipe)
     low = recipe(precision="bf16")
     copied = attacked_copy(run.encoder, low)

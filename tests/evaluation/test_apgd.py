@@ -12,7 +12,7 @@ from pipeline.attacks import apgd_ce, apgd_dlr, apgd_t
 from pipeline.clip.cuda_graph import Replay
 from pipeline.evaluation import apgd, apgd_losses
 from pipeline.evaluation.interface import Settings, Targets
-from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from tests.support.classifiers import CPU, Net, fit, make_targets, on, only_right, settings
 
 ALL, N, C = 24, 14, 6
@@ -34,13 +34,13 @@ LOSS_TOLERANCE = {"linf": 1e-3, "l2": 1e-2}  # relative; 6e-3 seen there
 class Model:
     """What the library attacks; it notes every batch and its logits, one per iterate."""
 
-    def __init__(self, victim: Victim):
-        self.victim = victim
+    def __init__(self, classifier: ZeroShotClassifier):
+        self.classifier = classifier
         self.inputs: list[Tensor] = []
         self.logits: list[Tensor] = []
 
     def __call__(self, images: Tensor) -> Tensor:
-        logits = self.victim.attacked(self.victim.features(images)).float()
+        logits = self.classifier.attacker_logits(self.classifier.features(images)).float()
         self.inputs.append(images.detach().clone())
         self.logits.append(logits.detach())
         return logits
@@ -49,8 +49,10 @@ class Model:
 class Theirs:
     """One run of the library's APGD on all images from the given points."""
 
-    def __init__(self, name: str, victim: Victim, steps: int, s: Settings, goal: Tensor):
-        self.model = Model(victim)
+    def __init__(
+        self, name: str, classifier: ZeroShotClassifier, steps: int, s: Settings, goal: Tensor
+    ):
+        self.model = Model(classifier)
         common: dict[str, Any] = {
             "n_iter": steps,
             "norm": {"linf": "Linf", "l2": "L2"}[s.norm],
@@ -70,43 +72,49 @@ class Theirs:
         self.fooled = torch.stack(self.model.logits).argmax(2) != labels  # (steps + 1, N)
 
 
-def whole_run(victim: Victim, targets: Targets, s: Settings, plan: apgd.Plan) -> tuple[list, dict]:
+def whole_run(
+    classifier: ZeroShotClassifier, targets: Targets, s: Settings, plan: apgd.Plan
+) -> tuple[list, dict]:
     """Ours without judging and without dropping: every iterate, and the state at the end."""
     slots = apgd.open_slots(targets, s, plan)
     slots.refill()
     iterates = []
     for _ in range(plan.steps + 1):
-        gradient, losses, _ = apgd.forward(victim, slots, plan.loss, Replay())
+        gradient, losses, _ = apgd.forward(classifier, slots, plan.loss, Replay())
         iterates.append(slots.state["point"])
-        gradient = apgd.learn(slots, losses, gradient, plan.steps)
+        gradient = apgd.update_state(slots, losses, gradient, plan.steps)
         apgd.step(slots, gradient, s)
         slots.advance(np.zeros(len(targets.labels), dtype=bool))
     return iterates, slots.state
 
 
 @pytest.fixture(scope="module")
-def victim() -> Victim:
+def classifier() -> ZeroShotClassifier:
     return fit(Net(), make_targets(ALL, C))
 
 
 @pytest.fixture(scope="module")
-def targets(victim: Victim) -> Targets:
-    found = only_right(victim, make_targets(ALL, C))
+def targets(classifier: ZeroShotClassifier) -> Targets:
+    found = only_right(classifier, make_targets(ALL, C))
     return Targets(found.pixels, found.numbers[:N], found.labels[:N])
 
 
-def swapped(victim: Victim) -> Victim:
+def swapped(classifier: ZeroShotClassifier) -> ZeroShotClassifier:
     """The same classifier, whose attacker takes each class for the next one."""
     order = [*range(1, C), 0]
-    return Victim(
-        victim.encoder, victim.classifier, victim.classifier[order], victim.ensemble, victim.scale
+    return ZeroShotClassifier(
+        classifier.encoder,
+        classifier.class_features,
+        classifier.class_features[order],
+        classifier.attacker_captions,
+        classifier.scale,
     )
 
 
-def goals(victim: Victim, images: Tensor, labels: Tensor, rank: int) -> Tensor:
+def goals(classifier: ZeroShotClassifier, images: Tensor, labels: Tensor, rank: int) -> Tensor:
     """The library's target class: the `rank`-th after the predicted one, which is the label."""
     with torch.no_grad():
-        return victim(images).float().sort(dim=1)[1][:, -(rank + 2)]
+        return classifier(images).float().sort(dim=1)[1][:, -(rank + 2)]
 
 
 # over 100 steps the last bits of l2 lengths grow too much to compare
@@ -116,22 +124,24 @@ RUNS = [(steps, norm) for norm in RADII for steps in STEPS if (steps, norm) != (
 @pytest.mark.parametrize(("steps", "norm"), RUNS)
 @pytest.mark.parametrize("name", MODULES)
 def test_iterates_best_point_and_best_loss_are_the_librarys(
-    name, steps, norm, victim, targets, device
+    name, steps, norm, classifier, targets, device
 ):
-    victim = on(victim, device)
+    classifier = on(classifier, device)
     s = settings(N, norm=norm, epsilon=RADII[norm], device=device)
     images, labels = targets.read(slice(None), device)
     rounds = np.zeros(N, dtype=np.int64)
     start = apgd.surface_starts(images, targets.numbers, rounds, s)
-    goal = goals(victim, images, labels, 0)
-    assert (victim(images).argmax(1) == labels).all(), "or the library ranks targets otherwise"
-    theirs = Theirs(name, victim, steps, s, goal)
+    goal = goals(classifier, images, labels, 0)
+    assert (classifier(images).argmax(1) == labels).all(), "or the library ranks targets otherwise"
+    theirs = Theirs(name, classifier, steps, s, goal)
     theirs.run(images, labels, start)
 
     def aim(*_: Tensor) -> Tensor:
         return goal
 
-    iterates, state = whole_run(victim, targets, s, apgd.Plan(name, steps, 1, LOSSES[name], aim))
+    iterates, state = whole_run(
+        classifier, targets, s, apgd.Plan(name, steps, 1, LOSSES[name], aim)
+    )
     for ours, expected in zip(iterates, theirs.model.inputs, strict=True):
         torch.testing.assert_close(ours, expected, rtol=0, atol=TOLERANCE[norm])
     torch.testing.assert_close(state["best"], theirs.best, rtol=0, atol=TOLERANCE[norm])
@@ -143,17 +153,17 @@ def test_iterates_best_point_and_best_loss_are_the_librarys(
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("steps", [5, 12, 40])
-def test_from_a_start_that_can_hardly_be_bettered_as_well(steps, norm, victim, targets):
+def test_from_a_start_that_can_hardly_be_bettered_as_well(steps, norm, classifier, targets):
     """The best loss is then the start's at the first checkpoint, where nothing was halved yet."""
     s = settings(N, norm=norm, epsilon=RADII[norm])
     images, labels = targets.read(slice(None), CPU)
     plan = apgd.Plan("x", 40, 1, apgd_losses.cross_entropy)
-    best = (whole_run(victim, targets, s, plan)[1]["best"] - images).numpy()
+    best = (whole_run(classifier, targets, s, plan)[1]["best"] - images).numpy()
     starts = dict(zip(targets.numbers.tolist(), best, strict=True))
-    theirs = Theirs("apgd_ce", victim, steps, s, labels)
+    theirs = Theirs("apgd_ce", classifier, steps, s, labels)
     theirs.run(images, labels, (images + torch.from_numpy(best)).clamp(0, 1))
     iterates, state = whole_run(
-        victim, targets, s._replace(starts=starts), plan._replace(steps=steps)
+        classifier, targets, s._replace(starts=starts), plan._replace(steps=steps)
     )
     for ours, expected in zip(iterates, theirs.model.inputs, strict=True):
         torch.testing.assert_close(ours, expected, rtol=0, atol=TOLERANCE[norm])
@@ -181,20 +191,20 @@ def test_starts_lie_on_the_surface_of_the_ball(norm):
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("name", MODULES)
 def test_fooled_images_are_the_librarys_though_they_leave_early(
-    name, norm, batch_size, victim, targets
+    name, norm, batch_size, classifier, targets
 ):
     steps, rounds = 15, 3
     s = settings(N, norm=norm, epsilon=HARD[norm], batch_size=batch_size, examples=np.arange(N))
     options = {"targets": rounds} if name == "apgd_t" else {"restarts": rounds}
     params = MODULES[name].Params(steps=steps, **options)
-    outcome = MODULES[name].run(victim, targets, params, s)
+    outcome = MODULES[name].run(classifier, targets, params, s)
     images, labels = targets.read(slice(None), CPU)
     expected = torch.full((N,), -1)
     adversarial = images.clone()
     for round_ in range(rounds):
         at = np.full(N, round_)
         start = apgd.surface_starts(images, targets.numbers, at, s)
-        theirs = Theirs(name, victim, steps, s, goals(victim, images, labels, round_))
+        theirs = Theirs(name, classifier, steps, s, goals(classifier, images, labels, round_))
         theirs.run(images, labels, start)
         assert (theirs.fooled.any(0) == ~theirs.right).all()
         first = theirs.fooled.int().argmax(0)
@@ -211,18 +221,26 @@ def test_fooled_images_are_the_librarys_though_they_leave_early(
     torch.testing.assert_close(found, adversarial, rtol=0, atol=TOLERANCE[norm])
 
 
-def test_with_other_texts_every_iterate_is_judged_by_the_classifier(victim, targets):
+def test_with_other_texts_every_iterate_is_judged_by_the_classifier(classifier, targets):
     noise = torch.randn(
-        victim.classifier.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+        classifier.class_features.shape,
+        generator=torch.Generator().manual_seed(0),
+        dtype=torch.float64,
     )
-    seen = victim.classifier + 0.1 * noise  # nearly the same texts, so that each errs alone
-    other = Victim(victim.encoder, victim.classifier, seen, victim.ensemble, victim.scale)
+    seen = classifier.class_features + 0.1 * noise  # nearly the same texts, so that each errs alone
+    other = ZeroShotClassifier(
+        classifier.encoder,
+        classifier.class_features,
+        seen,
+        classifier.attacker_captions,
+        classifier.scale,
+    )
     s = settings(N, epsilon=RADII["linf"])
     images, labels = targets.read(slice(None), CPU)
     start = apgd.surface_starts(images, targets.numbers, np.zeros(N, dtype=np.int64), s)
     theirs = Theirs("apgd_ce", other, 15, s, labels)
     theirs.run(images, labels, start)
-    wrong = torch.stack([victim(x).argmax(1) != labels for x in theirs.model.inputs])
+    wrong = torch.stack([classifier(x).argmax(1) != labels for x in theirs.model.inputs])
     expected = torch.where(wrong.any(0), wrong.int().argmax(0), -1)
     first = torch.where(wrong.any(0), wrong.int().argmax(0), 15)
     alone = ~theirs.fooled[first, torch.arange(N)] & wrong.any(0)
@@ -231,13 +249,13 @@ def test_with_other_texts_every_iterate_is_judged_by_the_classifier(victim, targ
     assert found.fooled_at.tolist() == expected.tolist()
 
 
-def test_targets_are_ranked_as_the_library_ranks_them(victim, targets):
+def test_targets_are_ranked_as_the_library_ranks_them(classifier, targets):
     images, labels = targets.read(slice(None), CPU)
     for rank in range(C - 1):
-        found = apgd_t.target_classes(victim, images, labels, torch.full((N,), rank))
-        assert found.tolist() == goals(victim, images, labels, rank).tolist()
-    other = swapped(victim)
-    logits = other.attacked(other.features(images))
+        found = apgd_t.target_classes(classifier, images, labels, torch.full((N,), rank))
+        assert found.tolist() == goals(classifier, images, labels, rank).tolist()
+    other = swapped(classifier)
+    logits = other.attacker_logits(other.features(images))
     likeliest = logits.scatter(1, labels[:, None], -torch.inf).argmax(1)
     found = apgd_t.target_classes(other, images, labels, torch.zeros(N, dtype=torch.int64))
     assert found.tolist() == likeliest.tolist(), "by the texts that the attacker sees"
@@ -266,16 +284,16 @@ def test_the_losses_are_the_formulas():
         np.testing.assert_allclose(found, values, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-def test_apgd_is_not_weaker_than_pgd_in_loss(victim, targets):
+def test_apgd_is_not_weaker_than_pgd_in_loss(classifier, targets):
     """From the same start and budget the best cross-entropy of most images is at least PGD's."""
     s = settings(N, epsilon=RADII["linf"])
-    _, state = whole_run(victim, targets, s, apgd.Plan("x", 40, 1, apgd_losses.cross_entropy))
+    _, state = whole_run(classifier, targets, s, apgd.Plan("x", 40, 1, apgd_losses.cross_entropy))
     images, labels = targets.read(slice(None), CPU)
     start = apgd.surface_starts(images, targets.numbers, np.zeros(N, dtype=np.int64), s)
     point, best = start, torch.full((N,), -torch.inf)
     for _ in range(41):
         point = point.detach().requires_grad_()
-        losses = apgd_losses.cross_entropy(victim(point).float(), labels, labels)
+        losses = apgd_losses.cross_entropy(classifier(point).float(), labels, labels)
         (gradient,) = torch.autograd.grad(losses.sum(), point)
         best = torch.maximum(best, losses.detach())
         point = apgd.bounded(images, point.detach() + s.epsilon / 10 * gradient.sign(), s)

@@ -10,7 +10,7 @@ from pipeline.clip import model as clip
 from pipeline.evaluation import clean_predictions as clean
 from pipeline.evaluation import interface as attacks
 from pipeline.evaluation.interface import Targets
-from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from tests.support.classifiers import CPU, fit, make_targets
 
 N, C, SIZE = 20, 4, 16
@@ -18,7 +18,9 @@ CONFIG = {"embed_dim": 16, "quick_gelu": True}
 
 
 @pytest.fixture
-def victim(clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Victim:
+def classifier(
+    clip_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> ZeroShotClassifier:
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     encoder = clip.image_encoder(clip.load(clip_folder)).eval()
     return fit(encoder, targets())
@@ -34,20 +36,20 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     calls: list[int] = []
     original = clean.clean_predictions
 
-    def counting(victim, some, batch_size, device):
+    def counting(classifier, some, batch_size, device):
         calls.append(len(some.labels))
-        return original(victim, some, batch_size, device)
+        return original(classifier, some, batch_size, device)
 
     monkeypatch.setattr(clean, "clean_predictions", counting)
     return calls
 
 
-def test_they_are_the_classifiers(victim):
+def test_they_are_the_classifiers(classifier):
     some = targets()
     images, labels = some.read(slice(None), CPU)
-    found = clean.clean_predictions(victim, some, 7, CPU)
+    found = clean.clean_predictions(classifier, some, 7, CPU)
     with torch.no_grad():
-        logits = victim(images)
+        logits = classifier(images)
     assert found.prediction.tolist() == logits.argmax(1).tolist()
     label_logit = logits.gather(1, labels[:, None])[:, 0]
     others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
@@ -55,16 +57,16 @@ def test_they_are_the_classifiers(victim):
     assert (found.prediction.dtype, found.margin.dtype) == (np.int32, np.float32)
 
 
-def test_a_second_attack_reads_them(victim, encoded):
-    first = clean.remembered(victim, targets(), 7, CPU, "abc", CONFIG)
-    second = clean.remembered(victim, targets(), 7, CPU, "abc", CONFIG)
+def test_a_second_attack_reads_them(classifier, encoded):
+    first = clean.remembered(classifier, targets(), 7, CPU, "abc", CONFIG)
+    second = clean.remembered(classifier, targets(), 7, CPU, "abc", CONFIG)
     assert encoded == [N]
     for one, other in zip(first, second, strict=True):
         assert np.array_equal(one, other)
         assert one.dtype == other.dtype
 
 
-def test_they_do_not_depend_on_the_attack(victim, encoded, monkeypatch):
+def test_they_do_not_depend_on_the_attack(classifier, encoded, monkeypatch):
     """Each stage is a process of its own, which has loaded the code of its attack alone."""
     plugins, helpers = Path(attacks.__file__).parent, Path(clean.__file__).parent
     shared = [f for f in clean.loaded_code() if f.parent not in (plugins, helpers)]
@@ -76,48 +78,48 @@ def test_they_do_not_depend_on_the_attack(victim, encoded, monkeypatch):
     ):
         loaded = [*shared, *attack_code]
         monkeypatch.setattr(clean, "loaded_code", lambda loaded=loaded: loaded)
-        clean.remembered(victim, targets(), 7, CPU, "abc", CONFIG)
+        clean.remembered(classifier, targets(), 7, CPU, "abc", CONFIG)
     assert encoded == [N]
 
 
-def test_they_depend_on_the_code_that_classifies(victim, encoded, monkeypatch, tmp_path):
-    clean.remembered(victim, targets(), 7, CPU, "abc", CONFIG)
+def test_they_depend_on_the_code_that_classifies(classifier, encoded, monkeypatch, tmp_path):
+    clean.remembered(classifier, targets(), 7, CPU, "abc", CONFIG)
     names = {file.name for file in clean.classifying_code()}
     assert {"model.py", "fused.py", "zero_shot_classifier.py", "verdicts.py"} <= names
-    other = tmp_path / "victim.py"
+    other = tmp_path / "classifier.py"
     other.write_text("# other code")
     monkeypatch.setattr(clean, "loaded_code", lambda: [other])
-    clean.remembered(victim, targets(), 7, CPU, "abc", CONFIG)
+    clean.remembered(classifier, targets(), 7, CPU, "abc", CONFIG)
     assert encoded == [N, N]
 
 
-def test_whatever_they_depend_on_makes_them_anew(victim, encoded, clip_folder):
+def test_whatever_they_depend_on_makes_them_anew(classifier, encoded, clip_folder):
     some = targets()
-    clean.remembered(victim, some, 7, CPU, "abc", CONFIG)
-    clean.remembered(victim, some, 7, CPU, "another set", CONFIG)
-    clean.remembered(victim, some, 8, CPU, "abc", CONFIG)
-    clean.remembered(victim, some, 7, CPU, "abc", CONFIG | {"quick_gelu": False})
+    clean.remembered(classifier, some, 7, CPU, "abc", CONFIG)
+    clean.remembered(classifier, some, 7, CPU, "another set", CONFIG)
+    clean.remembered(classifier, some, 8, CPU, "abc", CONFIG)
+    clean.remembered(classifier, some, 7, CPU, "abc", CONFIG | {"quick_gelu": False})
     fewer = Targets(some.pixels, some.numbers[:-1], some.labels[:-1])
-    clean.remembered(victim, fewer, 7, CPU, "abc", CONFIG)
+    clean.remembered(classifier, fewer, 7, CPU, "abc", CONFIG)
     with torch.no_grad():
-        victim.classifier[0, 0] += 1e-3
-    clean.remembered(victim, some, 7, CPU, "abc", CONFIG)
+        classifier.class_features[0, 0] += 1e-3
+    clean.remembered(classifier, some, 7, CPU, "abc", CONFIG)
     with torch.no_grad():
-        victim.encoder.visual.proj[0, 0] += 1e-3
-    clean.remembered(victim, some, 7, CPU, "abc", CONFIG)
-    victim.encoder.mean += 0.01
-    clean.remembered(victim, some, 7, CPU, "abc", CONFIG)
+        classifier.encoder.visual.proj[0, 0] += 1e-3
+    clean.remembered(classifier, some, 7, CPU, "abc", CONFIG)
+    classifier.encoder.mean += 0.01
+    clean.remembered(classifier, some, 7, CPU, "abc", CONFIG)
     assert encoded == [N, N, N, N, N - 1, N, N, N]
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 cut", None])
-def test_a_damaged_file_is_made_anew(victim, encoded, tmp_path, damage):
-    first = clean.remembered(victim, targets(), 7, CPU, "abc", CONFIG)
+def test_a_damaged_file_is_made_anew(classifier, encoded, tmp_path, damage):
+    first = clean.remembered(classifier, targets(), 7, CPU, "abc", CONFIG)
     (file,) = (tmp_path / ".scratch/clean").iterdir()
     if damage is None:
         np.savez(file, prediction=first.prediction[:3], margin=first.margin[:3])
     else:
         file.write_bytes(damage)
-    again = clean.remembered(victim, targets(), 7, CPU, "abc", CONFIG)
+    again = clean.remembered(classifier, targets(), 7, CPU, "abc", CONFIG)
     assert encoded == [N, N]
     assert np.array_equal(first.margin, again.margin)

@@ -23,7 +23,7 @@ from pipeline.evaluation.devices import Subject, device_names, spread, workers
 from pipeline.evaluation.evaluate import evenly_spaced
 from pipeline.evaluation.interface import Outcome, Targets
 from pipeline.evaluation.outcomes import merge, part_of, positions
-from pipeline.evaluation.zero_shot_classifier import load_victim
+from pipeline.evaluation.zero_shot_classifier import load_classifier
 from pipeline.images.image_set import open_images
 from pipeline.zeroshot import text_sets as embed
 from stages import check, evaluate
@@ -85,8 +85,8 @@ def test_all_attacks_give_the_verdicts_of_one_process(project, monkeypatch):
     images = open_images("tiny")
     ids = [entry.class_id for entry in images.classes]
     texts = embed.read_texts(TEXTS, ids)
-    load = partial(load_victim, MODEL, texts, texts, images.pixels.shape[-1], False)
-    victim, numbers = load(CPU), np.arange(len(images.labels))
+    load = partial(load_classifier, MODEL, texts, texts, images.pixels.shape[-1], False)
+    classifier, numbers = load(CPU), np.arange(len(images.labels))
     targets = Targets(images.pixels, numbers, images.labels)
     told = team_settings(len(numbers))
     fooled = []
@@ -94,8 +94,8 @@ def test_all_attacks_give_the_verdicts_of_one_process(project, monkeypatch):
         assert {worker.device for worker in team} == {"cpu"}
         for name in OURS:
             module, options = attack(name, steps=4)
-            alone = module.run(victim, targets, options, told)
-            both = spread(team, module, Subject(load, "tiny"))(victim, targets, options, told)
+            alone = module.run(classifier, targets, options, told)
+            both = spread(team, module, Subject(load, "tiny"))(classifier, targets, options, told)
             assert_same(alone, both, name)
             fooled.append((alone.fooled_at >= 0).mean())
         pids = [worker.process.pid for worker in team]
@@ -118,16 +118,16 @@ def test_a_library_attack_in_parts_has_the_verdicts_of_the_whole(project, monkey
     monkeypatch.setattr(autoattack_library, "IMAGES_AT_ONCE", 4)
     images = open_images("tiny")
     texts = embed.read_texts(TEXTS, [entry.class_id for entry in images.classes])
-    victim = load_victim(MODEL, texts, texts, images.pixels.shape[-1], False, CPU)
+    classifier = load_classifier(MODEL, texts, texts, images.pixels.shape[-1], False, CPU)
     targets = Targets(images.pixels, np.arange(len(images.labels)), images.labels)
     told = team_settings(len(images.labels))
     module, options = attack("autoattack_ce_dlr")
-    whole = module.run(victim, targets, options, told)
+    whole = module.run(classifier, targets, options, told)
     rows = positions(len(images.labels), 2, module, told.batch_size)
     outcomes = []
     for part in rows:
         chosen, its = part_of(targets, told, part)
-        outcomes.append(module.run(victim, chosen, options, its))
+        outcomes.append(module.run(classifier, chosen, options, its))
     assert_same(whole, merge(targets, told, rows, outcomes), "autoattack_ce_dlr")
 
 

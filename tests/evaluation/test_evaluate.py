@@ -19,15 +19,15 @@ from pipeline.evaluation.evaluate import (
     EvaluateParams,
     Verdicts,
     accuracies,
+    evaluate_attack,
     evenly_spaced,
-    followed,
-    joined,
-    judge,
+    merge_notes,
     prediction_columns,
+    run_to_last_mask,
     training_overlap,
 )
 from pipeline.evaluation.interface import Outcome, Targets
-from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.images.classes import ClassEntry
 from pipeline.results.files import PREDICTIONS
 from pipeline.zeroshot import text_sets as embed
@@ -54,7 +54,7 @@ def targets() -> Targets:
 
 
 @pytest.fixture(scope="module")
-def victim(targets: Targets) -> Victim:
+def classifier(targets: Targets) -> ZeroShotClassifier:
     return fit(Net(), targets)
 
 
@@ -64,24 +64,28 @@ def params(**changes: Any) -> EvaluateParams:
 
 
 def judged(
-    victim: Victim, module: Any, options: Any, targets: Targets, chosen: EvaluateParams
+    classifier: ZeroShotClassifier,
+    module: Any,
+    options: Any,
+    targets: Targets,
+    chosen: EvaluateParams,
 ) -> Verdicts:
-    device = victim.classifier.device
-    clean = clean_predictions(victim, targets, chosen.batch_size, device)
-    return judge(victim, module, options, targets, chosen, clean, device)
+    device = classifier.class_features.device
+    clean = clean_predictions(classifier, targets, chosen.batch_size, device)
+    return evaluate_attack(classifier, module, options, targets, chosen, clean, device)
 
 
-def columns(victim: Victim, targets: Targets, **changes: Any) -> dict[str, Any]:
+def columns(classifier: ZeroShotClassifier, targets: Targets, **changes: Any) -> dict[str, Any]:
     options = {key: changes.pop(key) for key in ("steps", "step_255") if key in changes}
     module, checked = attack("pgd", **options)
-    verdicts = judged(victim, module, checked, targets, params(**changes))
+    verdicts = judged(classifier, module, checked, targets, params(**changes))
     return prediction_columns("m", targets, verdicts)
 
 
-def test_both_modes_agree_on_any_and_last_is_never_stricter(victim, targets, device):
-    victim = on(victim, device)
-    dropping = columns(victim, targets)
-    following = columns(victim, targets, robust="last")
+def test_both_modes_agree_on_any_and_last_is_never_stricter(classifier, targets, device):
+    classifier = on(classifier, device)
+    dropping = columns(classifier, targets)
+    following = columns(classifier, targets, robust="last")
     assert dropping["robust_any"].tolist() == following["robust_any"].tolist()
     measured = [i for i, value in enumerate(dropping["robust_last"]) if value is not None]
     assert measured == evenly_spaced(N, 5).tolist()
@@ -96,12 +100,12 @@ def test_both_modes_agree_on_any_and_last_is_never_stricter(victim, targets, dev
 
 def test_what_is_wrong_already_is_neither_attacked_nor_robust(targets, device):
     counted = Counting(Net())
-    victim = fit(counted, targets, device=device)
+    classifier = fit(counted, targets, device=device)
     module, options = attack("pgd")
-    clean = victim(targets.read(slice(None), device)[0]).argmax(1).cpu().numpy()
+    clean = classifier(targets.read(slice(None), device)[0]).argmax(1).cpu().numpy()
     wrong = clean != targets.labels
     assert 0 < wrong.sum() < N
-    found = judged(victim, module, options, targets, params(last_images=0, examples=0))
+    found = judged(classifier, module, options, targets, params(last_images=0, examples=0))
     assert found.attacked.tolist() == np.flatnonzero(~wrong).tolist()
     table = prediction_columns("m", targets, found)
     assert not table["robust_any"][wrong].any()
@@ -110,7 +114,7 @@ def test_what_is_wrong_already_is_neither_attacked_nor_robust(targets, device):
     assert (table["adversarial_margin"] == table["clean_margin"])[wrong].all()
     assert set(np.array(table["zero_gradient"])[wrong]) == {None}
     # with `last`, the same image is attacked to the end, and may even end right
-    followed_ = judged(victim, module, options, targets, params(robust="last"))
+    followed_ = judged(classifier, module, options, targets, params(robust="last"))
     assert followed_.attacked.tolist() == list(range(N))
 
 
@@ -142,10 +146,10 @@ def test_a_wrong_image_that_an_attack_turns_right_is_not_robust():
     assert found["robust_last"] == {"correct": 2, "images": 2, "accuracy": 1.0}
 
 
-def test_best_iterate_attacks_have_no_last(victim, targets):
+def test_best_iterate_attacks_have_no_last(classifier, targets):
     module, options = attack("apgd_ce")
     for robust in ("any", "last"):
-        found = judged(victim, module, options, targets, params(robust=robust, examples=0))
+        found = judged(classifier, module, options, targets, params(robust=robust, examples=0))
         right = np.flatnonzero(found.clean_prediction == targets.labels)
         assert found.attacked.tolist() == right.tolist(), "the others have nothing to tell"
         table = prediction_columns("m", targets, found)
@@ -154,25 +158,25 @@ def test_best_iterate_attacks_have_no_last(victim, targets):
     assert not hasattr(apgd_ce, "LAST_ITERATE")
 
 
-def test_nearly_no_ball_gives_clean_accuracy_and_a_huge_one_none(victim, targets):
-    unharmed = accuracies(columns(victim, targets, epsilon_255=0.001, step_255=0.001))
+def test_nearly_no_ball_gives_clean_accuracy_and_a_huge_one_none(classifier, targets):
+    unharmed = accuracies(columns(classifier, targets, epsilon_255=0.001, step_255=0.001))
     assert unharmed["robust_any"] == unharmed["clean"]
     assert unharmed["clean"]["accuracy"] > 0.5
-    lost = accuracies(columns(victim, targets, epsilon_255=64, step_255=8.0, steps=20))
+    lost = accuracies(columns(classifier, targets, epsilon_255=64, step_255=8.0, steps=20))
     assert lost["robust_any"]["accuracy"] == 0
 
 
 def test_dropping_is_exact_and_cheap_at_the_committed_options(targets):
     """PGD-100 as in params.yaml, with dropping and as the full loop."""
     counted = Counting(Net())
-    victim = fit(counted, targets)
+    classifier = fit(counted, targets)
     options = pgd.Params.model_validate(evaluate_params()["options"]["pgd"])
     assert options.steps == 100
     flags, images = {}, {}
     for robust in ("any", "last"):
         counted.batches.clear()
         chosen_ = params(robust=robust, last_images=0, examples=0, epsilon_255=4)
-        found = judged(victim, pgd, options, targets, chosen_)
+        found = judged(classifier, pgd, options, targets, chosen_)
         flags[robust] = prediction_columns("m", targets, found)["robust_any"]
         images[robust] = counted.images
     assert flags["any"].tolist() == flags["last"].tolist()
@@ -186,29 +190,29 @@ def test_dropping_is_exact_and_cheap_at_the_committed_options(targets):
 def test_robust_last_is_reported_on_evenly_spaced_images():
     assert evenly_spaced(10, 4).tolist() == [0, 2, 5, 7]
     assert evenly_spaced(3, None).tolist() == evenly_spaced(3, 9).tolist() == [0, 1, 2]
-    assert followed(10, params(last_images=0)).sum() == 0
-    assert followed(10, params(last_images=99)).sum() == 10
-    assert followed(10, params(robust="last", last_images=0)).all()
+    assert run_to_last_mask(10, params(last_images=0)).sum() == 0
+    assert run_to_last_mask(10, params(last_images=99)).sum() == 10
+    assert run_to_last_mask(10, params(robust="last", last_images=0)).all()
 
 
-def test_kept_examples_are_evenly_spaced_and_attacked_even_if_wrong(victim, targets):
+def test_kept_examples_are_evenly_spaced_and_attacked_even_if_wrong(classifier, targets):
     module, options = attack("pgd")
-    found = judged(victim, module, options, targets, params(examples=6, last_images=0))
+    found = judged(classifier, module, options, targets, params(examples=6, last_images=0))
     positions = evenly_spaced(N, 6)
     assert set(positions) <= set(found.attacked)
     assert (found.clean_prediction != targets.labels)[positions].any()
     sizes = np.abs(found.outcome.perturbations).max(axis=(1, 2, 3))
     assert sizes.shape == (6,)
     assert sizes.min() > 0
-    everything = judged(victim, module, options, targets, params(examples=N, last_images=0))
+    everything = judged(classifier, module, options, targets, params(examples=N, last_images=0))
     np.testing.assert_allclose(
         found.outcome.perturbations, everything.outcome.perturbations[positions], atol=1e-6
     )
 
 
-def test_clean_predictions_do_not_depend_on_the_batch(victim, targets, device):
-    victim = on(victim, device)
-    one, other = (clean_predictions(victim, targets, size, device) for size in (4, 64))
+def test_clean_predictions_do_not_depend_on_the_batch(classifier, targets, device):
+    classifier = on(classifier, device)
+    one, other = (clean_predictions(classifier, targets, size, device) for size in (4, 64))
     assert one[0].tolist() == other[0].tolist()
     assert one[0].dtype == np.int32
     np.testing.assert_allclose(one[1], other[1], rtol=1e-5)
@@ -221,10 +225,10 @@ def test_the_overlap_with_training_is_by_identity_not_by_name():
 
 
 def test_models_notes_are_told_once_where_they_agree():
-    assert joined({"base": "", "finetuned": ""}) == ""
-    assert joined({"base": "a", "finetuned": "a"}) == "a"
-    assert joined({"base": "a", "finetuned": ""}) == "base: a"
-    assert joined({"base": "a", "finetuned": "b"}) == "base: a; finetuned: b"
+    assert merge_notes({"base": "", "finetuned": ""}) == ""
+    assert merge_notes({"base": "a", "finetuned": "a"}) == "a"
+    assert merge_notes({"base": "a", "finetuned": ""}) == "base: a"
+    assert merge_notes({"base": "a", "finetuned": "b"}) == "base: a; finetuned: b"
 
 
 @pytest.mark.parametrize(

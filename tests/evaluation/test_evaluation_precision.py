@@ -15,7 +15,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import validate
 from pipeline.evaluation.evaluate import EvaluateParams
 from pipeline.evaluation.interface import Outcome, Targets
-from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.soundness.measure import ChecksParams, measure
 from pipeline.soundness.verdicts import PrecisionCounts
 from pipeline.soundness.verdicts import precision as precision_check
@@ -37,14 +37,20 @@ def targets(encoder: clip.ImageEncoder) -> Targets:
     return only_right(fit(encoder, some), some)
 
 
-def lowered(encoder: clip.ImageEncoder, targets: Targets, ascended: Any) -> Victim:
-    """A victim that attacks go through by `ascended`; without it, in float32."""
+def lowered(encoder: clip.ImageEncoder, targets: Targets, ascended: Any) -> ZeroShotClassifier:
+    """A classifier that attacks go through by `ascended`; without it, in float32."""
     plain = fit(encoder, make_targets(N, C, size=SIZE))
-    texts = plain.classifier, plain.attacker, plain.ensemble
-    return Victim(encoder, *texts, plain.scale, ascended=ascended).requires_grad_(False).eval()
+    texts = plain.class_features, plain.attacker_features, plain.attacker_captions
+    return (
+        ZeroShotClassifier(encoder, *texts, plain.scale, ascended=ascended)
+        .requires_grad_(False)
+        .eval()
+    )
 
 
-def run(victim: Victim, targets: Targets, module: Any = pgd, band: float = BAND) -> Outcome:
+def run(
+    classifier: ZeroShotClassifier, targets: Targets, module: Any = pgd, band: float = BAND
+) -> Outcome:
     count = len(targets.labels)
     s = settings(count, epsilon=EPSILON, batch_size=16, examples=np.arange(count), guard_band=band)
     if module is pgd:
@@ -53,20 +59,20 @@ def run(victim: Victim, targets: Targets, module: Any = pgd, band: float = BAND)
         )
     else:
         options = apgd_ce.Params(steps=10, restarts=1)
-    return module.run(victim, targets, options, s)
+    return module.run(classifier, targets, options, s)
 
 
 @pytest.mark.parametrize("module", [pgd, apgd_ce])
 def test_no_break_in_bf16_is_a_false_one(module, encoder, targets):
-    victim = lowered(encoder, targets, frozen_copy(encoder, "bf16", False))
-    outcome = run(victim, targets, module)
-    exact = run(victim.in_float32(), targets, module, 0.0)
+    classifier = lowered(encoder, targets, frozen_copy(encoder, "bf16", False))
+    outcome = run(classifier, targets, module)
+    exact = run(classifier.in_float32(), targets, module, 0.0)
     fooled = outcome.fooled_at >= 0
     assert 3 < fooled.sum() < len(fooled), "the case must have both"
     images, labels = targets.read(slice(None), CPU)
     adversarial = (images + torch.from_numpy(outcome.perturbations)).clamp(0, 1)
     with torch.no_grad():
-        wrong = (victim.in_float32()(adversarial).argmax(1) != labels).numpy()
+        wrong = (classifier.in_float32()(adversarial).argmax(1) != labels).numpy()
     assert (wrong == fooled).all(), "float32 on the pixels has the last word"
     assert ((exact.fooled_at >= 0) != fooled).mean() < 0.15
     assert 0 < outcome.largest_difference < BAND / 2
@@ -74,9 +80,9 @@ def test_no_break_in_bf16_is_a_false_one(module, encoder, targets):
 
 
 def test_a_forward_that_is_too_far_off_stops_the_attack(encoder, targets):
-    victim = lowered(encoder, targets, frozen_copy(encoder, "bf16", False))
+    classifier = lowered(encoder, targets, frozen_copy(encoder, "bf16", False))
     with pytest.raises(UserError, match=r"more than half of evaluate.guard_band \(1e-05\)"):
-        run(victim, targets, band=1e-5)
+        run(classifier, targets, band=1e-5)
 
 
 class Weak(nn.Module):
@@ -103,9 +109,9 @@ def test_a_planted_weak_attack_is_caught_by_the_precision_check(encoder, targets
     checks, params = check_params()
     passed = {}
     for name, ascended in (("bf16", frozen_copy(encoder, "bf16", False)), ("weak", Weak(encoder))):
-        victim = lowered(encoder, targets, ascended)
+        classifier = lowered(encoder, targets, ascended)
         counts = PrecisionCounts.model_validate(
-            measure(victim, targets, checks, params, CPU)["precision"]
+            measure(classifier, targets, checks, params, CPU)["precision"]
         )
         passed[name] = precision_check("x", counts, len(targets.labels)).passed
         assert counts.right_in_float32 < 0.9 * len(targets.labels), "float32 must find something"
@@ -115,13 +121,14 @@ def test_a_planted_weak_attack_is_caught_by_the_precision_check(encoder, targets
 def test_float32_has_nothing_to_compare(encoder, targets):
     checks, params = check_params()
     plain = params.model_copy(update={"precision": "float32"})
-    victim = lowered(encoder, targets, None)
-    assert measure(victim, targets, checks, plain, CPU)["precision"] is None
+    classifier = lowered(encoder, targets, None)
+    assert measure(classifier, targets, checks, plain, CPU)["precision"] is None
     assert (plain.band, params.band) == (0.0, BAND)
     compiled = plain.model_copy(update={"compile": True})
     assert compiled.band == BAND
     assert (
-        measure(victim, targets, checks, compiled, CPU)["precision"]["name"] == "compiled float32"
+        measure(classifier, targets, checks, compiled, CPU)["precision"]["name"]
+        == "compiled float32"
     )
 
 

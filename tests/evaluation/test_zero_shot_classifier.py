@@ -11,7 +11,12 @@ from torch.nn import functional as F
 from pipeline.clip import model as clip
 from pipeline.common.errors import UserError
 from pipeline.evaluation.interface import Targets
-from pipeline.evaluation.zero_shot_classifier import Victim, load_victim, resized, resizing_factor
+from pipeline.evaluation.zero_shot_classifier import (
+    ZeroShotClassifier,
+    load_classifier,
+    resized,
+    resizing_factor,
+)
 from pipeline.zeroshot.text_sets import TextSet
 from tests.support.classifiers import CPU, OURS, Counting, Net, attack, fit, make_targets, settings
 
@@ -24,11 +29,13 @@ def text_set(name: str, texts: int = 3, seed: int = 0) -> TextSet:
     return TextSet(name, [], values)
 
 
-def test_a_loaded_victim_is_the_model_and_frozen(clip_folder: Path, device: torch.device) -> None:
+def test_a_loaded_classifier_is_the_model_and_frozen(
+    clip_folder: Path, device: torch.device
+) -> None:
     texts, seen = text_set("template"), text_set("unseen", seed=1)
-    victim = load_victim(clip_folder, texts, seen, SIDE, False, device)
-    assert not any(p.requires_grad for p in victim.parameters())
-    assert not victim.training
+    classifier = load_classifier(clip_folder, texts, seen, SIDE, False, device)
+    assert not any(p.requires_grad for p in classifier.parameters())
+    assert not classifier.training
     loaded = clip.load(clip_folder)
     images = torch.rand(3, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     mean, std = (
@@ -40,14 +47,14 @@ def test_a_loaded_victim_is_the_model_and_frozen(clip_folder: Path, device: torc
     scale = loaded.model.logit_scale.exp().item()
     assert 1 < scale < 100
     moved = images.to(device)  # the expected values are the CPU's
-    for found, classifier in (
-        (victim(moved), texts.classifier),
-        (victim.attacked(victim.features(moved)), seen.classifier),
+    for logits, class_features in (
+        (classifier(moved), texts.class_features),
+        (classifier.attacker_logits(classifier.features(moved)), seen.class_features),
     ):
-        expected = scale * features @ torch.from_numpy(classifier).T
-        torch.testing.assert_close(found.cpu(), expected, rtol=1e-4, atol=1e-4)
-        assert found.dtype == torch.float32
-    one_by_one = victim.attacked_captions(victim.features(moved)).cpu()
+        expected = scale * features @ torch.from_numpy(class_features).T
+        torch.testing.assert_close(logits.cpu(), expected, rtol=1e-4, atol=1e-4)
+        assert logits.dtype == torch.float32
+    one_by_one = classifier.attacker_caption_logits(classifier.features(moved)).cpu()
     expected = torch.stack(
         [scale * features @ torch.from_numpy(seen.captions[:, k]).T for k in range(3)], dim=2
     )
@@ -57,37 +64,45 @@ def test_a_loaded_victim_is_the_model_and_frozen(clip_folder: Path, device: torc
 def test_what_does_not_fit_is_said(clip_folder: Path) -> None:
     texts = text_set("template")
     with pytest.raises(UserError, match="the images are 20 x 20"):
-        load_victim(clip_folder, texts, texts, 20, False, CPU)
+        load_classifier(clip_folder, texts, texts, 20, False, CPU)
     narrow = TextSet("template", [], np.ones((C, 1, 5), dtype=np.float32))
     for native in (False, True):
         with pytest.raises(UserError, match="the text embeddings 5; run `dvc repro embed`"):
-            load_victim(clip_folder, narrow, narrow, SIDE, native, CPU)
+            load_classifier(clip_folder, narrow, narrow, SIDE, native, CPU)
 
 
-def transfer() -> tuple[Victim, Targets]:
+def transfer() -> tuple[ZeroShotClassifier, Targets]:
     """The attacker's classes are the classifier's in another order: what it ascends is another
     loss, and what fools it is not what counts."""
     targets = make_targets(N, C)
     own = fit(Net(), targets, captions=2)
     order = [1, 2, 3, 0]
-    victim = Victim(
-        own.encoder, own.classifier, own.classifier[order], own.ensemble[order], own.scale
+    classifier = ZeroShotClassifier(
+        own.encoder,
+        own.class_features,
+        own.class_features[order],
+        own.attacker_captions[order],
+        own.scale,
     )
-    return victim, targets
+    return classifier, targets
 
 
 @pytest.mark.parametrize("name", ["pgd", "fgsm", "cw_linf", "apgd_ce", "apgd_dlr", "apgd_t"])
 def test_the_gradient_is_the_attackers_and_the_verdict_the_classifiers(name, device) -> None:
-    victim, targets = transfer()
-    victim.to(device)
+    classifier, targets = transfer()
+    classifier.to(device)
     module, options = attack(name, step_255=3.0, confidence=50.0)
     s = settings(N, epsilon=12 / 255, examples=np.arange(N), device=device)
-    found = module.run(victim, targets, options, s)
+    found = module.run(classifier, targets, options, s)
     images = targets.read(slice(None), device)[0]
     adversarial = (images + torch.from_numpy(found.perturbations).to(device)).clamp(0, 1)
-    assert found.prediction.tolist() == victim(adversarial).argmax(1).tolist()
-    white = Victim(
-        victim.encoder, victim.classifier, victim.classifier, victim.ensemble, victim.scale
+    assert found.prediction.tolist() == classifier(adversarial).argmax(1).tolist()
+    white = ZeroShotClassifier(
+        classifier.encoder,
+        classifier.class_features,
+        classifier.class_features,
+        classifier.attacker_captions,
+        classifier.scale,
     )
     direct = module.run(white, targets, options, s)
     assert (direct.perturbations != found.perturbations).any()
@@ -95,15 +110,17 @@ def test_the_gradient_is_the_attackers_and_the_verdict_the_classifiers(name, dev
 
 
 def test_pgds_first_step_follows_the_attackers_loss() -> None:
-    victim, targets = transfer()
+    classifier, targets = transfer()
     module, options = attack("pgd", steps=1, step_255=0.01, random_start=False)
     s = settings(N, epsilon=1 / 255, examples=np.arange(N), follow=np.ones(N, dtype=bool))
-    found = torch.from_numpy(module.run(victim, targets, options, s).perturbations)
+    found = torch.from_numpy(module.run(classifier, targets, options, s).perturbations)
     images, labels = targets.read(slice(None), CPU)
     images.requires_grad_()
-    loss = F.cross_entropy(victim.attacked(victim.features(images)), labels, reduction="sum")
+    loss = F.cross_entropy(
+        classifier.attacker_logits(classifier.features(images)), labels, reduction="sum"
+    )
     (gradient,) = torch.autograd.grad(loss, images)
-    still_right = (victim(images).argmax(1) == labels).numpy()
+    still_right = (classifier(images).argmax(1) == labels).numpy()
     free = (images > 0.01) & (images < 0.99)
     agree = (found.sign() == gradient.sign())[still_right][free[still_right]]
     assert agree.float().mean() > 0.999
@@ -115,16 +132,16 @@ def test_pgds_first_step_follows_the_attackers_loss() -> None:
 def test_the_ball_lies_at_the_images_own_size(name, norm, side, clip_folder, device) -> None:
     targets = make_targets(8, C, size=side)
     texts = text_set("template")
-    victim = load_victim(clip_folder, texts, texts, side, True, device)
+    classifier = load_classifier(clip_folder, texts, texts, side, True, device)
     images, _ = targets.read(slice(None), device)
-    labels = victim(images).argmax(1).cpu().numpy()
+    labels = classifier(images).argmax(1).cpu().numpy()
     targets = Targets(targets.pixels, targets.numbers, labels)
-    encoder: Any = Counting(victim.encoder)
-    victim.encoder = encoder
+    encoder: Any = Counting(classifier.encoder)
+    classifier.encoder = encoder
     epsilon = 3 / 255 if norm == "linf" else 0.3
     module, options = attack(name, steps=3, step_255=255 * epsilon / 2)
     s = settings(8, norm=norm, epsilon=epsilon, examples=np.arange(8), device=device)
-    found = module.run(victim, targets, options, s)
+    found = module.run(classifier, targets, options, s)
     assert found.perturbations.shape == (8, 3, side, side)
     flat = torch.from_numpy(found.perturbations).flatten(1)
     size = flat.abs().amax(1) if norm == "linf" else flat.norm(dim=1)
@@ -134,12 +151,14 @@ def test_the_ball_lies_at_the_images_own_size(name, norm, side, clip_folder, dev
     inside = F.interpolate(adversarial, (SIDE, SIDE), mode="bicubic", antialias=True)
     with torch.no_grad():
         features = encoder.encoder(inside).pooled
-    assert victim.classify(features).argmax(1).tolist() == found.prediction.tolist()
+    assert classifier.logits(features).argmax(1).tolist() == found.prediction.tolist()
 
 
 def test_images_of_the_models_size_are_not_resized(clip_folder: Path) -> None:
     texts = text_set("template")
-    native, plain = (load_victim(clip_folder, texts, texts, SIDE, n, CPU) for n in (True, False))
+    native, plain = (
+        load_classifier(clip_folder, texts, texts, SIDE, n, CPU) for n in (True, False)
+    )
     images = make_targets(4, C, size=SIDE).read(slice(None), CPU)[0]
     assert torch.equal(native(images), plain(images))
     assert not native.resize

@@ -13,14 +13,14 @@ import pytest
 import torch
 from PIL import Image, ImageFilter
 
-from pipeline.clip.model import unit_pixels
+from pipeline.clip.model import to_float_pixels
 from pipeline.common.errors import UserError
 from pipeline.filtering.image_features import encode_images
 from pipeline.images import decoding
 from pipeline.images.streaming import FILE_SCHEMA, StreamedPixels, depth, read_ahead
 from pipeline.training import frozen_features
 from pipeline.training.loop import _epoch_order, batch_indices
-from pipeline.training.objective import Setup
+from pipeline.training.objective import MethodInputs
 from saft.check.probe import _encoder, _setup
 from tests.support.dataset_fixtures.base import noise
 
@@ -118,14 +118,14 @@ def streamed(tmp_path: Path, packed: np.ndarray) -> StreamedPixels:
     return StreamedPixels(files, tmp_path, SIDE, "native", "set")
 
 
-def frozen_pass(setup: Setup) -> torch.Tensor:
-    """What `of_clean_images` makes of (embedding, labels): both, so that an order shows."""
-    return frozen_features.of_clean_images(
-        setup, lambda found, labels: torch.cat([found.embedding, labels[:, None]], dim=1), "test"
+def frozen_pass(inputs: MethodInputs) -> torch.Tensor:
+    """`precompute_on_clean_images` of (embedding, labels): both, so that an order shows."""
+    return frozen_features.precompute_on_clean_images(
+        inputs, lambda found, labels: torch.cat([found.embedding, labels[:, None]], dim=1), "test"
     )
 
 
-def setup_of(pixels: np.ndarray | StreamedPixels) -> Setup:
+def inputs_of(pixels: np.ndarray | StreamedPixels) -> MethodInputs:
     torch.manual_seed(0)
     encoder, _ = _encoder()
     return _setup(encoder)._replace(pixels=pixels, labels=np.arange(IMAGES), batch_size=6)
@@ -136,10 +136,10 @@ def test_the_frozen_pass_copies_in_the_reading_thread(packed, monkeypatch) -> No
     seen: list[np.ndarray] = []
     monkeypatch.setattr(
         frozen_features,
-        "unit_pixels",
-        lambda part, device: (seen.append(part), unit_pixels(part, device))[1],
+        "to_float_pixels",
+        lambda part, device: (seen.append(part), to_float_pixels(part, device))[1],
     )
-    frozen_pass(setup_of(packed))
+    frozen_pass(inputs_of(packed))
     assert [len(part) for part in seen] == [6, 6, 6, 5]
     assert all(type(part) is np.ndarray and part.base is None for part in seen)
     np.testing.assert_array_equal(np.concatenate(seen), packed)
@@ -148,15 +148,17 @@ def test_the_frozen_pass_copies_in_the_reading_thread(packed, monkeypatch) -> No
 def test_the_frozen_pass_and_the_features_are_those_of_one_batch_after_the_other(
     packed, streamed
 ) -> None:
-    setup = setup_of(packed)
+    inputs = inputs_of(packed)
     with torch.no_grad():
-        parts = [setup.encoder(unit_pixels(packed[i : i + 6], CPU)) for i in range(0, IMAGES, 6)]
+        parts = [
+            inputs.encoder(to_float_pixels(packed[i : i + 6], CPU)) for i in range(0, IMAGES, 6)
+        ]
     embedding = torch.cat([part.embedding for part in parts])
     labels = torch.arange(IMAGES)[:, None]
     numbers = np.arange(IMAGES)[::-2].copy()
     for pixels in (packed, streamed):
-        assert torch.equal(frozen_pass(setup_of(pixels)), torch.cat([embedding, labels], dim=1))
-        features = encode_images(setup.encoder, pixels, numbers, CPU, batch=5)
+        assert torch.equal(frozen_pass(inputs_of(pixels)), torch.cat([embedding, labels], dim=1))
+        features = encode_images(inputs.encoder, pixels, numbers, CPU, batch=5)
         expected = torch.nn.functional.normalize(embedding, dim=-1)[numbers]
         torch.testing.assert_close(features, expected, rtol=0, atol=1e-6)
 

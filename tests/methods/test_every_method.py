@@ -16,7 +16,7 @@ from pipeline.clip import model as clip
 from pipeline.common import registry
 from pipeline.common.errors import UserError
 from pipeline.common.options import chosen
-from pipeline.training.objective import Batch, Published, Setup, TrainingAttack
+from pipeline.training.objective import Batch, MethodInputs, Published, TrainingAttack
 from pipeline.zeroshot import perturbation as attack
 from tests.support.training_runs import (
     CPU,
@@ -27,9 +27,9 @@ from tests.support.training_runs import (
     K,
     Run,
     changed,
+    inputs_of,
     objective_of,
     recipe,
-    setup_of,
 )
 
 B, GRID = 6, 4
@@ -178,7 +178,7 @@ TWINS = {
 
 
 class Scene(NamedTuple):
-    setup: Setup
+    inputs: MethodInputs
     batch: Batch
     world: World
 
@@ -192,14 +192,14 @@ def shifted(encoder: clip.ImageEncoder) -> clip.ImageEncoder:
 
 
 def make_scene(folder: Path, device: torch.device) -> Scene:
-    """Setup and batch on `device`; the world of the twins always on the CPU."""
+    """MethodInputs and batch on `device`; the world of the twins always on the CPU."""
     encoder = clip.image_encoder(clip.load(folder)).eval()
     base, tuned = copy.deepcopy(encoder).double(), shifted(encoder).double()
-    setup = setup_of(encoder, images=B, device=device)
-    images, labels = torch.from_numpy(setup.pixels).float() / 255, torch.from_numpy(setup.labels)
+    inputs = inputs_of(encoder, images=B, device=device)
+    images, labels = torch.from_numpy(inputs.pixels).float() / 255, torch.from_numpy(inputs.labels)
     batch = Batch(*(values.to(device) for values in (images, labels, torch.arange(B))))
-    texts, template = setup.texts.cpu().double(), setup.template.cpu().double()
-    return Scene(setup, batch, World(tuned, base, texts, template, images.double(), labels))
+    texts, template = inputs.texts.cpu().double(), inputs.template.cpu().double()
+    return Scene(inputs, batch, World(tuned, base, texts, template, images.double(), labels))
 
 
 @pytest.fixture
@@ -237,9 +237,9 @@ def test_every_registered_method_has_a_twin_and_only_those():
 @pytest.mark.parametrize(("method", "options"), CASES, ids=IDS)
 def test_the_training_loss_equals_its_twin(device_scene, method, options):
     scene = device_scene
-    objective = objective_of(method, scene.setup, **options)
+    objective = objective_of(method, scene.inputs, **options)
     images = other_images(scene.batch.images)
-    found = objective.losses(shifted(scene.setup.encoder), images, scene.batch)["loss"]
+    found = objective.losses(shifted(scene.inputs.encoder), images, scene.batch)["loss"]
     expected = TWINS[method].loss(scene.world, images.cpu().double(), options_of(method, options))
     assert found.ndim == 0
     assert abs(found.item() / expected.item() - 1) < tolerance(scene)
@@ -277,12 +277,12 @@ def twin_attack(
 def test_the_attack_equals_its_twin(device_scene, method, options):
     scene = device_scene
     published = registry.load("pipeline.methods", method, "test").PUBLISHED
-    objective = objective_of(method, scene.setup, **options)
+    objective = objective_of(method, scene.inputs, **options)
     twin = TWINS[method].attack
     assert (published.attack is None) == (objective.attack_loss is None) == (twin is None)
     if twin is None:
         return
-    encoder, images, a = shifted(scene.setup.encoder), scene.batch.images, published.attack
+    encoder, images, a = shifted(scene.inputs.encoder), scene.batch.images, published.attack
     start = (other_images(images, seed=3) - images) / 4
     found = attack.perturb(
         lambda x: objective.attack_loss(encoder, x, scene.batch),
@@ -321,8 +321,8 @@ def test_attacks_on_different_losses_differ(scene):
 
 @pytest.mark.parametrize("method", NAMES)
 def test_clean_images_are_encoded_only_where_the_loss_needs_them(scene, method):
-    objective, counted = objective_of(method, scene.setup), []
-    encoder = shifted(scene.setup.encoder)
+    objective, counted = objective_of(method, scene.inputs), []
+    encoder = shifted(scene.inputs.encoder)
     encoder.visual.register_forward_pre_hook(lambda _, args: counted.append(len(args[0])))
     found = objective.losses(encoder, other_images(scene.batch.images), scene.batch)
     assert counted == [TWINS[method].encoded]
@@ -336,8 +336,8 @@ def test_a_method_looks_only_at_its_own_texts(scene, method):
     unused = {"template": nothing[:, 0]} if method == "saft" else {"texts": nothing}
     if method == "fare":
         unused["template"] = nothing[:, 0]
-    objective = objective_of(method, scene.setup._replace(**unused))
-    losses = objective.losses(scene.setup.encoder, scene.batch.images, scene.batch)
+    objective = objective_of(method, scene.inputs._replace(**unused))
+    losses = objective.losses(scene.inputs.encoder, scene.batch.images, scene.batch)
     assert losses["loss"].isfinite()
 
 

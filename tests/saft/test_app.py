@@ -9,10 +9,10 @@ from torch.nn import functional as F
 from pipeline.clip import model as clip
 from pipeline.training.attention import attention_map
 from pipeline.training.attention_guided import AttentionGuided
-from pipeline.training.objective import Batch, Setup
+from pipeline.training.objective import Batch, MethodInputs
 from pipeline.zeroshot import perturbation as attack
 from pipeline.zeroshot.ensemble import ensemble_cross_entropy, ensemble_logits
-from tests.support.training_runs import SCALE, C, K, objective_of, setup_of
+from tests.support.training_runs import SCALE, C, K, inputs_of, objective_of
 
 B = 6
 
@@ -31,34 +31,34 @@ def encoder(clip_folder: Path) -> clip.ImageEncoder:
 
 
 @pytest.fixture
-def setup(encoder: clip.ImageEncoder) -> Setup:
-    return setup_of(encoder, images=B)
+def inputs(encoder: clip.ImageEncoder) -> MethodInputs:
+    return inputs_of(encoder, images=B)
 
 
 @pytest.fixture
-def objective(setup: Setup) -> AttentionGuided:
-    return objective_of("saft", setup)
+def objective(inputs: MethodInputs) -> AttentionGuided:
+    return objective_of("saft", inputs)
 
 
-def batch_of(setup: Setup) -> Batch:
-    images = torch.from_numpy(setup.pixels).float() / 255
-    return Batch(images, torch.from_numpy(setup.labels), torch.arange(B))
+def batch_of(inputs: MethodInputs) -> Batch:
+    images = torch.from_numpy(inputs.pixels).float() / 255
+    return Batch(images, torch.from_numpy(inputs.labels), torch.arange(B))
 
 
-def test_cross_entropy_is_the_mean_over_captions_and_images(setup):
+def test_cross_entropy_is_the_mean_over_captions_and_images(inputs):
     pooled = F.normalize(torch.randn(B, 16, generator=torch.Generator().manual_seed(1)), dim=-1)
     labels = torch.arange(B) % C
     expected = 0.0
     for k in range(K):
         for i in range(B):
-            logits = torch.stack([SCALE * pooled[i] @ setup.texts[c, k] for c in range(C)])
+            logits = torch.stack([SCALE * pooled[i] @ inputs.texts[c, k] for c in range(C)])
             expected += -torch.log_softmax(logits.double(), 0)[labels[i]]
-    found = ensemble_cross_entropy(ensemble_logits(pooled, setup.texts, SCALE), labels).mean()
+    found = ensemble_cross_entropy(ensemble_logits(pooled, inputs.texts, SCALE), labels).mean()
     torch.testing.assert_close(found.double(), expected / (K * B), rtol=1e-5, atol=0)
 
 
-def test_total_is_cross_entropy_plus_weighted_attention_terms(encoder, objective, setup):
-    batch = batch_of(setup)
+def test_total_is_cross_entropy_plus_weighted_attention_terms(encoder, objective, inputs):
+    batch = batch_of(inputs)
     found = objective.losses(encoder, (batch.images + 0.01).clamp(0, 1), batch)
     total = (
         found["cross_entropy"]
@@ -71,9 +71,9 @@ def test_total_is_cross_entropy_plus_weighted_attention_terms(encoder, objective
     assert found["attention_constraint"] < 1e-4
 
 
-def test_a_training_step_encodes_clean_and_adversarial_images_once(encoder, objective, setup):
+def test_a_training_step_encodes_clean_and_adversarial_images_once(encoder, objective, inputs):
     counted = Counted(encoder)
-    batch = batch_of(setup)
+    batch = batch_of(inputs)
     objective.losses(encoder, batch.images, batch)
     assert counted.images == [2 * B]
     counted.images.clear()
@@ -89,17 +89,17 @@ def test_a_training_step_encodes_clean_and_adversarial_images_once(encoder, obje
     assert all(weight.grad is None for weight in encoder.parameters())
 
 
-def test_base_maps_are_those_of_the_encoder_without_a_graph(encoder, objective, setup):
-    images = torch.from_numpy(setup.pixels).float() / 255
+def test_base_maps_are_those_of_the_encoder_without_a_graph(encoder, objective, inputs):
+    images = torch.from_numpy(inputs.pixels).float() / 255
     with torch.no_grad():
         tokens = encoder.project(encoder(images))
-    expected = attention_map(tokens, setup.texts.mean(1)[torch.arange(B) % C])
+    expected = attention_map(tokens, inputs.texts.mean(1)[torch.arange(B) % C])
     assert not objective.maps.requires_grad
     torch.testing.assert_close(objective.maps, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_attack_raises_the_ensemble_loss(encoder, objective, setup):
-    batch = batch_of(setup)
+def test_the_attack_raises_the_ensemble_loss(encoder, objective, inputs):
+    batch = batch_of(inputs)
 
     def loss(images: torch.Tensor) -> torch.Tensor:
         return objective.attack_loss(encoder, images, batch)

@@ -15,7 +15,7 @@ from pipeline.common.params import validate
 from pipeline.cost.meter import read_cost
 from pipeline.evaluation.evaluate import EvaluateParams
 from pipeline.evaluation.interface import Targets
-from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.soundness.measure import OVERSHOOT, ChecksParams, measure
 from stages import check as stage
 from tests.support.classifiers import (
@@ -44,7 +44,7 @@ def params(**changes: Any) -> EvaluateParams:
     return EvaluateParams.model_validate(evaluate_params(**changes))
 
 
-def linear_victim(brightness: list[float]) -> tuple[Victim, Targets]:
+def linear_classifier(brightness: list[float]) -> tuple[ZeroShotClassifier, Targets]:
     """Right above a mean pixel of one half: an image of 128 + b falls exactly where the radius
     passes b + 1/2, so that every count is known."""
 
@@ -55,13 +55,15 @@ def linear_victim(brightness: list[float]) -> tuple[Victim, Targets]:
     pixels = np.stack([np.full((3, 6, 6), 128 + b, dtype=np.uint8) for b in brightness])
     count = len(brightness)
     encoder: Any = Hand(features)
-    victim = Victim(encoder, torch.eye(2), torch.eye(2), torch.eye(2)[:, None], 10.0)
-    return victim, Targets(pixels, np.arange(count), np.zeros(count, dtype=np.int64))
+    classifier = ZeroShotClassifier(
+        encoder, torch.eye(2), torch.eye(2), torch.eye(2)[:, None], 10.0
+    )
+    return classifier, Targets(pixels, np.arange(count), np.zeros(count, dtype=np.int64))
 
 
-def test_the_counts_are_those_of_a_victim_that_is_known():
-    victim, targets = linear_victim([0, 1, 2, 3, 5, 7, 9, 40])
-    found = measure(victim, targets, checks(), params(epsilon_255=4), CPU)
+def test_the_counts_are_those_of_a_classifier_that_is_known():
+    classifier, targets = linear_classifier([0, 1, 2, 3, 5, 7, 9, 40])
+    found = measure(classifier, targets, checks(), params(epsilon_255=4), CPU)
     # b + 0.5 > radius stays
     assert found["curve"] == [[0.0, 8], [1.0, 7], [2.0, 6], [4.0, 4], [8.0, 2]]
     assert found["large"] == [64, 0]
@@ -71,11 +73,13 @@ def test_the_counts_are_those_of_a_victim_that_is_known():
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_a_curve_falls_from_clean_on_a_smooth_net(norm):
     targets = make_targets(30, 5)
-    victim = fit(Net(), targets)
-    right = only_right(victim, targets)
+    classifier = fit(Net(), targets)
+    right = only_right(classifier, targets)
     chosen = params(norm=norm, epsilon_255=6 if norm == "linf" else 30)
     radii = RADII if norm == "linf" else [8 * r for r in RADII]
-    found = measure(victim, right, checks(epsilons_255=radii, large_epsilon_255=2000), chosen, CPU)
+    found = measure(
+        classifier, right, checks(epsilons_255=radii, large_epsilon_255=2000), chosen, CPU
+    )
     counts = [count for _, count in found["curve"]]
     assert found["curve"][0] == [0.0, len(right.labels)]
     assert [e for e, _ in found["curve"]] == [0.0, *sorted(radii)]
@@ -89,7 +93,7 @@ def test_a_curve_falls_from_clean_on_a_smooth_net(norm):
 
 def test_every_number_of_steps_can_cross_the_ball():
     """From the far corner to the near one are two radii: OVERSHOOT leaves some to spare."""
-    victim, targets = linear_victim([0])
+    classifier, targets = linear_classifier([0])
     worst = np.full((3, 6, 6), 4 / 255, dtype=np.float32)  # the brightest point of the ball
     for steps in (1, 2, 5, 20):
         options = pgd.Params(
@@ -100,16 +104,22 @@ def test_every_number_of_steps_can_cross_the_ball():
             momentum=0.0,
         )
         s = settings(1, epsilon=4 / 255, follow=np.ones(1, bool), examples=np.array([0]))
-        blind = Victim(victim.encoder, victim.attacker * 0, victim.attacker, victim.ensemble, 1)
+        blind = ZeroShotClassifier(
+            classifier.encoder,
+            classifier.attacker_features * 0,
+            classifier.attacker_features,
+            classifier.attacker_captions,
+            1,
+        )
         found = pgd.run(blind, targets, options, s._replace(starts={0: worst}))
         assert found.fooled_at.tolist() == [-1]
         np.testing.assert_allclose(found.perturbations, -4 / 255, atol=1e-6)
 
 
 def test_nothing_right_is_nothing_measured_and_no_error():
-    victim, targets = linear_victim([1, 2])
+    classifier, targets = linear_classifier([1, 2])
     none = Targets(targets.pixels, targets.numbers[:0], targets.labels[:0])
-    found = measure(victim, none, checks(), params(), CPU)
+    found = measure(classifier, none, checks(), params(), CPU)
     assert {count for _, count in found["curve"] + found["steps"] + [found["large"]]} == {0}
 
 

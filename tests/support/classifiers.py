@@ -19,7 +19,7 @@ from pipeline.common.params import Section, read_params
 from pipeline.common.tables import write_table
 from pipeline.embeddings import tables
 from pipeline.evaluation.interface import Settings, Targets
-from pipeline.evaluation.zero_shot_classifier import Victim
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.images.classes import read_classes
 from pipeline.zeroshot import text_sets as embed
 from tests.support.project import DEMO
@@ -79,8 +79,8 @@ def fit(
     captions: int = 1,
     classes: int = 0,
     device: torch.device = CPU,
-) -> Victim:
-    """A victim whose class features are the mean features of each class's images, so that it
+) -> ZeroShotClassifier:
+    """A classifier whose class features are the mean features of each class's images, so that it
     is mostly right and can be fooled; `captions` texts around each; gradients in no weight.
     Fitted on the CPU, the same on every device, and then moved."""
     images = targets.read(slice(None), CPU)[0]
@@ -95,19 +95,19 @@ def fit(
     ).to(means)
     texts = F.normalize(F.normalize(means, dim=-1)[:, None] + (captions > 1) * 0.1 * noise, dim=-1)
     plain = F.normalize(texts.mean(1), dim=-1)
-    victim = Victim(encoder, plain, plain.clone(), texts, scale)
-    return victim.requires_grad_(False).eval().to(device)
+    classifier = ZeroShotClassifier(encoder, plain, plain.clone(), texts, scale)
+    return classifier.requires_grad_(False).eval().to(device)
 
 
-def on(victim: Victim, device: torch.device) -> Victim:
-    """A copy of the victim on `device`."""
-    return copy.deepcopy(victim).to(device)
+def on(classifier: ZeroShotClassifier, device: torch.device) -> ZeroShotClassifier:
+    """A copy of the classifier on `device`."""
+    return copy.deepcopy(classifier).to(device)
 
 
-def only_right(victim: Victim, targets: Targets) -> Targets:
-    """The targets that the victim classifies rightly before anything is done to them."""
-    images, labels = targets.read(slice(None), victim.classifier.device)
-    right = (victim(images).argmax(1) == labels).cpu().numpy()
+def only_right(classifier: ZeroShotClassifier, targets: Targets) -> Targets:
+    """The targets that the classifier classifies rightly before anything is done to them."""
+    images, labels = targets.read(slice(None), classifier.class_features.device)
+    right = (classifier(images).argmax(1) == labels).cpu().numpy()
     return Targets(targets.pixels, targets.numbers[right], targets.labels[right])
 
 

@@ -12,7 +12,7 @@ from pipeline.clip import model as clip
 from pipeline.common import registry
 from pipeline.distributed.ranks import SINGLE, Ranks
 from pipeline.training.loop import Resume, finetune
-from pipeline.training.objective import Setup, TrainingAttack
+from pipeline.training.objective import MethodInputs, TrainingAttack
 from pipeline.training.recipe import Recipe
 from pipeline.training.session import method_inputs
 
@@ -54,9 +54,9 @@ def recipe(**changes: Any) -> Recipe:
     return replace(RECIPE, **changes)
 
 
-def setup_of(
+def inputs_of(
     encoder: clip.ImageEncoder, images: int = N, seed: int = 0, device: torch.device = CPU
-) -> Setup:
+) -> MethodInputs:
     """Random images and texts for the encoder; texts and encoder on `device`."""
     rng = np.random.default_rng(seed)
 
@@ -65,16 +65,16 @@ def setup_of(
 
     pixels = rng.integers(0, 256, size=(images, 3, SIZE, SIZE), dtype=np.uint8)
     texts, template = unit(C, K, WIDTH).to(device), unit(C, WIDTH).to(device)
-    return Setup(
+    return MethodInputs(
         encoder.to(device), texts, template, SCALE, pixels, np.arange(images) % C, batch_size=4
     )
 
 
-def objective_of(method: str, setup: Setup, **changes: Any) -> Any:
+def objective_of(method: str, inputs: MethodInputs, **changes: Any) -> Any:
     """The method's objective with its options of OPTIONS."""
     module = registry.load("pipeline.methods", method, "test")
     values = {"learning_rate": None} | OPTIONS.get(method, {}) | changes
-    return module.build(module.Params.model_validate(values), setup)
+    return module.build(module.Params.model_validate(values), inputs)
 
 
 class Run:
@@ -88,20 +88,20 @@ class Run:
         device: torch.device = CPU,
     ) -> None:
         self.device, self.model = device, clip.load(folder)
-        random = setup_of(clip.image_encoder(self.model))
+        random = inputs_of(clip.image_encoder(self.model))
         texts = random.texts, random.template
-        self.setup = method_inputs(self.model, *texts, random, chosen, device, ranks)
-        self.setup = self.setup._replace(scale=SCALE)
-        self.encoder, self.recipe = self.setup.encoder, chosen
-        self.objective = objective_of(chosen.method, self.setup, **chosen.options)
+        self.inputs = method_inputs(self.model, *texts, random, chosen, device, ranks)
+        self.inputs = self.inputs._replace(scale=SCALE)
+        self.encoder, self.recipe = self.inputs.encoder, chosen
+        self.objective = objective_of(chosen.method, self.inputs, **chosen.options)
 
     def go(
         self, state: Any = None, save: Any = lambda state: None, every: int = 2
     ) -> list[dict[str, float]]:
         parts = finetune(
-            self.encoder, self.objective, self.setup.pixels, self.setup.labels,
+            self.encoder, self.objective, self.inputs.pixels, self.inputs.labels,
             self.recipe, self.device, Resume(state, save, lambda step: step % every == 0),
-            self.setup.ranks,
+            self.inputs.ranks,
         )  # fmt: skip
         return [row for part in parts for row in part]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.clip.device import be_deterministic
+from pipeline.clip.device import enable_determinism
 from pipeline.clip.schedule import warmup_cosine
 from pipeline.common.errors import UserError
 from pipeline.training import checkpoint, weights
@@ -232,10 +232,10 @@ def test_what_is_not_finite_stops_before_the_weights_move(
 
 def test_long_batches_are_not_listed_whole(clip_folder):
     run = Run(clip_folder, recipe(batch_size=20))
-    run.setup = run.setup._replace(
-        pixels=np.repeat(run.setup.pixels, 2, 0), labels=np.repeat(run.setup.labels, 2)
+    run.inputs = run.inputs._replace(
+        pixels=np.repeat(run.inputs.pixels, 2, 0), labels=np.repeat(run.inputs.labels, 2)
     )
-    run.objective = objective_of("tecoa", run.setup)
+    run.objective = objective_of("tecoa", run.inputs)
     run.objective = Poisoned(run.objective, 0, math.nan, "loss")
     with pytest.raises(UserError, match=r"\(images 0, 1, .*, 15 and 4 more of x\); lower"):
         run.go()
@@ -308,7 +308,7 @@ def test_log_rows_can_be_written(clip_folder, tmp_path):
 
 def test_the_attack_keeps_to_its_norm_and_momentum(clip_folder):
     run = Run(clip_folder)
-    batch = make_batch(*read_pixels(run.setup.pixels, 0, run.recipe), run.setup.labels, CPU)
+    batch = make_batch(*read_pixels(run.inputs.pixels, 0, run.recipe), run.inputs.labels, CPU)
     found = []
     for momentum in (0.0, 0.9):
         chosen = recipe(attack=TrainingAttack("l2", 128, 64, 3, momentum, random_start=True))
@@ -334,16 +334,16 @@ def test_the_optimisers_get_every_value_of_the_recipe():
 @pytest.mark.parametrize("method", ["saft", "pmg_aft", "fare"])
 def test_cuda_repeats_itself_and_starts_where_the_cpu_does(clip_folder, method):
     device = torch.device("cuda")
-    be_deterministic()
+    enable_determinism()
 
     def rows() -> list[dict[str, float]]:
         run = Run(clip_folder, recipe(method=method, learning_rate=1e-3))
         run.encoder.to(device)
-        setup = run.setup._replace(
-            texts=run.setup.texts.to(device), template=run.setup.template.to(device)
+        inputs = run.inputs._replace(
+            texts=run.inputs.texts.to(device), template=run.inputs.template.to(device)
         )
         parts = finetune(
-            run.encoder, objective_of(method, setup), setup.pixels, setup.labels,
+            run.encoder, objective_of(method, inputs), inputs.pixels, inputs.labels,
             run.recipe, device, Resume(None, lambda state: None, lambda step: False),
         )  # fmt: skip
         return [row for part in parts for row in part]

@@ -14,7 +14,7 @@ from pipeline.training.recipe import FinetuneParams, Recipe, resolve
 from tests.support.project import DEMO
 
 NAMES = registry.names("pipeline.methods")
-PGD2 = TrainingAttack("linf", 1, 1, 2, 0, True)
+TWO_STEP_PGD = TrainingAttack("linf", 1, 1, 2, 0, True)
 SECTION: dict[str, Any] = {
     "dataset": "x",
     "method": "tecoa",
@@ -61,12 +61,12 @@ def resolved(method: str, rate: float | None = None, **changes: Any) -> Recipe:
 @pytest.mark.parametrize(
     ("method", "published"),
     [
-        ("saft", Published("sgd", 1e-4, 0.9, 0.0, 10, 128, 1000, PGD2)),
-        ("tga_zsr", Published("sgd", 1e-4, 0.9, 0.0, 10, 128, 1000, PGD2)),
-        ("tecoa", Published("sgd", 1e-5, 0.9, 0.0, 10, 256, 1000, PGD2)),
-        ("pmg_aft", Published("sgd", 5e-5, 0.9, 0.0, 10, 256, 1000, PGD2)),
-        ("agft", Published("sgd", 4e-4, 0.9, 0.0, 10, 256, 1000, PGD2)),
-        ("ft_adv", Published("sgd", 1e-4, 0.9, 0.0, 10, 128, 1000, PGD2)),
+        ("saft", Published("sgd", 1e-4, 0.9, 0.0, 10, 128, 1000, TWO_STEP_PGD)),
+        ("tga_zsr", Published("sgd", 1e-4, 0.9, 0.0, 10, 128, 1000, TWO_STEP_PGD)),
+        ("tecoa", Published("sgd", 1e-5, 0.9, 0.0, 10, 256, 1000, TWO_STEP_PGD)),
+        ("pmg_aft", Published("sgd", 5e-5, 0.9, 0.0, 10, 256, 1000, TWO_STEP_PGD)),
+        ("agft", Published("sgd", 4e-4, 0.9, 0.0, 10, 256, 1000, TWO_STEP_PGD)),
+        ("ft_adv", Published("sgd", 1e-4, 0.9, 0.0, 10, 128, 1000, TWO_STEP_PGD)),
         ("ft_clean", Published("sgd", 1e-4, 0.9, 0.0, 10, 128, 1000, None)),
         (
             "fare",

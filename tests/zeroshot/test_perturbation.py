@@ -114,11 +114,11 @@ def test_l2_projection_stays_in_ball_and_box(images):
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(4))
     for size in (1e-3, 1.0, 100.0):
         found = attack.project(images, size * noise, RADIUS, "l2")
-        assert attack.lengths(found).max() <= RADIUS * (1 + 1e-6)
+        assert attack.l2_norms(found).max() <= RADIUS * (1 + 1e-6)
         assert (images + found).min() >= 0
         assert (images + found).max() <= 1
     inside = 1e-3 * noise
-    assert attack.lengths(inside).max() < RADIUS
+    assert attack.l2_norms(inside).max() < RADIUS
     middle = images * 0 + 0.5
     torch.testing.assert_close(attack.project(middle, inside, RADIUS, "l2"), inside)
     torch.testing.assert_close(attack.project(images, noise * 0, RADIUS, "l2"), noise * 0)
@@ -129,9 +129,9 @@ def test_a_step_is_full_however_small_the_gradient(images, scale):
     """A model that is sure of itself leaves gradients whose squares are zero in float32; an
     attack that stands still there reports robustness that is none."""
     gradient = torch.randn(images.shape, generator=torch.Generator().manual_seed(5)) * scale
-    unit = attack.direction(gradient, "l2")
+    unit = attack.steepest_direction(gradient, "l2")
     torch.testing.assert_close(unit.flatten(1).norm(dim=1), torch.ones(len(images)))
-    assert (attack.direction(gradient).abs() == 1).all()
+    assert (attack.steepest_direction(gradient).abs() == 1).all()
     cosine = F.cosine_similarity(unit.double().flatten(1), gradient.double().flatten(1) / scale)
     torch.testing.assert_close(cosine, torch.ones_like(cosine))
 
@@ -165,11 +165,11 @@ def test_momentum_goes_on_where_the_gradient_turned(norm):
         return value.sign() if norm == "linf" else value / value.norm()
 
     for gradient in (first, second, second):
-        velocity = attack.accumulate(velocity, gradient, 0.9, norm)
+        velocity = attack.update_momentum(velocity, gradient, 0.9, norm)
         expected = unit(0.9 * expected + unit(gradient.double().flatten()))
         torch.testing.assert_close(velocity.flatten().double(), expected, rtol=1e-6, atol=1e-6)
-    plain = attack.accumulate(velocity, first, 0.0, norm)
-    torch.testing.assert_close(plain, attack.direction(first, norm))
+    plain = attack.update_momentum(velocity, first, 0.0, norm)
+    torch.testing.assert_close(plain, attack.steepest_direction(first, norm))
 
 
 def test_zero_epsilon_leaves_the_image_alone(images, linear):
@@ -205,6 +205,6 @@ def test_the_start_fills_the_ball_and_follows_the_seed(images):
     round_ = attack.uniform_start(
         images * 0 + 0.5, RADIUS, torch.Generator().manual_seed(2), norm="l2"
     )
-    lengths = attack.lengths(round_).flatten()
+    lengths = attack.l2_norms(round_).flatten()
     assert lengths.max() <= RADIUS
     assert lengths.unique().numel() == len(images), "a length of each image's own"

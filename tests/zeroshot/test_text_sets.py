@@ -74,8 +74,10 @@ def test_a_templates_classifier_is_the_normalised_mean(tmp_path):
     means = np.stack(singles).mean(1)
     lengths = np.linalg.norm(means, axis=1, keepdims=True)
     assert lengths.max() < 1 - 1e-3, "or the plain mean would do as well"
-    np.testing.assert_allclose(found.classifier, means / lengths, rtol=1e-6)
-    assert (embed.read_classifier(tmp_path / "c.parquet", ["n2", "n1"]) == found.classifier).all()
+    np.testing.assert_allclose(found.class_features, means / lengths, rtol=1e-6)
+    assert (
+        embed.read_class_features(tmp_path / "c.parquet", ["n2", "n1"]) == found.class_features
+    ).all()
 
 
 def test_a_descriptions_classifier_is_the_plain_mean(tmp_path):
@@ -89,8 +91,8 @@ def test_a_descriptions_classifier_is_the_plain_mean(tmp_path):
     assert found.captions.shape == (2, 2, 3)
     image = np.array([0.6, 0.0, 0.8], dtype=np.float32)
     single = found.captions @ image
-    np.testing.assert_allclose(found.classifier @ image, single.mean(1), rtol=1e-6)
-    assert (np.linalg.norm(found.classifier, axis=1) < 1).all()
+    np.testing.assert_allclose(found.class_features @ image, single.mean(1), rtol=1e-6)
+    assert (np.linalg.norm(found.class_features, axis=1) < 1).all()
 
 
 def test_a_class_without_description_is_named_with_its_set():
