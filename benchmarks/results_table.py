@@ -67,7 +67,7 @@ def _environment(sections: Sections) -> str:
 def _checks(content: Mapping[str, Any]) -> str:
     failed = content["failed_checks"]
     lines = [f"Failed checks: {len(failed) or 'none'}."] + [f"- {text}" for text in failed]
-    skipped = [name for name, entry in content["sections"].items() if "skipped" in entry]
+    skipped = [name for name, section in content["sections"].items() if "skipped" in section]
     if skipped:
         lines.append(f"Skipped, out of budget: {', '.join(skipped)}.")
     return "\n".join(lines)
@@ -82,9 +82,10 @@ def _goals(sections: Sections) -> str:
 
 
 def _variants(title: str, section: Mapping[str, Any], columns: Mapping[str, str]) -> str:
-    entries = section.get("result", {}).get("variants", {})
+    variants = section.get("result", {}).get("variants", {})
     rows = [
-        (name, *(_number(entry.get(key)) for key in columns)) for name, entry in entries.items()
+        (name, *(_number(measured.get(key)) for key in columns))
+        for name, measured in variants.items()
     ]
     return _table((title, *columns.values()), rows) if rows else ""
 

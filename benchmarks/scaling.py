@@ -49,9 +49,9 @@ class Line(NamedTuple):
 
 def fit(values: list[int], seconds: list[float]) -> Line:
     """The line of least squared relative distances."""
-    at, took = np.asarray(values, dtype=float), np.asarray(seconds)
-    slope, fixed = np.polyfit(at, took, 1, w=1 / took)
-    return Line(float(fixed), float(slope), float(np.abs((fixed + slope * at) / took - 1).max()))
+    axis, took = np.asarray(values, dtype=float), np.asarray(seconds)
+    slope, fixed = np.polyfit(axis, took, 1, w=1 / took)
+    return Line(float(fixed), float(slope), float(np.abs((fixed + slope * axis) / took - 1).max()))
 
 
 def measure(axes: dict[str, tuple[str, list[Work]]], repeats: int, device: torch.device) -> Any:

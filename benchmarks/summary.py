@@ -21,43 +21,43 @@ def summarise(
     Args:
         images: per step. ceilings: precision -> TFLOP/s of the matrix product.
     """
-    found: dict[str, Any] = {}
+    steps: dict[str, Any] = {}
     for step in STEPS:
         entries = {
-            name: _entry(timings[step, name], flop[step, name], images, ceilings)
+            name: _measured(timings[step, name], flop[step, name], images, ceilings)
             for name in VARIANTS
         }
         ratios = {name: _ratio(entries[name], entries["pipeline"]) for name in RELEASED}
-        found[step] = entries | {"ratio": ratios}
-    return found
+        steps[step] = entries | {"ratio": ratios}
+    return steps
 
 
-def as_text(found: dict[str, Any]) -> str:
+def as_text(summary: dict[str, Any]) -> str:
     """The whole result for a terminal."""
-    setting, ceilings = found["setting"], found["ceiling_tflop_per_second"]
+    setting, ceilings = summary["setting"], summary["ceiling_tflop_per_second"]
     weights = setting["pretrained"] or "random weights"
     speeds = ", ".join(f"{k} {v:.3g}" for k, v in ceilings.items())
     shares = "".join(f"{'of ' + name:>12}" for name in ceilings)
     lines = [
-        ", ".join(f"{key} {value}" for key, value in found["environment"].items()),
+        ", ".join(f"{key} {value}" for key, value in summary["environment"].items()),
         f"{setting['model']} ({weights}), {setting['dtype']}, batch {setting['batch_size']}, "
         f"{setting['classes']} classes x {setting['captions']} captions, "
         f"{setting['attack_steps']} attack steps at {setting['epsilon_255']}/255, "
         f"{setting['repeats']} repeats",
         f"released_amp: {setting['released_amp']}",
-        _agreement(found["agreement"]),
+        _agreement(summary["agreement"]),
         f"ceilings, TFLOP/s of one large matrix product: {speeds}",
         "",
         f"{'':28}{'s median':>10}{'min':>10}{'max':>10}{'images/s':>10}{'TFLOP':>10}"
         f"{'TFLOP/s':>10}{shares}{'peak GiB':>10}",
     ]
-    for step, entries in found["steps"].items():
+    for step, entries in summary["steps"].items():
         lines += [_row(step, name, entries[name]) for name in VARIANTS]
         lines += [_ratio_row(step, name, entries["ratio"][name]) for name in RELEASED]
     return "\n".join(lines)
 
 
-def _entry(
+def _measured(
     timings: list[Timing], flop: int, images: int, ceilings: Mapping[str, float]
 ) -> dict[str, Any]:
     seconds = [timing.seconds for timing in timings]
@@ -85,23 +85,23 @@ def _ratio(released: dict[str, Any], pipeline: dict[str, Any]) -> dict[str, floa
     }
 
 
-def _agreement(found: dict[str, Any]) -> str:
+def _agreement(agreement: dict[str, Any]) -> str:
     differences = ", ".join(
-        f"{key} {value:.1e} ({found['tolerance'][key]:.0e})"
-        for key, value in found["difference"].items()
+        f"{key} {value:.1e} ({agreement['tolerance'][key]:.0e})"
+        for key, value in agreement["difference"].items()
     )
-    verdict = "NOT the same result" if found["violations"] else "same result"
+    verdict = "NOT the same result" if agreement["violations"] else "same result"
     return f"{verdict}, differences of released and pipeline (tolerances): {differences}"
 
 
-def _row(step: str, name: str, entry: dict[str, Any]) -> str:
-    seconds = entry["seconds"]
-    peak = entry["peak_memory_bytes"]
-    shares = "".join(f"{share:12.1%}" for share in entry["share_of_ceiling"].values())
+def _row(step: str, name: str, measured: dict[str, Any]) -> str:
+    seconds = measured["seconds"]
+    peak = measured["peak_memory_bytes"]
+    shares = "".join(f"{share:12.1%}" for share in measured["share_of_ceiling"].values())
     return (
         f"{step + ', ' + name:28}{seconds['median']:10.4g}{seconds['min']:10.4g}"
-        f"{seconds['max']:10.4g}{entry['images_per_second']:10.4g}{entry['flop'] / 1e12:10.3g}"
-        f"{entry['tflop_per_second']:10.3g}{shares}"
+        f"{seconds['max']:10.4g}{measured['images_per_second']:10.4g}"
+        f"{measured['flop'] / 1e12:10.3g}{measured['tflop_per_second']:10.3g}{shares}"
         + (f"{peak / 2**30:10.3g}" if peak else f"{'unknown':>10}")
     )
 

@@ -185,12 +185,12 @@ def main(
         seed=seed,
         device=str(device),
     )
-    found = {"environment": environment(device)} | measure(setting, warmup, repeats)
-    print(as_text(found))
+    summary = {"environment": environment(device)} | measure(setting, warmup, repeats)
+    print(as_text(summary))
     if json_file:
         json_file.parent.mkdir(parents=True, exist_ok=True)
-        json_file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    if violations := found["agreement"]["violations"]:
+        json_file.write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    if violations := summary["agreement"]["violations"]:
         raise UserError(f"the variants do not compute the same thing: {', '.join(violations)}")
 
 

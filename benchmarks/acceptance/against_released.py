@@ -34,14 +34,14 @@ def _compare(context: Context, result: Result, batch: int) -> bool:
     scene = make_scene(setting)
     result |= {"batch": batch, "released_amp": outer_step(setting.device), "variants": {}}
     for name in ORDER:
-        entry: Result = {}
-        result["variants"][name] = entry
+        measured: Result = {}
+        result["variants"][name] = measured
         if context.report.left() < SECONDS_LEFT:
-            entry["skipped"] = f"{context.report.left():.0f} s left"
+            measured["skipped"] = f"{context.report.left():.0f} s left"
             continue
         context.release_memory()
         try:
-            firsts[name] = _measure(context, entry, name, scene, batch)
+            firsts[name] = _measure(context, measured, name, scene, batch)
         except torch.OutOfMemoryError:
             return False
         finally:
@@ -55,22 +55,22 @@ def _compare(context: Context, result: Result, batch: int) -> bool:
     return True
 
 
-def _measure(context: Context, entry: Result, name: str, scene: Scene, batch: int) -> Outcome:
+def _measure(context: Context, measured: Result, name: str, scene: Scene, batch: int) -> Outcome:
     """One variant on its own copy of the scene; what each part took is told, a slow one too."""
     started = time.perf_counter()
     setting = context.setting(batch)
     variant: Variant = VARIANTS[name](copy.deepcopy(scene), setting)
-    entry["build_seconds"] = time.perf_counter() - started
+    measured["build_seconds"] = time.perf_counter() - started
     context.report.write()
     first = first_step(variant, setting.attack_steps)
-    entry["first_step_seconds"] = time.perf_counter() - started - entry["build_seconds"]
-    entry["flop"] = first.flop["training_step"]
+    measured["first_step_seconds"] = time.perf_counter() - started - measured["build_seconds"]
+    measured["flop"] = first.flop["training_step"]
     context.report.write()
-    entry["step_seconds"] = context.seconds(variant.train_step, repeats=2, warmup=1)
-    entry["images_per_second"] = batch / entry["step_seconds"]
+    measured["step_seconds"] = context.seconds(variant.train_step, repeats=2, warmup=1)
+    measured["images_per_second"] = batch / measured["step_seconds"]
     context.report.write()
-    entry["ascent_seconds"] = context.seconds(lambda: variant.perturb(1), repeats=2, warmup=2)
-    entry["peak_gib"] = context.peak_gib()
+    measured["ascent_seconds"] = context.seconds(lambda: variant.perturb(1), repeats=2, warmup=2)
+    measured["peak_gib"] = context.peak_gib()
     return first
 
 
@@ -85,7 +85,7 @@ def _ratios(context: Context, result: Result, name: str) -> None:
         result[f"{name} / pipeline"] = {key: released[key] / pipeline[key] for key in RATIOS}
     compared: dict[str, Any] = result.setdefault("training_variants", {})
     trained = context.report.result("training").get("variants", {})
-    for variant, entry in trained.items():
-        if "images_per_second" in entry:
-            speed = entry["images_per_second"] / released["images_per_second"]
+    for variant, measured in trained.items():
+        if "images_per_second" in measured:
+            speed = measured["images_per_second"] / released["images_per_second"]
             compared.setdefault(variant, {})[name] = speed

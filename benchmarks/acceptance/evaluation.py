@@ -61,7 +61,7 @@ def evaluation(context: Context, result: Result) -> None:
 
 
 def _variant(
-    context: Context, entries: Result, name: str, classifier: ZeroShotClassifier, targets: Targets
+    context: Context, by_label: Result, name: str, classifier: ZeroShotClassifier, targets: Targets
 ) -> None:
     """The batch sizes that the budget allows: of a compiled variant the largest alone, since a
     batch that shrinks compiles anew; without graphs the smallest, where the host is the limit."""
@@ -71,15 +71,15 @@ def _variant(
     for batch in chosen[-1:] if compiled else chosen:
         label = f"{name}, batch {batch}"
         if context.report.left() < variants.seconds(name):
-            entries[label] = {"skipped": f"{context.report.left():.0f} s left"}
+            by_label[label] = {"skipped": f"{context.report.left():.0f} s left"}
             continue
-        entry = entries[label] = _cost(context, classifier, targets, batch, sizes)
+        measured = by_label[label] = _cost(context, classifier, targets, batch, sizes)
         context.report.write()
         if batch == sizes.batches[-1] and not compiled:
-            entry["falling"] = _falling(context, classifier, targets, sizes)
+            measured["falling"] = _falling(context, classifier, targets, sizes)
         if context.cuda and name != variants.EAGER and batch == chosen[0]:
             part = _part(targets, batch)
-            entry["graph_equals_eager"] = _equals_eager(context, name, classifier, part)
+            measured["graph_equals_eager"] = _equals_eager(context, name, classifier, part)
         context.report.write()
 
 

@@ -24,11 +24,11 @@ class Goal(NamedTuple):
 
 
 class Best(NamedTuple):
-    """The fastest variant of a section. entry: what was measured of it."""
+    """The fastest variant of a section. measured: what was measured of it."""
 
     name: str
     rate: float
-    entry: Mapping[str, Any]
+    measured: Mapping[str, Any]
 
 
 def goals(sections: Sections) -> list[Goal]:
@@ -53,8 +53,12 @@ def goals(sections: Sections) -> list[Goal]:
 
 def fastest(sections: Sections, section: str, key: str) -> Best | None:
     """The variant of a section with the largest `key`, None if there is none."""
-    entries = _result(sections, section).get("variants", {})
-    rated = [Best(name, entry[key], entry) for name, entry in entries.items() if key in entry]
+    variants = _result(sections, section).get("variants", {})
+    rated = [
+        Best(name, measured[key], measured)
+        for name, measured in variants.items()
+        if key in measured
+    ]
     return max(rated, key=lambda best: best.rate, default=None)
 
 
@@ -102,14 +106,14 @@ def _ratio(sections: Sections, training: Best | None) -> Goal:
 def _falling(sections: Sections) -> Goal:
     """Judged only if the images did fall at once."""
     name = "PGD-100, a model that falls at once"
-    entries = _result(sections, "evaluation").get("variants", {})
-    rated = [(e["falling"], label) for label, e in entries.items() if "falling" in e]
+    variants = _result(sections, "evaluation").get("variants", {})
+    rated = [(e["falling"], label) for label, e in variants.items() if "falling" in e]
     if not rated:
         return _at_least(name, FALLING, "images/s", None, None)
-    entry, label = max(rated, key=lambda pair: pair[0]["images_per_second"])
-    goal = _at_least(name, FALLING, "images/s", entry["images_per_second"], None)
-    basis = f"{label}, {entry['robust_share']:.1%} withstood"
-    judged = goal.met if entry["robust_share"] <= AT_ONCE else None
+    measured, label = max(rated, key=lambda pair: pair[0]["images_per_second"])
+    goal = _at_least(name, FALLING, "images/s", measured["images_per_second"], None)
+    basis = f"{label}, {measured['robust_share']:.1%} withstood"
+    judged = goal.met if measured["robust_share"] <= AT_ONCE else None
     return goal._replace(basis=basis, met=judged)
 
 
@@ -122,15 +126,15 @@ def _derived(name: str, seconds: float, images: int, best: Best | None, source: 
 
 def _whole_loop(training: Best) -> Best:
     """The same variant with reading, logging and all, where that was measured."""
-    if "loop" not in training.entry:
+    if "loop" not in training.measured:
         return training
-    rate = training.entry["loop"]["images_per_second"]
+    rate = training.measured["loop"]["images_per_second"]
     return training._replace(name=f"{training.name}, whole loop", rate=rate)
 
 
 def _share(training: Best | None) -> Goal:
     """No goal of its own: how much of the card's bf16 product speed the fastest step reaches."""
-    share = training and training.entry.get("share_of_bf16_product")
+    share = training and training.measured.get("share_of_bf16_product")
     basis = training.name if training else ""
     name = "training, share of measured bf16 product speed"
     return Goal(name, "no target", share, "share", None, basis)

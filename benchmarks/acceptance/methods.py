@@ -56,9 +56,9 @@ def _method(context: Context, folder: Path, method: str, norm: Any) -> dict[str,
     require(rows == again and _equal(weights, other), f"{method} {norm}: two runs differ")
     scratch = Path(tempfile.mkdtemp(dir=context.folder))
     _kill(lambda save: train(context.device, save=save), scratch)
-    rest, resumed = train(context.device, state=checkpoint.load_state(scratch))
-    require(rest == rows[KILLED_AT:], f"{method} {norm}: resumed rows differ")
-    require(_equal(weights, resumed), f"{method} {norm}: resumed weights differ")
+    resumed_rows, resumed_weights = train(context.device, state=checkpoint.load_state(scratch))
+    require(resumed_rows == rows[KILLED_AT:], f"{method} {norm}: resumed rows differ")
+    require(_equal(weights, resumed_weights), f"{method} {norm}: resumed weights differ")
     cpu_rows, cpu_weights = train(CPU)
     expected = cpu_rows[0]["loss"]
     first = abs(rows[0]["loss"] - expected) / (abs(expected) + 1e-6)

@@ -46,24 +46,24 @@ class Report:
         is a failed check; what it had measured stays."""
         if self.only and name not in self.only:
             return
-        entry = self.content["sections"][name] = {}
+        record = self.content["sections"][name] = {}
         if needs > max(self.left(), 0):
-            entry["skipped"] = f"{self.left():.0f} s left, needs {needs:.0f}"
+            record["skipped"] = f"{self.left():.0f} s left, needs {needs:.0f}"
         else:
-            self._run(name, entry, run)
+            self._run(name, record, run)
         self.write()
         spent = time.perf_counter() - self.started
-        print(f"[{spent:5.0f} s] {name}: {entry}"[:SHOWN], flush=True)
+        print(f"[{spent:5.0f} s] {name}: {record}"[:SHOWN], flush=True)
 
-    def _run(self, name: str, entry: dict[str, Any], run: Callable[[Result], None]) -> None:
+    def _run(self, name: str, record: dict[str, Any], run: Callable[[Result], None]) -> None:
         started = time.perf_counter()
-        result = entry["result"] = {}
+        result = record["result"] = {}
         try:
             run(result)
         except Exception as error:  # whatever it is, the other sections go on
-            entry["error"] = traceback.format_exc()
+            record["error"] = traceback.format_exc()
             self.require(False, f"section {name} raised {type(error).__name__}: {error}"[:SHOWN])
-        entry["seconds"] = round(time.perf_counter() - started, 1)
+        record["seconds"] = round(time.perf_counter() - started, 1)
 
     def write(self) -> None:
         """Write the file anew, whole or not at all."""

@@ -24,17 +24,19 @@ def training(context: Context, result: Result) -> None:
     result |= {"batch": context.batch, "flop_per_step": _flop(scene, setting), "variants": {}}
     reference = variants.build(scene, setting, variants.REFERENCE).perturb(2).cpu()
     for name in variants.measured(context):
-        entry: Result = {}
-        result["variants"][name] = entry
+        measured: Result = {}
+        result["variants"][name] = measured
         if context.report.left() < variants.seconds(name):
-            entry["skipped"] = f"{context.report.left():.0f} s left"
+            measured["skipped"] = f"{context.report.left():.0f} s left"
             continue
         try:
             with variants.environment(name):
-                _variant(context, entry, name, scene, reference)
+                _variant(context, measured, name, scene, reference)
         except Exception as error:  # the other variants go on
-            entry["error"] = f"{type(error).__name__}: {error}"[:1500]
-            context.report.require(False, f"training variant {name} raised {entry['error'][:160]}")
+            measured["error"] = f"{type(error).__name__}: {error}"[:1500]
+            context.report.require(
+                False, f"training variant {name} raised {measured['error'][:160]}"
+            )
         context.report.write()
     if context.report.left() > variants.SECONDS:
         _repeats(context, result, scene)
@@ -58,33 +60,35 @@ def _flop(scene: Scene, setting: Setting) -> int:
     return counted.get_total_flops()
 
 
-def _variant(context: Context, entry: Result, name: str, scene: Scene, reference: Tensor) -> None:
+def _variant(
+    context: Context, measured: Result, name: str, scene: Scene, reference: Tensor
+) -> None:
     context.release_memory()
     project = variants.build(scene, context.setting(), name)
     apart = (project.perturb(2).cpu() - reference).abs() > FLIP
-    entry["flipped_signs"] = apart.float().mean().item()
+    measured["flipped_signs"] = apart.float().mean().item()
     if context.cuda and name != variants.EAGER:
-        _compare_with_eager(context, entry, name, project)
-    entry["ascent_seconds"] = context.seconds(lambda: project.perturb(1))
+        _compare_with_eager(context, measured, name, project)
+    measured["ascent_seconds"] = context.seconds(lambda: project.perturb(1))
     project.drop_graph()
     context.release_memory()
-    entry["step_seconds"] = context.seconds(project.train_step)
-    entry["images_per_second"] = context.batch / entry["step_seconds"]
-    entry["peak_gib"], entry["held_gib"] = context.peak_gib(), context.held_gib()
-    entry["share_of_bf16_product"] = _share_of_bf16(context, entry["step_seconds"])
+    measured["step_seconds"] = context.seconds(project.train_step)
+    measured["images_per_second"] = context.batch / measured["step_seconds"]
+    measured["peak_gib"], measured["held_gib"] = context.peak_gib(), context.held_gib()
+    measured["share_of_bf16_product"] = _share_of_bf16(context, measured["step_seconds"])
     context.report.write()
     if name != variants.UNFUSED:
-        entry["loop"] = loop(context, project)
+        measured["loop"] = loop(context, project)
 
 
-def _compare_with_eager(context: Context, entry: Result, name: str, project: Project) -> None:
+def _compare_with_eager(context: Context, measured: Result, name: str, project: Project) -> None:
     """The two ascents of a step as a CUDA graph and kernel by kernel: the same bits."""
     eager = project.perturb(2, Ascents(project.ascents.copy))
     graphed = [project.perturb(2) for _ in range(3)]  # captured, replayed
     replay = project.ascents.replay
-    entry["graph_used"] = replay is not None and replay.holds_graph
-    entry["graph_equals_eager"] = all(torch.equal(one, eager) for one in graphed)
-    good = entry["graph_equals_eager"]
+    measured["graph_used"] = replay is not None and replay.holds_graph
+    measured["graph_equals_eager"] = all(torch.equal(one, eager) for one in graphed)
+    good = measured["graph_equals_eager"]
     context.report.require(good, f"training {name}: a CUDA graph's perturbation is not the eager")
 
 

@@ -31,12 +31,12 @@ _set_aside: list[Seen] = []  # of the innermost `set_aside` last
 def count(encoder: ImageEncoder, work: Work) -> None:
     """Add every later forward of `encoder`, or of a copy of it, to `work`."""
 
-    def seen(_: object, given: tuple[Tensor, ...], result: Features) -> None:
-        if given[0].requires_grad:
+    def seen(_: object, arguments: tuple[Tensor, ...], result: Features) -> None:
+        if arguments[0].requires_grad:
             kind = "ascents"
         else:
             kind = "descents" if result.embedding.requires_grad else "plain"
-        forward = (work, kind, len(given[0]))
+        forward = (work, kind, len(arguments[0]))
         if _set_aside:
             _set_aside[-1].append(forward)
         else:

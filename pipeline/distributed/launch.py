@@ -133,9 +133,9 @@ def explain(messages: dict[int, Failure], codes: dict[int, int], count: int) -> 
     """
     if messages:
         rank = min(messages)
-        said = messages[rank]
+        failure = messages[rank]
         prefix = "" if rank == 0 else f"rank {rank} of {count}: "
-        return Failure(prefix + said.message, said.status)
+        return Failure(prefix + failure.message, failure.status)
     rank = min(codes, key=lambda rank: (codes[rank] in ENDED, codes[rank] == LOST, rank))
     if codes[rank] < 0:
         name = signal.Signals(-codes[rank]).name

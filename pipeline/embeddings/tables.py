@@ -29,12 +29,12 @@ class EmbedParams(Section):
 
 
 def templates_of(
-    texts: str, dataset: str, params: EmbedParams, own: Sequence[str] = ()
+    texts: str, dataset: str, params: EmbedParams, source_templates: Sequence[str] = ()
 ) -> list[str]:
     """The templates of a text set for an image set: its own entry, else `default`.
 
     Args:
-        own: the templates that the image set's source brings along, for entries `own`.
+        source_templates: the templates that the image set's source brings along, for entries `own`.
 
     Raises:
         UserError: there is no such text set, it has neither entry, or asks for templates
@@ -49,12 +49,12 @@ def templates_of(
     if chosen == "openai":
         return [template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
     if chosen == "own":
-        if not own:
+        if not source_templates:
             raise UserError(
                 f"params.yaml: embed.texts.{texts} asks for the own templates of '{dataset}', "
                 "whose source has none; write a list for it there"
             )
-        return list(own)
+        return list(source_templates)
     return list(chosen)
 
 
@@ -109,8 +109,12 @@ def template_columns(
     name: str, classes: Sequence[ClassEntry], templates: Sequence[str], encode: Encode
 ) -> Columns:
     """One row per class and template of text set `name`."""
-    texts = [template.replace("{}", entry.name) for entry in classes for template in templates]
-    ids = [entry.class_id for entry in classes for _ in templates]
+    texts = [
+        template.replace("{}", class_entry.name)
+        for class_entry in classes
+        for template in templates
+    ]
+    ids = [class_entry.class_id for class_entry in classes for _ in templates]
     slots = list(range(len(templates))) * len(classes)
     return _named(name, templates, _columns(ids, slots, texts, encode(texts)))
 
@@ -122,18 +126,18 @@ def described_columns(dataset: str, classes: Sequence[ClassEntry], described: Co
         UserError: a class has no description.
     """
     columns, _ = described
-    wanted = {entry.class_id for entry in classes}
-    missing = sorted(wanted - set(columns["class_id"]))
+    class_ids = {class_entry.class_id for class_entry in classes}
+    missing = sorted(class_ids - set(columns["class_id"]))
     if missing:
         raise UserError(
             f"class '{missing[0]}' of set '{dataset}' has no description ({len(missing)} of "
-            f"{len(wanted)} have none); take '{DESCRIPTIONS}' out of evaluate.texts and "
+            f"{len(class_ids)} have none); take '{DESCRIPTIONS}' out of evaluate.texts and "
             "evaluate.attacker, or that set out of evaluate.datasets"
         )
-    at = [i for i, class_id in enumerate(columns["class_id"]) if class_id in wanted]
+    rows = [i for i, class_id in enumerate(columns["class_id"]) if class_id in class_ids]
     width = columns["embedding"].type.list_size
-    vectors = columns["embedding"].flatten().to_numpy().reshape(-1, width)[at]
-    ids, slots, texts = ([columns[key][i] for i in at] for key in ("class_id", "slot", "text"))
+    vectors = columns["embedding"].flatten().to_numpy().reshape(-1, width)[rows]
+    ids, slots, texts = ([columns[key][i] for i in rows] for key in ("class_id", "slot", "text"))
     return _named(DESCRIPTIONS, [], _columns(ids, slots, texts, vectors))
 
 

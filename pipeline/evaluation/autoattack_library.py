@@ -86,11 +86,11 @@ def run(
         for first in range(0, total, chunk):
             rows = np.arange(first, min(first + chunk, total))
             images, labels = targets.read(rows, torch.device("cpu"))
-            found, _ = adversary.run_standard_evaluation(
+            adversarial, _ = adversary.run_standard_evaluation(
                 images, labels, batch_size=settings.batch_size
             )
             for batch in torch.arange(len(rows)).split(settings.batch_size):
-                part = images[batch], found[batch], labels[batch]
+                part = images[batch], adversarial[batch], labels[batch]
                 _judge(classifier, outcome, rows[batch.numpy()], part, settings)
             bar.update(len(rows))
     return outcome._replace(note="; ".join([*note, *_doubts(warned)]))
@@ -181,8 +181,8 @@ def _judge(
     settings: Settings,
 ) -> None:
     """Write down the verdicts on a batch: images, what the library made of them, labels."""
-    images, found, labels = (values.to(settings.device) for values in part)
-    perturbation = found - images
+    images, adversarial, labels = (values.to(settings.device) for values in part)
+    perturbation = adversarial - images
     logits = verified_logits(classifier, images, perturbation, settings)
     prediction = logits.argmax(1)
     outcome.fooled_at[rows] = torch.where(prediction != labels, 0, -1).cpu().numpy()

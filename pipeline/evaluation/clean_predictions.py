@@ -81,10 +81,10 @@ def _read(path: Path, count: int) -> Clean | None:
     return kept if kept.prediction.shape == kept.margin.shape == (count,) else None
 
 
-def _key(classifier: ZeroShotClassifier, targets: Targets, rest: str) -> str:
+def _key(classifier: ZeroShotClassifier, targets: Targets, conditions: str) -> str:
     """32 hex digits over weights, texts, images, labels, code and what the last bits depend on."""
     scale = f"{classifier.scale!r} {classifier.resize} {torch.__version__} {open_clip.__version__}"
-    digest = hashlib.sha256(f"{rest} {scale}".encode())
+    digest = hashlib.sha256(f"{conditions} {scale}".encode())
     encoder = classifier.encoder
     for tensor in [
         *encoder.state_dict().values(),

@@ -126,10 +126,10 @@ def prediction_columns(model: str, targets: Targets, verdicts: Verdicts) -> dict
 
     An image that was not attacked keeps its (wrong) clean prediction as the adversarial one.
     """
-    count, outcome, at = len(targets.labels), verdicts.outcome, verdicts.attacked
+    count, outcome, attacked = len(targets.labels), verdicts.outcome, verdicts.attacked
     prediction, margin = verdicts.clean_prediction.copy(), verdicts.clean_margin.copy()
     fooled_at = np.zeros(count, dtype=np.int32)
-    prediction[at], margin[at], fooled_at[at] = (
+    prediction[attacked], margin[attacked], fooled_at[attacked] = (
         outcome.prediction,
         outcome.margin,
         outcome.fooled_at,
@@ -137,11 +137,11 @@ def prediction_columns(model: str, targets: Targets, verdicts: Verdicts) -> dict
     right = verdicts.clean_prediction == targets.labels
     last: list[bool | None] = [None] * count
     zero: list[float | None] = [None] * count
-    for place, position in enumerate(at):
-        if outcome.last_prediction[place] >= 0:
-            last[position] = bool(outcome.last_prediction[place] == targets.labels[position])
-        if not np.isnan(outcome.zero_gradient[place]):
-            zero[position] = float(outcome.zero_gradient[place])
+    for row, position in enumerate(attacked):
+        if outcome.last_prediction[row] >= 0:
+            last[position] = bool(outcome.last_prediction[row] == targets.labels[position])
+        if not np.isnan(outcome.zero_gradient[row]):
+            zero[position] = float(outcome.zero_gradient[row])
     return {
         "model": [model] * count,
         "number": targets.numbers,
@@ -181,16 +181,19 @@ def merge_notes(notes: Mapping[str, str]) -> str:
 
 def training_overlap(classes: Sequence[ClassEntry], trained: Sequence[ClassEntry]) -> int:
     """How many of `classes` were fine-tuned on, by class id."""
-    return len({entry.class_id for entry in classes} & {entry.class_id for entry in trained})
+    return len(
+        {class_entry.class_id for class_entry in classes}
+        & {class_entry.class_id for class_entry in trained}
+    )
 
 
 def summary(name: str, result: dict[str, Any], where: str) -> str:
     """One line for people: every verdict with the number of images behind it."""
     last = result["robust_last"]
-    shown = f", robust (last) {_percent(last)} of {last['images']}" if last else ""
+    last_text = f", robust (last) {_percent(last)} of {last['images']}" if last else ""
     return (
         f"{where}: {name}: clean {_percent(result['clean'])} of {result['clean']['images']}, "
-        f"robust (any) {_percent(result['robust_any'])}{shown}"
+        f"robust (any) {_percent(result['robust_any'])}{last_text}"
     )
 
 

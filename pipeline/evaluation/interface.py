@@ -108,8 +108,8 @@ Settings) -> Outcome."""
 
 def margins(logits: Tensor, labels: Tensor) -> Tensor:
     """(B,) logit of the label minus the largest other logit."""
-    own = logits.gather(1, labels[:, None])[:, 0]
-    return own - logits.scatter(1, labels[:, None], -torch.inf).amax(1)
+    label_logits = logits.gather(1, labels[:, None])[:, 0]
+    return label_logits - logits.scatter(1, labels[:, None], -torch.inf).amax(1)
 
 
 def empty_outcome(targets: Targets, settings: Settings) -> Outcome:

@@ -33,10 +33,10 @@ def merge(
     """The outcome on all targets, from those on the `rows` of each part."""
     whole = empty_outcome(targets, settings)
     notes: dict[str, None] = {}
-    for at, part in zip(rows, outcomes, strict=True):
+    for part_rows, part in zip(rows, outcomes, strict=True):
         for name in ("fooled_at", "prediction", "margin", "last_prediction", "zero_gradient"):
-            getattr(whole, name)[at] = getattr(part, name)
-        whole.perturbations[np.isin(settings.examples, at)] = part.perturbations
+            getattr(whole, name)[part_rows] = getattr(part, name)
+        whole.perturbations[np.isin(settings.examples, part_rows)] = part.perturbations
         notes.update(dict.fromkeys(note for note in part.note.split("; ") if note))
     return whole._replace(
         note="; ".join(notes),

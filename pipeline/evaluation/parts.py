@@ -109,7 +109,7 @@ def writing(
         origins: `hash_origins` of the evaluation.
     """
 
-    def attacked(
+    def run_part(
         classifier: ZeroShotClassifier, targets: Targets, options: Section, settings: Settings
     ) -> Outcome:
         rows = positions(len(targets.labels), shard.parts, attack, settings.batch_size)
@@ -126,7 +126,7 @@ def writing(
             partial.write_bytes(save({n: getattr(outcome, n) for n in ARRAYS}, about))
         return merge(targets, settings, [part], [outcome])
 
-    return attacked
+    return run_part
 
 
 def reading(
@@ -138,7 +138,7 @@ def reading(
         UserError: a part is missing or damaged, or was made from something else.
     """
 
-    def collected(
+    def read_parts(
         _: ZeroShotClassifier, targets: Targets, __: Section, settings: Settings
     ) -> Outcome:
         rows = positions(len(targets.labels), count, attack, settings.batch_size)
@@ -148,7 +148,7 @@ def reading(
         ]
         return merge(targets, settings, rows, outcomes)
 
-    return collected
+    return read_parts
 
 
 def _read(file: Path, numbers: np.ndarray, origins: Mapping[str, str]) -> Outcome:
@@ -158,14 +158,18 @@ def _read(file: Path, numbers: np.ndarray, origins: Mapping[str, str]) -> Outcom
         with safe_open(file, framework="np") as content:
             about: dict[str, Any] = content.metadata() or {}
             arrays = {name: content.get_tensor(name) for name in ARRAYS}
-        made, attacked, plain = (json.loads(about[k]) for k in ("origins", "numbers", "plain"))
+        part_origins, part_numbers, plain = (
+            json.loads(about[k]) for k in ("origins", "numbers", "plain")
+        )
     except FileNotFoundError:
         raise UserError(f"{file}: not found; {again}") from None
     except (SafetensorError, KeyError, ValueError):
         raise UserError(f"{file}: damaged; {again}") from None
-    differing = sorted(n for n in {*made, *origins} if made.get(n) != origins.get(n))
+    differing = sorted(
+        n for n in {*part_origins, *origins} if part_origins.get(n) != origins.get(n)
+    )
     if differing:
         raise UserError(f"{file}: made with other {', '.join(differing[:3])}; {again}")
-    if attacked != numbers.tolist():
+    if part_numbers != numbers.tolist():
         raise UserError(f"{file}: of other images than this device would attack; {again}")
     return Outcome(**arrays, **plain)

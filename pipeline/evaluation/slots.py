@@ -26,18 +26,18 @@ class Waiting:
     def __init__(self, targets: Targets, settings: Settings) -> None:
         self.next, self.total = 0, len(targets.labels)
         self._blocks = targets.batches(settings.batch_size, settings.device)
-        self._rest: tuple[Tensor, ...] = ()
+        self._remainder: tuple[Tensor, ...] = ()
 
     def take(self, count: int) -> tuple[np.ndarray, Tensor, Tensor]:
         """Positions, images and labels of the next `count` targets, or of all that are left."""
         count = min(count, self.total - self.next)
         parts: list[tuple[Tensor, ...]] = []
         while sum(len(labels) for _, labels in parts) < count:
-            block = self._rest or next(self._blocks)
+            block = self._remainder or next(self._blocks)
             missing = count - sum(len(labels) for _, labels in parts)
             parts.append(tuple(values[:missing] for values in block))
-            rest = tuple(values[missing:] for values in block)
-            self._rest = rest if len(rest[1]) else ()
+            remainder = tuple(values[missing:] for values in block)
+            self._remainder = remainder if len(remainder[1]) else ()
         positions = np.arange(self.next, self.next + count)
         self.next += count
         images, labels = (torch.cat(values) for values in zip(*parts, strict=True))
@@ -80,31 +80,31 @@ class Slots:
         self.round, self.step, self.iterate = (np.zeros_like(self.rows) for _ in range(3))
         self.state = self._begun(np.arange(len(self.rows)))
 
-    def _begun(self, at: np.ndarray) -> State:
-        index = self.index(at)
-        numbers = self.targets.numbers[self.rows[at]]
-        return self.begin(self.images[index], self.labels[index], numbers, self.round[at])
+    def _begun(self, slot_indices: np.ndarray) -> State:
+        index = self.index(slot_indices)
+        numbers = self.targets.numbers[self.rows[slot_indices]]
+        return self.begin(self.images[index], self.labels[index], numbers, self.round[slot_indices])
 
-    def index(self, at: np.ndarray) -> Tensor:
+    def index(self, slot_indices: np.ndarray) -> Tensor:
         """Slots as an index on the device."""
-        return torch.from_numpy(at).to(self.settings.device, non_blocking=True)
+        return torch.from_numpy(slot_indices).to(self.settings.device, non_blocking=True)
 
     def _replace(self) -> None:
         count = min(len(self._free), self.waiting.total - self.waiting.next)
         if not count:
             return
-        at, self._free = self._free[:count], self._free[count:]
-        self.rows[at], images, labels = self.waiting.take(count)
-        self.round[at] = self.step[at] = self.iterate[at] = 0
-        index = self.index(at)
+        slot_indices, self._free = self._free[:count], self._free[count:]
+        self.rows[slot_indices], images, labels = self.waiting.take(count)
+        self.round[slot_indices] = self.step[slot_indices] = self.iterate[slot_indices] = 0
+        index = self.index(slot_indices)
         self.images = self.images.index_copy(0, index, images)
         self.labels = self.labels.index_copy(0, index, labels)
-        self._start(at)
+        self._start(slot_indices)
 
-    def _start(self, at: np.ndarray) -> None:
+    def _start(self, slot_indices: np.ndarray) -> None:
         """Let the images in slots `at` begin at the first iterate of their round."""
-        index = self.index(at)
-        for key, value in self._begun(at).items():
+        index = self.index(slot_indices)
+        for key, value in self._begun(slot_indices).items():
             self.state[key] = self.state[key].index_copy(0, index, value)
 
     def _shrink(self) -> None:
@@ -120,11 +120,11 @@ class Slots:
 
     def next_round(self, mask: np.ndarray) -> None:
         """Start the images in bool (B,) `mask` anew, one round later; call before `advance`."""
-        at = np.flatnonzero(mask)
-        if len(at):
-            self.round[at] += 1
-            self._start(at)
-            self.step[at] = -1  # `advance` makes it 0
+        slot_indices = np.flatnonzero(mask)
+        if len(slot_indices):
+            self.round[slot_indices] += 1
+            self._start(slot_indices)
+            self.step[slot_indices] = -1  # `advance` makes it 0
 
     def advance(self, leaving: np.ndarray) -> int:
         """Free the slots in bool (B,) `leaving`, count all on; how many were freed."""

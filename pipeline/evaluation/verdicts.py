@@ -56,22 +56,22 @@ class Recorder:
         claimed = verdict(logits, slots.labels)
         doubtful = claimed.fooled | (claimed.margin < self.settings.guard_band)
         is_open = self._outcome.fooled_at[slots.rows] < 0
-        at = np.flatnonzero((doubtful & is_open) | final)
+        slot_indices = np.flatnonzero((doubtful & is_open) | final)
         leaving = final.copy()
-        if not len(at):
+        if not len(slot_indices):
             return leaving
-        judged = self._judge(slots, perturbation, at)
-        self._compare(claimed.margin[at], judged.margin)
-        decided = is_open[at] & (judged.fooled | final[at])
-        self._write(slots, perturbation, at, judged, decided)
-        follow = self.settings.follow[slots.rows[at]]
-        last = final[at] & follow
-        self._outcome.last_prediction[slots.rows[at[last]]] = judged.prediction[last]
-        leaving[at] |= judged.fooled & ~follow
+        judged = self._judge(slots, perturbation, slot_indices)
+        self._compare(claimed.margin[slot_indices], judged.margin)
+        decided = is_open[slot_indices] & (judged.fooled | final[slot_indices])
+        self._write(slots, perturbation, slot_indices, judged, decided)
+        follow = self.settings.follow[slots.rows[slot_indices]]
+        last = final[slot_indices] & follow
+        self._outcome.last_prediction[slots.rows[slot_indices[last]]] = judged.prediction[last]
+        leaving[slot_indices] |= judged.fooled & ~follow
         return leaving
 
-    def _judge(self, slots: Slots, perturbation: Tensor, at: np.ndarray) -> Verdict:
-        index = slots.index(at)
+    def _judge(self, slots: Slots, perturbation: Tensor, slot_indices: np.ndarray) -> Verdict:
+        index = slots.index(slot_indices)
         images, moved = slots.images[index], perturbation[index]
         return verdict(
             verified_logits(self.classifier, images, moved, self.settings), slots.labels[index]
@@ -93,16 +93,19 @@ class Recorder:
         self,
         slots: Slots,
         perturbation: Tensor,
-        at: np.ndarray,
+        slot_indices: np.ndarray,
         judged: Verdict,
         decided: np.ndarray,
     ) -> None:
-        at, judged = at[decided], Verdict(*(values[decided] for values in judged))
-        rows = slots.rows[at]
-        self._outcome.fooled_at[rows] = np.where(judged.fooled, slots.iterate[at], -1)
+        slot_indices, judged = (
+            slot_indices[decided],
+            Verdict(*(values[decided] for values in judged)),
+        )
+        rows = slots.rows[slot_indices]
+        self._outcome.fooled_at[rows] = np.where(judged.fooled, slots.iterate[slot_indices], -1)
         self._outcome.prediction[rows] = judged.prediction
         self._outcome.margin[rows] = judged.margin
-        for slot, row in zip(at, rows, strict=True):
+        for slot, row in zip(slot_indices, rows, strict=True):
             example = np.flatnonzero(self.settings.examples == row)
             if len(example):
                 self._outcome.perturbations[example] = perturbation[slot].detach().cpu().numpy()

@@ -19,7 +19,7 @@ from pipeline.training.objective import MethodInputs
 
 @torch.no_grad()
 def precompute_on_clean_images(
-    inputs: MethodInputs, wanted: Callable[[Features, Tensor], Tensor], label: str
+    inputs: MethodInputs, compute: Callable[[Features, Tensor], Tensor], label: str
 ) -> Tensor:
     """(N, ...) values of `wanted(features, labels)`, which gives (B, ...) for B images.
 
@@ -30,7 +30,7 @@ def precompute_on_clean_images(
     encodes a block of the images; all get the values of all.
     """
     device, pixels_of_set = inputs.texts.device, inputs.pixels
-    found = []
+    chunks = []
     count, size = len(pixels_of_set), inputs.batch_size
     rows = rows_to_compute(count, inputs.ranks)
     starts = range(rows.start, rows.stop, size)
@@ -39,8 +39,8 @@ def precompute_on_clean_images(
     for part, pixels in zip(track(parts, label), ahead, strict=True):
         images = to_float_pixels(pixels, device)
         labels = torch.from_numpy(inputs.labels[part]).to(device)
-        found.append(wanted(inputs.encoder(images), labels))
-    values = torch.cat(found)
+        chunks.append(compute(inputs.encoder(images), labels))
+    values = torch.cat(chunks)
     if inputs.ranks.size == 1:
         return values
     everything = values.new_empty((count, *values.shape[1:]))

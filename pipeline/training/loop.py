@@ -59,9 +59,9 @@ def total_steps(images: int, recipe: Recipe) -> int:
 def batch_indices(step: int, images: int, batch_size: int, seed: int) -> np.ndarray:
     """Image numbers of a step, sorted: each epoch visits every image once."""
     per_epoch = math.ceil(images / batch_size)
-    epoch, place = divmod(step, per_epoch)
+    epoch, position = divmod(step, per_epoch)
     order = _epoch_order(epoch, images, seed)
-    return np.sort(order[place * batch_size : (place + 1) * batch_size])
+    return np.sort(order[position * batch_size : (position + 1) * batch_size])
 
 
 @lru_cache(maxsize=2)  # batches that are read ahead may belong to the next epoch already

@@ -87,19 +87,19 @@ def resolve(params: FinetuneParams, published: Published, options: MethodParams)
     """
     _check_optimiser(params, published, options)
     keys = ("optimiser", "momentum", "weight_decay", "epochs", "batch_size", "warmup_steps")
-    filled = {key: _given(getattr(params, key), getattr(published, key)) for key in keys}
+    filled = {key: _or_published(getattr(params, key), getattr(published, key)) for key in keys}
     taken = ("dataset", "method", "mix_alpha", "last_blocks", "gradient_clip", "averaging")
     taken += ("precision", "compile", "seed")
     return Recipe(
         **{key: getattr(params, key) for key in taken},
         **filled,
         options=options.model_dump(exclude={"learning_rate"}),
-        learning_rate=_given(options.learning_rate, published.learning_rate),
+        learning_rate=_or_published(options.learning_rate, published.learning_rate),
         attack=_attack(params.attack, published.attack),
     )
 
 
-def _given(value: Any, published: Any) -> Any:
+def _or_published(value: Any, published: Any) -> Any:
     return published if value is None else value
 
 
@@ -117,14 +117,14 @@ def _check_optimiser(params: FinetuneParams, published: Published, options: Meth
             )
 
 
-def _attack(given: AttackParams, published: TrainingAttack | None) -> TrainingAttack | None:
+def _attack(params: AttackParams, published: TrainingAttack | None) -> TrainingAttack | None:
     if published is None:
         return None
     for key in ("epsilon_255", "step_255"):
-        if given.norm != published.norm and getattr(given, key) is None:
+        if params.norm != published.norm and getattr(params, key) is None:
             raise UserError(
                 f"{PARAMS_FILE}: finetune.attack.{key} is null, but the published value belongs "
-                f"to norm {published.norm}, not to {given.norm}; set it"
+                f"to norm {published.norm}, not to {params.norm}; set it"
             )
-    chosen = {key: value for key, value in given.model_dump().items() if value is not None}
-    return replace(published, **chosen)
+    overrides = {key: value for key, value in params.model_dump().items() if value is not None}
+    return replace(published, **overrides)

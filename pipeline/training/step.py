@@ -194,11 +194,11 @@ def check_finite_step(log: StepLog, loss: float, norm: float, step: int, recipe:
         return
     name, value = ("gradient's norm", norm) if math.isfinite(loss) else ("loss", loss)
     numbers = log.numbers.tolist()
-    shown = ", ".join(map(str, numbers[:SHOWN]))
+    listed = ", ".join(map(str, numbers[:SHOWN]))
     more = f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else ""
     raise UserError(
         f"finetune: the {name} is {value} at step {step} "
-        f"(images {shown}{more} of {recipe.dataset}); {advice(recipe)}"
+        f"(images {listed}{more} of {recipe.dataset}); {advice(recipe)}"
     )
 
 

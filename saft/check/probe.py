@@ -38,7 +38,7 @@ def passes(method: ModuleType, options: MethodParams) -> Passes:
     """Build the method's objective on a tiny random encoder and take its losses once."""
     with contextlib.redirect_stderr(io.StringIO()), torch.random.fork_rng():  # progress bars
         encoder, seen = _encoder()
-        objective = method.build(options, _method_inputs(encoder))
+        objective = method.build(options, _setup(encoder))
         setup = sum(count for count, _ in seen)
         seen.clear()
         images, labels = torch.rand(BATCH, 3, SIDE, SIDE), torch.arange(BATCH)
@@ -67,7 +67,7 @@ def _encoder() -> tuple[ImageEncoder, list[tuple[int, bool]]]:
     return encoder, seen
 
 
-def _method_inputs(encoder: ImageEncoder) -> MethodInputs:
+def _setup(encoder: ImageEncoder) -> MethodInputs:
     texts = torch.nn.functional.normalize(torch.rand(CLASSES, CAPTIONS, WIDTH), dim=-1)
     return MethodInputs(
         encoder=encoder,
