@@ -80,10 +80,10 @@ def test_the_standard_version_runs_its_four_attacks_and_beats_the_first(
     first = autoattack_library.run(classifier, targets, s, ["apgd-ce"], "first")
     assert ((whole.fooled_at == 0) >= (first.fooled_at == 0)).all()
     ours = apgd_ce.run(classifier, targets, apgd_ce.Params(steps=100, restarts=1), s)
-    left = int((whole.fooled_at < 0).sum())
-    assert left <= (ours.fooled_at < 0).sum()
-    assert left <= attacked[-1]
-    assert 0 < left < attacked[0]
+    robust = int((whole.fooled_at < 0).sum())
+    assert robust <= (ours.fooled_at < 0).sum()
+    assert robust <= attacked[-1]
+    assert 0 < robust < attacked[0]
     assert whole.note == ""
 
 
@@ -133,10 +133,12 @@ def test_what_is_left_runs_with_few_classes(classes, steps_run, monkeypatch):
     monkeypatch.setattr(autoattack_library, "_adversary", short)
     targets = make_targets(12, classes)
     classifier = fit(Net(), targets)
-    found = autoattack.run(classifier, targets, autoattack.Params(), settings(12, epsilon=4 / 255))
+    outcome = autoattack.run(
+        classifier, targets, autoattack.Params(), settings(12, epsilon=4 / 255)
+    )
     kinds = [line.split(" ")[0] for line in steps_run]
     assert kinds == ["apgd-ce", "fab-t", "square"]
-    assert (found.fooled_at < 0).any()
+    assert (outcome.fooled_at < 0).any()
 
 
 def test_targets_never_outnumber_the_other_classes():
@@ -146,10 +148,10 @@ def test_targets_never_outnumber_the_other_classes():
     encoder.batches.clear()
     module, options = attack("apgd_t", targets=9, steps=2)
     s = settings(12, epsilon=0.01 / 255)  # nothing more is fooled
-    left = int((module.run(classifier, targets, options, s).fooled_at < 0).sum())
+    robust = int((module.run(classifier, targets, options, s).fooled_at < 0).sum())
     # two rounds of three iterates, two rankings of the classes, and the last verdict
-    fooled = 12 - left
-    assert encoder.images == left * (2 * 3 + 2 + 1) + fooled * 3
+    fooled = 12 - robust
+    assert encoder.images == robust * (2 * 3 + 2 + 1) + fooled * 3
 
 
 def test_calls_are_whole_batches_and_their_number_changes_no_verdict(
@@ -181,10 +183,10 @@ def test_the_librarys_doubts_become_a_note(targets):
         return features + 0.05 * torch.randn(features.shape, generator=generator)
 
     classifier = fit(Hand(noisy), targets)
-    found = autoattack_library.run(
+    outcome = autoattack_library.run(
         classifier, targets, settings(N, epsilon=EPSILON), ["apgd-ce"], "x"
     )
-    assert found.note == "the library warns: two forward passes of the same images differ"
+    assert outcome.note == "the library warns: two forward passes of the same images differ"
 
 
 def test_an_attacker_with_other_texts_is_refused(classifier, targets):

@@ -115,15 +115,17 @@ def test_verdicts_depend_neither_on_batch_nor_order_nor_company(
     classifier = on(classifier, device)
     whole = run(name, classifier, targets, norm=norm, examples=np.arange(N))
     for batch_size in (1, 7):
-        found = run(name, classifier, targets, norm=norm, batch_size=batch_size)
-        assert found.fooled_at.tolist() == whole.fooled_at.tolist()
-        assert found.prediction.tolist() == whole.prediction.tolist()
-        np.testing.assert_allclose(found.margin, whole.margin, rtol=1e-4, atol=1e-4)
+        outcome = run(name, classifier, targets, norm=norm, batch_size=batch_size)
+        assert outcome.fooled_at.tolist() == whole.fooled_at.tolist()
+        assert outcome.prediction.tolist() == whole.prediction.tolist()
+        np.testing.assert_allclose(outcome.margin, whole.margin, rtol=1e-4, atol=1e-4)
     for part in (np.arange(N)[::-1].copy(), np.arange(N)[3::4]):
         some = Targets(targets.pixels, targets.numbers[part], targets.labels[part])
-        found = run(name, classifier, some, norm=norm, batch_size=3, examples=np.arange(len(part)))
-        assert found.fooled_at.tolist() == whole.fooled_at[part].tolist()
-        np.testing.assert_allclose(found.perturbations, whole.perturbations[part], atol=1e-5)
+        outcome = run(
+            name, classifier, some, norm=norm, batch_size=3, examples=np.arange(len(part))
+        )
+        assert outcome.fooled_at.tolist() == whole.fooled_at[part].tolist()
+        np.testing.assert_allclose(outcome.perturbations, whole.perturbations[part], atol=1e-5)
 
 
 @pytest.mark.gpu
@@ -193,26 +195,26 @@ def test_restarts_only_add_and_only_where_nothing_has_fooled(name, targets):
     counted = Counting(Net())
     classifier = fit(counted, targets, captions=3)
     options = {"random_start": True}
-    found: dict[int, Outcome] = {}
+    outcomes: dict[int, Outcome] = {}
     for restarts in (1, 2, 4):
         counted.batches.clear()
-        found[restarts] = run(name, classifier, targets, options | {"restarts": restarts})
+        outcomes[restarts] = run(name, classifier, targets, options | {"restarts": restarts})
         forwards = counted.images
         module, params = attack(name, **options, restarts=restarts)
-        fooled_at = found[restarts].fooled_at
+        fooled_at = outcomes[restarts].fooled_at
         steps = np.where(fooled_at < 0, module.budget(params), fooled_at + 1)
         # one forward per iterate, and one more of each that is judged for good
         judged = N
         assert forwards == steps.sum() + judged
     for fewer, more in ((1, 2), (2, 4)):
-        was, now = found[fewer].fooled_at, found[more].fooled_at
+        was, now = outcomes[fewer].fooled_at, outcomes[more].fooled_at
         assert (now[was >= 0] == was[was >= 0]).all()
         assert (now >= 0).sum() >= (was >= 0).sum()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_larger_ball_leaves_fewer_and_a_huge_one_nothing(name, classifier, targets):
-    left = [
+    robust = [
         int(
             (
                 run(name, classifier, targets, {"step_255": e / 2}, epsilon=e / 255).fooled_at < 0
@@ -220,10 +222,10 @@ def test_a_larger_ball_leaves_fewer_and_a_huge_one_nothing(name, classifier, tar
         )
         for e in (0.01, 4, 60)
     ]
-    assert left == sorted(left, reverse=True)
+    assert robust == sorted(robust, reverse=True)
     clean = len(only_right(classifier, targets).labels)
-    assert left[0] == clean, "nearly no ball: the clean verdicts"
-    assert left[-1] <= (3 if name == "fgsm" else 0)
+    assert robust[0] == clean, "nearly no ball: the clean verdicts"
+    assert robust[-1] <= (3 if name == "fgsm" else 0)
 
 
 @pytest.mark.parametrize("name", STEPPED)
@@ -258,21 +260,21 @@ def test_an_early_iterate_that_fools_counts_though_the_last_does_not(name):
     options = {"steps": 8, "step_255": 1.0, "random_start": False, "confidence": 50.0}
     follow = np.ones(1, dtype=bool)
     for changes in ({}, {"follow": follow}):
-        found = run(name, classifier, targets, options, epsilon=8 / 255, **changes)
-        assert found.fooled_at.tolist() == [3]
-        assert found.prediction.tolist() == [1]
-        assert found.last_prediction.tolist() == ([0] if changes else [-1])
+        outcome = run(name, classifier, targets, options, epsilon=8 / 255, **changes)
+        assert outcome.fooled_at.tolist() == [3]
+        assert outcome.prediction.tolist() == [1]
+        assert outcome.last_prediction.tolist() == ([0] if changes else [-1])
 
 
 @pytest.mark.parametrize("name", ["apgd_ce", "apgd_dlr", "apgd_t"])
 def test_apgd_counts_a_start_that_fools_though_its_best_point_does_not(name):
     targets = Targets(np.full((1, 3, 6, 6), 102, dtype=np.uint8), np.array([0]), np.array([0]))
     classifier = band_classifier(0.4 - 3 / 255, 0.4 + 3 / 255)  # round the image: the random start
-    found = run(name, classifier, targets, {"restarts": 1}, epsilon=8 / 255)
-    assert found.fooled_at.tolist() == [0]
-    found = run(name, band_classifier(2, 3), targets, epsilon=8 / 255, examples=np.array([0]))
-    assert found.fooled_at.tolist() == [-1]
-    np.testing.assert_allclose(found.perturbations, 8 / 255, atol=1e-6)
+    outcome = run(name, classifier, targets, {"restarts": 1}, epsilon=8 / 255)
+    assert outcome.fooled_at.tolist() == [0]
+    outcome = run(name, band_classifier(2, 3), targets, epsilon=8 / 255, examples=np.array([0]))
+    assert outcome.fooled_at.tolist() == [-1]
+    np.testing.assert_allclose(outcome.perturbations, 8 / 255, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -286,12 +288,12 @@ def test_the_share_of_dead_pixels_is_right(name, targets):
     classifier = ZeroShotClassifier(encoder, torch.eye(C), torch.eye(C), torch.eye(C)[:, None], 3.0)
     # the difference of logits ratio is 1, whatever the pixels, where the label is third
     right = only_right(classifier, targets)
-    found = run(name, classifier, right, {"confidence": 50.0}).zero_gradient
-    assert len(found) > 3
+    shares = run(name, classifier, right, {"confidence": 50.0}).zero_gradient
+    assert len(shares) > 3
     if name in LIBRARY:
-        assert np.isnan(found).all()
+        assert np.isnan(shares).all()
     else:
-        np.testing.assert_allclose(found, 0.75, atol=1e-6)
+        np.testing.assert_allclose(shares, 0.75, atol=1e-6)
 
 
 def test_a_gradient_does_not_depend_on_the_batch(classifier, targets):

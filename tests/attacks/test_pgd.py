@@ -81,7 +81,7 @@ def slow_loop(
             velocity = o.momentum * velocity + unit(gradient)
             velocity = unit(velocity)
             p = inside(image, p.detach() + step * velocity)
-        wrong = [t for t, found in enumerate(predictions) if found != label]
+        wrong = [t for t, prediction in enumerate(predictions) if prediction != label]
         fooled.append(wrong[0] if wrong else -1)
         last.append(predictions[-1])
         paths.append(torch.cat(path))
@@ -105,8 +105,10 @@ def test_pgd_equals_a_slow_loop_over_single_images(norm, momentum, classifier, t
     assert followed.last_prediction.tolist() == last
     decided = [t if t >= 0 else o.steps for t in fooled]
     expected = paths[torch.arange(N), decided]
-    found = torch.from_numpy(dropped.perturbations).double()
-    torch.testing.assert_close(found, expected, rtol=0, atol=2e-6 if norm == "linf" else 2e-5)
+    perturbations = torch.from_numpy(dropped.perturbations).double()
+    torch.testing.assert_close(
+        perturbations, expected, rtol=0, atol=2e-6 if norm == "linf" else 2e-5
+    )
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -119,10 +121,10 @@ def test_every_iterate_is_the_slow_loops(norm, classifier, targets, device):
     path = slow_loop(classifier, right, s, options(norm))[2]
     classifier = on(classifier, device)
     for steps in range(1, 9):
-        found = pgd.run(classifier, right, options(norm, steps=steps), s)
-        stayed = np.flatnonzero(found.fooled_at < 0)
+        outcome = pgd.run(classifier, right, options(norm, steps=steps), s)
+        stayed = np.flatnonzero(outcome.fooled_at < 0)
         assert len(stayed) > count / 2
-        ours = torch.from_numpy(found.perturbations[stayed]).double()
+        ours = torch.from_numpy(outcome.perturbations[stayed]).double()
         torch.testing.assert_close(ours, path[stayed, steps], rtol=0, atol=2e-6)
 
 
@@ -133,12 +135,12 @@ def test_the_first_start_can_be_given(classifier, targets):
     tiny = {"step_255": 1e-5, "steps": 1}
     for random_start in (True, False):
         o = options("linf", random_start=random_start, **tiny)
-        found = pgd.run(classifier, targets, o, s._replace(starts=starts))
+        outcome = pgd.run(classifier, targets, o, s._replace(starts=starts))
         usual = pgd.run(classifier, targets, o, s)
         images = targets.read(slice(None), CPU)[0].numpy()
-        given = (images + np.float32(0.01)).clip(0, 1) - images
-        np.testing.assert_allclose(found.perturbations[::2], given[::2], atol=1e-6)
-        np.testing.assert_array_equal(found.perturbations[1::2], usual.perturbations[1::2])
+        expected_start = (images + np.float32(0.01)).clip(0, 1) - images
+        np.testing.assert_allclose(outcome.perturbations[::2], expected_start[::2], atol=1e-6)
+        np.testing.assert_array_equal(outcome.perturbations[1::2], usual.perturbations[1::2])
         assert np.abs(usual.perturbations).max() < 1e-6 or random_start
 
 
@@ -150,7 +152,7 @@ def test_fgsm_is_its_closed_form(norm, classifier, targets, device):
     epsilon = RADII[norm] / 3
     s = settings(count, norm=norm, epsilon=epsilon, examples=np.arange(count), device=device)
     module, o = attack("fgsm")
-    found = module.run(classifier, right, o, s)
+    outcome = module.run(classifier, right, o, s)
     images, labels = right.read(slice(None), device)
     images.requires_grad_()
     loss = F.cross_entropy(classifier(images), labels, reduction="sum")
@@ -161,11 +163,11 @@ def test_fgsm_is_its_closed_form(norm, classifier, targets, device):
     else:
         moved = images + epsilon * gradient / gradient.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
     expected = moved.clamp(0, 1) - images
-    perturbations = torch.from_numpy(found.perturbations).to(device)
+    perturbations = torch.from_numpy(outcome.perturbations).to(device)
     torch.testing.assert_close(perturbations, expected, rtol=0, atol=1e-6)
-    assert set(found.fooled_at.tolist()) == {1, -1}
+    assert set(outcome.fooled_at.tolist()) == {1, -1}
     prediction = classifier(moved.clamp(0, 1)).argmax(1)
-    assert found.prediction.tolist() == prediction.tolist()
+    assert outcome.prediction.tolist() == prediction.tolist()
 
 
 def test_fgsm_from_a_random_start_uses_it(classifier, targets):
@@ -186,8 +188,8 @@ def test_the_margin_loss_is_its_formula_and_confidence_bounds_it(classifier, tar
         for row, label in zip(logits, targets.labels, strict=True):
             margin = row[label] - max(z for c, z in enumerate(row) if c != label)
             total -= max(0.0, margin + confidence)
-        found = cw_linf.loss(confidence)(classifier, features, labels)
-        assert found.item() == pytest.approx(total, rel=1e-9)
+        loss = cw_linf.loss(confidence)(classifier, features, labels)
+        assert loss.item() == pytest.approx(total, rel=1e-9)
 
 
 @pytest.mark.parametrize("confidence", [0.0, 50.0])
@@ -213,8 +215,8 @@ def test_the_margin_attack_equals_a_slow_loop(classifier, targets):
 
     s = settings(N, epsilon=RADII["linf"], batch_size=5)
     o = options("linf")
-    found = cw_linf.run(classifier, targets, cw_linf.Params(**o.model_dump(), confidence=1.0), s)
-    assert found.fooled_at.tolist() == slow_loop(classifier, targets, s, o, loss)[0]
+    outcome = cw_linf.run(classifier, targets, cw_linf.Params(**o.model_dump(), confidence=1.0), s)
+    assert outcome.fooled_at.tolist() == slow_loop(classifier, targets, s, o, loss)[0]
 
 
 def test_the_ensembles_loss_is_the_mean_over_texts_of_the_sum_over_images(classifier, targets):
@@ -228,10 +230,10 @@ def test_the_ensembles_loss_is_the_mean_over_texts_of_the_sum_over_images(classi
         )
         for k in range(K)
     )
-    found = ensemble.loss(classifier, features, labels)
-    torch.testing.assert_close(found, total / K)
+    loss = ensemble.loss(classifier, features, labels)
+    torch.testing.assert_close(loss, total / K)
     plain = pgd.loss(classifier, features, labels)
-    assert abs(found - plain) > 1e-3, "mean loss and loss of the mean text differ"
+    assert abs(loss - plain) > 1e-3, "mean loss and loss of the mean text differ"
 
 
 def test_the_ensemble_of_one_text_is_pgd(targets):
@@ -253,8 +255,8 @@ def test_the_ensemble_equals_a_slow_loop(classifier, targets):
         return torch.stack([F.cross_entropy(z, label) for z in logits]).mean()
 
     s = settings(N, epsilon=RADII["linf"], batch_size=5)
-    found = ensemble.run(classifier, targets, options("linf"), s)
-    assert found.fooled_at.tolist() == slow_loop(classifier, targets, s, options("linf"), loss)[0]
+    outcome = ensemble.run(classifier, targets, options("linf"), s)
+    assert outcome.fooled_at.tolist() == slow_loop(classifier, targets, s, options("linf"), loss)[0]
 
 
 def test_with_other_texts_every_iterate_is_judged_by_the_classifier(classifier, targets):

@@ -62,9 +62,9 @@ def test_the_dry_run_has_every_section_and_no_failed_check(dry_run):
     content, _ = dry_run
     assert content["failed_checks"] == []
     assert list(content["sections"]) == list(device_acceptance.SECTIONS)
-    for name, entry in content["sections"].items():
-        assert entry["result"], name
-        assert "error" not in entry, name
+    for name, section in content["sections"].items():
+        assert section["result"], name
+        assert "error" not in section, name
 
 
 def test_every_variant_that_a_cpu_has_was_measured(dry_run):
@@ -76,16 +76,16 @@ def test_every_variant_that_a_cpu_has_was_measured(dry_run):
     ceiling = sections["ceilings"]["result"]["product_tflop_per_second"]["bf16"]
     flop = sections["training"]["result"]["flop_per_step"]
     released = sections["against_released"]["result"]
-    for name, entry in trained.items():
-        assert entry["images_per_second"] == pytest.approx(4 / entry["step_seconds"])
-        rate = flop / entry["step_seconds"] / 1e12
-        assert entry["share_of_bf16_product"] == pytest.approx(rate / ceiling)
+    for name, measured in trained.items():
+        assert measured["images_per_second"] == pytest.approx(4 / measured["step_seconds"])
+        rate = flop / measured["step_seconds"] / 1e12
+        assert measured["share_of_bf16_product"] == pytest.approx(rate / ceiling)
         for release, ratio in released["training_variants"][name].items():
             speed = released["variants"][release]["images_per_second"]
-            assert ratio == pytest.approx(entry["images_per_second"] / speed)
-    for entry in sections["evaluation"]["result"]["variants"].values():
-        assert 0 < entry["falling"]["robust_share"] < 1
-        assert entry["pgd_100_images_per_second"] > 0
+            assert ratio == pytest.approx(measured["images_per_second"] / speed)
+    for measured in sections["evaluation"]["result"]["variants"].values():
+        assert 0 < measured["falling"]["robust_share"] < 1
+        assert measured["pgd_100_images_per_second"] > 0
 
 
 def test_tiny_sizes_are_held_against_no_goal(dry_run):
@@ -107,9 +107,9 @@ def test_the_tables_hold_what_was_measured(dry_run):
 
 def test_a_failing_check_is_named_and_ends_in_exit_status_1(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(inputs, "TEXT_TOLERANCE", -1.0)
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exit_info:
         device_acceptance.main(tmp_path, device="cpu", tiny=True, only="texts")
-    assert left.value.code == 1
+    assert exit_info.value.code == 1
     assert list(content_of(tmp_path)["sections"]) == ["environment", "texts"]
     (check,) = content_of(tmp_path)["failed_checks"]
     assert check.startswith("text features ")
@@ -131,11 +131,11 @@ def test_a_section_that_raises_loses_nothing_else(tmp_path, monkeypatch):
 
     sections = {"first": (0, first), "raising": (0, raising), "after": (0, after)}
     monkeypatch.setattr(device_acceptance, "SECTIONS", sections)
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exit_info:
         device_acceptance.main(tmp_path, device="cpu", tiny=True)
-    assert left.value.code == 1
+    assert exit_info.value.code == 1
     content = content_of(tmp_path)
-    results = {name: entry["result"] for name, entry in content["sections"].items()}
+    results = {name: section["result"] for name, section in content["sections"].items()}
     assert results == {"first": {"first": 0}, "raising": {"before": 1}, "after": {"after": 2}}
     assert "ValueError: planted" in content["sections"]["raising"]["error"]
     assert content["failed_checks"] == ["section raising raised ValueError: planted"]
@@ -145,7 +145,7 @@ def test_without_budget_sections_are_skipped_and_nothing_failed(tmp_path):
     device_acceptance.main(tmp_path, budget=0, device="cpu", tiny=True)
     sections = content_of(tmp_path)["sections"]
     assert sections.pop("environment")["result"]["device"] == "cpu"
-    assert {frozenset(entry) for entry in sections.values()} == {frozenset({"skipped"})}
+    assert {frozenset(section) for section in sections.values()} == {frozenset({"skipped"})}
     assert "Skipped, out of budget: pixels, " in results_table.tables(content_of(tmp_path))
 
 
@@ -158,9 +158,9 @@ def test_an_interrupted_run_keeps_what_it_had(tmp_path, monkeypatch, capsys):
 
     sections = {"first": (0, first), "interrupted": (0, interrupted)}
     monkeypatch.setattr(device_acceptance, "SECTIONS", sections)
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exit_info:
         device_acceptance.main(tmp_path, device="cpu", tiny=True)
-    assert left.value.code == 130
+    assert exit_info.value.code == 130
     assert "has the sections before" in capsys.readouterr().err
     assert content_of(tmp_path)["sections"] == {
         "first": {"result": {"first": 0}, "seconds": pytest.approx(0, abs=1)}
@@ -171,7 +171,7 @@ def test_a_run_that_is_terminated_prints_the_goals_so_far(tmp_path, monkeypatch,
     def terminated(context: Context, result: Result) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
-    results = {name: entry["result"] for name, entry in sections_with(4400, 200, 0.01).items()}
+    results = {name: section["result"] for name, section in sections_with(4400, 200, 0.01).items()}
 
     def trained(context: Context, result: Result) -> None:
         result |= results["training"]
@@ -179,9 +179,9 @@ def test_a_run_that_is_terminated_prints_the_goals_so_far(tmp_path, monkeypatch,
     sections = {"training": (0, trained), "terminated": (0, terminated)}
     monkeypatch.setattr(device_acceptance, "SECTIONS", sections)
     before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exit_info:
         device_acceptance.main(tmp_path, device="cpu", tiny=True)
-    assert left.value.code == 130
+    assert exit_info.value.code == 130
     assert signal.getsignal(signal.SIGTERM) is before
     (goal,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("training  ")]
     assert goal.split()[1:] == [">=", "4,000", "images/s", "4400", "yes", "bf16"]
@@ -198,7 +198,7 @@ def test_variants_that_the_budget_has_no_time_for_are_recorded_as_skipped(tmp_pa
     for name in only.split(","):
         entries = content["sections"][name]["result"]["variants"]
         assert len(entries) == (3 if name == "against_released" else 2)
-        assert all(set(entry) == {"skipped"} for entry in entries.values())
+        assert all(set(measured) == {"skipped"} for measured in entries.values())
 
 
 def test_the_file_is_complete_after_every_section(tmp_path):
@@ -215,9 +215,9 @@ def test_an_unknown_section_and_a_missing_device_are_one_line(tmp_path, capsys):
         ({"device": "cpu", "variants": "fp8"}, "--variants fp8: no such variant; bf16, bf16 eager"),
         ({"device": "cuda:99"}, "no such CUDA device"),
     ):
-        with pytest.raises(SystemExit) as left:
+        with pytest.raises(SystemExit) as exit_info:
             device_acceptance.main(tmp_path, **changes)
-        assert left.value.code == 1
+        assert exit_info.value.code == 1
         assert message in capsys.readouterr().err
     assert not (tmp_path / FILE).exists()
     file = tmp_path / "file"
@@ -310,7 +310,7 @@ def test_tables_of_another_file_are_refused(tmp_path, capsys):
     broken.write_text("{")
     cases = {other: "name an acceptance.json", broken: "no JSON", tmp_path / "none": "not found"}
     for file, message in cases.items():
-        with pytest.raises(SystemExit) as left:
+        with pytest.raises(SystemExit) as exit_info:
             results_table.main(file)
-        assert left.value.code == 1
+        assert exit_info.value.code == 1
         assert message in capsys.readouterr().err

@@ -83,16 +83,16 @@ def test_the_command_checks_measures_and_writes_json(config, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "random weights" in done.stdout
     assert "released_amp: outer step in bfloat16" in done.stdout
-    found = json.loads(file.read_text())
-    assert found["agreement"]["violations"] == []
-    assert found["setting"]["captions"] == K
-    for name, difference in found["agreement"]["difference"].items():
-        assert difference <= found["agreement"]["tolerance"][name]
-    for entries in found["steps"].values():
-        assert_consistent(entries, found["ceiling_tflop_per_second"])
+    summary = json.loads(file.read_text())
+    assert summary["agreement"]["violations"] == []
+    assert summary["setting"]["captions"] == K
+    for name, difference in summary["agreement"]["difference"].items():
+        assert difference <= summary["agreement"]["tolerance"][name]
+    for entries in summary["steps"].values():
+        assert_consistent(entries, summary["ceiling_tflop_per_second"])
         for ratio in entries["ratio"].values():
             assert ratio["flop"] > 1
-    steps = found["steps"]
+    steps = summary["steps"]
     attack = 2 * steps["pgd_step"]["pipeline"]["flop"]
     assert steps["training_step"]["pipeline"]["flop"] > attack
 
@@ -100,16 +100,16 @@ def test_the_command_checks_measures_and_writes_json(config, tmp_path):
 def assert_consistent(entries: dict[str, Any], ceilings: dict[str, float]) -> None:
     assert set(ceilings) == {"float32", "bf16"}  # a CPU has no TF32
     for name in ("released", "released_amp", "pipeline"):
-        entry = entries[name]
-        seconds = entry["seconds"]
+        measured = entries[name]
+        seconds = measured["seconds"]
         assert 0 < seconds["min"] <= seconds["median"] <= seconds["max"]
-        assert entry["images_per_second"] == pytest.approx(BATCH / seconds["median"])
-        rate = entry["flop"] / seconds["median"] / 1e12
-        assert entry["tflop_per_second"] == pytest.approx(rate)
+        assert measured["images_per_second"] == pytest.approx(BATCH / seconds["median"])
+        rate = measured["flop"] / seconds["median"] / 1e12
+        assert measured["tflop_per_second"] == pytest.approx(rate)
         shares = {key: rate / ceiling for key, ceiling in ceilings.items()}
-        assert entry["share_of_ceiling"] == pytest.approx(shares)
+        assert measured["share_of_ceiling"] == pytest.approx(shares)
         if sys.platform == "linux":
-            assert entry["peak_memory_bytes"] > 2**20
+            assert measured["peak_memory_bytes"] > 2**20
 
 
 def test_a_bad_config_is_one_line_and_exit_status_1(tmp_path):
@@ -165,19 +165,19 @@ def test_a_disagreement_is_measured_written_and_told_at_the_end(
     monkeypatch.setenv("SAFT_DEVICE", "cpu")
     monkeypatch.setattr(training_step, "LOSS_TOLERANCE", -1.0)  # nothing is below it
     file = tmp_path / "result.json"
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exit_info:
         training_step.main(
             model_config=config, classes=2, captions=1, batch_size=2, repeats=1, warmup=0,
             json_file=file,
         )  # fmt: skip
-    assert left.value.code == 1
+    assert exit_info.value.code == 1
     told = capsys.readouterr()
     assert "NOT the same result" in told.out
     assert "not compute the same thing: loss" in told.err
-    found = json.loads(file.read_text())
-    (violation,) = found["agreement"]["violations"]
+    summary = json.loads(file.read_text())
+    (violation,) = summary["agreement"]["violations"]
     assert violation.startswith("loss ")
-    assert found["steps"]["pgd_step"]["pipeline"]["seconds"]["median"] > 0
+    assert summary["steps"]["pgd_step"]["pipeline"]["seconds"]["median"] > 0
     assert alive == [0] * len(VARIANTS)  # each variant had ended before the next began
 
 

@@ -24,20 +24,20 @@ def test_a_point_beside_the_line_is_told() -> None:
 
 
 def test_the_fastest_run_counts_and_points_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Work] = []
+    requested: list[Work] = []
 
     def train(work: Work, _: torch.device) -> Took:
-        asked.append(work)
-        slower = 1.0 if len(asked) <= 2 else 0.0
+        requested.append(work)
+        slower = 1.0 if len(requested) <= 2 else 0.0
         return Took(work.images + slower, 100.0 - work.images)
 
     monkeypatch.setattr(scaling, "train", train)
     works = [Work(images=4), Work(images=8)]
-    found = measure({"training: images": ("images", works)}, 2, CPU)["training: images"]
-    assert asked == [*works, *works]
-    assert found["seconds"] == [4.0, 8.0]
-    assert found["line"] == pytest.approx({"fixed": 0, "slope": 1, "apart": 0}, abs=1e-9)
-    assert found["clock"] == "processor"
+    axis = measure({"training: images": ("images", works)}, 2, CPU)["training: images"]
+    assert requested == [*works, *works]
+    assert axis["seconds"] == [4.0, 8.0]
+    assert axis["line"] == pytest.approx({"fixed": 0, "slope": 1, "apart": 0}, abs=1e-9)
+    assert axis["clock"] == "processor"
     on_gpu = measure({"training: images": ("images", works)}, 1, torch.device("cuda"))
     assert on_gpu["training: images"]["seconds"] == [96.0, 92.0]
 
@@ -51,13 +51,13 @@ def test_both_kinds_of_work_run_and_several_processes(monkeypatch: pytest.Monkey
             [Work(images=4, classes=3, iterates=2, processes=n) for n in (1, 2)],
         ),
     }
-    found = measure(axes, 1, CPU)
+    axes_measured = measure(axes, 1, CPU)
     for name in list(axes)[:2]:
-        first, second = found[name]["seconds"]
+        first, second = axes_measured[name]["seconds"]
         assert 0 < first < second
-    assert found["evaluation: processes"]["line"] is None
-    assert min(found["evaluation: processes"]["seconds"]) > 0
-    table = as_text({"axes": found}).splitlines()
+    assert axes_measured["evaluation: processes"]["line"] is None
+    assert min(axes_measured["evaluation: processes"]["seconds"]) > 0
+    table = as_text({"axes": axes_measured}).splitlines()
     assert [line.split(" | ")[0] for line in table[2:]] == [f"| {name}" for name in axes]
 
 

@@ -80,17 +80,17 @@ def double(value: Tensor) -> tuple[Tensor]:
 
 
 def test_on_a_cpu_the_function_is_called_with_the_tensors_themselves():
-    given: list[Tensor] = []
+    arguments: list[Tensor] = []
 
     def same(*values: Tensor) -> tuple[Tensor, ...]:
-        given.extend(values)
+        arguments.extend(values)
         return values
 
     replay, value = Replay(after=2), torch.ones(3)
     for _ in range(4):
         assert replay(same, value)[0] is value
-    assert all(one is value for one in given)
-    assert len(given) == 4
+    assert all(one is value for one in arguments)
+    assert len(arguments) == 4
 
 
 @pytest.mark.parametrize("value", ["yes", "", "2", "on"])

@@ -18,11 +18,11 @@ PREPROCESS = (0.5, 0.4, 0.3), (0.2, 0.3, 0.25)
 
 def model(quick_gelu: bool) -> Any:
     torch.manual_seed(0)
-    made = CLIP(**MODEL_CFG, quick_gelu=quick_gelu).eval()
-    nn.init.normal_(made.visual.conv1.weight, std=0.5)
-    for block in made.visual.transformer.resblocks:  # zero as initialised
+    clip_model = CLIP(**MODEL_CFG, quick_gelu=quick_gelu).eval()
+    nn.init.normal_(clip_model.visual.conv1.weight, std=0.5)
+    for block in clip_model.visual.transformer.resblocks:  # zero as initialised
         nn.init.normal_(block.attn.in_proj_bias)
-    return made
+    return clip_model
 
 
 def images(count: int = 5) -> Tensor:

@@ -62,8 +62,8 @@ def test_the_work_of_an_encoder_and_its_copies_is_counted_by_kind() -> None:
     lower = encoder(config())
     meter.watch(lower, "bf16")
     lower(perturbed[:2])
-    found = meter.stop().work
-    assert found == {"float32": Work(plain=3, ascents=3), "bf16": Work(ascents=2)}
+    counted = meter.stop().work
+    assert counted == {"float32": Work(plain=3, ascents=3), "bf16": Work(ascents=2)}
 
 
 def test_flop_are_images_times_those_of_a_pass() -> None:
@@ -85,22 +85,26 @@ def test_what_is_measured_and_what_is_said_of_it(monkeypatch) -> None:
     speeds = {"float32": 1e9, "bf16": 4e9}
     monkeypatch.setattr(cost, "matrix_flop", lambda device, name: speeds[name])
     run = Run("evaluate@a-pgd-b", 24, config())
-    found = measured(run, SPENT, CPU)
-    assert (found.stage, found.images, found.images_per_second) == ("evaluate@a-pgd-b", 24, 12.0)
-    assert found.work == {
+    run_cost = measured(run, SPENT, CPU)
+    assert (run_cost.stage, run_cost.images, run_cost.images_per_second) == (
+        "evaluate@a-pgd-b",
+        24,
+        12.0,
+    )
+    assert run_cost.work == {
         "float32": {"plain": 3, "ascents": 0, "descents": 2},
         "bf16": {"plain": 0, "ascents": 5, "descents": 0},
     }
     high, low = (work.flop(SPENT.work[name], config()) for name in ("float32", "bf16"))
     assert high
     assert low
-    assert found.flop == pytest.approx(high + low)
-    assert found.share == pytest.approx((low / 4e9 + high / 1e9) / 2)
-    assert found.matrix_flop_per_second == speeds
-    assert found.threads == torch.get_num_threads()
-    assert found.device == device_name(CPU) != ""
-    assert line(found) == (
-        f"24 images in 2.0 s, 12.0 images/s: {found.share:.0%} of the speed of matrix products "
+    assert run_cost.flop == pytest.approx(high + low)
+    assert run_cost.share == pytest.approx((low / 4e9 + high / 1e9) / 2)
+    assert run_cost.matrix_flop_per_second == speeds
+    assert run_cost.threads == torch.get_num_threads()
+    assert run_cost.device == device_name(CPU) != ""
+    assert line(run_cost) == (
+        f"24 images in 2.0 s, 12.0 images/s: {run_cost.share:.0%} of the speed of matrix products "
         "here (bf16 4, float32 1 GFLOP/s)"
     )
     resnet = run._replace(model_cfg={"vision_cfg": {"timm_model_name": "x"}})
@@ -112,11 +116,11 @@ def test_what_is_measured_and_what_is_said_of_it(monkeypatch) -> None:
 @pytest.mark.parametrize("precision", matrix_speed.precisions(CPU))
 def test_the_speed_of_products_is_that_of_a_product(precision: Any) -> None:
     """Not more than eight times away from one large product, timed here."""
-    found = matrix_speed.matrix_flop(CPU, precision)
+    speed = matrix_speed.matrix_flop(CPU, precision)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     factor = torch.rand(1024, 1024).to(dtype)
     seconds = min(matrix_speed._timed(lambda: factor @ factor, CPU) for _ in range(3))
-    assert 1 / 8 < found / (2 * 1024**3 / seconds) < 8
+    assert 1 / 8 < speed / (2 * 1024**3 / seconds) < 8
 
 
 def test_tf32_is_on_for_its_product_only(monkeypatch) -> None:
@@ -191,10 +195,10 @@ def some_cost() -> cost.Cost:
 def test_a_cost_is_found_again_by_the_bytes_of_the_output(weights, tmp_path, monkeypatch):
     root = tmp_path / "main"
     monkeypatch.setenv("DVC_ROOT", str(root))
-    found, training = some_cost(), Training("fare", "FARE", 30.0, 4)
-    write_cost(found, weights, training)
+    run_cost, training = some_cost(), Training("fare", "FARE", 30.0, 4)
+    write_cost(run_cost, weights, training)
     name = hashlib.sha256(b"weights").hexdigest()[:16]
-    expected = found._asdict() | training._asdict()
+    expected = run_cost._asdict() | training._asdict()
     assert json.loads((root / f".scratch/costs/{name}.json").read_text()) == expected
     copied = weights.with_name("copy")
     copied.write_bytes(b"weights")
@@ -222,9 +226,9 @@ def test_without_dvc_it_lies_in_the_current_folder(weights, tmp_path, monkeypatc
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.chdir(tmp_path)
     write_cost(some_cost(), weights)
-    found = read_cost(weights, tmp_path)
-    assert found is not None
-    assert found["stage"] == "finetune"
+    run_cost = read_cost(weights, tmp_path)
+    assert run_cost is not None
+    assert run_cost["stage"] == "finetune"
 
 
 def test_a_broken_cost_file_is_named(weights, tmp_path):

@@ -28,9 +28,9 @@ SEEN = CASES.keys() | {"resumed"}
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="module", params=[2, 3])
@@ -63,11 +63,11 @@ def test_several_processes_train_what_one_trains(trained):
     differences, _ = trained
     assert differences.keys() == CASES.keys()
     assert set(METHODS) <= CASES.keys()
-    for case, found in differences.items():
+    for case, difference in differences.items():
         in_bf16 = case == "bf16"  # a rank rounds its part of a gradient before the sum
-        assert found["weights"] < (2e-3 if in_bf16 else 1e-5), case
-        assert found["loss"] < (2e-2 if in_bf16 else 1e-4), case
-        assert found["moved"] > 100 * found["weights"], f"{case}: the comparison can fail"
+        assert difference["weights"] < (2e-3 if in_bf16 else 1e-5), case
+        assert difference["loss"] < (2e-2 if in_bf16 else 1e-4), case
+        assert difference["moved"] > 100 * difference["weights"], f"{case}: the comparison can fail"
 
 
 def test_all_processes_have_the_same_bits(trained):
@@ -101,8 +101,8 @@ def train(count: int) -> tuple[str, dict[str, bytes]]:
 
 
 def children(pid: int) -> list[int]:
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in found]
+    pids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in pids]
 
 
 def test_the_stage_on_two_processes(project, srun):  # noqa: F811
@@ -112,10 +112,10 @@ def test_the_stage_on_two_processes(project, srun):  # noqa: F811
         load_file(f"data/model/{clip.WEIGHTS_FILE}"),
         pd.read_csv("data/model/training.csv"),
     )
-    said = [line.split(" images in ")[0].split(" s")[0] for line in lines(output)]
-    assert len(said) == 2, "one process speaks for both"
-    assert said[0] == "finetune: 480"
-    assert said[1].startswith("[finetune] ")
+    messages = [line.split(" images in ")[0].split(" s")[0] for line in lines(output)]
+    assert len(messages) == 2, "one process speaks for both"
+    assert messages[0] == "finetune: 480"
+    assert messages[1].startswith("[finetune] ")
     assert not list(Path(".scratch").glob("finetune-*/state.pt"))
 
     killed = start(2)

@@ -38,8 +38,8 @@ def environment(**extra: str) -> dict[str, str]:
     """The caller's, with the code of this repository, one thread and no rank."""
     drop = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "DVC_STAGE", "DVC_ROOT", "SAFT_PROCESSES")
     kept = {key: value for key, value in os.environ.items() if key not in drop}
-    own = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "SAFT_DEVICE": "cpu"}
-    return kept | own | extra
+    defaults = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "SAFT_DEVICE": "cpu"}
+    return kept | defaults | extra
 
 
 def demo(mode: str, folder: Path, *prefix: str, **extra: str) -> subprocess.CompletedProcess[str]:
@@ -69,9 +69,9 @@ def srun(tmp_path: Path) -> str:
 def test_ranks_see_each_other_and_the_stage_ends_once(tmp_path):
     done = demo("well", tmp_path, SAFT_PROCESSES="2")
     assert done.returncode == 0, done.stderr
-    said = sorted(lines(done.stdout))
-    assert re.fullmatch(r"\[demo\] [\d.]+ s", said[0])
-    assert said[1:] == ["rank 0: 2 processes", "rank 1: 2 processes"]
+    printed = sorted(lines(done.stdout))
+    assert re.fullmatch(r"\[demo\] [\d.]+ s", printed[0])
+    assert printed[1:] == ["rank 0: 2 processes", "rank 1: 2 processes"]
     assert lines(done.stderr) == []
 
 
@@ -196,16 +196,16 @@ def test_slurms_variables_become_torchs():
         "SLURM_PROCID": "5", "SLURM_LOCALID": "1", "SLURM_STEP_NUM_TASKS": "8",
         "SLURM_STEP_NODELIST": "gpu[03-04]", "SLURM_JOB_ID": "20007", "SLURM_STEP_ID": "2",
     }  # fmt: skip
-    found = dict(task)
-    assert adopt_slurm(found)
-    added = {key: value for key, value in found.items() if key not in task}
+    variables = dict(task)
+    assert adopt_slurm(variables)
+    added = {key: value for key, value in variables.items() if key not in task}
     assert added == {
         "RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1",
         "MASTER_ADDR": "gpu03", "MASTER_PORT": "10009",
     }  # fmt: skip
-    given = task | {"MASTER_ADDR": "10.0.0.1"}
-    adopt_slurm(given)
-    assert given["MASTER_ADDR"] == "10.0.0.1"
+    with_address = task | {"MASTER_ADDR": "10.0.0.1"}
+    adopt_slurm(with_address)
+    assert with_address["MASTER_ADDR"] == "10.0.0.1"
 
 
 def test_a_batch_script_is_no_task_of_srun(monkeypatch):
@@ -232,9 +232,9 @@ def test_the_first_host_of_slurms_list(nodes, host):
 
 
 def test_the_cause_is_told_not_what_followed():
-    said = Failure("data/x: broken", 1)
-    assert explain({1: said, 0: Failure("params", 1)}, {}, 4).message == "params"
-    assert explain({2: said}, {0: 3, 1: 3, 2: 1}, 4).message == "rank 2 of 4: data/x: broken"
+    failure = Failure("data/x: broken", 1)
+    assert explain({1: failure, 0: Failure("params", 1)}, {}, 4).message == "params"
+    assert explain({2: failure}, {0: 3, 1: 3, 2: 1}, 4).message == "rank 2 of 4: data/x: broken"
     killed = explain({}, {0: 143, 1: -15, 2: 3, 3: -9}, 4).message
     assert killed == "rank 3 of 4 was killed by SIGKILL (out of memory?)"
     assert "rank 1 of 2 ended with status 1" in explain({}, {0: 3, 1: 1}, 2).message

@@ -67,8 +67,8 @@ class Theirs:
 
     def run(self, images: Tensor, labels: Tensor, start: Tensor) -> None:
         self.attack.init_hyperparam(images)
-        found = self.attack.attack_single_run(images, labels, x_init=start)
-        self.best, self.right, self.best_loss, self.adversarial = found
+        result = self.attack.attack_single_run(images, labels, x_init=start)
+        self.best, self.right, self.best_loss, self.adversarial = result
         self.fooled = torch.stack(self.model.logits).argmax(2) != labels  # (steps + 1, N)
 
 
@@ -95,8 +95,8 @@ def classifier() -> ZeroShotClassifier:
 
 @pytest.fixture(scope="module")
 def targets(classifier: ZeroShotClassifier) -> Targets:
-    found = only_right(classifier, make_targets(ALL, C))
-    return Targets(found.pixels, found.numbers[:N], found.labels[:N])
+    right = only_right(classifier, make_targets(ALL, C))
+    return Targets(right.pixels, right.numbers[:N], right.labels[:N])
 
 
 def swapped(classifier: ZeroShotClassifier) -> ZeroShotClassifier:
@@ -174,17 +174,17 @@ def test_from_a_start_that_can_hardly_be_bettered_as_well(steps, norm, classifie
 def test_starts_lie_on_the_surface_of_the_ball(norm):
     s = settings(2, norm=norm, epsilon=RADII[norm])
     grey = torch.full((2, 3, 6, 6), 0.5)
-    found = [
+    starts = [
         apgd.surface_starts(grey, np.array([3, 4]), np.full(2, round_), s) - grey
         for round_ in (0, 1)
     ]
-    for offset in found:
+    for offset in starts:
         flat = offset.flatten(1)
         size = flat.abs().amax(1) if norm == "linf" else flat.norm(dim=1)
         torch.testing.assert_close(size, torch.full((2,), RADII[norm]), rtol=1e-5, atol=0)
         assert flat.abs().unique().numel() > 100, "and not on its corners"
-    assert (found[0] != found[1]).any()
-    assert (found[0][0] != found[0][1]).any()
+    assert (starts[0] != starts[1]).any()
+    assert (starts[0][0] != starts[0][1]).any()
 
 
 @pytest.mark.parametrize("batch_size", [3, 64])
@@ -200,7 +200,7 @@ def test_fooled_images_are_the_librarys_though_they_leave_early(
     outcome = MODULES[name].run(classifier, targets, params, s)
     images, labels = targets.read(slice(None), CPU)
     expected = torch.full((N,), -1)
-    adversarial = images.clone()
+    expected_images = images.clone()
     for round_ in range(rounds):
         at = np.full(N, round_)
         start = apgd.surface_starts(images, targets.numbers, at, s)
@@ -211,14 +211,14 @@ def test_fooled_images_are_the_librarys_though_they_leave_early(
         new = theirs.fooled.any(0) & (expected < 0)
         expected[new] = (first + round_ * (steps + 1))[new]
         iterates = torch.stack(theirs.model.inputs)
-        shown = torch.where(new, first, steps)
+        last_step = torch.where(new, first, steps)
         decides = new | (expected < 0)
-        adversarial[decides] = iterates[shown, torch.arange(N)][decides]
+        expected_images[decides] = iterates[last_step, torch.arange(N)][decides]
     assert outcome.fooled_at.tolist() == expected.tolist()
     assert (expected > 0).any()
     assert (expected < 0).any(), "some must leave early and some must stay"
-    found = images + torch.from_numpy(outcome.perturbations)
-    torch.testing.assert_close(found, adversarial, rtol=0, atol=TOLERANCE[norm])
+    adversarial = images + torch.from_numpy(outcome.perturbations)
+    torch.testing.assert_close(adversarial, expected_images, rtol=0, atol=TOLERANCE[norm])
 
 
 def test_with_other_texts_every_iterate_is_judged_by_the_classifier(classifier, targets):
@@ -245,21 +245,21 @@ def test_with_other_texts_every_iterate_is_judged_by_the_classifier(classifier, 
     first = torch.where(wrong.any(0), wrong.int().argmax(0), 15)
     alone = ~theirs.fooled[first, torch.arange(N)] & wrong.any(0)
     assert alone.any(), "one must be fooled where the attacker sees no success"
-    found = apgd_ce.run(other, targets, apgd_ce.Params(steps=15, restarts=1), s)
-    assert found.fooled_at.tolist() == expected.tolist()
+    outcome = apgd_ce.run(other, targets, apgd_ce.Params(steps=15, restarts=1), s)
+    assert outcome.fooled_at.tolist() == expected.tolist()
 
 
 def test_targets_are_ranked_as_the_library_ranks_them(classifier, targets):
     images, labels = targets.read(slice(None), CPU)
     for rank in range(C - 1):
-        found = apgd_t.target_classes(classifier, images, labels, torch.full((N,), rank))
-        assert found.tolist() == goals(classifier, images, labels, rank).tolist()
+        target_classes = apgd_t.target_classes(classifier, images, labels, torch.full((N,), rank))
+        assert target_classes.tolist() == goals(classifier, images, labels, rank).tolist()
     other = swapped(classifier)
     logits = other.attacker_logits(other.features(images))
     likeliest = logits.scatter(1, labels[:, None], -torch.inf).argmax(1)
-    found = apgd_t.target_classes(other, images, labels, torch.zeros(N, dtype=torch.int64))
-    assert found.tolist() == likeliest.tolist(), "by the texts that the attacker sees"
-    assert (found != labels).all()
+    target_classes = apgd_t.target_classes(other, images, labels, torch.zeros(N, dtype=torch.int64))
+    assert target_classes.tolist() == likeliest.tolist(), "by the texts that the attacker sees"
+    assert (target_classes != labels).all()
 
 
 def test_the_losses_are_the_formulas():
@@ -268,20 +268,21 @@ def test_the_losses_are_the_formulas():
     labels, goal = rng.integers(0, 5, size=50), rng.integers(0, 5, size=50)
     arguments = torch.from_numpy(logits), torch.from_numpy(labels), torch.from_numpy(goal)
     rows = np.arange(50)
-    own, aimed = logits[rows, labels], logits[rows, goal]
+    label_logits, goal_logits = logits[rows, labels], logits[rows, goal]
     others = logits.copy()
     others[rows, labels] = -np.inf
     ranked = np.sort(logits, axis=1)[:, ::-1]
     expected = {
-        "cross_entropy": np.log(np.exp(logits).sum(1)) - own,
-        "dlr": (others.max(1) - own) / (ranked[:, 0] - ranked[:, 2]),
-        "targeted_dlr": (aimed - own) / (ranked[:, 0] - (ranked[:, 2] + ranked[:, 3]) / 2),
-        "margin": others.max(1) - own,
-        "targeted_margin": aimed - own,
+        "cross_entropy": np.log(np.exp(logits).sum(1)) - label_logits,
+        "dlr": (others.max(1) - label_logits) / (ranked[:, 0] - ranked[:, 2]),
+        "targeted_dlr": (goal_logits - label_logits)
+        / (ranked[:, 0] - (ranked[:, 2] + ranked[:, 3]) / 2),
+        "margin": others.max(1) - label_logits,
+        "targeted_margin": goal_logits - label_logits,
     }
     for name, values in expected.items():
-        found = getattr(apgd_losses, name)(*arguments)
-        np.testing.assert_allclose(found, values, rtol=1e-4, atol=1e-5, err_msg=name)
+        losses = getattr(apgd_losses, name)(*arguments)
+        np.testing.assert_allclose(losses, values, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 def test_apgd_is_not_weaker_than_pgd_in_loss(classifier, targets):

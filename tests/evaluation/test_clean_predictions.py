@@ -47,14 +47,14 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_they_are_the_classifiers(classifier):
     some = targets()
     images, labels = some.read(slice(None), CPU)
-    found = clean.clean_predictions(classifier, some, 7, CPU)
+    predictions = clean.clean_predictions(classifier, some, 7, CPU)
     with torch.no_grad():
         logits = classifier(images)
-    assert found.prediction.tolist() == logits.argmax(1).tolist()
+    assert predictions.prediction.tolist() == logits.argmax(1).tolist()
     label_logit = logits.gather(1, labels[:, None])[:, 0]
     others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
-    np.testing.assert_allclose(found.margin, (label_logit - others).numpy(), atol=1e-5)
-    assert (found.prediction.dtype, found.margin.dtype) == (np.int32, np.float32)
+    np.testing.assert_allclose(predictions.margin, (label_logit - others).numpy(), atol=1e-5)
+    assert (predictions.prediction.dtype, predictions.margin.dtype) == (np.int32, np.float32)
 
 
 def test_a_second_attack_reads_them(classifier, encoded):

@@ -83,7 +83,7 @@ def assert_same(first: Outcome, second: Outcome, name: str) -> None:
 def test_all_attacks_give_the_verdicts_of_one_process(project, monkeypatch):
     """Own attacks image by image, the library's by whole calls (here of 4 images)."""
     images = open_images("tiny")
-    ids = [entry.class_id for entry in images.classes]
+    ids = [class_entry.class_id for class_entry in images.classes]
     texts = embed.read_texts(TEXTS, ids)
     load = partial(load_classifier, MODEL, texts, texts, images.pixels.shape[-1], False)
     classifier, numbers = load(CPU), np.arange(len(images.labels))
@@ -117,7 +117,7 @@ def test_a_library_attack_in_parts_has_the_verdicts_of_the_whole(project, monkey
     pytest.importorskip("pyautoattack")
     monkeypatch.setattr(autoattack_library, "IMAGES_AT_ONCE", 4)
     images = open_images("tiny")
-    texts = embed.read_texts(TEXTS, [entry.class_id for entry in images.classes])
+    texts = embed.read_texts(TEXTS, [class_entry.class_id for class_entry in images.classes])
     classifier = load_classifier(MODEL, texts, texts, images.pixels.shape[-1], False, CPU)
     targets = Targets(images.pixels, np.arange(len(images.labels)), images.labels)
     told = team_settings(len(images.labels))
@@ -281,8 +281,8 @@ def test_an_interrupt_ends_the_workers(project, seconds):
         if running.poll() is None:
             os.killpg(running.pid, signal.SIGKILL)
     assert running.returncode == 130
-    said = [line for line in lines(error) if "%|" not in line]  # but for a bar
-    assert said == ["[evaluate] error: interrupted; nothing was written"]
+    messages = [line for line in lines(error) if "%|" not in line]  # but for a bar
+    assert messages == ["[evaluate] error: interrupted; nothing was written"]
     wait_for(lambda: not any(alive(pid) for pid in pids), 10)
     assert not (project / "data/evaluation").exists()
 

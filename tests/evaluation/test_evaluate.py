@@ -92,9 +92,9 @@ def test_both_modes_agree_on_any_and_last_is_never_stricter(classifier, targets,
     assert None not in following["robust_last"]
     for short, long in zip(dropping["robust_last"], following["robust_last"], strict=True):
         assert short in (None, long)
-    found = accuracies(following)
-    assert found["robust_any"]["accuracy"] <= found["robust_last"]["accuracy"]
-    assert found["robust_any"]["accuracy"] < found["clean"]["accuracy"]
+    counts = accuracies(following)
+    assert counts["robust_any"]["accuracy"] <= counts["robust_last"]["accuracy"]
+    assert counts["robust_any"]["accuracy"] < counts["clean"]["accuracy"]
     assert accuracies(dropping)["robust_last"]["images"] == 5
 
 
@@ -105,9 +105,9 @@ def test_what_is_wrong_already_is_neither_attacked_nor_robust(targets, device):
     clean = classifier(targets.read(slice(None), device)[0]).argmax(1).cpu().numpy()
     wrong = clean != targets.labels
     assert 0 < wrong.sum() < N
-    found = judged(classifier, module, options, targets, params(last_images=0, examples=0))
-    assert found.attacked.tolist() == np.flatnonzero(~wrong).tolist()
-    table = prediction_columns("m", targets, found)
+    verdicts = judged(classifier, module, options, targets, params(last_images=0, examples=0))
+    assert verdicts.attacked.tolist() == np.flatnonzero(~wrong).tolist()
+    table = prediction_columns("m", targets, verdicts)
     assert not table["robust_any"][wrong].any()
     assert (table["adversarial_prediction"] == clean)[wrong].all()
     assert (table["fooled_at"] == 0)[wrong].all()
@@ -140,19 +140,19 @@ def test_a_wrong_image_that_an_attack_turns_right_is_not_robust():
     assert table["number"].tolist() == [2, 4, 6, 8]
     assert table["model"] == ["m"] * 4
     assert set(table) == set(PREDICTIONS.names)
-    found = accuracies(table)
-    assert found["clean"] == {"correct": 2, "images": 4, "accuracy": 0.5}
-    assert found["robust_any"] == {"correct": 1, "images": 4, "accuracy": 0.25}
-    assert found["robust_last"] == {"correct": 2, "images": 2, "accuracy": 1.0}
+    counts = accuracies(table)
+    assert counts["clean"] == {"correct": 2, "images": 4, "accuracy": 0.5}
+    assert counts["robust_any"] == {"correct": 1, "images": 4, "accuracy": 0.25}
+    assert counts["robust_last"] == {"correct": 2, "images": 2, "accuracy": 1.0}
 
 
 def test_best_iterate_attacks_have_no_last(classifier, targets):
     module, options = attack("apgd_ce")
     for robust in ("any", "last"):
-        found = judged(classifier, module, options, targets, params(robust=robust, examples=0))
-        right = np.flatnonzero(found.clean_prediction == targets.labels)
-        assert found.attacked.tolist() == right.tolist(), "the others have nothing to tell"
-        table = prediction_columns("m", targets, found)
+        verdicts = judged(classifier, module, options, targets, params(robust=robust, examples=0))
+        right = np.flatnonzero(verdicts.clean_prediction == targets.labels)
+        assert verdicts.attacked.tolist() == right.tolist(), "the others have nothing to tell"
+        table = prediction_columns("m", targets, verdicts)
         assert accuracies(table)["robust_last"] is None
         assert accuracies(table)["robust_any"]["images"] == N
     assert not hasattr(apgd_ce, "LAST_ITERATE")
@@ -176,8 +176,8 @@ def test_dropping_is_exact_and_cheap_at_the_committed_options(targets):
     for robust in ("any", "last"):
         counted.batches.clear()
         chosen_ = params(robust=robust, last_images=0, examples=0, epsilon_255=4)
-        found = judged(classifier, pgd, options, targets, chosen_)
-        flags[robust] = prediction_columns("m", targets, found)["robust_any"]
+        verdicts = judged(classifier, pgd, options, targets, chosen_)
+        flags[robust] = prediction_columns("m", targets, verdicts)["robust_any"]
         images[robust] = counted.images
     assert flags["any"].tolist() == flags["last"].tolist()
     robust_share = flags["any"].mean()
@@ -197,16 +197,16 @@ def test_robust_last_is_reported_on_evenly_spaced_images():
 
 def test_kept_examples_are_evenly_spaced_and_attacked_even_if_wrong(classifier, targets):
     module, options = attack("pgd")
-    found = judged(classifier, module, options, targets, params(examples=6, last_images=0))
+    verdicts = judged(classifier, module, options, targets, params(examples=6, last_images=0))
     positions = evenly_spaced(N, 6)
-    assert set(positions) <= set(found.attacked)
-    assert (found.clean_prediction != targets.labels)[positions].any()
-    sizes = np.abs(found.outcome.perturbations).max(axis=(1, 2, 3))
+    assert set(positions) <= set(verdicts.attacked)
+    assert (verdicts.clean_prediction != targets.labels)[positions].any()
+    sizes = np.abs(verdicts.outcome.perturbations).max(axis=(1, 2, 3))
     assert sizes.shape == (6,)
     assert sizes.min() > 0
     everything = judged(classifier, module, options, targets, params(examples=N, last_images=0))
     np.testing.assert_allclose(
-        found.outcome.perturbations, everything.outcome.perturbations[positions], atol=1e-6
+        verdicts.outcome.perturbations, everything.outcome.perturbations[positions], atol=1e-6
     )
 
 
@@ -283,17 +283,17 @@ def test_the_stage_writes_what_the_report_reads(project: Path, capsys) -> None:
     assert table.schema.names == PREDICTIONS.names
     total = len(np.load(project / "data/images/tiny/images.npy"))
     assert table["model"].to_pylist() == ["base"] * total + ["finetuned"] * total
-    found = json.loads((folder / "metrics.json").read_text())
-    assert found["budget"] == 4
-    assert found["options"]["steps"] == 3
-    assert found["texts"] == {"name": "template", "templates": ["a {}"]}
-    assert found["attacker"] == {"name": "unseen", "templates": ["the {}"]}
-    assert found["note"] == ""
-    for place, model in enumerate(("base", "finetuned")):
-        part = table.slice(place * total, total)
-        assert found[model]["robust_any"]["correct"] == sum(part["robust_any"].to_pylist())
-        assert found[model]["robust_last"]["images"] == 4
-    assert found["base"] == found["finetuned"], "the same weights on the same images and starts"
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["budget"] == 4
+    assert metrics["options"]["steps"] == 3
+    assert metrics["texts"] == {"name": "template", "templates": ["a {}"]}
+    assert metrics["attacker"] == {"name": "unseen", "templates": ["the {}"]}
+    assert metrics["note"] == ""
+    for index, model in enumerate(("base", "finetuned")):
+        part = table.slice(index * total, total)
+        assert metrics[model]["robust_any"]["correct"] == sum(part["robust_any"].to_pylist())
+        assert metrics[model]["robust_last"]["images"] == 4
+    assert metrics["base"] == metrics["finetuned"], "the same weights on the same images and starts"
     examples = load_file(folder / "examples.safetensors")
     assert examples["base"].shape == examples["clean"].shape == (2, 3, 16, 16)
     assert np.abs(examples["base"]).max() <= 4 / 255 + 1e-6

@@ -100,9 +100,9 @@ def test_dead_pixels_are_counted_at_the_start_and_not_later(device):
     level = to_float_pixels(grey.pixels, device)[0, 0, 0, 0]
     module, options = attack("pgd", random_start=False, steps=3)
     s = settings(1, follow=np.ones(1, dtype=bool), examples=np.array([0]), device=device)
-    found = module.run(classifier, grey, options, s)
-    assert found.zero_gradient.tolist() == [0.5]
-    assert (found.perturbations != 0).all(), "later no pixel was dead"
+    outcome = module.run(classifier, grey, options, s)
+    assert outcome.zero_gradient.tolist() == [0.5]
+    assert (outcome.perturbations != 0).all(), "later no pixel was dead"
 
 
 def opened(
@@ -128,8 +128,8 @@ def test_a_margin_inside_the_guard_band_is_judged_in_float32(targets):
         others = exact.scatter(1, slots.labels[:, None], -torch.inf).amax(1, keepdim=True)
         claimed = exact.scatter(1, slots.labels[:, None], others + claimed_margin)
         nobody = np.zeros(len(right.labels), dtype=bool)
-        left = recorder.record_iterate(slots, torch.zeros_like(slots.images), claimed, nobody)
-        assert left.tolist() == [judged] * len(right.labels)
+        leaving = recorder.record_iterate(slots, torch.zeros_like(slots.images), claimed, nobody)
+        assert leaving.tolist() == [judged] * len(right.labels)
         assert recorder.outcome.judged == judged * len(right.labels)
 
 

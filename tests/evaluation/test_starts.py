@@ -62,9 +62,9 @@ def test_starts_depend_on_number_seed_and_round_only(norm):
 @pytest.mark.parametrize("norm", RADII)
 def test_given_starts_are_used_in_the_first_round(norm):
     s = settings(1, norm=norm, epsilon=RADII[norm])
-    given = np.full(SHAPE, 0.001, dtype=np.float32)
-    with_starts = s._replace(starts={5: given})
-    assert (noise([4, 5], with_starts)[1] == given).all()
+    start = np.full(SHAPE, 0.001, dtype=np.float32)
+    with_starts = s._replace(starts={5: start})
+    assert (noise([4, 5], with_starts)[1] == start).all()
     assert (noise([4, 5], with_starts)[0] == noise([4], s)[0]).all()
     assert (noise([5], with_starts, 1) == noise([5], s, 1)).all()
 

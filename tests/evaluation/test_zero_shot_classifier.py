@@ -75,14 +75,14 @@ def transfer() -> tuple[ZeroShotClassifier, Targets]:
     """The attacker's classes are the classifier's in another order: what it ascends is another
     loss, and what fools it is not what counts."""
     targets = make_targets(N, C)
-    own = fit(Net(), targets, captions=2)
+    white_box = fit(Net(), targets, captions=2)
     order = [1, 2, 3, 0]
     classifier = ZeroShotClassifier(
-        own.encoder,
-        own.class_features,
-        own.class_features[order],
-        own.attacker_captions[order],
-        own.scale,
+        white_box.encoder,
+        white_box.class_features,
+        white_box.class_features[order],
+        white_box.attacker_captions[order],
+        white_box.scale,
     )
     return classifier, targets
 
@@ -93,10 +93,10 @@ def test_the_gradient_is_the_attackers_and_the_verdict_the_classifiers(name, dev
     classifier.to(device)
     module, options = attack(name, step_255=3.0, confidence=50.0)
     s = settings(N, epsilon=12 / 255, examples=np.arange(N), device=device)
-    found = module.run(classifier, targets, options, s)
+    outcome = module.run(classifier, targets, options, s)
     images = targets.read(slice(None), device)[0]
-    adversarial = (images + torch.from_numpy(found.perturbations).to(device)).clamp(0, 1)
-    assert found.prediction.tolist() == classifier(adversarial).argmax(1).tolist()
+    adversarial = (images + torch.from_numpy(outcome.perturbations).to(device)).clamp(0, 1)
+    assert outcome.prediction.tolist() == classifier(adversarial).argmax(1).tolist()
     white = ZeroShotClassifier(
         classifier.encoder,
         classifier.class_features,
@@ -105,15 +105,15 @@ def test_the_gradient_is_the_attackers_and_the_verdict_the_classifiers(name, dev
         classifier.scale,
     )
     direct = module.run(white, targets, options, s)
-    assert (direct.perturbations != found.perturbations).any()
-    assert (direct.fooled_at >= 0).sum() > (found.fooled_at >= 0).sum()
+    assert (direct.perturbations != outcome.perturbations).any()
+    assert (direct.fooled_at >= 0).sum() > (outcome.fooled_at >= 0).sum()
 
 
 def test_pgds_first_step_follows_the_attackers_loss() -> None:
     classifier, targets = transfer()
     module, options = attack("pgd", steps=1, step_255=0.01, random_start=False)
     s = settings(N, epsilon=1 / 255, examples=np.arange(N), follow=np.ones(N, dtype=bool))
-    found = torch.from_numpy(module.run(classifier, targets, options, s).perturbations)
+    perturbations = torch.from_numpy(module.run(classifier, targets, options, s).perturbations)
     images, labels = targets.read(slice(None), CPU)
     images.requires_grad_()
     loss = F.cross_entropy(
@@ -122,7 +122,7 @@ def test_pgds_first_step_follows_the_attackers_loss() -> None:
     (gradient,) = torch.autograd.grad(loss, images)
     still_right = (classifier(images).argmax(1) == labels).numpy()
     free = (images > 0.01) & (images < 0.99)
-    agree = (found.sign() == gradient.sign())[still_right][free[still_right]]
+    agree = (perturbations.sign() == gradient.sign())[still_right][free[still_right]]
     assert agree.float().mean() > 0.999
 
 
@@ -141,17 +141,17 @@ def test_the_ball_lies_at_the_images_own_size(name, norm, side, clip_folder, dev
     epsilon = 3 / 255 if norm == "linf" else 0.3
     module, options = attack(name, steps=3, step_255=255 * epsilon / 2)
     s = settings(8, norm=norm, epsilon=epsilon, examples=np.arange(8), device=device)
-    found = module.run(classifier, targets, options, s)
-    assert found.perturbations.shape == (8, 3, side, side)
-    flat = torch.from_numpy(found.perturbations).flatten(1)
+    outcome = module.run(classifier, targets, options, s)
+    assert outcome.perturbations.shape == (8, 3, side, side)
+    flat = torch.from_numpy(outcome.perturbations).flatten(1)
     size = flat.abs().amax(1) if norm == "linf" else flat.norm(dim=1)
     assert 0.5 * epsilon < size.max() <= epsilon + 1e-6
     assert {tuple(batch.shape[1:]) for batch in encoder.batches} == {(3, SIDE, SIDE)}
-    adversarial = (images + torch.from_numpy(found.perturbations).to(device)).clamp(0, 1)
+    adversarial = (images + torch.from_numpy(outcome.perturbations).to(device)).clamp(0, 1)
     inside = F.interpolate(adversarial, (SIDE, SIDE), mode="bicubic", antialias=True)
     with torch.no_grad():
         features = encoder.encoder(inside).pooled
-    assert classifier.logits(features).argmax(1).tolist() == found.prediction.tolist()
+    assert classifier.logits(features).argmax(1).tolist() == outcome.prediction.tolist()
 
 
 def test_images_of_the_models_size_are_not_resized(clip_folder: Path) -> None:

@@ -239,21 +239,21 @@ def test_the_training_loss_equals_its_twin(device_scene, method, options):
     scene = device_scene
     objective = objective_of(method, scene.inputs, **options)
     images = other_images(scene.batch.images)
-    found = objective.losses(shifted(scene.inputs.encoder), images, scene.batch)["loss"]
+    loss = objective.losses(shifted(scene.inputs.encoder), images, scene.batch)["loss"]
     expected = TWINS[method].loss(scene.world, images.cpu().double(), options_of(method, options))
-    assert found.ndim == 0
-    assert abs(found.item() / expected.item() - 1) < tolerance(scene)
+    assert loss.ndim == 0
+    assert abs(loss.item() / expected.item() - 1) < tolerance(scene)
 
 
 def test_twins_tell_the_methods_apart(scene):
     """The comparison above can fail: no two losses are near each other."""
     images = other_images(scene.world.images)
-    found = sorted(
+    losses = sorted(
         TWINS[method].loss(scene.world, images, options_of(method, options)).item()
         for method, options in CASES
         if method != "ft_clean"
     )
-    assert (np.diff(found) / found[1:]).min() > 1e-3
+    assert (np.diff(losses) / losses[1:]).min() > 1e-3
     clean = TWINS["ft_clean"].loss(scene.world, scene.world.images, {})
     assert abs(clean / TWINS["ft_adv"].loss(scene.world, images, {}) - 1) > 1e-3
 
@@ -284,7 +284,7 @@ def test_the_attack_equals_its_twin(device_scene, method, options):
         return
     encoder, images, a = shifted(scene.inputs.encoder), scene.batch.images, published.attack
     start = (other_images(images, seed=3) - images) / 4
-    found = attack.perturb(
+    perturbation = attack.perturb(
         lambda x: objective.attack_loss(encoder, x, scene.batch),
         images, start, epsilon=a.epsilon_255 / 255, step_size=a.step_255 / 255,
         steps=a.steps, norm=a.norm, momentum=a.momentum,
@@ -296,7 +296,7 @@ def test_the_attack_equals_its_twin(device_scene, method, options):
         start.cpu().double(),
         a,
     )
-    apart = (found.cpu().double() - expected).abs() > 0.5 * a.step_255 / 255
+    apart = (perturbation.cpu().double() - expected).abs() > 0.5 * a.step_255 / 255
     assert apart.double().mean() <= 1e-3
     value = objective.attack_loss(encoder, images, scene.batch).item()
     summed = twin(scene.world, images.cpu().double(), chosen_options).sum().item()
@@ -307,15 +307,15 @@ def test_attacks_on_different_losses_differ(scene):
     """The comparison above can fail."""
     published = registry.load("pipeline.methods", "tecoa", "test").PUBLISHED
     start = torch.zeros_like(scene.world.images)
-    found = [
+    perturbations = [
         twin_attack(
             lambda x, m=method: TWINS[m].attack(scene.world, x, options_of(m, {})),
             scene.world.images, start, published.attack,
         )
         for method in ("saft", "tecoa", "fare", "agft")
     ]  # fmt: skip
-    for i, first in enumerate(found):
-        for second in found[:i]:
+    for i, first in enumerate(perturbations):
+        for second in perturbations[:i]:
             assert ((first - second).abs() > 0.5 / 255).double().mean() > 0.01
 
 
@@ -324,10 +324,10 @@ def test_clean_images_are_encoded_only_where_the_loss_needs_them(scene, method):
     objective, counted = objective_of(method, scene.inputs), []
     encoder = shifted(scene.inputs.encoder)
     encoder.visual.register_forward_pre_hook(lambda _, args: counted.append(len(args[0])))
-    found = objective.losses(encoder, other_images(scene.batch.images), scene.batch)
+    losses = objective.losses(encoder, other_images(scene.batch.images), scene.batch)
     assert counted == [TWINS[method].encoded]
-    assert ("clean_accuracy" in found) == (counted == [2 * B] or method == "ft_clean")
-    assert all(value.ndim == 0 for value in found.values())
+    assert ("clean_accuracy" in losses) == (counted == [2 * B] or method == "ft_clean")
+    assert all(value.ndim == 0 for value in losses.values())
 
 
 @pytest.mark.parametrize("method", NAMES)

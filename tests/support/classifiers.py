@@ -127,8 +127,8 @@ def settings(count: int, **changes: Any) -> Settings:
 def attack(name: str, **changes: Any) -> tuple[Any, Section]:
     """An attack and its options in the demo, with a few steps; `changes` where it has them."""
     options: dict[str, dict[str, Any]] = read_params(DEMO)["evaluate"]["options"]
-    own = {"steps": 8, "step_255": 2.0, "targets": 3, "confidence": 1.0} | changes
-    options[name] |= {key: value for key, value in own.items() if key in options[name]}
+    short_options = {"steps": 8, "step_255": 2.0, "targets": 3, "confidence": 1.0} | changes
+    options[name] |= {key: value for key, value in short_options.items() if key in options[name]}
     return chosen("pipeline.attacks", "evaluate", "attacks", name, options)
 
 
@@ -183,8 +183,8 @@ def tiny_project(folder: Path, clip_folder: Path) -> Path:
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
     for part, name, template in (("texts", "template", "a {}"), ("attacker", "unseen", "the {}")):
-        found = tables.template_columns(name, classes, [template], encode)
-        write_table(embed.FOLDER / part / "template/tiny.parquet", *found)
+        columns = tables.template_columns(name, classes, [template], encode)
+        write_table(embed.FOLDER / part / "template/tiny.parquet", *columns)
     return folder
 
 

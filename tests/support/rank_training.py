@@ -66,21 +66,21 @@ def run_of(folder: Path, case: str, ranks: Ranks) -> Run:
 def difference(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> float:
     """Largest one, but for the biases of keys: they have no effect on attention, their gradient
     is rounding, and AdamW makes whole steps of it."""
-    found = 0.0
+    largest = 0.0
     for name, value in first.items():
         gap = (value - second[name]).abs()
         if name.endswith("attn.in_proj_bias"):
             queries, _, values = gap.chunk(3)
             gap = torch.cat([queries, values])
-        found = max(found, gap.max().item())
-    return found
+        largest = max(largest, gap.max().item())
+    return largest
 
 
 def digest(run: Run) -> str:
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for value in run.weights().values():
-        found.update(value.numpy().tobytes())
-    return found.hexdigest()
+        sha256.update(value.numpy().tobytes())
+    return sha256.hexdigest()
 
 
 def resumed(folder: Path, out: Path, ranks: Ranks) -> Run:

@@ -37,41 +37,41 @@ def test_distance_of_maps_equals_the_reference_at_full_size():
         for i in range(B)
     )
     mean_text = texts.mean(1)
-    found = map_distance(
+    distance = map_distance(
         attention_map(first, mean_text),
         attention_map(second, mean_text),
         upsampling_factor(GRID, SIZE),
     )
-    torch.testing.assert_close(found.double(), expected / B, rtol=2e-5, atol=0)
+    torch.testing.assert_close(distance.double(), expected / B, rtol=2e-5, atol=0)
 
 
 def test_channel_norm_makes_the_map_the_cosine_of_each_patch():
     tokens, text = sample(B, 1 + GRID**2, D, seed=1), F.normalize(sample(B, D, seed=3), dim=-1)
-    found = attention_map(tokens, text, "channel")
+    maps = attention_map(tokens, text, "channel")
     for i in range(B):
         cosines = torch.stack(
             [patch @ text[i].double() / patch.norm() for patch in tokens[i, 1:].double()]
         )
         expected = (cosines - cosines.min()) / (cosines.max() - cosines.min())
-        torch.testing.assert_close(found[i].double(), expected, rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(found, attention_map(tokens, text), atol=1e-2)
+        torch.testing.assert_close(maps[i].double(), expected, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(maps, attention_map(tokens, text), atol=1e-2)
     louder = tokens.clone()
     louder[:, 0] *= 50  # the class token has no part in it
-    assert torch.equal(attention_map(louder, text, "channel"), found)
+    assert torch.equal(attention_map(louder, text, "channel"), maps)
 
 
 def test_maps_span_zero_to_one_and_ignore_the_text_length():
     patches, text = sample(B, 1 + GRID**2, D), sample(B, D, seed=4)
-    found = attention_map(patches, text)
-    assert torch.equal(found.amin(1), torch.zeros(B))
-    torch.testing.assert_close(found.amax(1), torch.ones(B))
-    torch.testing.assert_close(attention_map(patches, 7 * text), found, rtol=1e-4, atol=1e-5)
+    maps = attention_map(patches, text)
+    assert torch.equal(maps.amin(1), torch.zeros(B))
+    torch.testing.assert_close(maps.amax(1), torch.ones(B))
+    torch.testing.assert_close(attention_map(patches, 7 * text), maps, rtol=1e-4, atol=1e-5)
 
 
 def test_a_constant_map_is_zero_not_nan():
     for norm in ("token", "channel"):
-        found = attention_map(torch.ones(2, 10, D), torch.ones(2, D), norm)
-        assert torch.equal(found, torch.zeros(2, 9))
+        maps = attention_map(torch.ones(2, 10, D), torch.ones(2, D), norm)
+        assert torch.equal(maps, torch.zeros(2, 9))
         assert not attention_map(torch.zeros(2, 10, D), torch.ones(2, D), norm).isnan().any()
 
 

@@ -113,18 +113,18 @@ def test_every_part_of_the_state_counts(clip_folder, tmp_path, forgotten):
 
 def test_mixing_with_0_gives_the_base_weights_and_with_1_the_tuned(clip_folder):
     base = Run(clip_folder).weights()
-    found = {}
+    mixed = {}
     for alpha in (0.0, 0.25, 1.0):
         run = Run(clip_folder, recipe(mix_alpha=alpha))
         run.go()
-        found[alpha] = run.weights()
+        mixed[alpha] = run.weights()
     tuned = Run(clip_folder)
     tuned.go()
-    assert not changed(base, found[0.0])
-    assert not changed(tuned.weights(), found[1.0])
-    assert changed(base, found[1.0])
-    for name, value in found[0.25].items():
-        expected = 0.75 * base[name].double() + 0.25 * found[1.0][name].double()
+    assert not changed(base, mixed[0.0])
+    assert not changed(tuned.weights(), mixed[1.0])
+    assert changed(base, mixed[1.0])
+    for name, value in mixed[0.25].items():
+        expected = 0.75 * base[name].double() + 0.25 * mixed[1.0][name].double()
         torch.testing.assert_close(value.double(), expected, rtol=1e-5, atol=1e-7)
 
 
@@ -139,11 +139,11 @@ def test_only_the_last_blocks_are_trained(clip_folder):
     before = run.weights()
     run.go()
     part = ("visual.transformer.resblocks.1.", "visual.ln_post.", "visual.proj")
-    wanted = {name for name in before if name.startswith(part)}
+    trained_names = {name for name in before if name.startswith(part)}
     names = changed(before, run.weights())
-    assert names <= wanted
+    assert names <= trained_names
     # the bias of keys has no effect on attention; every other weight moves
-    assert wanted - names <= {"visual.transformer.resblocks.1.attn.in_proj_bias"}
+    assert trained_names - names <= {"visual.transformer.resblocks.1.attn.in_proj_bias"}
     everything = Run(clip_folder, recipe(last_blocks=None))
     everything.go()
     assert "visual.conv1.weight" in changed(before, everything.weights())
@@ -198,13 +198,13 @@ class Poisoned:
         self.left, self.value, self.where = step, value, where
 
     def losses(self, encoder, images, batch):
-        found = self.objective.losses(encoder, images, batch)
+        scalars = self.objective.losses(encoder, images, batch)
         if self.left == 0 and self.where == "loss":
-            found["loss"] = found["loss"] * self.value
+            scalars["loss"] = scalars["loss"] * self.value
         if self.left == 0 and self.where == "gradient":
-            found["loss"].register_hook(lambda gradient: gradient * self.value)
+            scalars["loss"].register_hook(lambda gradient: gradient * self.value)
         self.left -= 1
-        return found
+        return scalars
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])
@@ -309,15 +309,15 @@ def test_log_rows_can_be_written(clip_folder, tmp_path):
 def test_the_attack_keeps_to_its_norm_and_momentum(clip_folder):
     run = Run(clip_folder)
     batch = make_batch(*read_pixels(run.inputs.pixels, 0, run.recipe), run.inputs.labels, CPU)
-    found = []
+    perturbations = []
     for momentum in (0.0, 0.9):
         chosen = recipe(attack=TrainingAttack("l2", 128, 64, 3, momentum, random_start=True))
-        found.append(perturb_batch(run.encoder, run.objective, batch, 0, chosen))
-    for perturbation in found:
+        perturbations.append(perturb_batch(run.encoder, run.objective, batch, 0, chosen))
+    for perturbation in perturbations:
         lengths = perturbation.flatten(1).norm(dim=1)
         assert (lengths <= 128 / 255 + 1e-6).all()
         assert (lengths > 0.5 * 128 / 255).all()
-    assert not torch.allclose(*found, atol=1e-4)
+    assert not torch.allclose(*perturbations, atol=1e-4)
 
 
 def test_the_optimisers_get_every_value_of_the_recipe():

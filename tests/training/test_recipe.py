@@ -54,8 +54,8 @@ def resolved(method: str, rate: float | None = None, **changes: Any) -> Recipe:
     """With the options that the demo has for the method."""
     committed = read_section("finetune", FinetuneParams, DEMO).options
     options = {method: committed[method] | {"learning_rate": rate}}
-    module, found = chosen("pipeline.methods", "finetune", "method", method, options)
-    return resolve(section(method=method, **changes), module.PUBLISHED, found)
+    module, checked = chosen("pipeline.methods", "finetune", "method", method, options)
+    return resolve(section(method=method, **changes), module.PUBLISHED, checked)
 
 
 @pytest.mark.parametrize(
@@ -78,26 +78,26 @@ def resolved(method: str, rate: float | None = None, **changes: Any) -> Recipe:
     ],
 )  # fmt: skip
 def test_null_everywhere_is_the_published_recipe(method, published):
-    found = resolved(method)
+    recipe = resolved(method)
     for key in ("optimiser", "learning_rate", "momentum", "weight_decay", "epochs", "batch_size"):
-        assert getattr(found, key) == getattr(published, key), key
-    assert found.warmup_steps == published.warmup_steps
-    assert found.attack == published.attack
-    assert (found.method, found.seed, found.mix_alpha) == (method, 3, 1.0)
-    assert "learning_rate" not in found.options
+        assert getattr(recipe, key) == getattr(published, key), key
+    assert recipe.warmup_steps == published.warmup_steps
+    assert recipe.attack == published.attack
+    assert (recipe.method, recipe.seed, recipe.mix_alpha) == (method, 3, 1.0)
+    assert "learning_rate" not in recipe.options
 
 
 @pytest.mark.parametrize("method", NAMES)
 def test_what_is_given_goes_before_what_was_published(method):
     attack = {"epsilon_255": 2.5, "step_255": 0.5, "steps": 7, "momentum": 0.1}
     attack |= {"random_start": False}
-    given = {"momentum": 0.0, "weight_decay": 0.25, "epochs": 3, "batch_size": 7}
-    given |= {"warmup_steps": 0, "optimiser": "adamw"}
-    found = resolved(method, rate=0.5, attack=attack, **given)
-    assert {key: getattr(found, key) for key in given} == given
-    assert found.learning_rate == 0.5
+    overrides = {"momentum": 0.0, "weight_decay": 0.25, "epochs": 3, "batch_size": 7}
+    overrides |= {"warmup_steps": 0, "optimiser": "adamw"}
+    recipe = resolved(method, rate=0.5, attack=attack, **overrides)
+    assert {key: getattr(recipe, key) for key in overrides} == overrides
+    assert recipe.learning_rate == 0.5
     expected = TrainingAttack("linf", 2.5, 0.5, 7, 0.1, False)
-    assert found.attack == (None if method == "ft_clean" else expected)
+    assert recipe.attack == (None if method == "ft_clean" else expected)
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_a_published_rate_is_not_taken_for_another_optimiser():
     assert resolved("tecoa", optimiser="sgd").learning_rate == 1e-5
     with pytest.raises(UserError, match=r"finetune\.weight_decay is null.*sgd.*adamw"):
         resolved("tecoa", rate=0.1, optimiser="adamw")
-    found = resolved("tecoa", rate=0.1, optimiser="adamw", weight_decay=0.0)
-    assert found.learning_rate == 0.1
+    recipe = resolved("tecoa", rate=0.1, optimiser="adamw", weight_decay=0.0)
+    assert recipe.learning_rate == 0.1
 
 
 def test_a_published_radius_is_not_taken_for_another_norm():
@@ -148,14 +148,14 @@ def test_a_published_radius_is_not_taken_for_another_norm():
         resolved("tecoa", attack={"norm": "l2"})
     with pytest.raises(UserError, match=r"finetune\.attack\.step_255.*linf.*l2"):
         resolved("tecoa", attack={"norm": "l2", "epsilon_255": 128})
-    found = resolved("tecoa", attack={"norm": "l2", "epsilon_255": 128, "step_255": 64})
-    assert found.attack == TrainingAttack("l2", 128, 64, 2, 0, True)
+    recipe = resolved("tecoa", attack={"norm": "l2", "epsilon_255": 128, "step_255": 64})
+    assert recipe.attack == TrainingAttack("l2", 128, 64, 2, 0, True)
 
 
 def test_a_recipe_is_plain_values():
-    found = resolved("saft")
-    again = json.loads(json.dumps(found.as_dict()))
-    assert again == found.as_dict()
+    recipe = resolved("saft")
+    again = json.loads(json.dumps(recipe.as_dict()))
+    assert again == recipe.as_dict()
     assert again["attack"]["steps"] == 2
     assert again["options"]["attention_norm"] == "token"
 
@@ -163,8 +163,8 @@ def test_a_recipe_is_plain_values():
 def test_the_demo_keeps_the_settings_it_was_tuned_with():
     params = read_section("finetune", FinetuneParams, DEMO)
     module, options = chosen("pipeline.methods", "finetune", "method", "saft", params.options)
-    found = resolve(params, module.PUBLISHED, options)
-    assert found == Recipe(
+    recipe = resolve(params, module.PUBLISHED, options)
+    assert recipe == Recipe(
         dataset="shapes-train", method="saft",
         options={"attention_refinement": 0.08, "attention_constraint": 0.05,
                  "attention_norm": "token"},

@@ -26,7 +26,7 @@ def start(images: torch.Tensor, epsilon: float = EPSILON) -> torch.Tensor:
 
 @pytest.mark.parametrize("steps", [0, 1, 7])
 def test_perturbation_stays_in_the_ball_and_images_in_range(images, linear, steps):
-    found = attack.perturb(
+    perturbation = attack.perturb(
         lambda x: (x.flatten(1) @ linear).square().sum(),
         images,
         start(images),
@@ -34,14 +34,14 @@ def test_perturbation_stays_in_the_ball_and_images_in_range(images, linear, step
         step_size=3 * STEP,
         steps=steps,
     )
-    assert found.abs().max() <= EPSILON + 1e-7
-    assert (images + found).min() >= 0
-    assert (images + found).max() <= 1
+    assert perturbation.abs().max() <= EPSILON + 1e-7
+    assert (images + perturbation).min() >= 0
+    assert (images + perturbation).max() <= 1
 
 
 def test_a_linear_loss_is_driven_to_the_corner(images):
     weight = torch.randn_like(images)
-    found = attack.perturb(
+    perturbation = attack.perturb(
         lambda x: (x * weight).sum(),
         images,
         start(images),
@@ -50,7 +50,7 @@ def test_a_linear_loss_is_driven_to_the_corner(images):
         steps=20,
     )
     corner = (images + EPSILON * weight.sign()).clamp(0, 1) - images
-    torch.testing.assert_close(found, corner)
+    torch.testing.assert_close(perturbation, corner)
 
 
 def test_the_loss_rises_with_every_step_on_a_linear_classifier(images, linear):
@@ -61,10 +61,10 @@ def test_the_loss_rises_with_every_step_on_a_linear_classifier(images, linear):
 
     values = []
     for steps in range(6):
-        found = attack.perturb(
+        perturbation = attack.perturb(
             loss, images, start(images), epsilon=EPSILON, step_size=STEP, steps=steps
         )
-        values.append(loss(images + found).item())
+        values.append(loss(images + perturbation).item())
     assert values == sorted(values)
     assert values[-1] > values[0] + 1
 
@@ -72,7 +72,7 @@ def test_the_loss_rises_with_every_step_on_a_linear_classifier(images, linear):
 def test_it_equals_a_slow_loop_over_single_images(images, linear):
     labels = torch.arange(5) % 4
     begin = start(images)
-    found = attack.perturb(
+    perturbation = attack.perturb(
         lambda x: F.cross_entropy(x.flatten(1) @ linear, labels, reduction="sum"),
         images,
         begin,
@@ -90,14 +90,14 @@ def test_it_equals_a_slow_loop_over_single_images(images, linear):
             p = p + STEP * torch.sign(gradient)
             p = torch.minimum(torch.maximum(p, torch.tensor(-EPSILON)), torch.tensor(EPSILON))
             p = torch.minimum(torch.maximum(x + p, torch.tensor(0.0)), torch.tensor(1.0)) - x
-        torch.testing.assert_close(found[i], p)
+        torch.testing.assert_close(perturbation[i], p)
 
 
 def test_l2_steps_are_scaled_gradients_in_a_ball_of_lengths(images, linear):
     weight = torch.randn(images.shape, generator=torch.Generator().manual_seed(3))
     middle = images * 0 + 0.5  # far from the borders of [0, 1]
     for steps, length in ((1, 0.1), (2, 0.2), (7, RADIUS)):
-        found = attack.perturb(
+        perturbation = attack.perturb(
             lambda x: (x * weight).sum(),
             middle,
             torch.zeros_like(middle),
@@ -107,16 +107,16 @@ def test_l2_steps_are_scaled_gradients_in_a_ball_of_lengths(images, linear):
             norm="l2",
         )
         expected = weight / weight.flatten(1).norm(dim=1).view(-1, 1, 1, 1) * length
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(perturbation, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_l2_projection_stays_in_ball_and_box(images):
     noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(4))
     for size in (1e-3, 1.0, 100.0):
-        found = attack.project(images, size * noise, RADIUS, "l2")
-        assert attack.l2_norms(found).max() <= RADIUS * (1 + 1e-6)
-        assert (images + found).min() >= 0
-        assert (images + found).max() <= 1
+        perturbation = attack.project(images, size * noise, RADIUS, "l2")
+        assert attack.l2_norms(perturbation).max() <= RADIUS * (1 + 1e-6)
+        assert (images + perturbation).min() >= 0
+        assert (images + perturbation).max() <= 1
     inside = 1e-3 * noise
     assert attack.l2_norms(inside).max() < RADIUS
     middle = images * 0 + 0.5
@@ -139,7 +139,7 @@ def test_a_step_is_full_however_small_the_gradient(images, scale):
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_no_gradient_is_no_step_and_no_nan(images, norm):
     for momentum in (0.0, 0.9):
-        found = attack.perturb(
+        perturbation = attack.perturb(
             lambda x: (x * 0).sum(),
             images,
             start(images),
@@ -150,7 +150,7 @@ def test_no_gradient_is_no_step_and_no_nan(images, norm):
             momentum=momentum,
         )
         expected = attack.project(images, start(images), EPSILON, norm)
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
+        torch.testing.assert_close(perturbation, expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -173,7 +173,7 @@ def test_momentum_goes_on_where_the_gradient_turned(norm):
 
 
 def test_zero_epsilon_leaves_the_image_alone(images, linear):
-    found = attack.perturb(
+    perturbation = attack.perturb(
         lambda x: (x.flatten(1) @ linear).sum(),
         images,
         start(images, 0.0),
@@ -181,7 +181,7 @@ def test_zero_epsilon_leaves_the_image_alone(images, linear):
         step_size=STEP,
         steps=3,
     )
-    assert torch.equal(found, torch.zeros_like(images))
+    assert torch.equal(perturbation, torch.zeros_like(images))
 
 
 def test_weights_get_no_gradient(images):

@@ -33,8 +33,8 @@ def fake_encode(texts: list[str]) -> np.ndarray:
 def described(texts: dict[str, list[str]]) -> tables.Columns:
     kept = [
         {"class_id": class_id, "sentence": text, "rank": rank}
-        for class_id, own in texts.items()
-        for rank, text in enumerate(own)
+        for class_id, class_sentences in texts.items()
+        for rank, text in enumerate(class_sentences)
     ]
     return tables.description_columns(kept, fake_encode)
 
@@ -49,10 +49,10 @@ def test_embeddings_round_trip_by_class_id_in_the_asked_order(tmp_path):
     first = (tmp_path / "e.parquet").read_bytes()
     write_table(tmp_path / "e.parquet", columns, schema)
     assert (tmp_path / "e.parquet").read_bytes() == first
-    found = embed.read_embeddings(tmp_path / "e.parquet", ["b", "a"])
-    assert found.dtype == np.float32
+    embeddings = embed.read_embeddings(tmp_path / "e.parquet", ["b", "a"])
+    assert embeddings.dtype == np.float32
     np.testing.assert_array_equal(
-        found, np.stack([fake_encode(["ccc", "da"]), fake_encode(["aa", "b"])])
+        embeddings, np.stack([fake_encode(["ccc", "da"]), fake_encode(["aa", "b"])])
     )
     kind = pq.read_schema(tmp_path / "e.parquet").field("embedding").type
     assert kind == pa.list_(pa.float32(), 3)
@@ -67,32 +67,32 @@ def test_a_templates_classifier_is_the_normalised_mean(tmp_path):
     write_table(
         tmp_path / "c.parquet", *tables.template_columns("t", [ANT, BEE], templates, fake_encode)
     )
-    found = embed.read_texts(tmp_path / "c.parquet", ["n2", "n1"])
-    assert (found.name, found.templates) == ("t", templates)
+    text_set = embed.read_texts(tmp_path / "c.parquet", ["n2", "n1"])
+    assert (text_set.name, text_set.templates) == ("t", templates)
     singles = [fake_encode([t.replace("{}", name) for t in templates]) for name in ("bee", "ant")]
-    np.testing.assert_array_equal(found.captions, np.stack(singles))
+    np.testing.assert_array_equal(text_set.captions, np.stack(singles))
     means = np.stack(singles).mean(1)
     lengths = np.linalg.norm(means, axis=1, keepdims=True)
     assert lengths.max() < 1 - 1e-3, "or the plain mean would do as well"
-    np.testing.assert_allclose(found.class_features, means / lengths, rtol=1e-6)
+    np.testing.assert_allclose(text_set.class_features, means / lengths, rtol=1e-6)
     assert (
-        embed.read_class_features(tmp_path / "c.parquet", ["n2", "n1"]) == found.class_features
+        embed.read_class_features(tmp_path / "c.parquet", ["n2", "n1"]) == text_set.class_features
     ).all()
 
 
 def test_a_descriptions_classifier_is_the_plain_mean(tmp_path):
     """Its logits are then the mean of the logits of the single descriptions."""
     columns = described({"n1": ["an ant", "six legs has it"], "n3": ["x", "y"], "n2": ["b", "a b"]})
-    own = tables.described_columns("set", [BEE, ANT], columns)
-    write_table(tmp_path / "d.parquet", *own)
-    assert set(own[0]["class_id"]) == {"n1", "n2"}
-    found = embed.read_texts(tmp_path / "d.parquet", ["n2", "n1"])
-    assert (found.name, found.templates) == (embed.DESCRIPTIONS, [])
-    assert found.captions.shape == (2, 2, 3)
+    class_columns = tables.described_columns("set", [BEE, ANT], columns)
+    write_table(tmp_path / "d.parquet", *class_columns)
+    assert set(class_columns[0]["class_id"]) == {"n1", "n2"}
+    text_set = embed.read_texts(tmp_path / "d.parquet", ["n2", "n1"])
+    assert (text_set.name, text_set.templates) == (embed.DESCRIPTIONS, [])
+    assert text_set.captions.shape == (2, 2, 3)
     image = np.array([0.6, 0.0, 0.8], dtype=np.float32)
-    single = found.captions @ image
-    np.testing.assert_allclose(found.class_features @ image, single.mean(1), rtol=1e-6)
-    assert (np.linalg.norm(found.class_features, axis=1) < 1).all()
+    single = text_set.captions @ image
+    np.testing.assert_allclose(text_set.class_features @ image, single.mean(1), rtol=1e-6)
+    assert (np.linalg.norm(text_set.class_features, axis=1) < 1).all()
 
 
 def test_a_class_without_description_is_named_with_its_set():
@@ -121,11 +121,11 @@ def test_a_template_needs_one_slot(bad):
 
 
 def test_openai_is_its_80_templates():
-    found = tables.templates_of("o", "any", params(o={"default": "openai"}))
-    assert len(found) == len(set(found)) == 80
-    assert all(text.count("{}") == 1 for text in found)
-    assert found == [f("{}") for f in open_clip.OPENAI_IMAGENET_TEMPLATES]
-    assert "a photo of a {}." in found
+    templates = tables.templates_of("o", "any", params(o={"default": "openai"}))
+    assert len(templates) == len(set(templates)) == 80
+    assert all(text.count("{}") == 1 for text in templates)
+    assert templates == [f("{}") for f in open_clip.OPENAI_IMAGENET_TEMPLATES]
+    assert "a photo of a {}." in templates
 
 
 def test_the_committed_text_sets_hold(tmp_path):
