@@ -24,12 +24,12 @@ class Params(Section):
 
     steps: int = Field(ge=1)
     targets: int = Field(ge=1)
-    """Target classes per image, at most one less than there are classes; the next only if none
-    has fooled yet."""
+    """Target classes per image, at most one less than there are classes; the next only if no
+    iterate was misclassified yet."""
 
 
 def budget(params: Params) -> int:
-    """Iterates of an image that is never fooled, the starts included."""
+    """Iterates of an image that is never misclassified, the starts included."""
     return params.targets * (params.steps + 1)
 
 
@@ -38,12 +38,12 @@ def run(
 ) -> Outcome:
     """Attack every target; see `pipeline.evaluation.interface` for shapes."""
 
-    def aim(images: Tensor, labels: Tensor, rounds: Tensor) -> Tensor:
+    def select_targets(images: Tensor, labels: Tensor, rounds: Tensor) -> Tensor:
         return target_classes(classifier, images, labels, rounds)
 
     classes = len(classifier.attacker_features)
     rounds = min(params.targets, classes - 1)
-    plan = apgd.Plan("apgd_t", params.steps, rounds, targeted_dlr, aim)
+    plan = apgd.Plan("apgd_t", params.steps, rounds, targeted_dlr, select_targets)
     if rounds < params.targets:
         plan = plan._replace(note=f"{classes} classes: {rounds} targets each")
     if classes < 4:

@@ -75,7 +75,7 @@ class Replay:
         """What `function(*inputs)` returns, in tensors of the caller's own.
 
         Args:
-            function: reads beside its inputs only tensors that keep their addresses (weights
+            function: reads besides its inputs only tensors that keep their addresses (weights
                 updated in place), never makes the host wait, and draws no random numbers.
             key: tells functions apart that are to be called through one `Replay`.
 

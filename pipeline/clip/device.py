@@ -42,8 +42,8 @@ def deterministic_device() -> torch.device:
 
 
 def enable_determinism() -> None:
-    """Same input, same bytes on the same hardware, and float32 that is float32: no TF32 but where
-    `allow_tf32` says so. Call it before the first CUDA work.
+    """Same input, same bytes on the same hardware, and no TF32 except where `allow_tf32` enables
+    it. Call it before the first CUDA work.
 
     Memory that is about to be overwritten is not filled with NaN first, as torch does by default
     in this mode: no result depends on it. The fused attention kernel for float32 on Hopper sums
@@ -67,7 +67,7 @@ def allow_tf32(on: bool) -> None:
 
 
 def arithmetic(device: torch.device) -> str:
-    """What the last bits of a result depend on: the GPU, or how many threads share a sum."""
+    """What determines the last bits of a result: the GPU, or how many threads share a sum."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} {torch.get_num_threads()}"

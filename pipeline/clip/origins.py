@@ -1,4 +1,4 @@
-"""What a result comes from, as hashes: parameters, input files, code, torch and device.
+"""The origins of a result as hashes: parameters, input files, code, torch and device.
 
 A resume state and the verdicts of a part of an evaluation are used only where all of it is the
 same.
@@ -30,7 +30,7 @@ def hash_origins(params: Any, inputs: Iterable[Path], device: torch.device) -> d
         "torch": _sha256(f"{torch.__version__} {arithmetic(device)}".encode()),
     }
     hashes |= {path.as_posix(): _hash_file(path) for path in inputs}
-    # wherever the code lies: an experiment in a folder of its own has the same
+    # by the last two parts of the path: an experiment in its own folder has the same names
     hashes |= {"/".join(path.parts[-2:]): _hash_file(path) for path in loaded_code()}
     return hashes
 

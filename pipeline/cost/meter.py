@@ -1,4 +1,4 @@
-"""What a stage cost, kept beside the resume states and not among DVC's outputs: times are never
+"""The cost of a stage, stored with the resume states and not among DVC's outputs: times are never
 the same twice.
 
     $DVC_ROOT/.scratch/costs/<first 16 hex digits of the sha256 of what the stage wrote>.json
@@ -48,7 +48,7 @@ class Meter:
         encoded.count(encoder, self.work.setdefault(precision, Work()))
 
     def start(self) -> None:
-        """Begin anew; the encoders stay watched."""
+        """Start again from zero; the encoders stay watched."""
         for counted in self.work.values():
             counted.clear()
         self._joules, self._started = energy.joules(self.device), time.perf_counter()

@@ -38,7 +38,7 @@ def read(model_cfg: dict[str, Any]) -> Vit:
     """The image half of an open_clip model_cfg.
 
     Raises:
-        UserError: it is no plain vision transformer.
+        UserError: it is not a plain vision transformer.
     """
     vision = model_cfg["vision_cfg"]
     layers = vision.get("layers", 12)
@@ -163,6 +163,6 @@ def saved_bytes(vit: Vit, trained: int, frozen: int, precision: Precision = "flo
 
 
 def transient_bytes(vit: Vit, precision: Precision = "float32") -> int:
-    """Bytes of one image that the backward needs beside what was kept: gradients on both sides
+    """Bytes of one image that the backward needs besides what was kept: gradients on both sides
     of an activation, 2 T M."""
     return BLOCK_NUMBER[precision] * 2 * vit.tokens * vit.hidden

@@ -81,7 +81,8 @@ class _Gather(torch.autograd.Function):
     def forward(ctx: Any, local: Tensor, count: int, ranks: Ranks) -> Tensor:
         ctx.rows = block(count, ranks)
         lengths = [rows.stop - rows.start for rows in blocks(count, ranks)]
-        # blocks differ by one row, and collectives want equal shapes
+        # blocks differ by one row, and collectives need equal shapes. Example, k = 2, B = 5, two
+        # ranks: (2, 2, D) and (2, 3, D) are padded to (2, 3, D) and gathered to (2, 5, D)
         padded = local.new_zeros((len(local), max(lengths), *local.shape[2:]))
         padded[:, : local.shape[1]] = local
         parts = [torch.empty_like(padded) for _ in lengths]

@@ -1,4 +1,4 @@
-"""Starting the ranks of a stage, from inside the stage: DVC runs `python -m stages.<name>` as ever.
+"""Starting the ranks of a stage, from inside the stage: DVC runs `python -m stages.<name>`.
 
 SAFT_PROCESSES=N starts N ranks on this machine by torch's elastic launcher. Under torchrun RANK is
 set already, and under srun it follows from Slurm's variables: then nothing is started here.
@@ -21,14 +21,14 @@ from pipeline.distributed.orphans import end_with_parent
 from pipeline.distributed.ranks import wants_cuda
 
 VARIABLE = "SAFT_PROCESSES"
-MESSAGES = "SAFT_RANK_MESSAGES"  # where ranks leave their last words, in a launched rank only
+MESSAGES = "SAFT_RANK_MESSAGES"  # folder of the ranks' error messages, in a launched rank only
 INTERRUPTED = 130
-LOST = 3  # exit status of a rank whose others are gone
-ENDED = (-signal.SIGTERM, 128 + signal.SIGTERM)  # how ranks go that the launcher ends
+LOST = 3  # exit status of a rank that lost the others
+ENDED = (-signal.SIGTERM, 128 + signal.SIGTERM)  # exit codes of ranks that the launcher ends
 
 
 class Failure(NamedTuple):
-    """How a rank that the launcher started went: one line, and the exit status for it."""
+    """How a rank that the launcher started failed: one line, and the exit status for it."""
 
     message: str
     status: int
@@ -39,7 +39,7 @@ def processes_to_start() -> int:
     ranks are there already. Takes the rank from Slurm where srun started several tasks.
 
     Raises:
-        UserError: it is no number, below 1, or above the number of CUDA devices.
+        UserError: it is not a number, below 1, or above the number of CUDA devices.
     """
     text = os.environ.get(VARIABLE, "1")
     if not re.fullmatch(r"[1-9]\d*", text):
@@ -59,10 +59,10 @@ def processes_to_start() -> int:
 
 
 def adopt_slurm(environment: MutableMapping[str, str]) -> bool:
-    """Set torch's variables from those of a task that srun started beside others; whether it was.
+    """Set torch's variables from those of a task that srun started with others; whether it did.
 
-    A batch script has SLURM_PROCID and SLURM_NTASKS too, although it is no task of a step: what
-    tells is SLURM_STEP_NUM_TASKS, which only srun sets.
+    A batch script has SLURM_PROCID and SLURM_NTASKS too, although it is not a task of a step:
+    SLURM_STEP_NUM_TASKS, which only srun sets, distinguishes them.
     """
     size = environment.get("SLURM_STEP_NUM_TASKS", "1")
     if size == "1" or "SLURM_PROCID" not in environment:

@@ -4,7 +4,7 @@ import os
 import threading
 import time
 
-INTERVAL = 1.0  # seconds between two looks
+INTERVAL = 1.0  # seconds between two checks of the parent
 
 
 def end_with_parent() -> None:

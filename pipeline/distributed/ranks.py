@@ -34,7 +34,10 @@ SINGLE = Ranks(0, 1)
 
 def block(count: int, ranks: Ranks) -> slice:
     """The rows of `count` that are this rank's: a block of consecutive ones, all blocks the same
-    length or one shorter; empty where there are fewer rows than ranks."""
+    length or one shorter; empty where there are fewer rows than ranks.
+
+    Example, 10 rows for 4 ranks: 0-1, 2-4, 5-6, 7-9.
+    """
     return slice(count * ranks.rank // ranks.size, count * (ranks.rank + 1) // ranks.size)
 
 

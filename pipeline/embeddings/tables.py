@@ -37,7 +37,7 @@ def templates_of(
         source_templates: the templates that the image set's source brings along, for entries `own`.
 
     Raises:
-        UserError: there is no such text set, it has neither entry, or asks for templates
+        UserError: there is no such text set, it has neither key, or asks for templates
             that the source does not have.
     """
     if texts not in params.texts:

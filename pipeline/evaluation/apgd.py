@@ -3,7 +3,7 @@
 Source: Croce & Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of
 diverse parameter-free attacks" (ICML, arXiv 2003.01690), algorithm 1, in the details that their
 released code (fra31/auto-attack) settles: see `update_state`. The whole state is one per image, so
-images at different iterations share a batch, and fooled ones leave it at once.
+images at different iterations share a batch, and misclassified ones leave it at once.
 Points are adversarial images, float32 (B, 3, S, S) in [0, 1]; epsilon is in the same unit.
 """
 
@@ -25,7 +25,7 @@ from pipeline.evaluation.verdicts import Recorder
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.zeroshot.perturbation import EPS, l2_norms, steepest_direction
 
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # see `_apgd_losses`
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # see `apgd_losses`
 # images (B, 3, S, S), labels (B,), round (B,) -> target classes (B,)
 TargetSelection = Callable[[Tensor, Tensor, Tensor], Tensor]
 MOMENTUM = 0.75  # share of the new step; the rest repeats the last move
@@ -38,11 +38,11 @@ class Params(Section):
 
     steps: int = Field(ge=1)
     restarts: int = Field(ge=1)
-    """Runs per image, each from a start of its own; the next only if none has fooled yet."""
+    """Runs per image, each from its own start; the next only if nothing was misclassified yet."""
 
 
 def budget(params: Params) -> int:
-    """Iterates of an image that is never fooled, the starts included."""
+    """Iterates of an image that is never misclassified, the starts included."""
     return params.restarts * (params.steps + 1)
 
 
@@ -53,7 +53,7 @@ class Plan(NamedTuple):
     steps: int
     rounds: int
     loss: Loss
-    aim: TargetSelection | None = None
+    select_targets: TargetSelection | None = None
     note: str = ""
 
 
@@ -94,7 +94,7 @@ def run(
 
 
 def open_slots(targets: Targets, settings: Settings, plan: Plan) -> Slots:
-    """Slots whose images begin with a start of their own and nothing known of the loss."""
+    """Slots whose images begin at their own start, with no loss computed yet."""
 
     def begin(images: Tensor, labels: Tensor, numbers: np.ndarray, rounds: np.ndarray) -> State:
         start = surface_starts(images, numbers, rounds, settings)
@@ -114,8 +114,8 @@ def open_slots(targets: Targets, settings: Settings, plan: Plan) -> Slots:
             "rises": none,  # and those of them that raised the loss
             "reduced": none == 0,  # the last checkpoint halved the step size
             "taken": none,  # steps of this round
-            "target": plan.aim(images, labels, torch.from_numpy(rounds).to(none))
-            if plan.aim
+            "target": plan.select_targets(images, labels, torch.from_numpy(rounds).to(none))
+            if plan.select_targets
             else labels,
         }
 
@@ -157,7 +157,7 @@ def forward(
 
 
 def update_state(slots: Slots, losses: Tensor, gradient: Tensor, steps: int) -> Tensor:
-    """Take in what `forward` found at the current points; the gradient to follow next.
+    """Update the state with loss and gradient at the current points; the gradient to step along.
 
     At its checkpoints an image halves its step size and goes back to its best point if at most
     RHO of the window's steps raised the loss, or if the best loss is what it was at the last
@@ -182,13 +182,20 @@ def update_state(slots: Slots, losses: Tensor, gradient: Tensor, steps: int) -> 
     return _where(halve, slots.state["best_gradient"], gradient)
 
 
-def halve_step_sizes(slots: Slots, plan: Windows) -> Tensor:
-    """Halve step sizes at checkpoints; bool (B,): whose."""
+def halve_step_sizes(slots: Slots, schedule: Windows) -> Tensor:
+    """Halve the step sizes of images at a checkpoint where due; bool (B,): whose were halved.
+
+    Example with 100 steps and epsilon 8/255: the step size begins at 16/255, and windows of 22, 19,
+    16, 13, 10, 7, 6 and 6 steps put checkpoints after steps 22, 41, 57, 70, 80, 87, 93 and 99. At
+    step 22 the size becomes 8/255 if at most 16 of the 22 steps raised the loss (RHO * 22 = 16.5).
+    At step 41 it is halved (again) if at most 14 of 19 did, or if it was not halved at step 22 and
+    the best loss has not risen since.
+    """
     state = slots.state
     due = state["since"] == state["window"]
     no_better = ~state["reduced"] & (state["checked_loss"] >= state["best_loss"])
     halve = due & ((state["rises"] <= RHO * state["window"]) | no_better)
-    shorter = (state["window"] - plan.shrink).clamp_min(plan.least)
+    shorter = (state["window"] - schedule.shrink).clamp_min(schedule.least)
     slots.state = state | {
         "size": state["size"].where(~halve, state["size"] / 2),
         "reduced": halve.where(due, state["reduced"]),

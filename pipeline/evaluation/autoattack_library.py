@@ -1,9 +1,9 @@
 """AutoAttack through `pyautoattack`, the authors' code packaged (Croce & Hein 2020).
 
 The library sees one function, pixels (B, 3, S, S) in [0, 1] -> logits (B, C) of the texts that
-the attacker sees. It tells neither the iterate that fooled nor the gradient, returns the clean
-image where nothing fooled, and does not attack images that its function gets wrong. It draws
-its starts (and all of Square) per batch of the images still right, so that an image's verdict
+the attacker sees. It returns neither the iterate that was misclassified nor the gradient, returns
+the clean image where no iterate was, and does not attack images that its function gets wrong. It
+draws its starts (and all of Square) per batch of the images still right, so that an image's verdict
 depends on the batch size and on the other images; with the same seed, images and batch size it
 repeats itself. Every image it returns is checked and classified once more.
 """
@@ -64,11 +64,12 @@ def run(
     name: str,
 ) -> Outcome:
     """Run the library's `attacks`, each on what the ones before it left; see `Outcome`, whose
-    fooled_at is 0 for every fooled image here and whose zero_gradient is NaN.
+    fooled_at is 0 for every misclassified image here and whose zero_gradient is NaN.
 
     Raises:
         UserError: the library is not installed, or the attacker's texts are not the classifier's:
-            it would stop at the first image that fools the former, a weaker attack than its name.
+            it would stop at the first image that the attacker's texts get wrong, a weaker attack
+            than its name says.
         RuntimeError: it returned an image outside the ball or outside [0, 1].
     """
     if not torch.equal(classifier.attacker_features, classifier.class_features):
@@ -98,8 +99,8 @@ def run(
 
 class _Attacked(nn.Module):
     """What the library attacks: pixels (B, 3, S, S) in [0, 1] -> float32 logits (B, C), computed
-    in float32 whatever `evaluate.precision`: it leaves an image alone as soon as it believes it
-    fooled, and takes no one's word but these logits'."""
+    in float32 whatever `evaluate.precision`: it stops attacking an image as soon as these
+    logits get it wrong."""
 
     def __init__(self, classifier: ZeroShotClassifier) -> None:
         super().__init__()
@@ -180,7 +181,7 @@ def _judge(
     part: tuple[Tensor, Tensor, Tensor],
     settings: Settings,
 ) -> None:
-    """Write down the verdicts on a batch: images, what the library made of them, labels."""
+    """Record the verdicts on a batch: clean images, adversarial images, labels."""
     images, adversarial, labels = (values.to(settings.device) for values in part)
     perturbation = adversarial - images
     logits = verified_logits(classifier, images, perturbation, settings)

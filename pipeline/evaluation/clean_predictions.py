@@ -54,7 +54,7 @@ def remembered(
     content: str,
     model_cfg: Mapping[str, Any],
 ) -> Clean:
-    """`clean_predictions`, or what an earlier call with the same arguments gave.
+    """`clean_predictions`, or the stored result of an earlier call with the same arguments.
 
     Args:
         content: a checksum of the set's pixels.
@@ -72,7 +72,7 @@ def remembered(
 
 
 def _read(path: Path, count: int) -> Clean | None:
-    """None where there is nothing, or nothing that can be read: it is then made again."""
+    """None where there is no file or it cannot be read: it is then computed again."""
     try:
         with np.load(path) as arrays:
             kept = Clean(arrays["prediction"], arrays["margin"])

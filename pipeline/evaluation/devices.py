@@ -35,8 +35,10 @@ VARIABLE = "SAFT_DEVICES"
 
 
 class Subject(NamedTuple):
-    """What a process loads by itself. load: device -> the classifier, picklable; images: the set
-    whose images are attacked."""
+    """The classifier and images that a process loads by itself.
+
+    load: device -> the classifier, picklable; images: the set whose images are attacked.
+    """
 
     load: Callable[[torch.device], ZeroShotClassifier]
     images: str
@@ -131,7 +133,7 @@ def spread(team: Sequence[Worker], attack: ModuleType, subject: Subject) -> Run:
 
 
 class Job(NamedTuple):
-    """What a worker is sent. Pixels are opened over there: a memory map would travel whole."""
+    """What a worker is sent. The worker opens the pixels: a memory map would be sent whole."""
 
     attack: str
     subject: Subject
@@ -149,7 +151,8 @@ def _send(worker: Worker, job: Job) -> None:
 
 
 def _answer(team: Sequence[Worker], worker: Worker) -> Outcome:
-    """What `worker` found. Raises what it, or UserError if any worker died meanwhile."""
+    """The outcome from `worker`. Raises the error that it sent, or UserError if any worker died
+    meanwhile."""
     while not worker.pipe.poll():
         connection.wait([worker.pipe, *(other.process.sentinel for other in team)])
         for other in team:
@@ -173,7 +176,7 @@ def _dead(worker: Worker) -> UserError:
 
 
 def _serve(pipe: Connection, name: str, shows: bool, threads: int) -> None:
-    """A worker's life: jobs in, outcomes or errors out, until the parent goes."""
+    """The loop of a worker: jobs in, outcomes or errors out, until the parent ends."""
     end_with_parent()
     if not shows:
         progress.silence()

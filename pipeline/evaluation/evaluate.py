@@ -63,7 +63,10 @@ class Verdicts(NamedTuple):
 
 
 def evenly_spaced(total: int, count: int | None) -> np.ndarray:
-    """`count` of 0..total-1 at even distances (sets are often sorted by class); None: all."""
+    """`count` of 0..total-1 at even distances (sets are often sorted by class); None: all.
+
+    Example: 4 of 10 are 0, 2, 5, 7.
+    """
     if count is None or count >= total:
         return np.arange(total)
     return np.arange(count) * total // count
@@ -112,7 +115,7 @@ def evaluate_attack(
 
 
 def run_to_last_mask(images: int, params: EvaluateParams) -> np.ndarray:
-    """bool (N,): the images attacked to the last iterate even when fooled on the way."""
+    """bool (N,): images attacked to the last iterate even when an earlier one is misclassified."""
     if params.robust == "last":
         return np.ones(images, dtype=bool)
     mask = np.zeros(images, dtype=bool)
@@ -173,7 +176,7 @@ def _share(flags: Any) -> dict[str, Any]:
 
 
 def merge_notes(notes: Mapping[str, str]) -> str:
-    """One note of every model's: once where they agree, by model where they do not."""
+    """The notes of all models as one: once where they agree, by model where they do not."""
     if len(set(notes.values())) == 1:
         return next(iter(notes.values()))
     return "; ".join(f"{model}: {note}" for model, note in notes.items() if note)

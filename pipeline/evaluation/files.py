@@ -1,4 +1,4 @@
-"""What an evaluation leaves: verdicts per image, accuracies, and a few perturbations."""
+"""Files that an evaluation writes: verdicts per image, accuracies, and a few perturbations."""
 
 from collections.abc import Mapping
 from pathlib import Path

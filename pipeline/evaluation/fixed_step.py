@@ -33,7 +33,7 @@ class FixedStepParams(Section):
     step_255: float = Field(gt=0, le=255 * 255)
     """Step size in 1/255: of a pixel for l-infinity, of the whole image's length for l2."""
     restarts: int = Field(ge=1)
-    """Runs per image, each from a start of its own; the next only if none has fooled yet."""
+    """Runs per image, each from its own start; the next only if nothing was misclassified yet."""
     random_start: bool
     """False: the first run begins at the image itself."""
     momentum: float = Field(ge=0, lt=1)
@@ -41,7 +41,7 @@ class FixedStepParams(Section):
 
 
 def budget(params: FixedStepParams) -> int:
-    """Iterates of an image that is never fooled, the starts included."""
+    """Iterates of an image that is never misclassified, the starts included."""
     return params.restarts * (params.steps + 1)
 
 

@@ -8,7 +8,7 @@ An attack module has
     def run(classifier, targets, params, settings) -> Outcome
     def images_per_call(batch_size) -> int   only if a verdict depends on the other images: of so
                                              many consecutive ones, to be kept together
-Names that begin with an underscore are shared parts, not attacks.
+What several attacks share is in the other modules of `pipeline.evaluation`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -54,11 +54,11 @@ class Targets(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """What every attack is told.
+    """The settings that all attacks share.
 
     norm, epsilon: the ball, epsilon in [0, 1] pixel units; at most `batch_size` images at once;
-    `follow` bool (N,): images attacked to the end even when fooled, by attacks that have a last
-    iterate; the perturbations of the targets at the ascending positions `examples` are kept;
+    `follow` bool (N,): images attacked to the end even when misclassified, by attacks that have a
+    last iterate; the perturbations of the targets at the ascending positions `examples` are kept;
     `starts`: image number -> float32 (3, S, S), first perturbations to use instead of drawn
     ones, for comparison with another implementation; guard_band: margin in logits below which an
     image that the attack's own forward, in a lower precision, calls right is judged in float32;
@@ -113,7 +113,7 @@ def margins(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def empty_outcome(targets: Targets, settings: Settings) -> Outcome:
-    """An outcome to be filled in: nothing fooled, nothing predicted."""
+    """An outcome to be filled in: nothing misclassified, nothing predicted."""
     count = len(targets.labels)
     minus_one = np.full(count, -1, dtype=np.int32)
     return Outcome(

@@ -11,7 +11,11 @@ from pipeline.evaluation.interface import Outcome, Settings, Targets, empty_outc
 def positions(count: int, parts: int, attack: ModuleType, batch_size: int) -> list[np.ndarray]:
     """For each part the positions of its images among `count`, ascending: every `parts`-th image
     (sets are often sorted by class, and classes fall unequally fast), or every `parts`-th call of
-    an attack whose verdicts depend on the other images of a call (`images_per_call`)."""
+    an attack whose verdicts depend on the other images of a call (`images_per_call`).
+
+    Example, 7 images in 3 parts: [0 3 6], [1 4], [2 5]; with 2 images per call: [0 1 6], [2 3],
+    [4 5].
+    """
     together = getattr(attack, "images_per_call", None)
     call = np.arange(count) // (together(batch_size) if together else 1)
     return [np.flatnonzero(call % parts == part) for part in range(parts)]

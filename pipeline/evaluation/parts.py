@@ -1,6 +1,6 @@
 """One evaluation cut into parts for machines that share no process, only a file system.
 
-`--shard i/n` attacks every n-th image (or call, see `outcomes.positions`) and leaves a part in
+`--shard i/n` attacks every n-th image (or call, see `outcomes.positions`) and writes a part to
     $DVC_ROOT/.scratch/parts/<set>/<text set>/<attack>/<model>-<i>-of-<n>.safetensors
 `--merge n` reads all n instead of attacking. A part says what it was made from: params, code,
 data, torch and device must be the same.
@@ -89,7 +89,7 @@ def cut_run(
 
 
 def folder_of(dataset: str, texts: str, attack: str) -> Path:
-    """Where the parts of one evaluation lie."""
+    """The folder of the parts of one evaluation."""
     root = Path(os.environ.get("DVC_ROOT", "."))
     return root / ".scratch/parts" / dataset / texts / attack
 
@@ -102,7 +102,7 @@ def file_of(folder: Path, model: str, shard: Shard) -> Path:
 def writing(
     run: Run, attack: ModuleType, file: Path, shard: Shard, origins: Mapping[str, str]
 ) -> Run:
-    """`run` on this shard's images alone, which leaves `file`; the outcome it returns holds
+    """`run` on this shard's images alone, which writes `file`; the outcome it returns holds
     nothing of the other images.
 
     Args:

@@ -1,4 +1,4 @@
-"""An evaluation from its inputs to its verdicts: what the stages `evaluate` and `check` share."""
+"""An evaluation from its inputs to its verdicts; shared by the stages `evaluate` and `check`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

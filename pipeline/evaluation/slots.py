@@ -1,9 +1,13 @@
 """Images under attack in a fixed number of slots.
 
-Fooled images leave and waiting ones take their slots. Images do not interact (summed loss,
-per-image step, projection and start), so this changes no verdict. Which image is in which slot,
-and how far it is, is known on the host: a quiet iteration waits for the device once, for the
-verdicts.
+Misclassified images leave and waiting ones take their slots. Example with 3 slots and 5 images,
+`rows` being the image in each slot:
+    [0 1 2]   image 1 is misclassified: slot 1 is free, image 3 takes it
+    [0 3 2]   images 0 and 2 are misclassified: image 4 takes slot 0, slot 2 is dropped
+    [4 3]
+Images do not interact (summed loss, per-image step, projection and start), so this changes no
+verdict. Which image is in which slot, and at which step, is known on the host: an iteration in
+which no image leaves waits for the device once, for the verdicts.
 """
 
 from collections.abc import Callable
@@ -16,7 +20,7 @@ from pipeline.evaluation.interface import Settings, Targets
 
 State = dict[str, Tensor]
 # images (B, 3, S, S), labels (B,), image numbers and rounds, int64 arrays (B,) -> per-image
-# state; all of it has the image as its first axis and lies on the images' device
+# state; all of it has the image as its first axis and is on the images' device
 Begin = Callable[[Tensor, Tensor, np.ndarray, np.ndarray], State]
 
 
@@ -102,7 +106,7 @@ class Slots:
         self._start(slot_indices)
 
     def _start(self, slot_indices: np.ndarray) -> None:
-        """Let the images in slots `at` begin at the first iterate of their round."""
+        """Set the images in slots `slot_indices` to the first iterate of their round."""
         index = self.index(slot_indices)
         for key, value in self._begun(slot_indices).items():
             self.state[key] = self.state[key].index_copy(0, index, value)
@@ -119,7 +123,7 @@ class Slots:
         self.state = {key: value[index] for key, value in self.state.items()}
 
     def next_round(self, mask: np.ndarray) -> None:
-        """Start the images in bool (B,) `mask` anew, one round later; call before `advance`."""
+        """Restart the images in bool (B,) `mask`, one round later; call before `advance`."""
         slot_indices = np.flatnonzero(mask)
         if len(slot_indices):
             self.round[slot_indices] += 1

@@ -16,20 +16,21 @@ SLACK = 1e-6  # float32 rounding of images + perturbation - images, for pixels i
 
 
 class Verdict(NamedTuple):
-    """Of b images, on the host: prediction int64, fooled bool, margin float32."""
+    """Of b images, on the host: prediction int64, misclassified bool, margin float32."""
 
     prediction: np.ndarray
-    fooled: np.ndarray
+    misclassified: np.ndarray
     margin: np.ndarray
 
 
 class Recorder:
-    """Writes verdicts down.
+    """Records the verdict on every iterate of an attack.
 
     An iterate that the attack's own forward calls misclassified, or, where that forward is of a
     lower precision, whose margin there is below the guard band, is classified once more in
-    float32, from its clipped pixel values and after its ball and range were checked; only if
-    that says wrong too is the image fooled. The last iterate of a survivor is judged the same way.
+    float32, from its clipped pixel values and after its ball and range were checked; it counts as
+    misclassified only if it is misclassified there too. The last iterate of an image that is never
+    misclassified is classified once more in the same way.
     """
 
     def __init__(
@@ -43,7 +44,7 @@ class Recorder:
     def record_iterate(
         self, slots: Slots, perturbation: Tensor, logits: Tensor, final: np.ndarray
     ) -> np.ndarray:
-        """Judge the current iterates; bool (B,): images that are done.
+        """Record the verdicts on the current iterates; bool (B,): images that are done.
 
         Args:
             perturbation: (B, 3, S, S) of the slots, the current iterate.
@@ -54,7 +55,7 @@ class Recorder:
             UserError: a margin of that forward is off by more than half of the guard band.
         """
         claimed = verdict(logits, slots.labels)
-        doubtful = claimed.fooled | (claimed.margin < self.settings.guard_band)
+        doubtful = claimed.misclassified | (claimed.margin < self.settings.guard_band)
         is_open = self._outcome.fooled_at[slots.rows] < 0
         slot_indices = np.flatnonzero((doubtful & is_open) | final)
         leaving = final.copy()
@@ -62,12 +63,12 @@ class Recorder:
             return leaving
         judged = self._judge(slots, perturbation, slot_indices)
         self._compare(claimed.margin[slot_indices], judged.margin)
-        decided = is_open[slot_indices] & (judged.fooled | final[slot_indices])
+        decided = is_open[slot_indices] & (judged.misclassified | final[slot_indices])
         self._write(slots, perturbation, slot_indices, judged, decided)
         follow = self.settings.follow[slots.rows[slot_indices]]
         last = final[slot_indices] & follow
         self._outcome.last_prediction[slots.rows[slot_indices[last]]] = judged.prediction[last]
-        leaving[slot_indices] |= judged.fooled & ~follow
+        leaving[slot_indices] |= judged.misclassified & ~follow
         return leaving
 
     def _judge(self, slots: Slots, perturbation: Tensor, slot_indices: np.ndarray) -> Verdict:
@@ -102,7 +103,9 @@ class Recorder:
             Verdict(*(values[decided] for values in judged)),
         )
         rows = slots.rows[slot_indices]
-        self._outcome.fooled_at[rows] = np.where(judged.fooled, slots.iterate[slot_indices], -1)
+        self._outcome.fooled_at[rows] = np.where(
+            judged.misclassified, slots.iterate[slot_indices], -1
+        )
         self._outcome.prediction[rows] = judged.prediction
         self._outcome.margin[rows] = judged.margin
         for slot, row in zip(slot_indices, rows, strict=True):

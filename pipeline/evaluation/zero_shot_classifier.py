@@ -103,7 +103,7 @@ def resizing_factor(side: int, size: int) -> Tensor:
 
     Interpolation is linear and acts on rows and columns alike. Two products give what
     `F.interpolate` gives to 1e-5, and a backward that is deterministic on CUDA, where that of
-    `F.interpolate` is none.
+    `F.interpolate` is not.
     """
     identity = torch.eye(side, dtype=torch.float64)[None, None]
     columns = F.interpolate(identity, size=(size, side), mode="bicubic", antialias=True)
@@ -133,7 +133,7 @@ def load_classifier(
         precision, compiled: of the forward and backward passes of attacks.
 
     Raises:
-        UserError: the folder is no model, or images or texts do not fit it.
+        UserError: the folder is not a model, or images or texts do not fit it.
     """
     loaded = clip.load(folder)
     encoder = clip.image_encoder(loaded)

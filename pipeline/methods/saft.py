@@ -1,7 +1,8 @@
 """Semantic-aware adversarial fine-tuning (Zhang et al., TMLR 2026, arXiv 2602.12461).
 
-loss = CE(x_adv, K-caption ensemble) + 0.08 * L_AR + 0.05 * L_AMC, see `_attention_maps`, with
-the K descriptions of each class as text; the attack ascends the same cross-entropy.
+loss = CE(x_adv, K-caption ensemble) + 0.08 * L_AR + 0.05 * L_AMC, see
+`training.attention_guided`, with the K descriptions of each class as text; the attack ascends the
+same cross-entropy.
 
 The abstract words the attack as lowering the mean similarity to the descriptions; the released
 code (db30aec), followed here, ascends the mean cross-entropy over them.

@@ -1,7 +1,7 @@
 """Text-guided attention for zero-shot robustness, TGA-ZSR (Yu et al., NeurIPS 2024).
 
-loss = CE(z(x_adv), y) + 0.08 * L_AR + 0.05 * L_AMC: `_attention_maps` with one text per class,
-the template. The attack ascends the cross-entropy.
+loss = CE(z(x_adv), y) + 0.08 * L_AR + 0.05 * L_AMC: `training.attention_guided` with one
+text per class, the template. The attack ascends the cross-entropy.
 
 Paper and release (663fe57) use 0.08 and 0.05; the release's AutoAttack numbers belong to a
 model with 0.009 for the second. The release normalises patch features over the token axis

@@ -1,4 +1,4 @@
-"""What a training reads and what it leaves: texts, the tuned model, its log, recipe and cost."""
+"""Files that a training reads and writes: texts, the tuned model, its log, recipe and cost."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the base model says of the clean training images, computed once before the first step.
+"""Outputs of the base model on the clean training images, computed once before the first step.
 
 Preprocessing is deterministic, so one pass serves every epoch.
 """
@@ -21,12 +21,12 @@ from pipeline.training.objective import MethodInputs
 def precompute_on_clean_images(
     inputs: MethodInputs, compute: Callable[[Features, Tensor], Tensor], label: str
 ) -> Tensor:
-    """(N, ...) values of `wanted(features, labels)`, which gives (B, ...) for B images.
+    """(N, ...) values of `compute(features, labels)`, which returns (B, ...) for B images.
 
     Args:
-        label: what the progress bar says.
+        label: text of the progress bar.
 
-    The values lie on the device of the texts, without a graph. Each of several processes
+    The values are on the device of the texts, without a graph. Each of several processes
     encodes a block of the images; all get the values of all.
     """
     device, pixels_of_set = inputs.texts.device, inputs.pixels

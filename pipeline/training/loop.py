@@ -57,7 +57,10 @@ def total_steps(images: int, recipe: Recipe) -> int:
 
 
 def batch_indices(step: int, images: int, batch_size: int, seed: int) -> np.ndarray:
-    """Image numbers of a step, sorted: each epoch visits every image once."""
+    """Image numbers of a step, sorted: each epoch visits every image once.
+
+    Example: 10 images in batches of 4 are batches of 4, 4 and 2; step 4 is the second of epoch 1.
+    """
     per_epoch = math.ceil(images / batch_size)
     epoch, position = divmod(step, per_epoch)
     order = _epoch_order(epoch, images, seed)

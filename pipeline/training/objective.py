@@ -5,7 +5,7 @@ A method module has
     PUBLISHED: Published       how it was published; what null means in section `finetune`
     class Params(MethodParams) its keys under `finetune.options.<method>`
     def build(params, inputs) -> Objective
-Mathematics that several methods share is in the modules whose names begin with an underscore.
+Mathematics that several methods share is in the other modules of `pipeline.training`.
 """
 
 from collections.abc import Callable

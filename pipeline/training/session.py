@@ -1,4 +1,4 @@
-"""A training from its inputs to its log: what the stage, the benchmarks and the tests share."""
+"""A training from its inputs to its log; shared by the stage, the benchmarks and the tests."""
 
 import math
 from collections.abc import Callable
@@ -103,7 +103,7 @@ def train(
 
 
 class Finished(NamedTuple):
-    """What a training left besides the weights. rows: of the log, from the first step on; steps:
+    """Results of a training besides the weights. rows: of the log, from the first step on; steps:
     those that this process took, which `spent` measures; images: in the set."""
 
     rows: Rows

@@ -17,7 +17,7 @@ def work_folder(stage: str, origins: Mapping[str, str], ranks: Ranks) -> Iterato
     """`scratch.locked` for all ranks, by the lock of rank 0.
 
     Raises:
-        UserError: another process is at the same work, or the ranks run on different code, data,
+        UserError: another process is doing the same work, or the ranks run on different code, data,
             params or devices.
     """
     advice = "every process needs the same params.yaml, code, data and kind of device"

@@ -30,7 +30,7 @@ SHOWN = 16  # most image numbers in a message
 
 
 class StepLog(NamedTuple):
-    """What a step leaves, on the device: the scalars of the log, `loss` among them, and the norm
+    """Results of a step, on the device: the scalars of the log, `loss` among them, and the norm
     of the gradient; and the image numbers of its batch."""
 
     scalars: dict[str, Tensor]

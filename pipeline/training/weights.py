@@ -1,5 +1,4 @@
-"""Which weights are trained, and what becomes of them: averaging over steps, mixing with the
-base model."""
+"""Which weights are trained; averaging them over steps, mixing them with the base model."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -27,7 +27,7 @@ def project(images: Tensor, perturbation: Tensor, epsilon: float, norm: Norm = "
     """A perturbation of norm <= epsilon with images + p in [0, 1].
 
     For l-infinity it is the nearest one. For l2 the ball comes first and the box second, as in
-    AutoAttack: clipping to the box only shortens a perturbation of an image that lies in it.
+    AutoAttack: clipping to the box only shortens a perturbation of an image inside it.
     """
     if norm == "linf":
         clipped = perturbation.clamp(-epsilon, epsilon)
@@ -40,9 +40,9 @@ def steepest_direction(gradient: Tensor, norm: Norm = "linf") -> Tensor:
     """The steepest unit step of each image: the sign, or the gradient over its length; zero
     where the gradient is zero.
 
-    Where the model is sure, gradients are so small that their squares are zero in float32 (and
-    the length below any constant that keeps from dividing by zero): the largest value comes off
-    first, so that the step has unit length all the same.
+    Where the model is confident, gradients are so small that their squares underflow to zero in
+    float32 (and the l2 norm is below EPS): they are divided by their largest value first, so that
+    the step has unit length.
     """
     if norm == "linf":
         return gradient.sign()

@@ -136,11 +136,11 @@ def test_iterates_best_point_and_best_loss_are_the_librarys(
     theirs = Theirs(name, classifier, steps, s, goal)
     theirs.run(images, labels, start)
 
-    def aim(*_: Tensor) -> Tensor:
+    def select_targets(*_: Tensor) -> Tensor:
         return goal
 
     iterates, state = whole_run(
-        classifier, targets, s, apgd.Plan(name, steps, 1, LOSSES[name], aim)
+        classifier, targets, s, apgd.Plan(name, steps, 1, LOSSES[name], select_targets)
     )
     for ours, expected in zip(iterates, theirs.model.inputs, strict=True):
         torch.testing.assert_close(ours, expected, rtol=0, atol=TOLERANCE[norm])
