@@ -22,7 +22,7 @@ from benchmarks.setting import Setting
 from pipeline.attacks import pgd
 from pipeline.clip import model as clip
 from pipeline.evaluation import interface as attacks
-from pipeline.evaluation.devices import Subject, Worker, spread, workers
+from pipeline.evaluation.devices import Subject, Worker, distribute, workers
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.images.classes import CLASSES, ClassEntry
 from pipeline.images.decoding import Decoded
@@ -146,7 +146,7 @@ def attack(work: Work, device: torch.device) -> Took:
     )
     classifier = classifier_of(work, device)
     with team_of(work, device) as team:
-        run = spread(team, pgd, Subject(partial(classifier_of, work), SET))
+        run = distribute(team, pgd, Subject(partial(classifier_of, work), SET))
         run(
             classifier, targets, options.model_copy(update={"steps": 1}), settings
         )  # loads everything

@@ -49,7 +49,7 @@ def run(dataset: str, name: str, texts: str, team: list[Worker], cut: parts.Cut)
         return
     spent, output = meter.stop(), EVALUATION / dataset / texts / name
     about = files.threat_model(inputs, read_value("finetune.dataset", str))
-    about |= files.described(attack, name, texts, inputs, verdicts)
+    about |= files.attack_metadata(attack, name, texts, inputs, verdicts)
     files.write_verdicts(output, about, verdicts, inputs)
     if cut:  # what the shards cost is not known here
         scratch.clear(folder)

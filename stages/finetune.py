@@ -15,7 +15,7 @@ from pipeline.clip.precision import check_precision
 from pipeline.common import scratch
 from pipeline.common.options import chosen
 from pipeline.common.params import read_section
-from pipeline.distributed.ranks import Ranks, joined
+from pipeline.distributed.ranks import Ranks, join_ranks
 from pipeline.images.image_set import check_classes, open_images
 from pipeline.training import files, session
 from pipeline.training.objective import MethodParams
@@ -30,7 +30,7 @@ from stages.runner import stage
 @ranked("stages.finetune")
 def main() -> None:
     """Fine-tune with the chosen method; only the image encoder changes."""
-    with joined() as ranks:
+    with join_ranks() as ranks:
         run(ranks)
 
 

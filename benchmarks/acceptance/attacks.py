@@ -93,7 +93,7 @@ def _run(
 def _short_library() -> Iterator[None]:
     """The library's attacks with budgets of seconds instead of minutes."""
     library: Any = autoattack_library
-    whole = library._adversary
+    whole = library._make_adversary
 
     def short(*arguments: Any) -> Any:
         adversary = whole(*arguments)
@@ -101,8 +101,8 @@ def _short_library() -> Iterator[None]:
         adversary.apgd.n_iter = adversary.apgd_targeted.n_iter = 5
         return adversary
 
-    library._adversary = short
+    library._make_adversary = short
     try:
         yield
     finally:
-        library._adversary = whole
+        library._make_adversary = whole

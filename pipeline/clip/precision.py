@@ -22,14 +22,14 @@ Precision = Literal["float32", "tf32", "bf16"]
 TENSOR_CORES = (8, 0)  # compute capability from which a card has TF32 and bf16 products
 
 
-def named(precision: Precision, compiled: bool) -> str:
+def precision_name(precision: Precision, compiled: bool) -> str:
     """What an attack's forward and backward passes are called, e.g. "bf16", "compiled float32"."""
     return f"compiled {precision}" if compiled else precision
 
 
-def stated(precision: Precision, compiled: bool) -> str:
+def describe_precision(precision: Precision, compiled: bool) -> str:
     """What a threat model says of it."""
-    attack = named(precision, compiled)
+    attack = precision_name(precision, compiled)
     return attack if attack == "float32" else f"attack {attack}, verdict float32"
 
 

@@ -17,7 +17,7 @@ class Unreachable(UserError):
 
 
 @contextmanager
-def reaching(ranks: Ranks) -> Iterator[None]:
+def report_unreachable(ranks: Ranks) -> Iterator[None]:
     """Turn what torch raises when another rank is gone into `Unreachable`."""
     try:
         yield
@@ -40,7 +40,7 @@ def sum_gradients(trained: Sequence[nn.Parameter], ranks: Ranks) -> None:
         return
     weights = [weight for weight in trained if weight.grad is not None]
     flat = torch.cat([weight.grad.flatten() for weight in weights])  # type: ignore[union-attr]
-    with reaching(ranks):
+    with report_unreachable(ranks):
         dist.all_reduce(flat)
     parts = flat.split([weight.numel() for weight in weights])
     for weight, part in zip(weights, parts, strict=True):
@@ -51,7 +51,7 @@ def fill_blocks(values: Tensor, ranks: Ranks) -> None:
     """Complete (N, ...) `values`, of which this rank has its block, in place."""
     if ranks.size == 1:
         return
-    with reaching(ranks):
+    with report_unreachable(ranks):
         for rank, rows in enumerate(blocks(len(values), ranks)):
             if rows.stop > rows.start:
                 dist.broadcast(values[rows], src=rank)
@@ -65,7 +65,7 @@ def check_agreement(values: Mapping[str, Any], ranks: Ranks, advice: str) -> Non
     if ranks.size == 1:
         return
     everywhere: list[Mapping[str, Any]] = [{} for _ in range(ranks.size)]
-    with reaching(ranks):
+    with report_unreachable(ranks):
         dist.all_gather_object(everywhere, dict(values))
     for rank, theirs in enumerate(everywhere):
         names = sorted({*everywhere[0], *theirs})

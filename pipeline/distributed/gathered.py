@@ -21,11 +21,11 @@ import torch.distributed as dist
 from torch import Tensor
 
 from pipeline.clip.model import Features, ImageEncoder
-from pipeline.distributed.collectives import reaching
+from pipeline.distributed.collectives import report_unreachable
 from pipeline.distributed.ranks import Ranks, block, blocks, rows_to_compute
 
 
-def gathered(encoder: ImageEncoder, count: int, ranks: Ranks) -> ImageEncoder:
+def gathering_encoder(encoder: ImageEncoder, count: int, ranks: Ranks) -> ImageEncoder:
     """`encoder` for a batch of `count` images over all ranks: takes (k * b, 3, S, S) pixels of
     this rank's rows, gives the `Features` of all k * B. The encoder itself for one process."""
     if ranks.size == 1:
@@ -86,7 +86,7 @@ class _Gather(torch.autograd.Function):
         padded = local.new_zeros((len(local), max(lengths), *local.shape[2:]))
         padded[:, : local.shape[1]] = local
         parts = [torch.empty_like(padded) for _ in lengths]
-        with reaching(ranks):
+        with report_unreachable(ranks):
             dist.all_gather(parts, padded)
         return torch.cat([p[:, :n] for p, n in zip(parts, lengths, strict=True)], dim=1)
 

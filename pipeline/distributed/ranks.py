@@ -54,7 +54,7 @@ def rows_to_compute(count: int, ranks: Ranks) -> slice:
 
 
 @contextmanager
-def joined() -> Iterator[Ranks]:
+def join_ranks() -> Iterator[Ranks]:
     """Join the processes that RANK, WORLD_SIZE, LOCAL_RANK and MASTER_ADDR (as torchrun sets
     them) speak of; SINGLE where there is no RANK. SAFT_DEVICE becomes this rank's device.
 

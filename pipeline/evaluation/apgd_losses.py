@@ -23,14 +23,14 @@ def dlr(logits: Tensor, labels: Tensor, _: Tensor) -> Tensor:
     top = logits.topk(3, dim=1)
     right = top.indices[:, 0] == labels
     rival = top.values[:, 1].where(right, top.values[:, 0])
-    return -(_of(logits, labels) - rival) / (top.values[:, 0] - top.values[:, 2] + EPS)
+    return -(_select(logits, labels) - rival) / (top.values[:, 0] - top.values[:, 2] + EPS)
 
 
 def targeted_dlr(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
     """-(z_y - z_t) / (z_1st - (z_3rd + z_4th) / 2); C >= 4."""
     top = logits.topk(4, dim=1).values
     spread = top[:, 0] - 0.5 * (top[:, 2] + top[:, 3])
-    return -(_of(logits, labels) - _of(logits, targets)) / (spread + EPS)
+    return -(_select(logits, labels) - _select(logits, targets)) / (spread + EPS)
 
 
 def margin(logits: Tensor, labels: Tensor, _: Tensor) -> Tensor:
@@ -40,8 +40,8 @@ def margin(logits: Tensor, labels: Tensor, _: Tensor) -> Tensor:
 
 def targeted_margin(logits: Tensor, labels: Tensor, targets: Tensor) -> Tensor:
     """z_t - z_y: in place of `targeted_dlr` for 2 and 3 classes."""
-    return _of(logits, targets) - _of(logits, labels)
+    return _select(logits, targets) - _select(logits, labels)
 
 
-def _of(logits: Tensor, classes: Tensor) -> Tensor:
+def _select(logits: Tensor, classes: Tensor) -> Tensor:
     return logits.gather(1, classes[:, None])[:, 0]

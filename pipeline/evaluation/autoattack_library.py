@@ -31,8 +31,8 @@ TARGET_CLASSES = 9  # of APGD-T and FAB-T, as published
 # The library wants its images as one float32 tensor and copies it: 1.2 GB for 1,000 of 224 x 224
 # pixels, 12 GB for 10,000. More per call would only save a few part-filled batches.
 IMAGES_AT_ONCE = 1000
-# the library's own doubts about an evaluation, by a phrase of its warning
-DOUBTS = {
+# what the library warns about in an evaluation, by a phrase of its warning
+WARNINGS = {
     "randomized defense": "two forward passes of the same images differ",
     "dynamic defense": "the model computes gradients in its forward",
     "probability distribution": "the outputs look like probabilities",
@@ -77,13 +77,16 @@ def run(
             f"params.yaml: evaluate.attacker: {name} needs the classifier's own texts (same); use "
             "apgd_ce, apgd_dlr and apgd_t with other ones"
         )
-    chosen, note = _possible(attacks, len(classifier.attacker_features))
+    chosen, note = _applicable_attacks(attacks, len(classifier.attacker_features))
     if classifier.ascended is not None:
         note.append("attack in float32, whatever evaluate.precision")
-    adversary = _adversary(classifier, chosen, settings)
+    adversary = _make_adversary(classifier, chosen, settings)
     outcome, total = empty_outcome(targets, settings), len(targets.labels)
     chunk = images_per_call(settings.batch_size)
-    with _contained(classifier, settings) as warned, counter(name, total, "image") as bar:
+    with (
+        _contain_side_effects(classifier, settings) as warned,
+        counter(name, total, "image") as bar,
+    ):
         for first in range(0, total, chunk):
             rows = np.arange(first, min(first + chunk, total))
             images, labels = targets.read(rows, torch.device("cpu"))
@@ -92,9 +95,9 @@ def run(
             )
             for batch in torch.arange(len(rows)).split(settings.batch_size):
                 part = images[batch], adversarial[batch], labels[batch]
-                _judge(classifier, outcome, rows[batch.numpy()], part, settings)
+                _record_verdicts(classifier, outcome, rows[batch.numpy()], part, settings)
             bar.update(len(rows))
-    return outcome._replace(note="; ".join([*note, *_doubts(warned)]))
+    return outcome._replace(note="; ".join([*note, *_warning_notes(warned)]))
 
 
 class _Attacked(nn.Module):
@@ -110,14 +113,14 @@ class _Attacked(nn.Module):
         return self.classifier.attacker_logits(self.classifier.judged_features(images)).float()
 
 
-def _possible(attacks: Sequence[str], classes: int) -> tuple[list[str], list[str]]:
+def _applicable_attacks(attacks: Sequence[str], classes: int) -> tuple[list[str], list[str]]:
     """The attacks that are defined for so many classes, and a note on each of the others."""
     out = [a for a in attacks if classes < CLASSES_NEEDED.get(a, 2)]
     note = [f"{classes} classes: {TITLES[a]} left out, it needs {CLASSES_NEEDED[a]}" for a in out]
     return [a for a in attacks if a not in out], note
 
 
-def _adversary(classifier: ZeroShotClassifier, attacks: list[str], settings: Settings) -> Any:
+def _make_adversary(classifier: ZeroShotClassifier, attacks: list[str], settings: Settings) -> Any:
     try:
         from pyautoattack import AutoAttack
     except ImportError as error:
@@ -141,8 +144,10 @@ def _adversary(classifier: ZeroShotClassifier, attacks: list[str], settings: Set
 
 
 @contextmanager
-def _contained(classifier: ZeroShotClassifier, settings: Settings) -> Iterator[list[str]]:
-    """Keep the library's side effects in: it reseeds torch's global generators, ends any trace
+def _contain_side_effects(
+    classifier: ZeroShotClassifier, settings: Settings
+) -> Iterator[list[str]]:
+    """Undo the library's side effects: it reseeds torch's global generators, ends any trace
     (debugger, coverage), leaves gradients in weights, and logs; its warnings are collected."""
     warned: list[str] = []
     handler, logger = logging.Handler(logging.WARNING), logging.getLogger("auto-attack")
@@ -165,16 +170,16 @@ def _contained(classifier: ZeroShotClassifier, settings: Settings) -> Iterator[l
             parameter.requires_grad_(True)
 
 
-def _doubts(warned: list[str]) -> list[str]:
+def _warning_notes(warned: list[str]) -> list[str]:
     """Notes on the kinds of warning that came, each once."""
     return [
         f"the library warns: {meaning}"
-        for phrase, meaning in DOUBTS.items()
+        for phrase, meaning in WARNINGS.items()
         if any(phrase in message for message in warned)
     ]
 
 
-def _judge(
+def _record_verdicts(
     classifier: ZeroShotClassifier,
     outcome: Outcome,
     rows: np.ndarray,

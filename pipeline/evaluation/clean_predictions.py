@@ -46,7 +46,7 @@ def clean_predictions(
     return Clean(prediction, np.concatenate([part.margin for part in verdicts]))
 
 
-def remembered(
+def cached_clean_predictions(
     classifier: ZeroShotClassifier,
     targets: Targets,
     batch_size: int,

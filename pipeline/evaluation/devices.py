@@ -108,7 +108,7 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def spread(team: Sequence[Worker], attack: ModuleType, subject: Subject) -> Run:
+def distribute(team: Sequence[Worker], attack: ModuleType, subject: Subject) -> Run:
     """`attack.run` over the devices of `team`, on the classifier that `subject` loads; itself
     without a team.
 

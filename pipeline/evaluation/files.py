@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from pipeline.clip.precision import stated
+from pipeline.clip.precision import describe_precision
 from pipeline.common.atomic import replacing_directory
 from pipeline.common.tables import write_json, write_table
 from pipeline.evaluation.evaluate import (
@@ -37,7 +37,8 @@ def write_verdicts(
     targets, band = inputs.targets, inputs.params.band
     columns = {name: prediction_columns(name, targets, v) for name, v in verdicts.items()}
     results = {
-        name: accuracies(columns[name]) | judgement(v.outcome, band) for name, v in verdicts.items()
+        name: accuracies(columns[name]) | recheck_statistics(v.outcome, band)
+        for name, v in verdicts.items()
     }
     examples = clean_examples(targets, inputs.params.examples)
     examples |= {name: v.outcome.perturbations for name, v in verdicts.items()}
@@ -49,7 +50,7 @@ def write_verdicts(
         (out / "examples.safetensors").write_bytes(save(examples))
 
 
-def described(
+def attack_metadata(
     attack: Attack, name: str, texts: str, inputs: Inputs, verdicts: Mapping[str, Verdicts]
 ) -> dict[str, Any]:
     """What metrics.json says of the attack `name` under a text set."""
@@ -75,7 +76,7 @@ def threat_model(inputs: Inputs, trained_on: str) -> dict[str, Any]:
     return {
         **{key: getattr(params, key) for key in keys},
         "pixels": images.pixels.shape[-1],
-        "precision": stated(params.precision, params.compile),
+        "precision": describe_precision(params.precision, params.compile),
         "guard_band": params.band or None,
         "dataset": images.name,
         "images": len(inputs.targets.labels),
@@ -91,7 +92,7 @@ def clean_examples(targets: Targets, count: int) -> dict[str, np.ndarray]:
     return {"numbers": numbers, "clean": targets.pixels[numbers].astype(np.float32) / 255}
 
 
-def judgement(outcome: Outcome, band: float) -> dict[str, Any]:
+def recheck_statistics(outcome: Outcome, band: float) -> dict[str, Any]:
     """How many iterates were classified once more, in float32, and how far the margins of the
     attack's own forward were off; None where that is float32 too, and off by rounding alone."""
     difference = float(f"{outcome.largest_difference:.3g}") if band else None

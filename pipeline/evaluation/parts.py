@@ -82,9 +82,9 @@ def cut_run(
 ) -> Run:
     """`run` of `attack` on `model`, cut as asked for."""
     if isinstance(cut, Shard):
-        return writing(run, attack, file_of(folder, model, cut), cut, origins)
+        return run_and_write_part(run, attack, file_of(folder, model, cut), cut, origins)
     if isinstance(cut, Merge):
-        return reading(attack, folder, model, cut.parts, origins)
+        return run_from_parts(attack, folder, model, cut.parts, origins)
     return run
 
 
@@ -99,7 +99,7 @@ def file_of(folder: Path, model: str, shard: Shard) -> Path:
     return folder / f"{model}-{shard.part}-of-{shard.parts}.safetensors"
 
 
-def writing(
+def run_and_write_part(
     run: Run, attack: ModuleType, file: Path, shard: Shard, origins: Mapping[str, str]
 ) -> Run:
     """`run` on this shard's images alone, which writes `file`; the outcome it returns holds
@@ -129,7 +129,7 @@ def writing(
     return run_part
 
 
-def reading(
+def run_from_parts(
     attack: ModuleType, folder: Path, model: str, count: int, origins: Mapping[str, str]
 ) -> Run:
     """In place of an attack: the outcome that the parts of `count` shards have together.

@@ -15,8 +15,8 @@ from pipeline.clip.precision import Precision, check_precision
 from pipeline.common.params import Section
 from pipeline.cost import meter as cost
 from pipeline.evaluation import parts
-from pipeline.evaluation.clean_predictions import remembered
-from pipeline.evaluation.devices import Subject, Worker, spread
+from pipeline.evaluation.clean_predictions import cached_clean_predictions
+from pipeline.evaluation.devices import Subject, Worker, distribute
 from pipeline.evaluation.evaluate import (
     EvaluateParams,
     Verdicts,
@@ -121,8 +121,10 @@ def attack_model(
     if not attack.team:
         watch(meter, classifier, params.precision)
     pixels, config = checksum(dataset), clip.model_config(folder)
-    clean = remembered(classifier, inputs.targets, params.batch_size, device, pixels, config)
-    run = spread(attack.team, attack.module, Subject(load, dataset))
+    clean = cached_clean_predictions(
+        classifier, inputs.targets, params.batch_size, device, pixels, config
+    )
+    run = distribute(attack.team, attack.module, Subject(load, dataset))
     run = parts.cut_run(attack.cut, run, attack.module, attack.folder, name, attack.origins)
     options, targets = attack.options, inputs.targets
     return evaluate_attack(classifier, attack.module, options, targets, params, clean, device, run)

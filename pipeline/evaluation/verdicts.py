@@ -61,7 +61,7 @@ class Recorder:
         leaving = final.copy()
         if not len(slot_indices):
             return leaving
-        judged = self._judge(slots, perturbation, slot_indices)
+        judged = self._confirm(slots, perturbation, slot_indices)
         self._compare(claimed.margin[slot_indices], judged.margin)
         decided = is_open[slot_indices] & (judged.misclassified | final[slot_indices])
         self._write(slots, perturbation, slot_indices, judged, decided)
@@ -71,7 +71,7 @@ class Recorder:
         leaving[slot_indices] |= judged.misclassified & ~follow
         return leaving
 
-    def _judge(self, slots: Slots, perturbation: Tensor, slot_indices: np.ndarray) -> Verdict:
+    def _confirm(self, slots: Slots, perturbation: Tensor, slot_indices: np.ndarray) -> Verdict:
         index = slots.index(slot_indices)
         images, moved = slots.images[index], perturbation[index]
         return verdict(

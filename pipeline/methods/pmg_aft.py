@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.clip.model import ImageEncoder
-from pipeline.distributed.gathered import gathered
+from pipeline.distributed.gathered import gathering_encoder
 from pipeline.distributed.ranks import SINGLE, Ranks
 from pipeline.training.objective import TECOA_PROTOCOL, Batch, MethodInputs, MethodParams
 from pipeline.training.template import TemplateAttack, accuracy
@@ -65,7 +65,7 @@ class PmgAft(TemplateAttack):
         pooled = encoder(torch.cat([images, batch.images])).pooled
         adversarial, clean = self.logits(pooled).chunk(2)
         with torch.no_grad():
-            base = gathered(self.frozen, len(batch.labels), self.ranks)
+            base = gathering_encoder(self.frozen, len(batch.labels), self.ranks)
             frozen = self.logits(base(images).pooled)
         cross_entropy = F.cross_entropy(adversarial, batch.labels)
         general = self._reduce(divergence(frozen, adversarial))

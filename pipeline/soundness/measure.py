@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from pipeline.clip.precision import named
+from pipeline.clip.precision import precision_name
 from pipeline.common.params import Section
 from pipeline.cost.meter import Meter
 from pipeline.evaluation import fixed_step, session
 from pipeline.evaluation.clean_predictions import clean_predictions
-from pipeline.evaluation.devices import Subject, Worker, spread
+from pipeline.evaluation.devices import Subject, Worker, distribute
 from pipeline.evaluation.evaluate import EvaluateParams
 from pipeline.evaluation.interface import Run, Settings, Targets
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
@@ -59,7 +59,7 @@ def measure_model(
     if not team:
         session.watch(meter, classifier, params.precision)
     subjects = [Subject(way, inputs.images.name) for way in (load, session.loader(folder, inputs))]
-    runs = [spread(team, fixed_step, subject) for subject in subjects]
+    runs = [distribute(team, fixed_step, subject) for subject in subjects]
     targets = inputs.targets
     prediction, _ = clean_predictions(classifier, targets, params.batch_size, device)
     right = np.flatnonzero(prediction == targets.labels)
@@ -126,7 +126,7 @@ def measure(
         low = robust(params.epsilon_255, checks.steps)
         exact = robust(params.epsilon_255, checks.steps, in_float32=True)
         counts = {"right": int(low.sum()), "right_in_float32": int(exact.sum())}
-        name = named(params.precision, params.compile)
+        name = precision_name(params.precision, params.compile)
         precision = {"name": name, **counts, "changed": int((low != exact).sum())}
     return {
         "precision": precision,

@@ -19,7 +19,7 @@ from pipeline.clip.model import ImageEncoder
 from pipeline.clip.precision import frozen_copy, refresh
 from pipeline.common.errors import UserError
 from pipeline.distributed.collectives import sum_gradients
-from pipeline.distributed.gathered import gathered
+from pipeline.distributed.gathered import gathering_encoder
 from pipeline.distributed.ranks import SINGLE, Ranks, rows_to_compute
 from pipeline.training.objective import AttackLoss, Batch, Objective, TrainingAttack
 from pipeline.training.recipe import Recipe
@@ -107,7 +107,7 @@ def train_step(
             they are as before too, and `check_finite_step` tells.
     """
     images = batch.images + perturb_batch(encoder, objective, batch, step, recipe, ascents, ranks)
-    losses = objective.losses(gathered(encoder, len(batch.labels), ranks), images, batch)
+    losses = objective.losses(gathering_encoder(encoder, len(batch.labels), ranks), images, batch)
     optimiser.zero_grad(set_to_none=True)
     losses["loss"].backward()
     if recipe.precision == "tf32":  # left on where the first blocks are not trained

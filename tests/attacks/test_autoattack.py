@@ -123,14 +123,14 @@ def test_few_classes_are_attacked_and_the_outcome_says_how(name, classes, note):
 
 @pytest.mark.parametrize("classes", [2, 3])
 def test_what_is_left_runs_with_few_classes(classes, steps_run, monkeypatch):
-    whole = autoattack_library._adversary
+    whole = autoattack_library._make_adversary
 
     def short(*arguments):
         adversary = whole(*arguments)
         adversary.square.n_queries = adversary.fab.n_iter = 10
         return adversary
 
-    monkeypatch.setattr(autoattack_library, "_adversary", short)
+    monkeypatch.setattr(autoattack_library, "_make_adversary", short)
     targets = make_targets(12, classes)
     classifier = fit(Net(), targets)
     outcome = autoattack.run(

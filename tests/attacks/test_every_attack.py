@@ -43,7 +43,7 @@ def quick_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """The library's own budgets take seconds; test_autoattack.py spends them once."""
     from pipeline.evaluation import autoattack_library
 
-    whole = autoattack_library._adversary
+    whole = autoattack_library._make_adversary
 
     def short(*arguments):
         adversary = whole(*arguments)
@@ -51,7 +51,7 @@ def quick_library(monkeypatch: pytest.MonkeyPatch) -> None:
         adversary.apgd.n_iter = adversary.apgd_targeted.n_iter = 5
         return adversary
 
-    monkeypatch.setattr(autoattack_library, "_adversary", short)
+    monkeypatch.setattr(autoattack_library, "_make_adversary", short)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline.clip import model as clip
-from pipeline.distributed.collectives import Unreachable, reaching
+from pipeline.distributed.collectives import Unreachable, report_unreachable
 from pipeline.distributed.ranks import Ranks
 from stages import finetune
 from tests.distributed.test_launch import environment, lines, srun, wait_for  # noqa: F401
@@ -164,8 +164,8 @@ def test_a_bad_number_of_processes_is_one_line(project, monkeypatch, capsys):  #
 
 
 def test_out_of_memory_in_an_exchange_is_no_lost_process():
-    with pytest.raises(torch.OutOfMemoryError), reaching(Ranks(1, 2)):
+    with pytest.raises(torch.OutOfMemoryError), report_unreachable(Ranks(1, 2)):
         raise torch.OutOfMemoryError("CUDA out of memory")
     lost = pytest.raises(Unreachable, match="rank 1 of 2 lost the other processes")
-    with lost, reaching(Ranks(1, 2)):
+    with lost, report_unreachable(Ranks(1, 2)):
         raise RuntimeError("Connection closed by peer")

@@ -15,7 +15,7 @@ import torch
 from pipeline.common.errors import UserError
 from pipeline.distributed import launch
 from pipeline.distributed.launch import Failure, adopt_slurm, explain, first_host
-from pipeline.distributed.ranks import Ranks, block, blocks, joined, rows_to_compute, wants_cuda
+from pipeline.distributed.ranks import Ranks, block, blocks, join_ranks, rows_to_compute, wants_cuda
 from tests.support.interrupts import hear_interrupts
 
 ROOT = Path(__file__).parents[2]
@@ -184,10 +184,10 @@ def test_a_rank_beyond_the_devices_is_named(monkeypatch):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("SAFT_DEVICE", "cuda")
     monkeypatch.setattr("pipeline.common.progress._silent", False)
-    with pytest.raises(UserError, match="cuda:1: no such CUDA device, torch sees 1"), joined():
+    with pytest.raises(UserError, match="cuda:1: no such CUDA device, torch sees 1"), join_ranks():
         pass
     monkeypatch.setenv("RANK", "one")
-    with pytest.raises(UserError, match="RANK=one: not a number"), joined():
+    with pytest.raises(UserError, match="RANK=one: not a number"), join_ranks():
         pass
 
 

@@ -58,8 +58,8 @@ def test_they_are_the_classifiers(classifier):
 
 
 def test_a_second_attack_reads_them(classifier, encoded):
-    first = clean.remembered(classifier, targets(), 7, CPU, "abc", CONFIG)
-    second = clean.remembered(classifier, targets(), 7, CPU, "abc", CONFIG)
+    first = clean.cached_clean_predictions(classifier, targets(), 7, CPU, "abc", CONFIG)
+    second = clean.cached_clean_predictions(classifier, targets(), 7, CPU, "abc", CONFIG)
     assert encoded == [N]
     for one, other in zip(first, second, strict=True):
         assert np.array_equal(one, other)
@@ -78,48 +78,48 @@ def test_they_do_not_depend_on_the_attack(classifier, encoded, monkeypatch):
     ):
         loaded = [*shared, *attack_code]
         monkeypatch.setattr(clean, "loaded_code", lambda loaded=loaded: loaded)
-        clean.remembered(classifier, targets(), 7, CPU, "abc", CONFIG)
+        clean.cached_clean_predictions(classifier, targets(), 7, CPU, "abc", CONFIG)
     assert encoded == [N]
 
 
 def test_they_depend_on_the_code_that_classifies(classifier, encoded, monkeypatch, tmp_path):
-    clean.remembered(classifier, targets(), 7, CPU, "abc", CONFIG)
+    clean.cached_clean_predictions(classifier, targets(), 7, CPU, "abc", CONFIG)
     names = {file.name for file in clean.classifying_code()}
     assert {"model.py", "fused.py", "zero_shot_classifier.py", "verdicts.py"} <= names
     other = tmp_path / "classifier.py"
     other.write_text("# other code")
     monkeypatch.setattr(clean, "loaded_code", lambda: [other])
-    clean.remembered(classifier, targets(), 7, CPU, "abc", CONFIG)
+    clean.cached_clean_predictions(classifier, targets(), 7, CPU, "abc", CONFIG)
     assert encoded == [N, N]
 
 
 def test_whatever_they_depend_on_makes_them_anew(classifier, encoded, clip_folder):
     some = targets()
-    clean.remembered(classifier, some, 7, CPU, "abc", CONFIG)
-    clean.remembered(classifier, some, 7, CPU, "another set", CONFIG)
-    clean.remembered(classifier, some, 8, CPU, "abc", CONFIG)
-    clean.remembered(classifier, some, 7, CPU, "abc", CONFIG | {"quick_gelu": False})
+    clean.cached_clean_predictions(classifier, some, 7, CPU, "abc", CONFIG)
+    clean.cached_clean_predictions(classifier, some, 7, CPU, "another set", CONFIG)
+    clean.cached_clean_predictions(classifier, some, 8, CPU, "abc", CONFIG)
+    clean.cached_clean_predictions(classifier, some, 7, CPU, "abc", CONFIG | {"quick_gelu": False})
     fewer = Targets(some.pixels, some.numbers[:-1], some.labels[:-1])
-    clean.remembered(classifier, fewer, 7, CPU, "abc", CONFIG)
+    clean.cached_clean_predictions(classifier, fewer, 7, CPU, "abc", CONFIG)
     with torch.no_grad():
         classifier.class_features[0, 0] += 1e-3
-    clean.remembered(classifier, some, 7, CPU, "abc", CONFIG)
+    clean.cached_clean_predictions(classifier, some, 7, CPU, "abc", CONFIG)
     with torch.no_grad():
         classifier.encoder.visual.proj[0, 0] += 1e-3
-    clean.remembered(classifier, some, 7, CPU, "abc", CONFIG)
+    clean.cached_clean_predictions(classifier, some, 7, CPU, "abc", CONFIG)
     classifier.encoder.mean += 0.01
-    clean.remembered(classifier, some, 7, CPU, "abc", CONFIG)
+    clean.cached_clean_predictions(classifier, some, 7, CPU, "abc", CONFIG)
     assert encoded == [N, N, N, N, N - 1, N, N, N]
 
 
 @pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 cut", None])
 def test_a_damaged_file_is_made_anew(classifier, encoded, tmp_path, damage):
-    first = clean.remembered(classifier, targets(), 7, CPU, "abc", CONFIG)
+    first = clean.cached_clean_predictions(classifier, targets(), 7, CPU, "abc", CONFIG)
     (file,) = (tmp_path / ".scratch/clean").iterdir()
     if damage is None:
         np.savez(file, prediction=first.prediction[:3], margin=first.margin[:3])
     else:
         file.write_bytes(damage)
-    again = clean.remembered(classifier, targets(), 7, CPU, "abc", CONFIG)
+    again = clean.cached_clean_predictions(classifier, targets(), 7, CPU, "abc", CONFIG)
     assert encoded == [N, N]
     assert np.array_equal(first.margin, again.margin)

@@ -19,7 +19,7 @@ from pipeline.attacks import autoattack, pgd
 from pipeline.clip.folders import MODEL
 from pipeline.common.errors import UserError
 from pipeline.evaluation import autoattack_library, devices, parts
-from pipeline.evaluation.devices import Subject, device_names, spread, workers
+from pipeline.evaluation.devices import Subject, device_names, distribute, workers
 from pipeline.evaluation.evaluate import evenly_spaced
 from pipeline.evaluation.interface import Outcome, Targets
 from pipeline.evaluation.outcomes import merge, part_of, positions
@@ -95,7 +95,9 @@ def test_all_attacks_give_the_verdicts_of_one_process(project, monkeypatch):
         for name in OURS:
             module, options = attack(name, steps=4)
             alone = module.run(classifier, targets, options, told)
-            both = spread(team, module, Subject(load, "tiny"))(classifier, targets, options, told)
+            both = distribute(team, module, Subject(load, "tiny"))(
+                classifier, targets, options, told
+            )
             assert_same(alone, both, name)
             fooled.append((alone.fooled_at >= 0).mean())
         pids = [worker.process.pid for worker in team]
@@ -209,7 +211,7 @@ def test_no_process_is_started_for_one_device(monkeypatch):
     monkeypatch.setenv("SAFT_DEVICES", "cpu")
     with workers(device_names()) as team:
         assert team == []
-        assert spread(team, pgd, Subject(lambda device: None, "tiny")) is pgd.run
+        assert distribute(team, pgd, Subject(lambda device: None, "tiny")) is pgd.run
     assert os.environ["SAFT_DEVICE"] == "cpu", "SAFT_DEVICES wins"
     monkeypatch.delenv("SAFT_DEVICES")
     assert device_names() == []
@@ -245,7 +247,7 @@ def test_what_befalls_a_worker_is_one_line():
     with workers(["cpu"]) as team:
 
         def attacked(load) -> None:
-            run = spread(team, module, Subject(load, "tiny"))
+            run = distribute(team, module, Subject(load, "tiny"))
             run(None, targets, options, settings(4))
 
         with pytest.raises(UserError, match="data/model: broken"):

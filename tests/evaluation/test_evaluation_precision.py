@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pipeline.attacks import apgd_ce, pgd
 from pipeline.clip import model as clip
-from pipeline.clip.precision import frozen_copy, stated
+from pipeline.clip.precision import describe_precision, frozen_copy
 from pipeline.common.errors import UserError
 from pipeline.common.params import validate
 from pipeline.evaluation.evaluate import EvaluateParams
@@ -133,6 +133,6 @@ def test_float32_has_nothing_to_compare(encoder, targets):
 
 
 def test_a_threat_model_says_what_is_computed_in_what():
-    assert stated("float32", False) == "float32"
-    assert stated("bf16", False) == "attack bf16, verdict float32"
-    assert stated("float32", True) == "attack compiled float32, verdict float32"
+    assert describe_precision("float32", False) == "float32"
+    assert describe_precision("bf16", False) == "attack bf16, verdict float32"
+    assert describe_precision("float32", True) == "attack compiled float32, verdict float32"

@@ -16,7 +16,7 @@ import torch
 from pipeline.common import registry
 from pipeline.common.errors import UserError
 from pipeline.distributed.collectives import check_agreement
-from pipeline.distributed.ranks import SINGLE, Ranks, joined
+from pipeline.distributed.ranks import SINGLE, Ranks, join_ranks
 from pipeline.training import checkpoint
 from pipeline.training.objective import TrainingAttack
 from tests.support.training_runs import Run, recipe
@@ -102,7 +102,7 @@ def resumed(folder: Path, out: Path, ranks: Ranks) -> Run:
 def main(folder: Path, out: Path) -> None:
     torch.set_num_threads(1)
     digests, differences = {}, {}
-    with joined() as ranks:
+    with join_ranks() as ranks:
         with pytest.raises(UserError, match=f"rank 1 of {ranks.size} differs from rank 0 in b; "):
             check_agreement({"a": 1, "b": min(ranks.rank, 1)}, ranks, "mend it")
         check_agreement({"a": 1}, ranks, "mend it")

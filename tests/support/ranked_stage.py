@@ -13,8 +13,8 @@ import torch
 import torch.distributed as dist
 
 from pipeline.common.errors import UserError
-from pipeline.distributed.collectives import reaching
-from pipeline.distributed.ranks import Ranks, joined
+from pipeline.distributed.collectives import report_unreachable
+from pipeline.distributed.ranks import Ranks, join_ranks
 from stages.ranked import ranked
 from stages.runner import stage
 
@@ -22,7 +22,7 @@ from stages.runner import stage
 @stage("demo")
 @ranked("tests.support.ranked_stage")
 def main() -> None:
-    with joined() as ranks:
+    with join_ranks() as ranks:
         mode, folder = sys.argv[1], Path(sys.argv[2])
         (folder / f"{ranks.rank}.pid").write_text(f"{os.getpid()} {ranks.size}")
         behave(mode, ranks)
@@ -35,12 +35,12 @@ def behave(mode: str, ranks: Ranks) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if mode == "well":
         value = torch.ones(1)
-        with reaching(ranks):
+        with report_unreachable(ranks):
             dist.all_reduce(value)
         os.write(1, f"rank {ranks.rank}: {value.item():.0f} processes\n".encode())  # at once
         return
     for _ in range(600):
-        with reaching(ranks):
+        with report_unreachable(ranks):
             dist.all_reduce(torch.ones(1))
         time.sleep(0.1)
 
