@@ -18,6 +18,7 @@ from pipeline.evaluation.evaluate import EvaluateParams
 from pipeline.filtering.filter import FilterParams
 from pipeline.images.data_root import DataParams
 from pipeline.models.params import BaseModelParams
+from pipeline.prepare.facts import published_facts
 from pipeline.prepare.pack import PrepareParams
 from pipeline.report.inputs import ReportParams
 from pipeline.soundness.measure import ChecksParams
@@ -117,11 +118,12 @@ def open_params(spec: Values, where: str) -> tuple[Any, Section]:
     """
     module = registry.load("pipeline.datasets", str(spec.get("source")), f"{where}.source")
     params = validate(spec, module.Params, where)
-    if hasattr(module, "FACTS"):
+    facts = published_facts(module)
+    if facts is not None:
         from pipeline.prepare.catalogue import split_of
 
         try:
-            split_of(module.FACTS, params)
+            split_of(facts, params)
         except UserError as error:
             raise UserError(f"{where}.split: {error}") from None
     return module, params

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from pipeline.clip import model as clip
+from pipeline.clip.config import model_config
 from pipeline.clip.device import be_deterministic, pick_device
 from pipeline.clip.folders import MODEL, MODELS
 from pipeline.clip.precision import check_precision
@@ -73,7 +73,7 @@ def run(dataset: str, team: list[Worker]) -> None:
     measured = cost.Run(
         f"check@{dataset}",
         len(MODELS) * len(numbers),
-        clip.model_config(MODEL),
+        model_config(MODEL),
         processes=len(team) or 1,
     )
     cost.record(measured, spent, device, output)

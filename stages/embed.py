@@ -29,11 +29,11 @@ def main() -> None:
     check_names()
     params = read_section("embed", embed.EmbedParams)
     rows = [row for row in read_table(FILTERED, SCHEMA).to_pylist() if row["kept"]]
-    wanted = text_sets()
-    classes = {dataset: read_classes(dataset) for _, dataset in wanted}
+    pairs = text_sets()
+    classes = {dataset: read_classes(dataset) for _, dataset in pairs}
     templates = {
         key: embed.templates_of(*key, params, read_own_templates(key[1]))
-        for key in wanted
+        for key in pairs
         if key[0] != embed.DESCRIPTIONS
     }
     device = pick_device()
@@ -50,7 +50,7 @@ def main() -> None:
         )
         if name != embed.DESCRIPTIONS
         else embed.described_columns(dataset, classes[dataset], described)
-        for name, dataset in wanted
+        for name, dataset in pairs
     }
     write(files, described)
     print(f"{len(rows)} descriptions, {len(files)} classifiers for {len(classes)} sets")
@@ -58,16 +58,14 @@ def main() -> None:
 
 def text_sets() -> list[tuple[str, str]]:
     """Every (text set, image set) that finetune, evaluate or check reads."""
-    datasets = read_value("evaluate.datasets", list[str])
-    checked = read_value("evaluate.checks.datasets", list[str])
-    names = read_value("evaluate.texts", list[str])
-    pairs = [(embed.TEMPLATE, read_value("finetune.dataset", str))]
-    pairs += [(name, dataset) for name in names for dataset in datasets]
-    pairs += [(read_value("evaluate.checks.texts", str), dataset) for dataset in checked]
-    attacker = read_value("evaluate.attacker", str)
-    if attacker != embed.SAME:
-        pairs += [(attacker, dataset) for dataset in [*datasets, *checked]]
-    return list(dict.fromkeys(pairs))
+    return embed.text_sets_in_use(
+        trained=read_value("finetune.dataset", str),
+        datasets=read_value("evaluate.datasets", list[str]),
+        texts=read_value("evaluate.texts", list[str]),
+        attacker=read_value("evaluate.attacker", str),
+        checked=read_value("evaluate.checks.datasets", list[str]),
+        check_texts=read_value("evaluate.checks.texts", str),
+    )
 
 
 def write(files: dict[tuple[str, str], embed.Columns], described: embed.Columns) -> None:

@@ -16,6 +16,7 @@ import typer
 from safetensors.numpy import save
 
 from pipeline.clip import model as clip
+from pipeline.clip.config import model_config
 from pipeline.clip.device import be_deterministic, pick_device
 from pipeline.clip.folders import MODEL, MODELS
 from pipeline.clip.origins import hash_origins
@@ -37,9 +38,9 @@ from pipeline.evaluation.evaluate import (
     judge,
     prediction_columns,
     summary,
-    training_overlap,
 )
 from pipeline.evaluation.interface import Outcome, Targets
+from pipeline.evaluation.seen_classes import training_overlap
 from pipeline.evaluation.zero_shot_classifier import load_victim
 from pipeline.images.classes import read_classes
 from pipeline.images.image_set import (
@@ -108,7 +109,7 @@ def run(dataset: str, attack: str, texts: str, team: list[Worker], cut: parts.Cu
             meter.watch(victim.encoder, "float32")
             if victim.ascended is not None:
                 meter.watch(victim.ascended, params.precision)
-        content, config = checksum(dataset), clip.model_config(model)
+        content, config = checksum(dataset), model_config(model)
         clean = remembered(victim, targets, params.batch_size, device, content, config)
         attacked = spread(team, module, Subject(load, dataset))
         attacked = parts.cut_run(cut, attacked, module, folder, name, origins)
@@ -130,7 +131,7 @@ def run(dataset: str, attack: str, texts: str, team: list[Worker], cut: parts.Cu
         "attack": attack,
         "title": module.TITLE,
         "options": options.model_dump(),
-        "budget": module.budget(options),
+        "budget": module.max_iterates(options) or 1,  # a library returns one image
         "note": joined(notes),
         "texts": {"name": texts, "templates": text_set.templates},
         "attacker": {"name": seen.name, "templates": seen.templates},
@@ -147,7 +148,7 @@ def run(dataset: str, attack: str, texts: str, team: list[Worker], cut: parts.Cu
     measured = cost.Run(
         f"evaluate@{dataset}-{attack}-{texts}",
         len(MODELS) * len(numbers),
-        clip.model_config(MODEL),
+        model_config(MODEL),
         processes=len(team) or 1,
     )
     cost.record(measured, spent, device, output)

@@ -72,6 +72,29 @@ def schema(width: int) -> pa.Schema:
     )
 
 
+def text_sets_in_use(
+    trained: str,
+    datasets: Sequence[str],
+    texts: Sequence[str],
+    attacker: str,
+    checked: Sequence[str],
+    check_texts: str,
+) -> list[tuple[str, str]]:
+    """Every (text set, image set) that finetune, evaluate or check reads, each once.
+
+    Args:
+        trained: finetune.dataset.
+        datasets, texts, attacker: of section evaluate.
+        checked, check_texts: `datasets` and `texts` of section evaluate.checks.
+    """
+    pairs = [(TEMPLATE, trained)]
+    pairs += [(name, dataset) for name in texts for dataset in datasets]
+    pairs += [(check_texts, dataset) for dataset in checked]
+    if attacker != SAME:
+        pairs += [(attacker, dataset) for dataset in [*datasets, *checked]]
+    return list(dict.fromkeys(pairs))
+
+
 def templates_of(
     texts: str, dataset: str, params: EmbedParams, own: Sequence[str] = ()
 ) -> list[str]:

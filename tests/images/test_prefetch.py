@@ -21,7 +21,7 @@ from pipeline.images.streaming import FILE_SCHEMA, StreamedPixels, depth, read_a
 from pipeline.training import frozen_features
 from pipeline.training.loop import _epoch_order, batch_indices
 from pipeline.training.objective import Setup
-from saft.check.probe import _encoder, _setup
+from saft.check.probe import counting_encoder, tiny_inputs
 from tests.support.dataset_fixtures.base import noise
 
 IMAGES, SIDE = 23, 8
@@ -127,8 +127,8 @@ def frozen_pass(setup: Setup) -> torch.Tensor:
 
 def setup_of(pixels: np.ndarray | StreamedPixels) -> Setup:
     torch.manual_seed(0)
-    encoder, _ = _encoder()
-    return _setup(encoder)._replace(pixels=pixels, labels=np.arange(IMAGES), batch_size=6)
+    encoder, _ = counting_encoder()
+    return tiny_inputs(encoder)._replace(pixels=pixels, labels=np.arange(IMAGES), batch_size=6)
 
 
 def test_the_frozen_pass_copies_in_the_reading_thread(packed, monkeypatch) -> None:

@@ -269,12 +269,15 @@ def test_what_depends_on_a_change_runs_too():
 
 def test_attack_steps_of_the_evaluation(project):
     plan = Plan()
-    assert times.check_steps(plan) == 5 + 5 + 5 + (1 + 2 + 4 + 8 + 4)
+    assert times.check_steps(plan.checks, plan.evaluate.epsilon_255) == 5 + 5 + 5 + (
+        1 + 2 + 4 + 8 + 4
+    )
     assert times.iterates("autoattack", None) == 4400
-    found = plan.model.vit
-    once = times.evaluate_flop(found, 10, 1)
-    assert times.evaluate_flop(found, 20, 1) == 2 * once
-    trained = times.finetune_flop(plan, 100)
+    encoder = plan.model.vit
+    once = times.evaluate_flop(encoder, 10, 1)
+    assert times.evaluate_flop(encoder, 20, 1) == 2 * once
+    trained = times.finetune_flop(encoder, plan.recipe, plan.passes, 100)
     change(finetune__epochs=6)
-    setup = 100 * times.vit.forward_flop(found)  # SAFT looks at the clean images once
-    assert times.finetune_flop(Plan(), 100) - setup == pytest.approx(2 * (trained - setup))
+    setup = 100 * times.vit.forward_flop(encoder)  # SAFT looks at the clean images once
+    twice = times.finetune_flop(encoder, Plan().recipe, plan.passes, 100)
+    assert twice - setup == pytest.approx(2 * (trained - setup))

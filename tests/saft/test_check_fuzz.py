@@ -37,16 +37,18 @@ def held(checkout, monkeypatch):
         return copy.deepcopy(values)
 
     known: dict[str, Any] = {}
-    real = plan.passes
+    real = plan.measure_passes
 
     def passes(module: Any, options: Any) -> Any:
         key = f"{module.__name__} {options}"
         return known[key] if key in known else known.setdefault(key, real(module, options))
 
-    monkeypatch.setattr(dvc, "ask", lambda: dvc.Runs(STAGES, "", Path(".dvc/cache"), "copy"))
+    monkeypatch.setattr(
+        dvc, "stages_to_run", lambda: dvc.Runs(STAGES, "", Path(".dvc/cache"), "copy")
+    )
     monkeypatch.setattr(plan, "read_params", read)
     monkeypatch.setattr("pipeline.common.params.read_params", read)
-    monkeypatch.setattr(plan, "passes", passes)
+    monkeypatch.setattr(plan, "measure_passes", passes)
     monkeypatch.setattr(stages, "speeds", lambda _: {"float32": 1e12, "bf16": 2e12})
     yield from (values for _ in entered(checkout, monkeypatch))
 

@@ -32,7 +32,7 @@ def checkout(tmp_path_factory):
 def project(checkout, monkeypatch):
     """The copy as current folder, of which dvc would run nothing but some preparing."""
     runs = dvc.Runs(("prepare@pairs", "prepare@new"), "", Path(".dvc/cache"), "copy")
-    monkeypatch.setattr(dvc, "ask", lambda: runs)
+    monkeypatch.setattr(dvc, "stages_to_run", lambda: runs)
     yield from entered(checkout, monkeypatch)
     shutil.rmtree(checkout / "data/raw", ignore_errors=True)
 
@@ -102,7 +102,7 @@ def test_published_sets_are_not_downloaded_and_their_disk_is_counted(
     change(data__download=True)
     plan = Plan()
     assert {plan.sets[name].state for name in ("new", "train", "other")} == {"download"}
-    assert disk.downloads(plan) == {
+    assert disk.downloads(plan.sets) == {
         Path("data/raw"): pytest.approx(0.36e9),  # both splits are of one archive
         Path("data/raw/elsewhere"): pytest.approx(0.36e9),
     }
@@ -201,7 +201,7 @@ def test_a_file_where_a_folder_should_be(project):
 
 def test_coverage_that_waits_for_images_names_the_set(project, monkeypatch):
     runs = dvc.Runs(("describe",), "", Path(".dvc/cache"), "copy")
-    monkeypatch.setattr(dvc, "ask", lambda: runs)
+    monkeypatch.setattr(dvc, "stages_to_run", lambda: runs)
     with_sets(new={"source": "cifar10", "size": 32})
     change(describe__dataset="new")
     lines, _ = found()

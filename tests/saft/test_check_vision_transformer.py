@@ -15,9 +15,9 @@ from pipeline.cost import vision_transformer as vit
 from pipeline.training.objective import TrainingAttack
 from pipeline.training.weights import train_last_blocks
 from pipeline.zeroshot.perturbation import perturb
-from saft.check import memory
+from saft.check import memory, probe
 from saft.check.part import duration, size
-from saft.check.probe import Passes, passes
+from saft.check.probe import EncoderPasses, measure_passes
 from tests.support.project import DEMO
 from tests.support.training_runs import recipe
 
@@ -136,9 +136,10 @@ def test_the_copy_that_is_attacked_in_bf16_is_counted():
     frozen = frozen_copy(encoder(config()), "bf16", False)
     there = sum(p.numel() * p.element_size() for p in frozen.parameters())
     found, given = vit.read(config()), recipe(attack=TrainingAttack("linf", 1, 1, 2, 0, True))
-    passes = Passes(graph=1.0, plain=0.0, setup=0.0, copies=0, rows=())
+    passes = EncoderPasses(graph=1.0, plain=0.0, setup=0.0, copies=0, kept_per_image=())
     low, full = (
-        memory.training(found, replace(given, precision=p), passes) for p in ("bf16", "float32")
+        memory.training_need(found, replace(given, precision=p), passes)
+        for p in ("bf16", "float32")
     )
     rounded = 2 * vit.matrix_weights(found, found.layers)
     # the biases of the products are bf16 too, which the estimate leaves out
@@ -152,11 +153,11 @@ def test_memory_of_a_frozen_encoder_under_attack():
     images = torch.rand(BATCH, 3, 64, 64, requires_grad=True)
     estimate = vit.saved_bytes(found, 0, found.layers)
     assert estimate == pytest.approx(kept_bytes(model, images), rel=0.05)
-    need = memory.attacking(found, batch=10)
+    need = memory.attack_need(found, batch=10)
     assert need.total == need.fixed + 10 * (estimate + vit.transient_bytes(found))
 
 
-# images with a graph, without, passes before the first step, copies, rows kept: from the
+# images with a graph, without, passes before the first step, copies, kept per image: from the
 # formulas in the methods' own docstrings
 EXPECTED = {
     "saft": (2, 0, 1, 0, ("patches",)),
@@ -175,8 +176,25 @@ def test_passes_of_every_method(name):
     method = registry.load("pipeline.methods", name, "test")
     values = read_params(DEMO)["finetune"]["options"][name]
     state = torch.random.get_rng_state()
-    assert passes(method, method.Params.model_validate(values)) == EXPECTED[name]
+    assert measure_passes(method, method.Params.model_validate(values)) == EXPECTED[name]
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("name", registry.names("pipeline.methods"))
+def test_a_method_declares_what_it_really_stores_of_every_image(name):
+    method = registry.load("pipeline.methods", name, "test")
+    values = read_params(DEMO)["finetune"]["options"][name]
+    encoder, _ = probe.counting_encoder()
+    objective = method.build(method.Params.model_validate(values), probe.tiny_inputs(encoder))
+    lengths = {"patches": (probe.SIDE // probe.PATCH) ** 2, "classes": probe.CLASSES,
+               "width": probe.WIDTH}  # fmt: skip
+    assert len({*lengths.values(), probe.IMAGES}) == 4, "no two are taken for each other"
+    values = vars(objective).values()
+    per_image = [v for v in values if isinstance(v, torch.Tensor) and len(v) == probe.IMAGES]
+    assert sorted(value[0].numel() for value in per_image) == sorted(
+        lengths[row] for row in objective.kept_per_image
+    )
+    assert all(value.dtype == torch.float32 for value in per_image)
 
 
 def test_a_resnet_is_refused_in_one_line():
