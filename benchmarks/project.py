@@ -9,10 +9,10 @@ from benchmarks.released import CONSTRAINT, REFINEMENT
 from benchmarks.setting import Scene, Setting, shift_weights
 from pipeline.clip import model as clip
 from pipeline.clip.device import be_deterministic
-from pipeline.clip.precision import Precision, compile_blocks, set_precision
+from pipeline.clip.precision import Precision, compile_blocks
 from pipeline.methods import saft
 from pipeline.training.loop import make_batch, read_pixels
-from pipeline.training.objective import Setup
+from pipeline.training.session import method_inputs
 from pipeline.training.step import attacked_copy, make_optimiser, perturb_batch, train_step
 from pipeline.training.weights import trained
 
@@ -25,7 +25,7 @@ OPTIONS = saft.Params(
 
 
 class Project:
-    """Image encoder, objective and one batch, prepared as `stages.finetune` does.
+    """Image encoder, objective and one batch.
 
     precision, compile: as in section `finetune` of params.yaml.
     """
@@ -43,20 +43,10 @@ class Project:
         texts = clip.encode_texts(scene.base, [t for row in scene.prompts for t in row], device)
         texts = texts.view(setting.classes, setting.captions, -1).to(device)
         scene.base.model.cpu()  # the text tower stays there
-        self.encoder = clip.image_encoder(scene.base).to(device)
-        set_precision(self.encoder.visual, precision)
-        setup = Setup(
-            encoder=self.encoder,
-            texts=texts,
-            template=texts[:, 0],  # SAFT does not look at it
-            scale=clip.logit_scale(scene.base),
-            pixels=scene.pixels,
-            labels=scene.labels,
-            batch_size=setting.batch_size,
-        )
-        self.objective = saft.build(OPTIONS, setup)
+        template = texts[:, 0]  # SAFT does not look at it
+        setup = method_inputs(scene.base, texts, template, scene, self.recipe, device)
+        self.encoder, self.objective = setup.encoder, saft.build(OPTIONS, setup)
         shift_weights(self.encoder.visual, setting.seed)
-        clip.train_only_image_encoder(scene.base, self.encoder)
         self.batch = make_batch(*read_pixels(scene.pixels, 0, self.recipe), scene.labels, device)
         self.begin()
 

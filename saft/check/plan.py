@@ -11,6 +11,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.options import chosen
 from pipeline.common.params import PARAMS_FILE, Section, read_params, validate
 from pipeline.descriptions.params import DescribeParams
+from pipeline.embeddings.tables import EmbedParams
 from pipeline.evaluation.evaluate import EvaluateParams
 from pipeline.filtering.filter import FilterParams
 from pipeline.models.params import BaseModelParams
@@ -18,7 +19,6 @@ from pipeline.prepare.pack import PrepareParams
 from pipeline.soundness.measure import ChecksParams
 from pipeline.training.objective import MethodParams
 from pipeline.training.recipe import FinetuneParams, Recipe, resolve
-from pipeline.zeroshot.text_sets import EmbedParams
 from saft.check import dvc
 from saft.check.model_state import ModelState, inspect_model
 from saft.check.probe import EncoderPasses, measure_passes

@@ -22,10 +22,11 @@ from pipeline.common.errors import UserError
 from pipeline.common.options import chosen
 from pipeline.cost import vision_transformer as vit
 from pipeline.cost.matrix_speed import matrix_flop, precisions
+from pipeline.embeddings.tables import templates_of
 from pipeline.model_sources import pretrain
 from pipeline.soundness.measure import ChecksParams
 from pipeline.training.recipe import Recipe
-from pipeline.zeroshot.text_sets import DESCRIPTIONS, templates_of
+from pipeline.zeroshot.text_sets import DESCRIPTIONS
 from saft.check import text_sets
 from saft.check.plan import Plan
 from saft.check.probe import EncoderPasses

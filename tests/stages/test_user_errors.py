@@ -19,6 +19,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.tables import read_table, write_table
 from pipeline.descriptions.artifact import DESCRIPTIONS, SCHEMA
 from pipeline.descriptions.exemplars import SCHEMA as EXEMPLARS
+from pipeline.embeddings import tables
 from pipeline.filtering.table import FILTERED
 from pipeline.filtering.table import SCHEMA as FILTERED_SCHEMA
 from pipeline.images.classes import read_classes
@@ -60,11 +61,11 @@ def project(packed, clip_folder, monkeypatch):
     def encode(texts):
         return np.tile(fake_encode(texts), 6)[:, :16] / 2.3
 
-    columns, schema = embed.description_columns(rows, encode)
+    columns, schema = tables.description_columns(rows, encode)
     write_table(embed.FOLDER / "descriptions.parquet", columns, schema)
     for part in ("texts", "attacker"):
         classes = read_classes("tiny")
-        found = embed.template_columns("template", classes, ["a {}"], encode)
+        found = tables.template_columns("template", classes, ["a {}"], encode)
         write_table(embed.FOLDER / part / "template/tiny.parquet", *found)
     return packed
 
