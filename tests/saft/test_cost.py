@@ -141,7 +141,7 @@ def test_git_never_sees_the_table() -> None:
 
 
 def test_help_names_it_without_torch() -> None:
-    code = "import sys; from stages import cli; assert 'torch' not in sys.modules; "
+    code = "import sys; import saft.app as cli; assert 'torch' not in sys.modules; "
     code += "cli.app(['cost', '--help'])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -30,7 +30,7 @@ PARQUET = "data/descriptions/descriptions.parquet"
 def here(tmp_path, monkeypatch) -> Path:
     """An empty current folder, which is no project; no tokenizer is ever needed."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("saft.descriptions.command.count_tokens", None)
+    monkeypatch.setattr("saft.descriptions.figures.count_tokens", None)
     return tmp_path
 
 

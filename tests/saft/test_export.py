@@ -22,7 +22,7 @@ from pipeline.models.interface import About
 from pipeline.report.page import percent
 from saft.app import app
 from saft.export import card as model_card
-from saft.export.inputs import Inputs, Terms, read_inputs
+from saft.export.inputs import DatasetLicence, Inputs, read_inputs
 from saft.export.lineage import digest, read_lock
 from tests.support.project import make, run
 
@@ -312,7 +312,7 @@ def test_limits_name_norm_and_radius_of_training_and_evaluation(inputs):
 
 def test_names_cannot_break_the_table_or_the_front_matter(inputs):
     recipe = inputs.recipe | {"method": "a: [b", "title": "A | B\nC"}
-    terms = [Terms("x", "shapes", "T", None, None)]
+    terms = [DatasetLicence("x", "shapes", "T", None, None)]
     card = model_card.render(replace(inputs, recipe=recipe, terms=terms), "name")
     assert front_matter(card)["tags"][-1] == "a: [b"
     assert "| method | A \\| B C (" in card

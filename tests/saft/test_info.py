@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from pipeline.common import registry
 from saft.app import app
-from saft.info import PLUGINS
+from saft.inventory import PLUGINS
 from tests.support.project import DEMO, ROOT
 
 
