@@ -1,16 +1,25 @@
 """`saft check`: the demo is fine, and every kind of trouble has its own numbered line."""
 
+import itertools
 import json
 import re
 import shutil
+import sys
 from collections import namedtuple
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+from pipeline.evaluation.files import threat_model
+from pipeline.evaluation.interface import Targets
+from pipeline.evaluation.seen_classes import training_overlap
+from pipeline.evaluation.session import Inputs
+from pipeline.images.image_set import open_images
 from saft.app import app
 from saft.check import disk, dvc, memory, sets, times
 from saft.check.plan import Plan
@@ -281,3 +290,46 @@ def test_attack_steps_of_the_evaluation(project):
     setup = 100 * times.vit.forward_flop(encoder)  # SAFT looks at the clean images once
     twice = times.finetune_flop(encoder, Plan().recipe, plan.passes, 100)
     assert twice - setup == pytest.approx(2 * (trained - setup))
+
+
+def two_sets_of_photographs(folder: Path) -> None:
+    """Set `mine`, whose ids are words, and `net`, whose ids are wnids; both name lion and crane."""
+    names = {"mine": {"lion": "lion", "crane": "crane"},
+             "net": {"n02129165": "lion", "n02012849": "crane"}}  # fmt: skip
+    for root, classes in names.items():
+        for class_id, name in classes.items():
+            (folder / root / class_id).mkdir(parents=True)
+            Image.new("RGB", (32, 32)).save(folder / root / class_id / "0.png")
+            with (folder / root / "classes.tsv").open("a") as file:
+                file.write(f"{class_id}\t{name}\n")
+
+
+def test_the_classes_seen_in_training_are_those_that_the_evaluation_counts(project):
+    two_sets_of_photographs(project / "data/raw")
+    sets = YAML(typ="safe").load(Path("params.yaml").read_text())["prepare"]["sets"]
+    for name in ("mine", "net"):
+        sets[name] = {"source": "imagefolder", "root": name, "names": None, "classes": None,
+                      "images_per_class": None, "skip": 0, "size": 32, "resize": "crop"}  # fmt: skip
+    change(prepare__sets=sets, finetune__dataset="net", evaluate__datasets=["mine"])
+    counts = json.loads(CliRunner().invoke(app, ["check", "--json"]).stdout)["parts"][
+        "class tables"
+    ]["values"]
+    for name in ("mine", "net"):
+        run(project, sys.executable, "-m", "stages.prepare", name)
+    images = open_images("mine")
+    targets = Targets(images.pixels, np.arange(2), images.labels)
+    inputs = Inputs(Plan().evaluate, images, targets, None, None, torch.device("cpu"))
+    shutil.rmtree(project / "data/raw")
+    assert counts["mine"] == 1, "the lion by the table; two cranes are not known to be one class"
+    assert threat_model(inputs, "net")["seen_in_training"] == counts["mine"]
+    for name in ("mine", "net"):
+        shutil.rmtree(project / "data/images" / name)
+        (project / f"data/classes/{name}.parquet").unlink()
+
+
+def test_the_table_of_equal_classes_changes_nothing_of_the_demo(project):
+    tables = [state.entries for state in Plan().sets.values()]
+    assert len(tables) == 5
+    for classes, trained in itertools.product(tables, tables):
+        ids = {e.class_id for e in classes} & {e.class_id for e in trained}
+        assert training_overlap(classes, trained) == len(ids)
