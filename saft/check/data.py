@@ -69,7 +69,7 @@ def classes(plan: Plan) -> Part:
     descriptions that a text set needs."""
     part = Part("class tables")
     for name, state in plan.sets.items():
-        part.lines += [f"{name}: warning: {text}" for text in _same_names(state.entries)]
+        part.lines += [f"{name}: warning: {text}" for text in _same_names(state.class_entries)]
     if not USERS.issubset(plan.sound):
         part.lines.append("not compared: a section that names sets cannot be read")
         return part
@@ -83,7 +83,7 @@ def _compare(
     part: Part, sets: Mapping[str, SetState], trained_set: str, evaluated: Sequence[str]
 ) -> None:
     """How many classes of each evaluated set are trained on, as `evaluate` will count them."""
-    tables = {name: state.entries for name, state in sets.items() if state.entries}
+    tables = {name: state.class_entries for name, state in sets.items() if state.class_entries}
     trained, unknown = tables.get(trained_set), []
     for name in evaluated:
         if name not in tables or trained is None:
@@ -97,8 +97,8 @@ def _compare(
         part.lines.append(f"not compared, for images are missing: {', '.join(unknown)}")
 
 
-def _same_names(entries: Sequence[ClassEntry]) -> list[str]:
-    counts = Counter(entry.name for entry in entries)
+def _same_names(class_entries: Sequence[ClassEntry]) -> list[str]:
+    counts = Counter(class_entry.name for class_entry in class_entries)
     repeated = [name for name, count in counts.items() if count > 1]
     more = f" and {len(repeated) - SHOWN} more" if len(repeated) > SHOWN else ""
     listed = ", ".join(f"'{name}' x {counts[name]}" for name in repeated[:SHOWN])

@@ -34,32 +34,32 @@ def descriptions(plan: Plan) -> Part:
         "pipeline.backends", "describe", "backend", params.backend, params.options
     )
     state = plan.sets.get(params.dataset)
-    entries = list(state.entries) if state else []
+    class_entries = list(state.class_entries) if state else []
     if backend.ASKS_MODEL:
-        _asked(part, params, options, len(entries) or (state.classes if state else None))
-    elif not entries:
+        count = len(class_entries) or (state.classes if state else None)
+        _check_request(part, params, options, count)
+    elif not class_entries:
         part.lines.append(
             f"backend {params.backend}: coverage not checked: the images of '{params.dataset}' "
             f"({state.state if state else 'no such set'}) tell the classes; once they are there "
             "`saft check` says which are described"
         )
     else:
-        answers = _read(part, params, backend, options, entries)
+        answers = _try_reading(part, params, backend, options, class_entries)
         if answers is not None and plan.filter.short_class == "error":
-            part.problems += _short_classes(answers, entries, plan.filter)
+            part.problems += _short_classes(answers, class_entries, plan.filter)
     return part
 
 
-def _read(
+def _try_reading(
     part: Part, params: DescribeParams, backend: ModuleType, options: Any,
-    entries: list[ClassEntry],
+    class_entries: list[ClassEntry],
 ) -> Answers | None:  # fmt: skip
     """What a backend gives that reads a file; None where it ends with an error."""
     try:
-        classes = wanted_classes(entries, params.only, f"set '{params.dataset}'")
-        task = Task(
-            classes, params.prompts, read_prompts(params.prompts), {}, params.seed, None, entries
-        )
+        classes = wanted_classes(class_entries, params.only, f"set '{params.dataset}'")
+        prompts = read_prompts(params.prompts)
+        task = Task(classes, params.prompts, prompts, {}, params.seed, None, class_entries)
         with contextlib.redirect_stderr(io.StringIO()):  # the stage prints lines to complete
             answers = backend.describe(task, options)
     except UserError as error:
@@ -105,15 +105,15 @@ def _short_classes(
     ]
 
 
-def _asked(part: Part, params: DescribeParams, options: Any, classes: int | None) -> None:
-    """A backend that asks a model: can it be asked."""
+def _check_request(part: Part, params: DescribeParams, options: Any, classes: int | None) -> None:
+    """How much a backend asks a model, and whether it can be asked."""
     questions = len(read_prompts(params.prompts).questions) * options.answers
     total = f"{classes * questions} in all" if classes else "times the classes"
     part.lines.append(
         f"backend {params.backend}: {options.model}, {questions} answers per class, {total}"
     )
-    if params.backend in ASKED:
-        ASKED[params.backend](part, options)
+    if params.backend in CHECK_BACKEND:
+        CHECK_BACKEND[params.backend](part, options)
 
 
 def _openai(part: Part, options: Any) -> None:
@@ -153,4 +153,4 @@ def _hub_model(options: Any) -> str:
 
 
 # what more is known of a backend that asks a model
-ASKED: dict[str, Callable[[Part, Any], None]] = {"openai": _openai, "vllm": _vllm}
+CHECK_BACKEND: dict[str, Callable[[Part, Any], None]] = {"openai": _openai, "vllm": _vllm}

@@ -74,7 +74,7 @@ def times_kept(links: str, same_disk: bool) -> tuple[int, str]:
 
 
 def _reflinks() -> bool:
-    """Whether the disk of this folder shares the blocks of copies; asked of dvc's own code."""
+    """Whether the disk of this folder shares the blocks of copies; by dvc's code."""
     try:
         from dvc.utils import tmp_fname
         from dvc_objects.fs import LocalFileSystem

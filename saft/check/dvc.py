@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-DEFAULT_LINKS = "reflink,copy"  # dvc's own default of cache.type
+DEFAULT_LINKS = "reflink,copy"  # dvc's default of cache.type
 _EDGE = re.compile(r'^"(.+)" -> "(.+)";', re.MULTILINE)
 
 
@@ -31,7 +31,7 @@ class Runs(NamedTuple):
 
 
 def stages_to_run() -> Runs:
-    """Ask dvc, with several processes at once (each takes up to seconds to start)."""
+    """What dvc says, by several processes at once (each takes up to seconds to start)."""
     with ThreadPoolExecutor() as pool:
         settings = [pool.submit(_dvc, "cache", "dir"), pool.submit(_dvc, "config", "cache.type")]
         status, text = _dvc("status", "--json")

@@ -39,7 +39,7 @@ class Download:
 @dataclass(frozen=True)
 class SetState:
     """An image set. state: packed | there | download (when its stage runs) | missing; images,
-    classes, size in pixels: None where they cannot be known; entries: the class table, where
+    classes, size in pixels: None where they cannot be known; class_entries: the class table, where
     the images or the packed set are there; remark: what to say of it."""
 
     name: str
@@ -48,14 +48,14 @@ class SetState:
     classes: int | None = None
     size: int | None = None
     stream: bool = False
-    entries: tuple[ClassEntry, ...] = ()
+    class_entries: tuple[ClassEntry, ...] = ()
     templates: tuple[str, ...] = ()
     remark: str = ""
     download: Download | None = None
 
 
 def inspect_set(name: str, spec: dict[str, Any], where: str, runs: Runs) -> SetState:
-    """The state of one entry of prepare.sets; raises nothing."""
+    """The state of one set of prepare.sets; raises nothing."""
     try:
         if (IMAGES / name).is_dir() and not runs.includes(f"prepare@{name}", otherwise=False):
             return _packed(name)

@@ -46,15 +46,15 @@ def _own_templates(state: SetState) -> tuple[str, ...]:
 def _described_ids(plan: Plan) -> set[str]:
     """Ids of the classes that will have descriptions; empty where they are not known."""
     state = plan.sets.get(plan.describe.dataset)
-    ids = {entry.class_id for entry in state.entries} if state else set()
+    ids = {class_entry.class_id for class_entry in state.class_entries} if state else set()
     return ids & set(plan.describe.only) if plan.describe.only else ids
 
 
 def _undescribed(state: SetState, described: set[str], file: str) -> Iterator[str]:
-    missing = {entry.class_id for entry in state.entries} - described
+    missing = {class_entry.class_id for class_entry in state.class_entries} - described
     if described and missing:
         yield (
-            f"{file}: text set '{DESCRIPTIONS}': {len(missing)} of {len(state.entries)} classes "
-            f"of '{state.name}' are not described; take it out of evaluate.texts and attacker, or "
-            f"'{state.name}' out of evaluate.datasets"
+            f"{file}: text set '{DESCRIPTIONS}': {len(missing)} of {len(state.class_entries)} "
+            f"classes of '{state.name}' are not described; take it out of evaluate.texts and "
+            f"attacker, or '{state.name}' out of evaluate.datasets"
         )

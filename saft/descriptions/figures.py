@@ -52,7 +52,7 @@ def _context() -> int:
 
 
 def _filtered(path: Path, sentences: int) -> dict[str, Any] | None:
-    """What the filter did with the project's artifact; None: `path` is another, or no filter ran."""
+    """What the filter did with the project's artifact; None: `path` is another, or none ran."""
     if path.resolve() != DESCRIPTIONS.resolve() or not FILTERED.exists():
         return None
     return datasheet.filtered(read_table(FILTERED, FILTERED_SCHEMA).to_pylist(), sentences)

@@ -45,7 +45,8 @@ class Results(Section, extra="ignore"):
 
 @dataclass(frozen=True)
 class DatasetLicence:
-    """A data set that weights were trained on; the rest is None where nothing is published."""
+    """A data set that weights were trained on; title, licence and citation are None where the set
+    is not a published one."""
 
     dataset: str
     source: str

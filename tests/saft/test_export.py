@@ -330,4 +330,4 @@ def test_the_hash_is_dvcs(trained, monkeypatch):
     monkeypatch.chdir(trained)
     lock = read_lock()
     for path in ("data/model", "data/evaluation/digits/template/pgd", "reports/metrics.json"):
-        assert lock.made(Path(path)) == digest(Path(path))
+        assert lock.output_hash(Path(path)) == digest(Path(path))
