@@ -3,6 +3,7 @@
     training = weights, gradients, optimiser, copies + B x (kept activations + transient)
 with what autograd keeps of an image from `vit.saved_bytes`: in the training attack the whole
 encoder, in the descent the trained blocks, times the images that the method encodes with a graph.
+The larger of the two counts; both, where the attack is a CUDA graph that keeps its memory.
 """
 
 import os
@@ -10,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 
+from pipeline.clip import cuda_graph
 from pipeline.clip.precision import Precision
 from pipeline.cost import vision_transformer as vit
 from pipeline.training.recipe import Recipe
@@ -34,12 +36,18 @@ class MemoryNeed(NamedTuple):
 
 
 def training_need(
-    encoder: vit.Vit, recipe: Recipe, passes: EncoderPasses, images: int = 0, classes: int = 0
+    encoder: vit.Vit,
+    recipe: Recipe,
+    passes: EncoderPasses,
+    images: int = 0,
+    classes: int = 0,
+    graphs: bool = False,
 ) -> MemoryNeed:
     """Peak of the fine-tuning loop.
 
     Args:
         images, classes: of the training set, for what a method keeps of every image.
+        graphs: whether the attack is a CUDA graph (`pipeline.clip.cuda_graph`).
     """
     whole, trained = vit.weights(encoder), vit.trained_weights(encoder, recipe.last_blocks)
     moments = 2 if recipe.optimiser == "adamw" else 1 if recipe.momentum else 0
@@ -57,7 +65,8 @@ def training_need(
         attack = transient + vit.saved_bytes(
             encoder, attacked, encoder.layers - attacked, recipe.precision
         )
-    return MemoryNeed(RUNTIME + fixed, max(descent, attack), recipe.batch_size)
+    kept = descent + attack if graphs else max(descent, attack)
+    return MemoryNeed(RUNTIME + fixed, kept, recipe.batch_size)
 
 
 def _attacks_a_copy(recipe: Recipe) -> bool:
@@ -105,8 +114,9 @@ def memory(plan: Plan) -> Part:
     free, name = available(plan.device)
     trained = plan.sets.get(recipe.dataset)
     images, classes = (trained.images or 0, trained.classes or 0) if trained else (0, 0)
+    graphs = plan.device.type == "cuda" and cuda_graph.switched_on()
     needs = {
-        "finetune.batch_size": training_need(encoder, recipe, plan.passes, images, classes),
+        "finetune.batch_size": training_need(encoder, recipe, plan.passes, images, classes, graphs),
         "evaluate.batch_size": attack_need(encoder, evaluate.batch_size, evaluate.precision),
     }
     for key, need in needs.items():
