@@ -57,13 +57,13 @@ def test_the_demo_is_fine_and_nothing_is_written(project):
 
 
 def test_json_says_the_same(project):
-    found = json.loads(check(0, "--json"))
-    assert found["ok"] is True
-    assert found["problems"] == []
-    stages = found["parts"]["stages"]["values"]
+    report = json.loads(check(0, "--json"))
+    assert report["ok"] is True
+    assert report["problems"] == []
+    stages = report["parts"]["stages"]["values"]
     assert {"prepare@pairs", "base_model", "describe", "finetune", "report"} <= set(stages)
     assert stages["finetune"]["seconds"] > 0
-    assert found["parts"]["descriptions"]["values"] == {"classes": 40, "described": 40}
+    assert report["parts"]["descriptions"]["values"] == {"classes": 40, "described": 40}
     change(finetune__dataset="nowhere")
     broken = json.loads(check(1, "--json"))
     assert broken["ok"] is False
@@ -75,16 +75,16 @@ def test_the_training_is_estimated_in_every_precision_and_refused_where_there_is
 ):
     speeds = {"float32": 1e9, "bf16": 4e9}
     monkeypatch.setattr(times, "matrix_flop", lambda device, name, seconds: speeds[name])
-    found = json.loads(check(0, "--json"))["parts"]["stages"]["values"]
-    tuned, ideal = found["finetune"], found["finetune"]["flop"] / times.EFFICIENCY
+    stages = json.loads(check(0, "--json"))["parts"]["stages"]["values"]
+    tuned, ideal = stages["finetune"], stages["finetune"]["flop"] / times.EFFICIENCY
     assert tuned["seconds_by_precision"] == {"float32": ideal / 1e9, "bf16": ideal / 4e9}
     assert tuned["seconds"] == ideal / 1e9
     assert "finetune by finetune.precision: float32 " in check(0)
     change(finetune__precision="bf16")
     again = json.loads(check(0, "--json"))["parts"]["stages"]["values"]
     assert again["finetune"]["seconds"] == ideal / 4e9
-    for stage in set(found) - {"finetune"}:
-        assert again[stage]["seconds"] == found[stage]["seconds"]
+    for stage in set(stages) - {"finetune"}:
+        assert again[stage]["seconds"] == stages[stage]["seconds"]
     change(finetune__precision="tf32")
     assert [line for line in problems() if "finetune.precision: tf32 exists on CUDA" in line]
     change(finetune__precision="float32", evaluate__precision="tf32")
@@ -93,13 +93,13 @@ def test_the_training_is_estimated_in_every_precision_and_refused_where_there_is
 
 def test_every_part_is_printed_even_after_problems(project):
     change(finetune__momentun=1, describe__dataset="nowhere")
-    found = problems()
-    assert found[0] == "params.yaml: finetune: unknown key 'momentun'"
-    assert any("describe.dataset: prepare.sets has no set 'nowhere'" in line for line in found)
+    listed = problems()
+    assert listed[0] == "params.yaml: finetune: unknown key 'momentun'"
+    assert any("describe.dataset: prepare.sets has no set 'nowhere'" in line for line in listed)
     text = check(1)
     assert "memory:\n  not checked: " in text
     assert "250 images" in text
-    assert sum("momentun" in line for line in found) == 1
+    assert sum("momentun" in line for line in listed) == 1
 
 
 def test_missing_data_and_how_to_get_it(project):
@@ -136,7 +136,7 @@ def test_two_classes_of_one_name_are_warned_of(project):
 
 
 def test_classes_without_descriptions(project):
-    ids = [entry.class_id for entry in Plan().sets["shapes-train"].class_entries]
+    ids = [class_entry.class_id for class_entry in Plan().sets["shapes-train"].class_entries]
     inputs = project / "data/inputs/published"
     (inputs / "some.json").write_text(json.dumps({ids[0]: ["a short text", "another one"]}))
     change(describe__backend="published", describe__options__published__file="some.json")
@@ -154,8 +154,8 @@ def test_classes_without_descriptions(project):
 
 def test_text_sets_that_embed_would_refuse(project):
     change(evaluate__texts=["template", "descriptions"])
-    found = problems()
-    assert any("20 of 20 classes of 'shapes-held-out' are not described" in line for line in found)
+    listed = problems()
+    assert any("20 of 20 classes of 'shapes-held-out' are not described" in line for line in listed)
     change(evaluate__texts=["unseen"], embed__texts__unseen={"digits": ["a {}"]})
     assert any("embed.texts.unseen has neither" in line for line in problems())
 
@@ -169,9 +169,9 @@ def test_a_model_that_nobody_can_ask(project, monkeypatch):
     ]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     change(describe__backend="vllm", describe__options__vllm__model="./nowhere")
-    found = problems()
-    assert any("needs 1 GPU(s), torch sees 0" in line for line in found)
-    assert "describe.options.vllm: model: ./nowhere: there is no such folder" in found
+    listed = problems()
+    assert any("needs 1 GPU(s), torch sees 0" in line for line in listed)
+    assert "describe.options.vllm: model: ./nowhere: there is no such folder" in listed
 
 
 def test_base_models(project, clip_folder, monkeypatch, tmp_path):

@@ -26,7 +26,7 @@ COST = {"seconds_per_epoch": 12.34, "peak_memory_bytes": 3 * 2**20}
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[compare.ComparedRun]:
     """Two methods on the same images; the second withstands less."""
-    found = []
+    compared = []
     for label, strength, cost in (("SAFT", 0.7, COST), ("TeCoA", 0.5, None)):
         folder = tmp_path / label
         folder.mkdir()
@@ -34,8 +34,8 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[compare.Compar
         write_set(folder, "shapes", 300, strength, 1)
         monkeypatch.chdir(folder)
         sets = [read_evaluated(name, "template", list(ATTACKS)) for name in ("shapes", "digits")]
-        found.append(compare.ComparedRun(label, sets, cost))
-    return found
+        compared.append(compare.ComparedRun(label, sets, cost))
+    return compared
 
 
 def test_lines_go_set_by_set_with_the_base_model_first(runs: list[compare.ComparedRun]) -> None:
@@ -46,7 +46,7 @@ def test_lines_go_set_by_set_with_the_base_model_first(runs: list[compare.Compar
     saft = runs[0].sets[0]
     assert lines[1].shares["robust"].value == accuracies(saft, "finetuned")["robust"]
     assert lines[0].shares["pgd"].value == accuracies(saft, "base")["pgd"]
-    mean = np.mean([accuracies(entry, "finetuned")["apgd_ce"] for entry in runs[1].sets])
+    mean = np.mean([accuracies(evaluated, "finetuned")["apgd_ce"] for evaluated in runs[1].sets])
     assert lines[-1].shares["apgd_ce"] == pytest.approx(mean)
 
 
@@ -96,13 +96,13 @@ def test_files_are_written_as_a_whole(runs: list[compare.ComparedRun], tmp_path:
 def test_runs_that_were_evaluated_differently_are_refused(runs: list[compare.ComparedRun]) -> None:
     compare.check_alike(runs)
     saft, other = runs
-    entry = other.sets[0]
+    evaluated = other.sets[0]
 
     def changed(**values: object) -> compare.ComparedRun:
-        first = entry.attacks[0]
+        first = evaluated.attacks[0]
         metrics = first.metrics.model_copy(update=values)
-        attacks = [replace(first, metrics=metrics), *entry.attacks[1:]]
-        return other._replace(sets=[replace(entry, attacks=attacks), *other.sets[1:]])
+        attacks = [replace(first, metrics=metrics), *evaluated.attacks[1:]]
+        return other._replace(sets=[replace(evaluated, attacks=attacks), *other.sets[1:]])
 
     for run, message in (
         (changed(epsilon_255=1.0), "epsilon_255 is 4.0 against 1.0"),
@@ -110,15 +110,17 @@ def test_runs_that_were_evaluated_differently_are_refused(runs: list[compare.Com
         (changed(seed=4), "SAFT and TeCoA were evaluated differently: seed is 3 against 4"),
         (other._replace(sets=other.sets[:1]), r"evaluate.datasets is \['shapes', 'digits'\]"),
         (
-            other._replace(sets=[replace(entry, attacks=entry.attacks[::-1]), *other.sets[1:]]),
+            other._replace(
+                sets=[replace(evaluated, attacks=evaluated.attacks[::-1]), *other.sets[1:]]
+            ),
             "evaluate.attacks is",
         ),
     ):
         with pytest.raises(UserError, match=message):
             compare.check_alike([saft, run])
-    table = entry.attacks[0].predictions["base"]
+    table = evaluated.attacks[0].predictions["base"]
     wrong = table.set_column(3, "clean_prediction", [table["label"]])
-    entry.attacks[0].predictions["base"] = wrong
+    evaluated.attacks[0].predictions["base"] = wrong
     with pytest.raises(UserError, match="differ in the base model"):
         compare.check_alike(runs)
 
@@ -136,9 +138,9 @@ def test_methods_and_their_options_are_checked_before_anything_runs(
 ) -> None:
     shutil.copy(DEMO, tmp_path / "params.yaml")
     monkeypatch.chdir(tmp_path)
-    found = experiments.parse("saft:attention_norm=channel")
-    assert found == ("saft", {"attention_norm": "channel"})
-    assert found.experiment == "compare-saft-attention-norm-channel"
+    spec = experiments.parse("saft:attention_norm=channel")
+    assert spec == ("saft", {"attention_norm": "channel"})
+    assert spec.experiment == "compare-saft-attention-norm-channel"
     assert experiments.default_methods()[0] == "saft"
     with pytest.raises(UserError, match="'safd' is not one of .*saft"):
         experiments.parse("safd")

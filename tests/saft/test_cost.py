@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def cost(stage: str, **changes: Any) -> dict[str, Any]:
-    found = Cost(
+    record = Cost(
         stage=stage,
         device="A processor",
         threads=2,
@@ -35,7 +35,7 @@ def cost(stage: str, **changes: Any) -> dict[str, Any]:
         matrix_flop_per_second={"float32": 75e9, "bf16": 210e9},
         share=0.314,
     )
-    return found._asdict() | changes
+    return record._asdict() | changes
 
 
 def cells(line: str) -> list[str]:
