@@ -311,3 +311,12 @@ def test_no_image_at_all_is_no_error(name, victim, targets):
     none = Targets(targets.pixels, targets.numbers[:0], targets.labels[:0])
     assert run(name, victim, none).fooled_at.shape == (0,)
     assert FIRST > 0, "numbers are not positions"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_attack_declares_how_many_iterates_it_takes(name):
+    module, params = attack(name)
+    declared = module.LIBRARY_STEPS if name in LIBRARY else module.max_iterates(params)
+    assert type(declared) is int
+    assert declared >= 1
+    assert (module.max_iterates(params) is None) == (name in LIBRARY)

@@ -17,7 +17,13 @@ from pipeline.clip.model import unit_pixels
 from pipeline.common.errors import UserError
 from pipeline.filtering.image_features import encode_images
 from pipeline.images import decoding
-from pipeline.images.streaming import FILE_SCHEMA, StreamedPixels, depth, read_ahead
+from pipeline.images.streaming import (
+    FILE_SCHEMA,
+    StreamedPixels,
+    depth,
+    is_streamed,
+    read_ahead,
+)
 from pipeline.training import frozen_features
 from pipeline.training.loop import _epoch_order, batch_indices
 from pipeline.training.objective import Setup
@@ -162,6 +168,7 @@ def test_the_frozen_pass_and_the_features_are_those_of_one_batch_after_the_other
 
 
 def test_only_a_streamed_set_is_read_further_ahead(packed, streamed) -> None:
+    assert (is_streamed(packed), is_streamed(streamed)) == (False, True)
     assert (depth(packed), depth(streamed)) == (1, 4)
 
 
