@@ -147,14 +147,14 @@ def test_the_copy_that_is_attacked_in_bf16_is_counted():
     assert 0.5 < low.per_image / full.per_image < 0.7
 
 
-def test_a_cuda_graph_keeps_the_memory_of_the_attack_beside_that_of_the_descent():
-    found, attacked = vit.read(config()), TrainingAttack("linf", 1, 1, 2, 0, True)
-    passes = Passes(graph=2.0, plain=0.0, setup=0.0, copies=0, rows=())
+def test_a_cuda_graph_keeps_the_memory_of_the_attack_during_the_descent():
+    sizes, attacked = vit.read(config()), TrainingAttack("linf", 1, 1, 2, 0, True)
+    passes = EncoderPasses(graph=2.0, plain=0.0, setup=0.0, copies=0, kept_per_image=())
     alone, plain, graph = (
-        memory.training(found, recipe(attack=attack), passes, graphs=graphs)
+        memory.training_need(sizes, recipe(attack=attack), passes, graphs=graphs)
         for attack, graphs in ((None, True), (attacked, False), (attacked, True))
     )
-    ascents = memory.training(found, recipe(attack=attacked), passes._replace(graph=0.0))
+    ascents = memory.training_need(sizes, recipe(attack=attacked), passes._replace(graph=0.0))
     assert plain.per_image == alone.per_image > ascents.per_image > 0
     assert graph.per_image == alone.per_image + ascents.per_image
     assert graph.fixed == plain.fixed
