@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 
 import typer
 
@@ -39,17 +40,17 @@ from stages.runner import stage
 def main() -> None:
     """Ask the chosen backend for the descriptions of every class of the training set."""
     params = read_section("describe", DescribeParams)
-    module, options = chosen(
+    backend, options = chosen(
         "pipeline.backends", "describe", "backend", params.backend, params.options
     )
     known = read_classes(params.dataset)
     classes = wanted_classes(known, params.only, str(CLASSES / f"{params.dataset}.parquet"))
     prompts = read_prompts(params.prompts)
     exemplars = read_exemplars(params.exemplars, classes)
-    _check_exemplars(params, options)
-    with _answer_log(params, options, prompts) as log:
+    _check_exemplars(params, backend)
+    with _answer_log(params, backend, options, prompts) as log:
         task = Task(classes, params.prompts, prompts, exemplars, params.seed, log, known)
-        answers = module.describe(task, options)
+        answers = backend.describe(task, options)
         _check_empty(answers, classes, params)
         columns = to_columns(answers.sentences, classes, count_tokens)
         with replacing_directory(DESCRIPTIONS.parent) as output:
@@ -59,12 +60,8 @@ def main() -> None:
     print(f"{len(columns['sentence'])} sentences for {len(classes)} classes ({params.backend})")
 
 
-def _asks(options: Section) -> bool:
-    return hasattr(options, "model")
-
-
-def _check_exemplars(params: DescribeParams, options: Section) -> None:
-    if params.exemplars != NO_EXEMPLARS and not _asks(options):
+def _check_exemplars(params: DescribeParams, backend: ModuleType) -> None:
+    if params.exemplars != NO_EXEMPLARS and not backend.ASKS_MODEL:
         raise UserError(
             f"params.yaml: describe.exemplars: backend {params.backend} shows images to nobody; "
             f"set {NO_EXEMPLARS}"
@@ -73,11 +70,11 @@ def _check_exemplars(params: DescribeParams, options: Section) -> None:
 
 @contextmanager
 def _answer_log(
-    params: DescribeParams, options: Section, prompts: PromptSet
+    params: DescribeParams, backend: ModuleType, options: Section, prompts: PromptSet
 ) -> Iterator[AnswerLog | None]:
     """Where a model's answers are kept until the output is written. Runs with other questions,
     another model or seed have another file: they may go on side by side."""
-    if not _asks(options):
+    if not backend.ASKS_MODEL:
         yield None
         return
     which = [getattr(options, key, "") for key in ("model", "revision", "base_url")]

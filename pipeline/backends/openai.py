@@ -21,6 +21,7 @@ from pipeline.descriptions.asking import Asking, Keep, ask, asked_with
 from pipeline.descriptions.interface import Answers, Task
 from pipeline.descriptions.messages import Query, answer_schema, message_content
 
+ASKS_MODEL = True
 WHERE = "describe.options.openai"
 
 

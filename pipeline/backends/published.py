@@ -24,6 +24,7 @@ from pipeline.descriptions.matching import TIERS, Match, Undecided, match, neare
 from pipeline.descriptions.published_file import read_object, read_published
 from pipeline.images.classes import ClassEntry
 
+ASKS_MODEL = False
 FOLDER = Path("data/inputs/published")
 OPEN = "??"  # begins a decision that is still to be made
 LISTED = 10

@@ -25,6 +25,7 @@ from pipeline.descriptions.asking import Asking, Keep, ask, asked_with
 from pipeline.descriptions.interface import Answers, Task
 from pipeline.descriptions.messages import Query, answer_schema, message_content
 
+ASKS_MODEL = True
 WHERE = "describe.options.vllm"
 NO_GPU = (
     "take descriptions that somebody made (`dvc pull describe`), or let a server write them "
