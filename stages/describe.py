@@ -13,8 +13,8 @@ from contextlib import contextmanager
 import typer
 
 from pipeline.common.atomic import replacing_directory
-from pipeline.common.errors import UserError
-from pipeline.common.options import chosen
+from pipeline.common.errors import UserError, listed
+from pipeline.common.options import load_plugin
 from pipeline.common.params import Section, read_section
 from pipeline.common.scratch import locked
 from pipeline.common.tables import write_json, write_table
@@ -39,7 +39,7 @@ from stages.runner import stage
 def main() -> None:
     """Ask the chosen backend for the descriptions of every class of the training set."""
     params = read_section("describe", DescribeParams)
-    module, options = chosen(
+    module, options = load_plugin(
         "pipeline.backends", "describe", "backend", params.backend, params.options
     )
     known = read_classes(params.dataset)
@@ -93,11 +93,10 @@ def _check_empty(answers: Answers, classes: list[ClassEntry], params: DescribePa
     if not answers.sentences:
         raise UserError(f"describe: {params.backend} gave no sentence for any class")
     if empty and params.empty_class == "error":
-        listed = ", ".join(empty[:10]) + ", ..." * (len(empty) > 10)
         raise UserError(
-            f"describe: no sentence for {len(empty)} of {len(classes)} classes: {listed}; "
-            "mend them (a model: raise its retries), or set describe.empty_class: allow and "
-            "let filter.short_class decide"
+            f"describe: no sentence for {len(empty)} of {len(classes)} classes: "
+            f"{listed(empty, 10)}; fix them (a model: raise its retries), or set "
+            "describe.empty_class: allow and let filter.short_class decide"
         )
 
 

@@ -22,7 +22,7 @@ from pipeline.clip.origins import hash_origins
 from pipeline.clip.precision import check_precision, stated
 from pipeline.common import scratch
 from pipeline.common.atomic import replacing_directory
-from pipeline.common.options import chosen
+from pipeline.common.options import load_plugin
 from pipeline.common.params import Section, read_section, read_value
 from pipeline.common.tables import write_json, write_table
 from pipeline.cost import meter as cost
@@ -74,7 +74,7 @@ def main(
 def run(dataset: str, attack: str, texts: str, team: list[Worker], cut: parts.Cut) -> None:
     """The whole stage; the attacks by `team` if there is one, or by the shards of `cut`."""
     params = read_section("evaluate", EvaluateParams)
-    module, options = chosen("pipeline.attacks", "evaluate", "attacks", attack, params.options)
+    module, options = load_plugin("pipeline.attacks", "evaluate", "attacks", attack, params.options)
     device = pick_device()
     be_deterministic()
     check_precision(params.precision, "evaluate.precision", device)

@@ -16,6 +16,7 @@ import typer
 from pipeline.clip import model as clip
 from pipeline.clip.device import be_deterministic, pick_device
 from pipeline.clip.folders import BASE_MODEL
+from pipeline.common.errors import listed
 from pipeline.common.params import read_section, read_value
 from pipeline.common.tables import write_table
 from pipeline.descriptions.artifact import DESCRIPTIONS, read_artifact
@@ -74,8 +75,10 @@ def _summary(columns: dict[str, list], short: list[str], classes: Sequence[Class
     shortened = sum(kept and cut for kept, _, cut in rows)
     print(f"dropped: {dropped or 'none'}; shortened among the kept: {shortened}")
     if short:
-        listed = ", ".join(short[:10]) + ", ..." * (len(short) > 10)
-        print(f"{len(short)} classes had too few of their own, {filled} slots filled: {listed}")
+        print(
+            f"{len(short)} classes had too few of their own, {filled} slots filled: "
+            f"{listed(short, 10)}"
+        )
 
 
 if __name__ == "__main__":

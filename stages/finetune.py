@@ -22,7 +22,7 @@ from pipeline.clip.origins import hash_origins
 from pipeline.clip.precision import check_precision, set_precision
 from pipeline.common import scratch
 from pipeline.common.atomic import replacing_directory
-from pipeline.common.options import chosen
+from pipeline.common.options import load_plugin
 from pipeline.common.params import read_section
 from pipeline.common.progress import counter
 from pipeline.common.tables import write_json
@@ -55,7 +55,7 @@ def main() -> None:
 def run(ranks: Ranks) -> None:
     """The whole stage in one of the processes that train together; rank 0 writes."""
     params = read_section("finetune", FinetuneParams)
-    method, options = chosen(
+    method, options = load_plugin(
         "pipeline.methods", "finetune", "method", params.method, params.options
     )
     assert isinstance(options, MethodParams)  # the interface of a method

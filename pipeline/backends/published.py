@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 
 from pydantic import AfterValidator
 
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, listed
 from pipeline.common.params import Section
 from pipeline.descriptions.artifact import HALF_CHARACTER, PROVENANCE
 from pipeline.descriptions.interface import Answers, Sentence, Task
@@ -141,13 +141,12 @@ def _refuse(undecided: Sequence[Undecided], total: int, path: Path, aliases: Pat
         f"{path}: {what}. For {aliases}, with a decision in place of each value:", file=sys.stderr
     )
     print(json.dumps(lines, indent=2, ensure_ascii=False), file=sys.stderr, flush=True)
-    listed = [
+    reasons = [
         f"{u.entry.class_id} ({u.entry.name}: {u.reason}; nearest {_quoted(u.candidates)})"
-        for u in undecided[:LISTED]
+        for u in undecided
     ]
-    more = f" and {len(undecided) - LISTED} more" if len(undecided) > LISTED else ""
     raise UserError(
-        f'{path}: {what}: {", ".join(listed)}{more}; write "<class id>": "<key>", a list of keys, '
+        f'{path}: {what}: {listed(reasons, LISTED)}; write "<class id>": "<key>", a list of keys, '
         f"or null for none, into {aliases} (the lines to complete are printed above)"
     )
 

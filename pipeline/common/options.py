@@ -1,4 +1,4 @@
-"""The chosen plug-in of a section, with its own keys: `<section>.options.<name>`."""
+"""The plug-in that a section names, with its keys: `<section>.options.<name>`."""
 
 from types import ModuleType
 from typing import Any
@@ -8,7 +8,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, Section, validate
 
 
-def chosen(
+def load_plugin(
     package: str, section: str, key: str, name: str, options: dict[str, dict[str, Any]]
 ) -> tuple[ModuleType, Section]:
     """Import plug-in `name` of `package` and check its options.

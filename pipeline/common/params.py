@@ -59,7 +59,7 @@ def read_params(file: Path = PARAMS_FILE) -> dict[str, Any]:
     """The whole params file as plain dictionaries.
 
     Raises:
-        UserError: the file is missing, is no YAML, or is not a mapping.
+        UserError: the file is missing, is not YAML, or is not a mapping.
     """
     try:
         values = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ from pipeline.common.params import Section
 from pipeline.images.classes import ClassEntry
 from pipeline.images.data_root import ROOT_VARIABLE, locate
 from pipeline.images.decoding import Decoded, Encoded, Resize, decode
-from pipeline.images.image_set import FileSource, ImageSource, Item
+from pipeline.images.image_set import FileSource, ImageSource, SourceImage
 from pipeline.prepare.folders import class_folders, files_of, plain_name, read_names
 from pipeline.prepare.selection import choose, sample
 
@@ -70,7 +70,7 @@ def open_source(params: Params) -> ImageSource:
         files += own
         labels += [label] * len(own)
     kept = sample(labels, ids, ids, params.skip, params.images_per_class, str(root))
-    items = [Item(labels[i], files[i].relative_to(root).as_posix()) for i in kept]
+    items = [SourceImage(labels[i], files[i].relative_to(root).as_posix()) for i in kept]
     encoded = [Encoded(files[i]) for i in kept]
 
     def pixels(index: int) -> Decoded:

@@ -15,7 +15,7 @@ from pydantic import Field
 from pipeline.common.params import Section
 from pipeline.images.classes import ClassEntry
 from pipeline.images.decoding import Decoded
-from pipeline.images.image_set import ImageSource, Item
+from pipeline.images.image_set import ImageSource, SourceImage
 from pipeline.prepare.rendering import (
     COLOURS,
     SHAPES,
@@ -62,7 +62,7 @@ def open_source(params: Params) -> ImageSource:
     """Classes and images of one split, in class order."""
     drawn, count = subjects(params), params.images_per_class
     items = [
-        Item(label, f"{subject.class_id}/{number}")
+        SourceImage(label, f"{subject.class_id}/{number}")
         for label, subject in enumerate(drawn)
         for number in range(count)
     ]

@@ -22,7 +22,7 @@ from pipeline.common.params import Section
 from pipeline.images.classes import ClassEntry
 from pipeline.images.data_root import locate
 from pipeline.images.decoding import ENDINGS, Decoded, Encoded, Resize, decode
-from pipeline.images.image_set import FileSource, ImageSource, Item
+from pipeline.images.image_set import FileSource, ImageSource, SourceImage
 from pipeline.prepare.folders import read_lines
 from pipeline.prepare.hub_shards import HUB, fetch
 from pipeline.prepare.selection import choose, sample
@@ -68,7 +68,7 @@ def open_source(params: Params) -> ImageSource:
     chosen = choose(ids, params.classes, str(folder))
     kept = sample(labels, ids, chosen, params.skip, params.images_per_class, str(folder))
     label_of = {int(class_id): place for place, class_id in enumerate(chosen)}
-    items = [Item(label_of[labels[i]], members[i][1]) for i in kept]
+    items = [SourceImage(label_of[labels[i]], members[i][1]) for i in kept]
     encoded = [members[i][2] for i in kept]
 
     def pixels(index: int) -> Decoded:

@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, first_line
 from pipeline.descriptions.artifact import HALF_CHARACTER, SCHEMA
 from pipeline.descriptions.interface import Sentence
 
@@ -51,7 +51,7 @@ def read_object(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not valid JSON: {_first_line(error)}") from None
+        raise UserError(f"{path}: not valid JSON: {first_line(error)}") from None
     except _Half as error:
         raise UserError(f"{path}: key {str(error)!a} holds half a character; mend it") from None
     except _Twice as error:
@@ -129,7 +129,7 @@ def _table(path: Path) -> pa.Table:
     except FileNotFoundError:
         raise UserError(f"{path}: not found") from None
     except (pa.ArrowException, OSError) as error:
-        raise UserError(f"{path}: cannot be read as Parquet: {_first_line(error)}") from None
+        raise UserError(f"{path}: cannot be read as Parquet: {first_line(error)}") from None
 
 
 def _cast(table: pa.Table, kinds: dict[str, pa.DataType], path: Path) -> pa.Table:
@@ -144,7 +144,7 @@ def _cast(table: pa.Table, kinds: dict[str, pa.DataType], path: Path) -> pa.Tabl
     try:
         return table.select(list(kinds)).cast(pa.schema(list(kinds.items())))
     except pa.ArrowInvalid as error:
-        raise UserError(f"{path}: {_first_line(error)}") from None
+        raise UserError(f"{path}: {first_line(error)}") from None
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -165,7 +165,3 @@ def _check_samples(found: dict[str, list[Sentence]], path: Path) -> None:
 def _kind(value: Any) -> str:
     names = {dict: "an object", list: "a list", str: "a string", bool: "true or false"}
     return names.get(type(value), "null" if value is None else "a number")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -11,7 +11,7 @@ from pipeline.clip.model import Clip, ImageEncoder, check_fit, image_encoder, un
 from pipeline.common.errors import UserError
 from pipeline.common.progress import track
 from pipeline.images.image_set import ImageSet, open_images
-from pipeline.images.streaming import Pixels, depth, read_ahead
+from pipeline.images.streaming import Pixels, depth, prefetch
 
 CHUNK = 4096
 
@@ -70,7 +70,7 @@ def encode_images(
     """Unit-norm features (len(numbers), D), float32 on the CPU, of uint8 (N, 3, S, S) pixels."""
     encoder = encoder.to(device).eval()
     parts = [numbers[start : start + batch] for start in range(0, len(numbers), batch)]
-    ahead = read_ahead(lambda part: pixels[part], parts, depth(pixels))
+    ahead = prefetch(lambda part: pixels[part], parts, depth(pixels))
     features = [
         encoder(unit_pixels(read, device)).pooled.cpu()
         for _, read in zip(track(parts, "image features"), ahead, strict=True)

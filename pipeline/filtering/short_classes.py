@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, listed
 from pipeline.descriptions.sources import REPEATED
 
 Row = dict[str, Any]
@@ -19,10 +19,10 @@ def check_short(found: Mapping[str, Sequence[Row]], top_k: int, policy: str) -> 
     counts = {class_id: sum(row["kept"] for row in rows) for class_id, rows in found.items()}
     short = [class_id for class_id, count in counts.items() if count < top_k]
     if short and policy == "error":
-        listed = ", ".join(_account(c, counts[c], found[c]) for c in short[:10])
+        accounts = [_account(c, counts[c], found[c]) for c in short]
         raise UserError(
             f"filter: {len(short)} of {len(counts)} classes have fewer than "
-            f"filter.top_k = {top_k} sentences: {listed}{', ...' * (len(short) > 10)}; "
+            f"filter.top_k = {top_k} sentences: {listed(accounts, 10)}; "
             f"{_advice(found, short)}lower filter.top_k, or set filter.short_class: "
             "repeat | template"
         )

@@ -13,7 +13,7 @@ import open_clip
 import torch
 
 from pipeline.clip.model import CONFIG_FILE, preprocess_config
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, first_line
 from pipeline.common.params import Section
 from pipeline.models.interface import About, BaseModel
 
@@ -174,5 +174,5 @@ def _create(params: HubParams, quick_gelu: bool) -> Any:
 
 
 def _not_to_be_had(params: HubParams, error: Exception) -> UserError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(". ")
+    reason = first_line(error)[:200].rstrip(". ")
     return UserError(f"base_model: cannot load {title(params)}: {reason}; {OFFLINE}")

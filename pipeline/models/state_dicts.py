@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, listed
 
 WRAPPERS = ("vision_encoder_state_dict", "state_dict", "model")
 DATA_PARALLEL, VISUAL = "module.", "visual."
@@ -74,13 +74,13 @@ def load_strictly(visual: nn.Module, state: State, path: Path, model: str) -> No
         "unexpected": [key for key in state if key not in own],
         "of another shape": shapes,
     }
-    parts = [f"{len(keys)} {kind} ({_first(keys)})" for kind, keys in wrong.items() if keys]
+    parts = [f"{len(keys)} {kind} ({listed(keys, SHOWN)})" for kind, keys in wrong.items() if keys]
     if parts:
         raise UserError(f"{path}: does not fit the image encoder of {model}: {'; '.join(parts)}")
     broken = [key for key, value in state.items() if not value.isfinite().all()]
     if broken:
         raise UserError(
-            f"{path}: {len(broken)} weights are not finite ({_first(broken)}); "
+            f"{path}: {len(broken)} weights are not finite ({listed(broken, SHOWN)}); "
             "choose another checkpoint"
         )
     visual.load_state_dict(state, strict=True)
@@ -127,7 +127,7 @@ def _state_dict(found: Any, path: Path) -> State:
     if other or not all(isinstance(key, str) for key in found):
         raise UserError(
             f"{path}: no state dict, bare or under {', '.join(WRAPPERS)}: {len(other)} of its "
-            f"{len(found)} entries are no tensors ({_first(other)})"
+            f"{len(found)} entries are no tensors ({listed(other, SHOWN)})"
         )
     return dict(found)
 
@@ -144,14 +144,10 @@ def _unprefixed(state: State, path: Path) -> State:
         elif bare:
             raise UserError(
                 f"{path}: {len(state) - len(bare)} keys begin with '{prefix}', {len(bare)} do "
-                f"not ({_first(bare)}); expected the weights of one image encoder"
+                f"not ({listed(bare, SHOWN)}); expected the weights of one image encoder"
             )
         state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state
-
-
-def _first(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
 
 
 def _line(error: Exception) -> str:

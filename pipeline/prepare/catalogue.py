@@ -17,7 +17,7 @@ from pipeline.common.params import Section
 from pipeline.images.classes import ClassEntry, check_labels
 from pipeline.images.data_root import locate
 from pipeline.images.decoding import Decoded, Encoded, Resize, decode, fit, to_rgb
-from pipeline.images.image_set import FileSource, ImageSource, Item
+from pipeline.images.image_set import FileSource, ImageSource, SourceImage
 from pipeline.prepare.download import obtain
 from pipeline.prepare.facts import Facts
 from pipeline.prepare.selection import choose, sample
@@ -115,7 +115,7 @@ def _source(facts: Facts, params: CatalogueParams, found: Listing) -> ImageSourc
     chosen = choose(ids, params.classes, facts.title)
     kept = sample(found.labels, ids, chosen, params.skip, params.images_per_class, facts.title)
     label_of = {ids.index(class_id): label for label, class_id in enumerate(chosen)}
-    items = [Item(label_of[found.labels[i]], found.sources[i]) for i in kept]
+    items = [SourceImage(label_of[found.labels[i]], found.sources[i]) for i in kept]
     resize = params.resize or facts.resize
     files = None
     if found.files is not None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 from pipeline.common.atomic import replacing_file
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, first_line
 from pipeline.common.progress import counter
 from pipeline.images.data_root import ROOT_VARIABLE, downloads_allowed
 from pipeline.prepare.facts import Archive, Facts
@@ -48,7 +48,7 @@ def obtain(facts: Facts, split: str, root: Path) -> None:
         for archive in wanted(facts, split):
             fetch(archive, root)
     except Exception as error:  # any of the network's, the archive's or the disk's
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise UserError(
             f"{facts.title}: download failed: {reason}; {how_to_get(facts, split, root)}"
         ) from None

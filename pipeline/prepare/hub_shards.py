@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, first_line
 from pipeline.images.data_root import downloads_allowed, locate
 
 HUB = "hf:"
@@ -45,7 +45,7 @@ def fetch(root: str, split: str) -> str:
     except UserError:
         raise
     except Exception as error:  # the hub raises a dozen kinds, all meaning "not to be had"
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        reason = first_line(error)[:200]
         raise UserError(f"{root}: download failed: {reason}") from None
     (folder / f".{split}.complete").touch()
     return relative

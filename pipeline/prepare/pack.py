@@ -21,7 +21,7 @@ from pydantic import Field
 
 from pipeline.common import scratch
 from pipeline.common.atomic import replacing_directory
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, listed
 from pipeline.common.params import Section
 from pipeline.common.progress import counter
 from pipeline.common.tables import read_json, write_json, write_table
@@ -59,8 +59,8 @@ def check_source(source: ImageSource, name: str) -> None:
     check_labels(labels, len(source.classes), name)
     empty = sorted(set(range(len(source.classes))) - set(labels.tolist()))
     if empty:
-        listed = ", ".join(source.classes[label].class_id for label in empty[:10])
-        raise UserError(f"{name}: {len(empty)} classes have no image: {listed}")
+        ids = [source.classes[label].class_id for label in empty]
+        raise UserError(f"{name}: {len(empty)} classes have no image: {listed(ids, 10)}")
     if source.stream and source.files is None:
         raise UserError(
             f"{name}: its images do not lie in files of their own, so they cannot be streamed; "
@@ -153,7 +153,7 @@ def _unreadable(name: str, found: Findings, source: ImageSource) -> str:
     broken = [f"{source.items[i].source} ({why})" for i, why in sorted(found.unreadable.items())]
     return (
         f"{name}: {len(broken)} of {len(source.items)} images cannot be read: "
-        f"{'; '.join(broken[:5])}{' ...' if len(broken) > 5 else ''}; replace them and run "
+        f"{listed(broken, 5, '; ')}; replace them and run "
         "again (what is decoded is kept), or set prepare.on_unreadable: drop"
     )
 

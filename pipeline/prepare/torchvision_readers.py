@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, first_line
 from pipeline.images.classes import ClassEntry
 from pipeline.images.decoding import Encoded
 from pipeline.prepare.catalogue import CatalogueParams, Listing
@@ -19,7 +19,7 @@ def opened(make: Callable[[], Any], title: str, root: Path) -> Any:
     try:
         return make()
     except Exception as error:  # unpickling, parsing and indexing all fail in their own ways
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         reason = reason.partition(". You can use download")[0]  # here it is not how one does it
         raise UserError(
             f"{root}: {title} cannot be read: {reason}; extract the archive again"

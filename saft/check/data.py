@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from pipeline.common.errors import listed
 from pipeline.descriptions.matching import normalise
 from pipeline.images.classes import ClassEntry
 from saft.check import text_sets
@@ -91,6 +92,5 @@ def overlap(entries: Sequence[ClassEntry], trained: Sequence[ClassEntry]) -> int
 def _same_names(entries: Sequence[ClassEntry]) -> list[str]:
     counts = Counter(entry.name for entry in entries)
     twice = [name for name, count in counts.items() if count > 1]
-    more = f" and {len(twice) - SHOWN} more" if len(twice) > SHOWN else ""
-    listed = ", ".join(f"'{name}' x {counts[name]}" for name in twice[:SHOWN])
-    return [f"classes with the same name cannot be told apart: {listed}{more}"] if twice else []
+    names = listed([f"'{name}' x {counts[name]}" for name in twice], SHOWN)
+    return [f"classes with the same name cannot be told apart: {names}"] if twice else []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pipeline.common.errors import UserError
-from pipeline.common.options import chosen
+from pipeline.common.options import load_plugin
 from pipeline.descriptions.artifact import without_sentence
 from pipeline.descriptions.interface import Answers, Task
 from pipeline.descriptions.params import wanted_classes
@@ -29,7 +29,7 @@ def descriptions(plan: "Plan") -> Part:
     if not plan.runs.will("describe"):
         part.lines.append(f"backend {params.backend}: data/descriptions is up to date")
         return part
-    module, options = chosen(
+    module, options = load_plugin(
         "pipeline.backends", "describe", "backend", params.backend, params.options
     )
     known = plan.sets.get(params.dataset)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.clip import model as clip
 from pipeline.clip.folders import BASE_MODEL
 from pipeline.common.errors import UserError
-from pipeline.common.options import chosen
+from pipeline.common.options import load_plugin
 from pipeline.cost import vision_transformer as vit
 from pipeline.images.data_root import locate
 from pipeline.model_sources import checkpoint, pretrain
@@ -53,7 +53,7 @@ def look(params: BaseModelParams, image_size: int | None, runs: bool) -> ModelSt
     if not runs and (BASE_MODEL / clip.CONFIG_FILE).is_file():
         return ModelState(_folder_config(BASE_MODEL), f"{BASE_MODEL} is up to date")
     try:
-        module, options = chosen(
+        module, options = load_plugin(
             "pipeline.model_sources", "base_model", "source", params.source, params.options
         )
         if params.source in KNOWN:

@@ -18,7 +18,7 @@ import torch
 from pipeline.clip.precision import Precision
 from pipeline.common import registry
 from pipeline.common.errors import UserError
-from pipeline.common.options import chosen
+from pipeline.common.options import load_plugin
 from pipeline.cost import vision_transformer as vit
 from pipeline.cost.matrix_speed import matrix_flop, precisions
 from pipeline.evaluation import autoattack_library
@@ -119,7 +119,7 @@ def stage_flop(plan: "Plan", stage: str) -> float | None:
 
 def _pretraining_pairs(plan: "Plan") -> int:
     given = plan.base_model
-    _, options = chosen(
+    _, options = load_plugin(
         "pipeline.model_sources", "base_model", "source", given.source, given.options
     )
     assert isinstance(options, pretrain.Params)
@@ -140,7 +140,7 @@ def _evaluate(plan: "Plan", rest: str) -> float | None:
                 images = _images(plan, dataset)
                 if images is None:
                     return None
-                _, options = chosen(
+                _, options = load_plugin(
                     "pipeline.attacks", "evaluate", "attacks", attack, params.options
                 )
                 count = min(images, params.images or images)

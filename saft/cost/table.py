@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from pipeline.common.errors import listed
+
 HEAD = (
     "stage", "seconds", "images", "images/s", "peak memory, MiB", "energy, J", "TFLOP",
     "of the speed of matrix products", "device",
@@ -68,16 +70,11 @@ def _unmeasured(found: Sequence[Recorded]) -> str:
     if not names:
         return ""
     return (
-        f"Not measured here, but from DVC's cache or from another machine: {_named(names)}; "
+        f"Not measured here, but from DVC's cache or from another machine: {listed(names, SHOWN)}; "
         "`dvc repro -f -s STAGE` computes one again."
     )
 
 
 def _not_computed(found: Sequence[Recorded]) -> str:
     names = [entry.stage for entry in found if not entry.computed]
-    return f"Not computed yet: {_named(names)}." if names else ""
-
-
-def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return f"Not computed yet: {listed(names, SHOWN)}." if names else ""

@@ -108,8 +108,10 @@ def _base(lock: Lock) -> tuple[About, list[str]]:
     """The base model, and the image set that it was trained on where that happened here."""
     values = lock.params(BASE_MODEL)
     source, dataset = values.get("base_model.source", ""), values.get("base_model.dataset", "")
-    found = {source: values.get(f"base_model.options.{source}", {})}
-    module, params = options.chosen("pipeline.model_sources", "base_model", "source", source, found)
+    options_by_source = {source: values.get(f"base_model.options.{source}", {})}
+    module, params = options.load_plugin(
+        "pipeline.model_sources", "base_model", "source", source, options_by_source
+    )
     return module.about(params, dataset), [dataset] if source == "pretrain" else []
 
 

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 from pipeline.common.atomic import replacing_file
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, listed
 from pipeline.common.params import PARAMS_FILE, read_params
 
 FOLDER = Path("profiles")
@@ -34,8 +34,7 @@ def find(name: str) -> Path:
     file = FOLDER / f"{name}.yaml"
     problems = check_params(read_params(file), file)
     if problems:
-        more = f" and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        raise UserError("; ".join(problems[:SHOWN]) + more)
+        raise UserError(listed(problems, SHOWN, "; "))
     return file
 
 

@@ -127,4 +127,4 @@ def test_an_unknown_plugin_names_those_there_are():
     with pytest.raises(UserError, match="finetune.method: 'magic' is not one of .*saft"):
         registry.load("pipeline.methods", "magic", "params.yaml: finetune.method")
     with pytest.raises(UserError, match="options has no 'saft'"):
-        options.chosen("pipeline.methods", "finetune", "method", "saft", {})
+        options.load_plugin("pipeline.methods", "finetune", "method", "saft", {})

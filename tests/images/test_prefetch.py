@@ -17,7 +17,7 @@ from pipeline.clip.model import unit_pixels
 from pipeline.common.errors import UserError
 from pipeline.filtering.image_features import encode_images
 from pipeline.images import decoding
-from pipeline.images.streaming import FILE_SCHEMA, StreamedPixels, depth, read_ahead
+from pipeline.images.streaming import FILE_SCHEMA, StreamedPixels, depth, prefetch
 from pipeline.training import frozen_features
 from pipeline.training.loop import _epoch_order, batch_indices
 from pipeline.training.objective import Setup
@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 
 
 def readers() -> list[threading.Thread]:
-    return [t for t in threading.enumerate() if t.name.startswith("read-ahead")]
+    return [t for t in threading.enumerate() if t.name.startswith("prefetch")]
 
 
 @pytest.mark.parametrize("ahead", [1, 2, 5, 40])
@@ -38,15 +38,15 @@ def test_values_come_in_order_whichever_is_read_first(ahead: int) -> None:
         time.sleep(0.003 * (number % 3 == 0))
         return number * number
 
-    assert list(read_ahead(read, range(20), ahead)) == [n * n for n in range(20)]
-    assert list(read_ahead(read, [], ahead)) == []
+    assert list(prefetch(read, range(20), ahead)) == [n * n for n in range(20)]
+    assert list(prefetch(read, [], ahead)) == []
     assert readers() == []
 
 
 @pytest.mark.parametrize("ahead", [1, 4])
 def test_the_next_ones_are_read_while_one_is_used_and_no_more(ahead: int) -> None:
     started: list[int] = []
-    values = read_ahead(lambda n: (started.append(n), n)[1], range(100), ahead)
+    values = prefetch(lambda n: (started.append(n), n)[1], range(100), ahead)
     for used in range(5):
         assert next(values) == used
         deadline = time.monotonic() + 5
@@ -60,7 +60,7 @@ def test_the_next_ones_are_read_while_one_is_used_and_no_more(ahead: int) -> Non
 def test_batches_are_read_at_the_same_time() -> None:
     """Each read waits for the others: with fewer threads than `depth` none would end."""
     together = threading.Barrier(3, timeout=10)
-    values = read_ahead(lambda n: (together.wait(), n)[1], range(3), 3)
+    values = prefetch(lambda n: (together.wait(), n)[1], range(3), 3)
     assert list(values) == [0, 1, 2]
 
 
@@ -73,7 +73,7 @@ def test_an_error_comes_in_the_place_of_its_value_and_ends_the_reading() -> None
             raise UserError("n01/3.png: file not found")
         return number
 
-    values = read_ahead(broken, range(1000), 2)
+    values = prefetch(broken, range(1000), 2)
     assert [next(values) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(UserError, match="n01/3.png"):
         next(values)
@@ -83,13 +83,13 @@ def test_an_error_comes_in_the_place_of_its_value_and_ends_the_reading() -> None
 
 def test_a_consumer_that_stops_early_leaves_no_thread() -> None:
     def consume() -> None:
-        for number in read_ahead(lambda n: n, range(10**9), 4):
+        for number in prefetch(lambda n: n, range(10**9), 4):
             if number == 7:
                 raise RuntimeError("a bad step")
 
     with pytest.raises(RuntimeError):
         consume()
-    values = read_ahead(lambda n: n, range(10**9), 4)
+    values = prefetch(lambda n: n, range(10**9), 4)
     next(values)
     assert readers() != []
     values.close()

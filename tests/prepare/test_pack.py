@@ -11,7 +11,7 @@ from torchvision.transforms import v2
 from pipeline.common.errors import UserError
 from pipeline.datasets import digits, imagefolder, pairs, shapes
 from pipeline.images.classes import CLASSES, ClassEntry
-from pipeline.images.image_set import IMAGES, ImageSource, Item, open_images
+from pipeline.images.image_set import IMAGES, ImageSource, SourceImage, open_images
 from pipeline.prepare.pack import pack
 from tests.conftest import SIZE, folder_params
 
@@ -174,7 +174,7 @@ def test_relative_roots_start_at_the_data_variable(class_folders, tmp_path, monk
 def test_an_inconsistent_source_is_refused(project, classes, labels, message):
     source = ImageSource(
         [ClassEntry(c, c) for c in classes],
-        [Item(label, "x") for label in labels],
+        [SourceImage(label, "x") for label in labels],
         8,
         lambda index: np.zeros((3, 8, 8), dtype=np.uint8),
     )
