@@ -16,7 +16,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, read_value
 from pipeline.descriptions.prompts import FOLDER
 from pipeline.images.data_root import root
-from pipeline.prepare.download import commands_for, fetchable
+from pipeline.prepare.download import commands_for, is_fetchable
 
 PLUGINS = {
     "data set sources": "pipeline.datasets",
@@ -119,7 +119,7 @@ def _details(package: str, name: str) -> dict[str, Any]:
 
 def facts_of(facts: Any) -> dict[str, Any]:
     """The facts of a published data set as plain values, with the commands that get it."""
-    values = asdict(facts) | {"downloads by itself": fetchable(facts)}
+    values = asdict(facts) | {"downloads by itself": is_fetchable(facts)}
     values["splits"] = {name: split._asdict() for name, split in facts.splits.items()}
     values["archives"] = [archive._asdict() for archive in facts.archives]
     values["commands"] = commands_for(facts, facts.split, root())

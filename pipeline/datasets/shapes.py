@@ -49,13 +49,13 @@ def split_of(shape: int, colour: int) -> Split:
 
 def subjects(params: Params) -> list[Subject]:
     """The classes of a split, in label order."""
-    chosen = [
+    compositions = [
         composition(shape, colour)
         for s, shape in enumerate(SHAPES)
         for c, colour in enumerate(COLOURS)
         if split_of(s, c) == params.split
     ]
-    return chosen + (letters() if params.letters else [])
+    return compositions + (letters() if params.letters else [])
 
 
 def open_source(params: Params) -> ImageSource:
