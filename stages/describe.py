@@ -1,14 +1,15 @@
 """Describe every class in sentences: `python -m stages.describe`.
 
 Reads data/classes/<describe.dataset>.parquet, the prompt set and the exemplars; writes
-data/descriptions/descriptions.parquet, every sentence as it came, and provenance.json beside
-it (how they were made; nothing downstream reads it but the report).
+data/descriptions/descriptions.parquet, every sentence as it came, and provenance.json in
+the same folder (how they were generated; only the report reads it).
 """
 
 import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 
 import typer
 
@@ -23,12 +24,12 @@ from pipeline.descriptions.artifact import (
     DESCRIPTIONS,
     PROVENANCE,
     SCHEMA,
+    classes_without_sentence,
     to_columns,
-    without_sentence,
 )
 from pipeline.descriptions.exemplars import NO_EXEMPLARS, read_exemplars
 from pipeline.descriptions.interface import Answers, Task
-from pipeline.descriptions.params import DescribeParams, wanted_classes
+from pipeline.descriptions.params import DescribeParams, classes_to_describe
 from pipeline.descriptions.prompts import PromptSet, read_prompts
 from pipeline.descriptions.tokens import count_tokens
 from pipeline.images.classes import CLASSES, ClassEntry, read_classes
@@ -42,13 +43,13 @@ def main() -> None:
     module, options = load_plugin(
         "pipeline.backends", "describe", "backend", params.backend, params.options
     )
-    known = read_classes(params.dataset)
-    classes = wanted_classes(known, params.only, str(CLASSES / f"{params.dataset}.parquet"))
+    table = read_classes(params.dataset)
+    classes = classes_to_describe(table, params.only, str(CLASSES / f"{params.dataset}.parquet"))
     prompts = read_prompts(params.prompts)
     exemplars = read_exemplars(params.exemplars, classes)
-    _check_exemplars(params, options)
-    with _answer_log(params, options, prompts) as log:
-        task = Task(classes, params.prompts, prompts, exemplars, params.seed, log, known)
+    _check_exemplars(params, module)
+    with _answer_log(params, module, options, prompts) as log:
+        task = Task(classes, params.prompts, prompts, exemplars, params.seed, log, table)
         answers = module.describe(task, options)
         _check_empty(answers, classes, params)
         columns = to_columns(answers.sentences, classes, count_tokens)
@@ -59,12 +60,8 @@ def main() -> None:
     print(f"{len(columns['sentence'])} sentences for {len(classes)} classes ({params.backend})")
 
 
-def _asks(options: Section) -> bool:
-    return hasattr(options, "model")
-
-
-def _check_exemplars(params: DescribeParams, options: Section) -> None:
-    if params.exemplars != NO_EXEMPLARS and not _asks(options):
+def _check_exemplars(params: DescribeParams, module: ModuleType) -> None:
+    if params.exemplars != NO_EXEMPLARS and not module.ASKS_MODEL:
         raise UserError(
             f"params.yaml: describe.exemplars: backend {params.backend} shows images to nobody; "
             f"set {NO_EXEMPLARS}"
@@ -73,23 +70,25 @@ def _check_exemplars(params: DescribeParams, options: Section) -> None:
 
 @contextmanager
 def _answer_log(
-    params: DescribeParams, options: Section, prompts: PromptSet
+    params: DescribeParams, module: ModuleType, options: Section, prompts: PromptSet
 ) -> Iterator[AnswerLog | None]:
-    """Where a model's answers are kept until the output is written. Runs with other questions,
-    another model or seed have another file: they may go on side by side."""
-    if not _asks(options):
+    """The log of a model's answers until the output is written; None for a backend without one.
+
+    Runs with other questions, another model or seed have another file, so they may run at once.
+    """
+    if not module.ASKS_MODEL:
         yield None
         return
-    which = [getattr(options, key, "") for key in ("model", "revision", "base_url")]
-    mark = hashlib.sha256(json.dumps([*which, prompts.digest(), params.seed]).encode())
-    with locked("describe", f"{params.backend}-{mark.hexdigest()[:12]}") as folder:
+    identity = [getattr(options, key, "") for key in ("model", "revision", "base_url")]
+    digest = hashlib.sha256(json.dumps([*identity, prompts.digest(), params.seed]).encode())
+    with locked("describe", f"{params.backend}-{digest.hexdigest()[:12]}") as folder:
         log = AnswerLog(folder / "answers.jsonl")
         yield log
         log.forget_used()
 
 
 def _check_empty(answers: Answers, classes: list[ClassEntry], params: DescribeParams) -> None:
-    empty = without_sentence(answers, classes)
+    empty = classes_without_sentence(answers, classes)
     if not answers.sentences:
         raise UserError(f"describe: {params.backend} gave no sentence for any class")
     if empty and params.empty_class == "error":

@@ -12,9 +12,9 @@ import torch
 
 from pipeline.common.errors import UserError
 from pipeline.common.options import load_plugin
-from pipeline.descriptions.artifact import without_sentence
+from pipeline.descriptions.artifact import classes_without_sentence
 from pipeline.descriptions.interface import Answers, Task
-from pipeline.descriptions.params import wanted_classes
+from pipeline.descriptions.params import classes_to_describe
 from pipeline.descriptions.prompts import read_prompts
 from pipeline.images.classes import ClassEntry
 from saft.check.part import Part
@@ -34,7 +34,7 @@ def descriptions(plan: "Plan") -> Part:
     )
     known = plan.sets.get(params.dataset)
     entries = list(known.entries) if known else []
-    if hasattr(options, "model"):
+    if module.ASKS_MODEL:
         _asking(plan, part, options, len(entries) or (known.classes if known else None))
     elif not entries:
         part.lines.append(
@@ -53,7 +53,7 @@ def _ready_made(
     """The backend itself, which reads a file: what it gives, or its own error."""
     params = plan.describe
     try:
-        classes = wanted_classes(entries, params.only, f"set '{params.dataset}'")
+        classes = classes_to_describe(entries, params.only, f"set '{params.dataset}'")
         task = Task(
             classes, params.prompts, read_prompts(params.prompts), {}, params.seed, None, entries
         )
@@ -63,7 +63,7 @@ def _ready_made(
         part.problems.append(str(error).replace(" (the lines to complete are printed above)",
                                                 ": `dvc repro describe` prints them"))  # fmt: skip
         return
-    empty = without_sentence(answers, classes)
+    empty = classes_without_sentence(answers, classes)
     part.values = {"classes": len(classes), "described": len(classes) - len(empty)}
     part.lines.append(
         f"backend {params.backend}: {len(answers.sentences)} sentences for "

@@ -152,7 +152,7 @@ def test_a_password_in_the_url_is_not_shown(tmp_path):
 def test_ctrl_c_while_an_answer_is_worked_on_loses_none(serve, tmp_path, monkeypatch):
     server = serve(lambda number, body: completion(body))
     task = Task(CLASSES, "cupl", PROMPTS, {}, 7, AnswerLog(tmp_path / "answers.jsonl"))
-    real, calls = asking.readable, []
+    real, calls = asking.parse_reply, []
 
     def interrupted(reply: Reply) -> list[str]:
         if threading.current_thread() is threading.main_thread():
@@ -161,7 +161,7 @@ def test_ctrl_c_while_an_answer_is_worked_on_loses_none(serve, tmp_path, monkeyp
                 raise KeyboardInterrupt
         return real(reply)
 
-    monkeypatch.setattr(asking, "readable", interrupted)
+    monkeypatch.setattr(asking, "parse_reply", interrupted)
     with pytest.raises(KeyboardInterrupt):
         backend.describe(task, params(server.url))
     assert kept(tmp_path) == len(server.bodies)
@@ -232,7 +232,7 @@ def test_a_server_that_is_down_or_goes_down(serve, tmp_path):
     server.http.server_close()
     message = refused(tmp_path, url)
     assert "cannot be reached" in message
-    assert "start it, mend base_url, or take" in message
+    assert "start it, fix base_url, or take" in message
     assert "dvc pull describe" in message
 
 

@@ -12,13 +12,19 @@ import pytest
 
 from pipeline.common.errors import UserError
 from pipeline.descriptions.answer_log import AnswerLog, Reply, request_key
-from pipeline.descriptions.asking import COUNTED, Asking, Keep, ask, asked_with
+from pipeline.descriptions.asking import (
+    COUNTED,
+    GenerationParams,
+    Keep,
+    collect_answers,
+    generation_provenance,
+)
 from pipeline.descriptions.interface import Sentence, Task
 from pipeline.descriptions.messages import (
     Query,
     answer_schema,
     message_content,
-    parse,
+    parse_answer,
     request_seed,
 )
 from pipeline.descriptions.prompts import read_prompts
@@ -66,8 +72,8 @@ def task(folder: Path, classes: Sequence[ClassEntry] = CLASSES, **changes: Any) 
 
 
 def run(folder: Path, model: Model, **changes: Any) -> tuple[list[Sentence], dict[str, Any]]:
-    params = Asking.model_validate(OPTIONS | changes.pop("options", {}))
-    return ask(task(folder, **changes), params, "test", {"revision": "abc"}, model.send)
+    params = GenerationParams.model_validate(OPTIONS | changes.pop("options", {}))
+    return collect_answers(task(folder, **changes), params, "test", {"revision": "abc"}, model.send)
 
 
 def test_everything_is_asked_at_once_and_comes_back_in_order(tmp_path):
@@ -167,9 +173,9 @@ def test_a_finished_run_forgets_its_own_answers_only(tmp_path):
     run(tmp_path, Model())
     log = AnswerLog(tmp_path / "answers.jsonl")
     some = task(tmp_path, CLASSES[1:2])
-    params = Asking.model_validate(OPTIONS)
+    params = GenerationParams.model_validate(OPTIONS)
     finished = replace(some, log=log)
-    ask(finished, params, "test", {"revision": "abc"}, Model().send)
+    collect_answers(finished, params, "test", {"revision": "abc"}, Model().send)
     log.forget_used()
     model = Model()
     _, made = run(tmp_path, model)
@@ -206,7 +212,7 @@ def test_another_request_is_not_answered_from_the_log(tmp_path, changes):
 
 def test_a_damaged_log_is_named(tmp_path):
     (tmp_path / "answers.jsonl").write_text("{}\nnonsense\n")
-    with pytest.raises(UserError, match=r"answers.jsonl: line 1 is no answer; delete the file"):
+    with pytest.raises(UserError, match=r"answers.jsonl: line 1 is not an answer; delete the file"):
         AnswerLog(tmp_path / "answers.jsonl")
     for content in ("\n", "\0" * 64 + "\n", "\r\n"):
         (tmp_path / "answers.jsonl").write_text(content)
@@ -252,7 +258,7 @@ def test_exemplars_come_before_the_question(tmp_path):
      '["I’m sorry, but I cannot describe it.", "As an AI model I have no eyes."]'],
 )  # fmt: skip
 def test_unreadable_texts(text):
-    assert parse(text) == []
+    assert parse_answer(text) == []
 
 
 @pytest.mark.parametrize(
@@ -266,17 +272,20 @@ def test_unreadable_texts(text):
      '<think>a [list] {?}</think>\n{"sentences": ["One.", "Two."]}'],
 )  # fmt: skip
 def test_readable_texts(text):
-    assert parse(text) == ["One.", "Two."]
+    assert parse_answer(text) == ["One.", "Two."]
 
 
 def test_a_tag_inside_a_sentence_is_left_alone():
-    assert parse('["a <think> b </think> c", "d {e}"]') == ["a <think> b </think> c", "d {e}"]
-    assert parse('["I cannot think of a tench without red eyes."]') != []
+    assert parse_answer('["a <think> b </think> c", "d {e}"]') == [
+        "a <think> b </think> c",
+        "d {e}",
+    ]
+    assert parse_answer('["I cannot think of a tench without red eyes."]') != []
 
 
 def test_an_answer_that_was_cut_off_is_never_taken_for_whole(tmp_path):
-    assert parse('{"sentences": ["[", "a b"]') == []
-    assert parse('["[\\"a b\\"]') == []
+    assert parse_answer('{"sentences": ["[", "a b"]') == []
+    assert parse_answer('["[\\"a b\\"]') == []
     whole = Model(lambda query: good(query)._replace(complete=query.attempt > 0))
     sentences, made = run(tmp_path, whole)
     assert (made["counts"]["truncated"], made["counts"]["lost"]) == (30, 0)
@@ -295,7 +304,7 @@ def test_what_cannot_be_read_is_not_kept(tmp_path):
 
 
 def test_one_refusal_among_sentences_is_left_to_the_filter():
-    assert parse('["I cannot say more.", "A tench is green."]') == [
+    assert parse_answer('["I cannot say more.", "A tench is green."]') == [
         "I cannot say more.", "A tench is green.",
     ]  # fmt: skip
 
@@ -317,8 +326,8 @@ def test_a_model_that_says_too_much_is_cut_to_the_number_asked(tmp_path):
 
 
 def test_provenance_names_questions_and_sampling(tmp_path):
-    params = Asking.model_validate(OPTIONS)
-    found = asked_with(task(tmp_path, exemplars={"c0": [b"1", b"2"]}), params)
+    params = GenerationParams.model_validate(OPTIONS)
+    found = generation_provenance(task(tmp_path, exemplars={"c0": [b"1", b"2"]}), params)
     assert found == {
         "model": "maker/model",
         "prompts": "cupl",
@@ -339,4 +348,4 @@ def test_provenance_names_questions_and_sampling(tmp_path):
 )  # fmt: skip
 def test_wrong_values_are_refused(key, value):
     with pytest.raises(ValueError, match=key):
-        Asking.model_validate(OPTIONS | {key: value})
+        GenerationParams.model_validate(OPTIONS | {key: value})
