@@ -22,7 +22,13 @@ from pipeline.common.tables import write_table
 from pipeline.descriptions.artifact import DESCRIPTIONS, read_artifact
 from pipeline.descriptions.sources import is_fill
 from pipeline.descriptions.tokens import count_tokens
-from pipeline.filtering.filter import FilterParams, choose, clean_rows, reference_names, score_rows
+from pipeline.filtering.filter import (
+    FilterParams,
+    choose_rows,
+    clean_rows,
+    reference_names,
+    score_rows,
+)
 from pipeline.filtering.image_features import class_means, set_features
 from pipeline.filtering.table import FILTERED, SCHEMA
 from pipeline.images.classes import ClassEntry, read_classes
@@ -51,7 +57,7 @@ def main() -> None:
     else:
         references = encode(names)
     features = score_rows(rows, classes, references, names, encode)
-    table, short = choose(rows, features, classes, params)
+    table, short = choose_rows(rows, features, classes, params)
     columns = {name: [row[name] for row in table] for name in SCHEMA.names}
     write_table(FILTERED, columns, SCHEMA)
     _summary(columns, short, classes)

@@ -17,7 +17,7 @@ from pipeline.filtering.image_features import (
     class_means,
     encode_images,
     nearest_to_mean,
-    spread_over_classes,
+    sample_per_class,
 )
 from pipeline.images.classes import ClassEntry
 from pipeline.images.image_set import ImageSet, open_images
@@ -28,11 +28,11 @@ CLASSES = [ClassEntry("n1", "ant"), ClassEntry("n2", "bee")]
 
 def test_candidates_are_spread_over_each_class():
     images = ImageSet("x", np.zeros((9, 3, 2, 2)), np.array([0, 1] * 4 + [0]), [None] * 9, CLASSES)
-    assert spread_over_classes(images, None).tolist() == list(range(9))
-    assert spread_over_classes(images, 2).tolist() == [0, 1, 4, 5]
+    assert sample_per_class(images, None).tolist() == list(range(9))
+    assert sample_per_class(images, 2).tolist() == [0, 1, 4, 5]
     empty = ImageSet("x", np.zeros((1, 3, 2, 2)), np.array([0]), [None], CLASSES)
     with pytest.raises(UserError, match="data/images/x: class 'n2' has no image"):
-        spread_over_classes(empty, None)
+        sample_per_class(empty, None)
 
 
 def test_the_nearest_to_the_mean_come_first():

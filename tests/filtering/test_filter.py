@@ -10,11 +10,11 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import validate
 from pipeline.filtering.filter import (
     FilterParams,
-    choose,
+    choose_rows,
     clean_rows,
+    rank_rows,
     reference_names,
     score_rows,
-    select,
 )
 from pipeline.filtering.ranking import order_by_relevance, score
 from pipeline.filtering.table import SCHEMA
@@ -66,7 +66,7 @@ def run(texts: Mapping[str, list[str]], **changes: object):
     rows = clean_rows(found, CLASSES, chosen, 77, words)
     names = reference_names(CLASSES, chosen)
     features = score_rows(rows, CLASSES, encode(names), names, encode)
-    return choose(rows, features, CLASSES, chosen)
+    return choose_rows(rows, features, CLASSES, chosen)
 
 
 FULL = {"n1": ["ant ant bee", "ant", "ant bee"], "n2": ["bee cat", "bee"], "n3": ["cat", "cat ant"]}
@@ -148,7 +148,7 @@ def test_classes_of_one_name_are_told_apart_by_their_images():
 
 def test_a_single_class_has_no_margin_to_fall_short_of():
     rows = [{"reason": None, "score": 0.5, "margin": None}]
-    picked = select(rows, np.zeros((1, 2), np.float32), params(min_margin=0.1))
+    picked = rank_rows(rows, np.zeros((1, 2), np.float32), params(min_margin=0.1))
     assert [(row["kept"], row["reason"]) for row in picked] == [(True, None)]
 
 
@@ -156,9 +156,9 @@ def test_a_threshold_is_reached_by_equal_values():
     rows = [{"reason": None, "score": 0.5, "margin": 0.25}] * 2
     features = np.zeros((2, 2), np.float32)
     for changes in ({"min_similarity": 0.5}, {"min_margin": 0.25}):
-        assert all(row["kept"] for row in select(rows, features, params(**changes)))
+        assert all(row["kept"] for row in rank_rows(rows, features, params(**changes)))
     for changes in ({"min_similarity": 0.51}, {"min_margin": 0.26}):
-        assert not any(row["kept"] for row in select(rows, features, params(**changes)))
+        assert not any(row["kept"] for row in rank_rows(rows, features, params(**changes)))
 
 
 def test_a_threshold_that_leaves_too_few_is_named():
@@ -176,7 +176,7 @@ def test_diversity_prefers_the_unlike():
     # after 0: 1 gives .4 * .89 - .6 * 1, 2 gives .4 * .8 - .6 * .8, 3 gives .4 * .3
     assert order == [0, 3, 2, 1]
     rows = [{"reason": None, "score": float(s), "margin": 0.0} for s in scores]
-    picked = select(rows, features, params(diversity=0.6))
+    picked = rank_rows(rows, features, params(diversity=0.6))
     assert [round(row["score"], 2) for row in picked if row["kept"]] == [0.9, 0.3]
 
 

@@ -18,7 +18,7 @@ from pipeline.filtering.table import SCHEMA
 from pipeline.report import inputs as report_inputs
 from pipeline.report import page as report
 from pipeline.report.figures import picture
-from pipeline.results.statistics import disjoint, paired, survivors, wilson
+from pipeline.results.statistics import accuracy_per_iterate, disjoint, paired, wilson
 from stages import report as stage
 from tests.support.report_inputs import PARAMS, SIZE, make_tree
 
@@ -57,7 +57,7 @@ def test_paired_counts_only_disagreement() -> None:
 def test_survivors_need_a_right_clean_image() -> None:
     right = np.array([True, True, True, False])
     fooled_at = np.array([-1, 0, 2, -1])
-    assert survivors(right, fooled_at, 3).tolist() == [0.5, 0.5, 0.25, 0.25]
+    assert accuracy_per_iterate(right, fooled_at, 3).tolist() == [0.5, 0.5, 0.25, 0.25]
 
 
 def test_picture_is_a_png_of_the_pixels() -> None:
