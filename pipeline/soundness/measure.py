@@ -54,10 +54,10 @@ def measure(
     Returns:
         curve: [epsilon in 1/255, images right at every iterate], from 0 (clean) upwards;
         large: the same at `large_epsilon_255`; steps: [steps, images right at every iterate]
-        at `evaluate.epsilon_255`, the step size of a run follows from its steps; precision: None
-        where attacks are float32, else {name, right, right_in_float32, changed}: images right at
-        every iterate of the attack in `evaluate.precision` and of the same attack in float32, and the
-        images whose verdicts differ.
+        at `evaluate.epsilon_255`, the step size of a run follows from its steps; precision:
+        None where attacks are float32, else {name, right, right_in_float32, changed}: images
+        right at every iterate of the attack in `evaluate.precision` and of the same attack in
+        float32, and the images whose verdicts differ.
     """
 
     @cache  # the curve, the ladder of steps and the two precisions share points
