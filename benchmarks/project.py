@@ -8,12 +8,13 @@ from torch import Tensor, nn
 from benchmarks.released import CONSTRAINT, REFINEMENT
 from benchmarks.setting import Scene, Setting, shift_weights
 from pipeline.clip import model as clip
+from pipeline.clip.cuda_graph import Replay
 from pipeline.clip.device import be_deterministic
-from pipeline.clip.precision import Precision, compile_blocks, set_precision
+from pipeline.clip.precision import Precision, compile_blocks
 from pipeline.methods import saft
 from pipeline.training.loop import make_batch, read_pixels
-from pipeline.training.objective import Setup
-from pipeline.training.step import attacked_copy, make_optimiser, perturb_batch, train_step
+from pipeline.training.session import method_inputs
+from pipeline.training.step import Ascents, make_ascents, make_optimiser, perturb_batch, train_step
 from pipeline.training.weights import trained
 
 OPTIONS = saft.Params(
@@ -25,7 +26,7 @@ OPTIONS = saft.Params(
 
 
 class Project:
-    """Image encoder, objective and one batch, prepared as `stages.finetune` does.
+    """Image encoder, objective and one batch.
 
     precision, compile: as in section `finetune` of params.yaml.
     """
@@ -43,43 +44,42 @@ class Project:
         texts = clip.encode_texts(scene.base, [t for row in scene.prompts for t in row], device)
         texts = texts.view(setting.classes, setting.captions, -1).to(device)
         scene.base.model.cpu()  # the text tower stays there
-        self.encoder = clip.image_encoder(scene.base).to(device)
-        set_precision(self.encoder.visual, precision)
-        setup = Setup(
-            encoder=self.encoder,
-            texts=texts,
-            template=texts[:, 0],  # SAFT does not look at it
-            scale=clip.logit_scale(scene.base),
-            pixels=scene.pixels,
-            labels=scene.labels,
-            batch_size=setting.batch_size,
-        )
-        self.objective = saft.build(OPTIONS, setup)
+        template = texts[:, 0]  # SAFT does not look at it
+        setup = method_inputs(scene.base, texts, template, scene, self.recipe, device)
+        self.encoder, self.objective = setup.encoder, saft.build(OPTIONS, setup)
         shift_weights(self.encoder.visual, setting.seed)
-        clip.train_only_image_encoder(scene.base, self.encoder)
         self.batch = make_batch(*read_pixels(scene.pixels, 0, self.recipe), scene.labels, device)
         self.begin()
 
     def begin(self) -> None:
         """What `pipeline.training.loop.finetune` sets up before its first step."""
         self.optimiser = make_optimiser(trained(self.encoder), self.recipe)
-        self.copy = attacked_copy(self.encoder, self.recipe)
+        self.ascents = make_ascents(self.encoder, self.recipe)
         if self.recipe.compile:
             compile_blocks(self.encoder.visual)
+
+    def drop_graph(self) -> None:
+        """Give the memory of the attack's CUDA graph back; another one is captured when due."""
+        self.ascents = self.ascents._replace(replay=Replay(after=2))
 
     @property
     def visual(self) -> nn.Module:
         """The trained part."""
         return self.encoder.visual
 
-    def perturb(self, steps: int) -> Tensor:
-        """(B, 3, S, S) perturbation after `steps` PGD steps from the start of step 0."""
+    def perturb(self, steps: int, ascents: Ascents | None = None) -> Tensor:
+        """(B, 3, S, S) perturbation after `steps` PGD steps from the start of step 0.
+
+        ascents: how, if not as in a training step.
+        """
         assert self.recipe.attack is not None
         recipe = replace(self.recipe, attack=replace(self.recipe.attack, steps=steps))
-        return perturb_batch(self.encoder, self.objective, self.batch, 0, recipe, self.copy)
+        return perturb_batch(
+            self.encoder, self.objective, self.batch, 0, recipe, ascents or self.ascents
+        )
 
     def train_step(self) -> dict[str, Tensor]:
         """`pipeline.training.step.train_step`, step 0."""
         return train_step(
-            self.encoder, self.objective, self.optimiser, self.batch, 0, self.recipe, self.copy
+            self.encoder, self.objective, self.optimiser, self.batch, 0, self.recipe, self.ascents
         ).scalars

@@ -18,6 +18,7 @@ TRAINING = {
     "images_per_second": "images/s",
     "share_of_bf16_product": "share of bf16 product speed",
     "peak_gib": "peak GiB",
+    "held_gib": "GiB held by torch",
 }
 RELEASED = {
     "step_seconds": "s per step",
@@ -29,6 +30,7 @@ EVALUATION = {
     "step_seconds_per_image": "s per step and image",
     "pgd_100_images_per_second": "PGD-100 images/s, nothing dropped",
     "peak_gib": "peak GiB",
+    "held_gib": "GiB held by torch",
 }
 
 

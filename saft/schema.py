@@ -14,6 +14,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, Section, validate
 from pipeline.descriptions.exemplars import NO_EXEMPLARS, ExemplarParams
 from pipeline.descriptions.params import DescribeParams
+from pipeline.embeddings.tables import EmbedParams
 from pipeline.evaluation.evaluate import EvaluateParams
 from pipeline.filtering.filter import FilterParams
 from pipeline.images.data_root import DataParams
@@ -22,7 +23,6 @@ from pipeline.prepare.pack import PrepareParams
 from pipeline.report.inputs import ReportParams
 from pipeline.soundness.measure import ChecksParams
 from pipeline.training.recipe import FinetuneParams, resolve
-from pipeline.zeroshot.text_sets import EmbedParams
 from saft.references import not_plain, references
 
 SECTIONS: dict[str, type[Section]] = {

@@ -9,7 +9,7 @@ import csv
 import typer
 
 from pipeline.clip import model as clip
-from pipeline.clip.device import be_deterministic, pick_device
+from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import BASE_MODEL
 from pipeline.common.atomic import replacing_directory
 from pipeline.common.options import load_plugin
@@ -25,8 +25,7 @@ def main() -> None:
     module, options = load_plugin(
         "pipeline.model_sources", "base_model", "source", params.source, params.options
     )
-    device = pick_device()
-    be_deterministic()
+    device = deterministic_device()
     built = module.build(options, params.dataset, params.seed, device)
     clip.check_finite(built.model, "base_model: these weights are broken; choose others")
     with replacing_directory(BASE_MODEL) as folder:

@@ -6,17 +6,15 @@ data/embeddings/: descriptions.parquet (the training ensemble), texts/<text set>
 quick and before the training, it also checks the names that later stages load plug-ins by.
 """
 
-from pathlib import Path
-
 import typer
 
 from pipeline.clip import model as clip
-from pipeline.clip.device import be_deterministic, pick_device
+from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import BASE_MODEL
 from pipeline.common import registry
-from pipeline.common.atomic import replacing_directory
 from pipeline.common.params import PARAMS_FILE, read_section, read_value
-from pipeline.common.tables import read_table, write_table
+from pipeline.common.tables import read_table
+from pipeline.embeddings import tables
 from pipeline.filtering.table import FILTERED, SCHEMA
 from pipeline.images.classes import read_classes, read_own_templates
 from pipeline.zeroshot import text_sets as embed
@@ -27,32 +25,25 @@ from stages.runner import stage
 def main() -> None:
     """Write the text embeddings of the kept descriptions and of every text set in use."""
     check_names()
-    params = read_section("embed", embed.EmbedParams)
+    params = read_section("embed", tables.EmbedParams)
     rows = [row for row in read_table(FILTERED, SCHEMA).to_pylist() if row["kept"]]
-    wanted = text_sets()
-    classes = {dataset: read_classes(dataset) for _, dataset in wanted}
+    keys = text_sets()
+    classes = {dataset: read_classes(dataset) for _, dataset in keys}
     templates = {
-        key: embed.templates_of(*key, params, read_own_templates(key[1]))
-        for key in wanted
+        key: tables.templates_of(*key, params, read_own_templates(key[1]))
+        for key in keys
         if key[0] != embed.DESCRIPTIONS
     }
-    device = pick_device()
-    be_deterministic()
+    device = deterministic_device()
     model = clip.load(BASE_MODEL)
 
     def encode(texts: list[str]):
         return clip.encode_texts(model, texts, device).numpy()
 
-    described = embed.description_columns(rows, encode)
-    files = {
-        (name, dataset): embed.template_columns(
-            name, classes[dataset], templates[name, dataset], encode
-        )
-        if name != embed.DESCRIPTIONS
-        else embed.described_columns(dataset, classes[dataset], described)
-        for name, dataset in wanted
-    }
-    write(files, described)
+    described = tables.description_columns(rows, encode)
+    files = tables.text_set_columns(classes, templates, described, keys, encode)
+    attacker = read_value("evaluate.attacker", str)
+    tables.write_embeddings(embed.FOLDER, files, described, attacker)
     print(f"{len(rows)} descriptions, {len(files)} classifiers for {len(classes)} sets")
 
 
@@ -68,19 +59,6 @@ def text_sets() -> list[tuple[str, str]]:
     if attacker != embed.SAME:
         pairs += [(attacker, dataset) for dataset in [*datasets, *checked]]
     return list(dict.fromkeys(pairs))
-
-
-def write(files: dict[tuple[str, str], embed.Columns], described: embed.Columns) -> None:
-    """Write data/embeddings/ as a whole."""
-    attacker = read_value("evaluate.attacker", str)
-    with replacing_directory(embed.FOLDER) as folder:
-        write_table(folder / "descriptions.parquet", *described)
-        for (name, dataset), columns in files.items():
-            seen = columns if attacker == embed.SAME else files.get((attacker, dataset))
-            file = Path(name) / f"{dataset}.parquet"
-            write_table(folder / "texts" / file, *columns)
-            if seen:
-                write_table(folder / "attacker" / file, *seen)
 
 
 def check_names() -> None:

@@ -7,7 +7,7 @@ data/exemplars/<name>.parquet: per class the images nearest to the class's mean 
 import typer
 
 from pipeline.clip import model as clip
-from pipeline.clip.device import be_deterministic, pick_device
+from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import BASE_MODEL
 from pipeline.common.errors import UserError
 from pipeline.common.params import read_section, read_value
@@ -23,8 +23,7 @@ def main(name: str) -> None:
     if name == exemplars.NO_EXEMPLARS:
         raise UserError(f"params.yaml: exemplars.{name}: this name stands for none; choose another")
     params = read_section(f"exemplars.{name}", exemplars.ExemplarParams)
-    device = pick_device()
-    be_deterministic()
+    device = deterministic_device()
     dataset = read_value("describe.dataset", str)
     found = set_features(clip.load(BASE_MODEL), dataset, params.candidates_per_class, device)
     classes = found.images.classes

@@ -14,7 +14,7 @@ import torch
 import typer
 
 from pipeline.clip import model as clip
-from pipeline.clip.device import be_deterministic, pick_device
+from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import BASE_MODEL
 from pipeline.common.errors import listed
 from pipeline.common.params import read_section, read_value
@@ -42,8 +42,7 @@ def main() -> None:
     dataset = read_value("describe.dataset", str)
     classes = read_classes(dataset)
     found = read_artifact(DESCRIPTIONS, classes)
-    device = pick_device()
-    be_deterministic()
+    device = deterministic_device()
     model = clip.load(BASE_MODEL)
 
     def encode(texts: Sequence[str]) -> np.ndarray:

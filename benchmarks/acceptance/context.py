@@ -66,6 +66,13 @@ class Context:
         peak_bytes = timing.peak(self.device)
         return peak_bytes / 2**30 if peak_bytes is not None else None
 
+    def held_gib(self) -> float | None:
+        """Most memory since `release_memory` that torch held, with what CUDA graphs keep and what
+        it caches; on a CPU as `peak_gib`."""
+        if not self.cuda:
+            return self.peak_gib()
+        return torch.cuda.max_memory_reserved(self.device) / 2**30
+
     def release_memory(self) -> None:
         """Before something whose memory is measured."""
         timing.release_memory(self.device)

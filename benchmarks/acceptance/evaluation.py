@@ -20,8 +20,7 @@ from pipeline.evaluation.interface import Outcome, Settings, Targets
 from pipeline.evaluation.zero_shot_classifier import Victim
 from tests import conftest
 
-STEPS = 100
-SECONDS_LEFT, COMPILE_SECONDS = 60, 120  # of the budget for another variant
+STEPS, COMPARED_STEPS = 100, 6
 RADIUS = 1 / 255
 GUARD_BAND = 0.2  # logits: margins below it are judged in float32, where the attack is not
 FALLING_RADIUS = 8 / 255  # a model without adversarial training falls within few steps
@@ -53,7 +52,8 @@ def evaluation(context: Context, result: Result) -> None:
         if name == variants.UNFUSED:
             continue  # layers are compared in training
         try:
-            _variant(context, result["variants"], name, attacked_victim(judge, name), targets)
+            with variants.environment(name):
+                _variant(context, result["variants"], name, attacked_victim(judge, name), targets)
         except Exception as error:  # the other variants go on
             context.report.require(False, f"evaluation {name}: {type(error).__name__}: {error}")
 
@@ -61,17 +61,38 @@ def evaluation(context: Context, result: Result) -> None:
 def _variant(
     context: Context, entries: Result, name: str, victim: Victim, targets: Targets
 ) -> None:
-    """Every batch size that the budget allows; of a compiled variant the largest alone, since a
-    batch that shrinks compiles anew."""
+    """The batch sizes that the budget allows: of a compiled variant the largest alone, since a
+    batch that shrinks compiles anew; without graphs the smallest, where the host is the limit."""
     sizes = TINY if context.tiny else FULL
+    chosen = {variants.EAGER: sizes.batches[:1]}.get(name, sizes.batches)
     compiled = variants.compiled(name)
-    for batch in sizes.batches[-1:] if compiled else sizes.batches:
-        if context.report.left() < (COMPILE_SECONDS if compiled else SECONDS_LEFT):
-            return
-        entry = entries[f"{name}, batch {batch}"] = _cost(context, victim, targets, batch, sizes)
+    for batch in chosen[-1:] if compiled else chosen:
+        label = f"{name}, batch {batch}"
+        if context.report.left() < variants.seconds(name):
+            entries[label] = {"skipped": f"{context.report.left():.0f} s left"}
+            continue
+        entry = entries[label] = _cost(context, victim, targets, batch, sizes)
+        context.report.write()
         if batch == sizes.batches[-1] and not compiled:
             entry["falling"] = _falling(context, victim, targets, sizes)
+        if context.cuda and name != variants.EAGER and batch == chosen[0]:
+            part = _part(targets, batch)
+            entry["graph_equals_eager"] = _equals_eager(context, name, victim, part)
         context.report.write()
+
+
+def _equals_eager(context: Context, name: str, victim: Victim, targets: Targets) -> bool:
+    """A short PGD by CUDA graphs and without: the same bits."""
+    batch, outcomes = len(targets.labels), []
+    for variant in (name, variants.EAGER):
+        with variants.environment(variant):
+            outcomes.append(_attack(context, victim, targets, batch, COMPARED_STEPS)[1])
+    same = all(
+        np.array_equal(graphed, eager, equal_nan=True)
+        for graphed, eager in zip(outcomes[0][:6], outcomes[1][:6], strict=True)
+    )
+    context.report.require(same, f"evaluation {name}: PGD by CUDA graphs is not the eager one")
+    return same
 
 
 def attacked_victim(judge: Victim, variant: str) -> Victim:
@@ -104,7 +125,7 @@ def _attack(
         norm="linf",
         batch_size=batch,
         seed=0,
-        examples=np.zeros(0, dtype=np.int64),
+        examples=np.arange(2),
         device=context.device,
         guard_band=GUARD_BAND if victim.ascended else 0.0,
     )
@@ -141,6 +162,7 @@ def _cost(
         "largest_margin_difference": outcome.largest_difference,
         "pgd_100_images_per_second": count / whole,
         "peak_gib": context.peak_gib(),
+        "held_gib": context.held_gib(),
     }
 
 

@@ -25,7 +25,8 @@ def hotspots(context: Context, result: Result) -> None:
     """A profile as text beside the JSON; on CUDA kernels per step and waits by source line."""
     setting = context.setting()
     project = Project(make_scene(setting), setting)
-    project.train_step()
+    for _ in range(2):  # the second captures the attack's CUDA graph
+        project.train_step()
     if context.cuda:
         result["waits"] = _waits(project.train_step)
     kinds = [torch.profiler.ProfilerActivity.CPU]
@@ -60,24 +61,28 @@ def _waits(run: Callable[[], Any]) -> dict[str, int]:
 
 
 def memory(context: Context, result: Result) -> None:
-    """Peak GiB of a training step by batch size, in float32 and bf16; None: out of memory."""
+    """GiB that torch holds for training steps by batch size, CUDA graph included, in float32 and
+    bf16; None: out of memory."""
     sizes = TINY_BATCHES if context.tiny else BATCHES
     setting = context.setting(sizes[-1])
     scene = make_scene(setting)
     for name in (variants.REFERENCE, variants.FAST):
         if name in variants.measured(context.device):
             project = variants.build(scene, setting, name)
-            result[name] = _peaks(context, project, sizes)
+            result[name] = {}
+            _peaks(context, result[name], project, sizes)
 
 
-def _peaks(context: Context, project: Project, sizes: tuple[int, ...]) -> dict[str, float | None]:
-    batch, peaks = project.batch, {}
+def _peaks(context: Context, peaks: Result, project: Project, sizes: tuple[int, ...]) -> None:
+    batch = project.batch
     for size in sizes:
+        project.drop_graph()
         context.release_memory()
         project.batch = Batch(*(value[:size] for value in batch))
         try:
-            project.train_step()
-            peaks[str(size)] = context.peak_gib()
+            for _ in range(2):
+                project.train_step()
+            peaks[str(size)] = context.held_gib()
         except torch.OutOfMemoryError:
             peaks[str(size)] = None
-    return peaks
+        context.report.write()

@@ -8,12 +8,12 @@ from torch import Tensor
 from benchmarks.acceptance import variants
 from benchmarks.acceptance.context import Context
 from benchmarks.acceptance.report import Result
-from benchmarks.acceptance.training_loop import graphed_ascents, loop
+from benchmarks.acceptance.training_loop import loop
 from benchmarks.flop import counter
 from benchmarks.project import Project
 from benchmarks.setting import Scene, Setting, make_scene
+from pipeline.training.step import Ascents
 
-COMPILE_SECONDS = 150  # of the budget that must be left for a compiled variant
 FLIP = 0.5 / 255  # two perturbations further apart than half a step: a flipped sign
 
 
@@ -24,23 +24,30 @@ def training(context: Context, result: Result) -> None:
     result |= {"batch": context.batch, "flop_per_step": _flop(scene, setting), "variants": {}}
     reference = variants.build(scene, setting, variants.REFERENCE).perturb(2).cpu()
     for name in variants.measured(context.device):
-        if variants.compiled(name) and context.report.left() < COMPILE_SECONDS:
-            result["variants"][name] = {"skipped": f"{context.report.left():.0f} s left"}
-            continue
         entry: Result = {}
         result["variants"][name] = entry
+        if context.report.left() < variants.seconds(name):
+            entry["skipped"] = f"{context.report.left():.0f} s left"
+            continue
         try:
-            _variant(context, entry, name, scene, reference)
+            with variants.environment(name):
+                _variant(context, entry, name, scene, reference)
         except Exception as error:  # the other variants go on
             entry["error"] = f"{type(error).__name__}: {error}"[:1500]
             context.report.require(False, f"training variant {name} raised {entry['error'][:160]}")
         context.report.write()
+    if context.report.left() > variants.SECONDS:
+        _repeats(context, result, scene)
+    if context.report.left() > variants.SECONDS:
+        _deterministic_costs(context, result, variants.build(scene, setting, variants.REFERENCE))
+
+
+def _repeats(context: Context, result: Result, scene: Scene) -> None:
     result["repeats_itself"] = {
         name: _repeats_itself(context, scene, name)
-        for name in (variants.REFERENCE, variants.FAST)
+        for name in (variants.FAST, variants.REFERENCE)
         if name in variants.measured(context.device)
     }
-    _deterministic_costs(context, result, variants.build(scene, setting, variants.REFERENCE))
 
 
 def _flop(scene: Scene, setting: Setting) -> int:
@@ -56,15 +63,29 @@ def _variant(context: Context, entry: Result, name: str, scene: Scene, reference
     project = variants.build(scene, context.setting(), name)
     apart = (project.perturb(2).cpu() - reference).abs() > FLIP
     entry["flipped_signs"] = apart.float().mean().item()
+    if context.cuda and name != variants.EAGER:
+        _compare_with_eager(context, entry, name, project)
     entry["ascent_seconds"] = context.seconds(lambda: project.perturb(1))
+    project.drop_graph()
+    context.release_memory()
     entry["step_seconds"] = context.seconds(project.train_step)
     entry["images_per_second"] = context.batch / entry["step_seconds"]
-    entry["peak_gib"] = context.peak_gib()
+    entry["peak_gib"], entry["held_gib"] = context.peak_gib(), context.held_gib()
     entry["share_of_bf16_product"] = _share_of_bf16(context, entry["step_seconds"])
+    context.report.write()
     if name != variants.UNFUSED:
         entry["loop"] = loop(context, project)
-    if context.cuda and name == variants.FAST:
-        entry["graphed_ascents"] = graphed_ascents(context, project)
+
+
+def _compare_with_eager(context: Context, entry: Result, name: str, project: Project) -> None:
+    """The two ascents of a step as a CUDA graph and kernel by kernel: the same bits."""
+    eager = project.perturb(2, Ascents(project.ascents.copy))
+    graphed = [project.perturb(2) for _ in range(3)]  # plain, captured, replayed
+    replay = project.ascents.replay
+    entry["graph_used"] = replay is not None and replay.holds_graph
+    entry["graph_equals_eager"] = all(torch.equal(one, eager) for one in graphed)
+    good = entry["graph_equals_eager"]
+    context.report.require(good, f"training {name}: a CUDA graph's perturbation is not the eager")
 
 
 def _share_of_bf16(context: Context, step_seconds: float) -> float | None:
@@ -78,14 +99,16 @@ def _share_of_bf16(context: Context, step_seconds: float) -> float | None:
 
 
 def _repeats_itself(context: Context, scene: Scene, variant: str) -> bool:
-    """One step twice from the same weights: the same bits."""
+    """Three steps, the last two of which attack by a CUDA graph where there are any, twice from
+    the same weights: the same bits."""
     ends = []
     for _ in range(2):
         project = variants.build(scene, context.setting(), variant)
-        project.train_step()
+        for _ in range(3):
+            project.train_step()
         ends.append({key: value.cpu() for key, value in project.encoder.state_dict().items()})
     same = all(value.equal(ends[1][key]) for key, value in ends[0].items())
-    context.report.require(same, f"training step of the full size, {variant}: two runs differ")
+    context.report.require(same, f"training steps of the full size, {variant}: two runs differ")
     return same
 
 
@@ -102,6 +125,7 @@ def _deterministic_costs(context: Context, result: Result, project: Project) -> 
         )
     flags.fill_uninitialized_memory = before
     torch.use_deterministic_algorithms(False)
+    project.drop_graph()  # it would keep the kernels that it has
     taken["not deterministic"] = context.seconds(project.train_step)
     torch.use_deterministic_algorithms(True)
     result["float32_step_seconds"] = taken

@@ -1,26 +1,20 @@
-"""What a bare training step leaves out: reading, logging and resume states; CUDA graphs."""
+"""What a bare training step leaves out: reading, logging and resume states."""
 
 import copy
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from benchmarks import timing
 from benchmarks.acceptance.context import Context
 from benchmarks.project import Project
-from pipeline.clip.precision import frozen_copy
 from pipeline.training import checkpoint
 from pipeline.training.loop import Resume, finetune
-from pipeline.training.step import start_seed
-from pipeline.zeroshot import perturbation as attack
 
-STEPS, TINY_STEPS = 12, 2
+STEPS, TINY_STEPS = 24, 2
 
 
 def loop(context: Context, project: Project) -> dict[str, Any]:
@@ -56,38 +50,3 @@ def _packed(context: Context, count: int, size: int) -> tuple[np.ndarray, np.nda
     written[:] = np.random.default_rng(0).integers(0, 256, (1, *shape[1:]), dtype=np.uint8)
     written.flush()
     return np.load(file, mmap_mode="r"), np.zeros(count, dtype=np.int64)
-
-
-def graphed_ascents(context: Context, project: Project) -> dict[str, Any]:
-    """The two ascents of a step as one CUDA graph: seconds, and whether the result is the eager
-    one's, bit for bit."""
-    ascend = two_ascents(project)
-    eager = ascend().clone()
-    stream = torch.cuda.Stream(context.device)
-    stream.wait_stream(torch.cuda.current_stream(context.device))
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            ascend()
-    torch.cuda.current_stream(context.device).wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        captured = ascend()
-    graph.replay()
-    return {
-        "eager_seconds": context.seconds(ascend),
-        "graph_seconds": context.seconds(graph.replay),
-        "equals_eager": torch.equal(captured, eager),
-    }
-
-
-def two_ascents(project: Project) -> Callable[[], Tensor]:
-    """What `project.perturb(2)` computes, its start drawn and its encoder copied beforehand."""
-    images, radius = project.batch.images, 1 / 255
-    generator = torch.Generator(images.device).manual_seed(start_seed(project.recipe.seed, 0))
-    start = attack.uniform_start(images, radius, generator)
-    frozen = frozen_copy(project.encoder, project.recipe.precision, compiled=False)
-    loss: Any = project.objective.attack_loss
-    return lambda: attack.perturb(
-        lambda perturbed: loss(frozen, perturbed, project.batch),
-        images, start, epsilon=radius, step_size=radius, steps=2,
-    )  # fmt: skip

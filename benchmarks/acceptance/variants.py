@@ -1,42 +1,69 @@
 """The variants of the image encoder that are measured against each other.
 
 A name is a precision (float32, tf32, bf16), followed by `+compile` where the blocks go through
-torch.compile: what section `finetune` of params.yaml offers, by the pipeline's own code.
-`unfused` is float32 through open_clip's own layers, without `pipeline.clip.fused`.
+torch.compile: what section `finetune` of params.yaml offers, by the pipeline's own code, with
+CUDA graphs where that has them. `bf16 eager` goes without them; `unfused` is float32 through
+open_clip's own layers, without `pipeline.fused`.
 """
 
 import copy
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from benchmarks.project import Project
 from benchmarks.setting import Scene, Setting
+from pipeline.clip.cuda_graph import VARIABLE
 from pipeline.clip.precision import Precision
 from pipeline.cost.matrix_speed import precisions
 
-REFERENCE, UNFUSED, FAST = "float32", "unfused", "bf16"
-VARIANTS = (REFERENCE, UNFUSED, "tf32", FAST, "bf16+compile")
+REFERENCE, UNFUSED, FAST, EAGER = "float32", "unfused", "bf16", "bf16 eager"
+VARIANTS = (FAST, EAGER, "bf16+compile", REFERENCE, "tf32", UNFUSED)  # a budget may end early
+SECONDS, COMPILE_SECONDS = 20, 50  # of the budget that must be left for another variant
 
 
 def measured(device: torch.device) -> list[str]:
-    """The variants that a device can run; compiled ones on CUDA only, where they may pay."""
+    """The variants that a device can run; on CUDA only the compiled ones, which may pay there,
+    and the one without graphs, which others have there."""
     return [
         name
         for name in VARIANTS
-        if precision(name) in precisions(device) and (device.type == "cuda" or not compiled(name))
+        if precision(name) in precisions(device)
+        and (device.type == "cuda" or not (compiled(name) or name == EAGER))
     ]
 
 
 def precision(variant: str) -> Precision:
     """In what the blocks of a variant compute."""
-    named: Any = variant.split("+")[0]
+    named: Any = variant.removesuffix(" eager").split("+")[0]
     return "float32" if named == UNFUSED else named
 
 
 def compiled(variant: str) -> bool:
     """Whether the blocks are compiled."""
     return variant.endswith("+compile")
+
+
+def seconds(variant: str) -> int:
+    """Of the budget that must be left for it."""
+    return COMPILE_SECONDS if compiled(variant) else SECONDS
+
+
+@contextmanager
+def environment(variant: str) -> Iterator[None]:
+    """What a variant is built and run in: without CUDA graphs, or as the user's has it."""
+    before = os.environ.get(VARIABLE)
+    if variant == EAGER:
+        os.environ[VARIABLE] = "0"
+    try:
+        yield
+    finally:
+        os.environ.pop(VARIABLE, None)
+        if before is not None:
+            os.environ[VARIABLE] = before
 
 
 def build(scene: Scene, setting: Setting, variant: str) -> Project:

@@ -34,6 +34,13 @@ def pick_device() -> torch.device:
     return device
 
 
+def deterministic_device() -> torch.device:
+    """`pick_device`, with the kernels of `be_deterministic`: what every stage begins with."""
+    device = pick_device()
+    be_deterministic()
+    return device
+
+
 def be_deterministic() -> None:
     """Same input, same bytes on the same hardware, and float32 that is float32: no TF32 but where
     `allow_tf32` says so. Call it before the first CUDA work.

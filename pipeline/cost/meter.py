@@ -17,12 +17,13 @@ from typing import Any, NamedTuple
 
 import torch
 
+from pipeline.clip import encoded
+from pipeline.clip.encoded import Work
 from pipeline.clip.model import ImageEncoder
 from pipeline.clip.precision import Precision
 from pipeline.common.tables import read_json, write_json
 from pipeline.cost import energy, work
 from pipeline.cost.matrix_speed import matrix_flop
-from pipeline.cost.work import Work
 
 
 class Spent(NamedTuple):
@@ -44,7 +45,7 @@ class Meter:
 
     def watch(self, encoder: ImageEncoder, precision: Precision) -> None:
         """Count the images that `encoder`, and copies that are made of it later, see."""
-        work.count(encoder, self.work.setdefault(precision, Work()))
+        encoded.count(encoder, self.work.setdefault(precision, Work()))
 
     def start(self) -> None:
         """Begin anew; the encoders stay watched."""

@@ -1,41 +1,10 @@
-"""How many images an encoder has seen, and the FLOPs of that."""
+"""FLOPs of the images that an encoder has encoded."""
 
-from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor
-
-from pipeline.clip.model import Features, ImageEncoder
+from pipeline.clip.encoded import Work
 from pipeline.common.errors import UserError
 from pipeline.cost import vision_transformer as vit
-
-
-@dataclass
-class Work:
-    """Images encoded. plain: without a graph; ascents: with one to the pixels (a step of an
-    attack); descents: with one to the weights only (a step of training)."""
-
-    plain: int = 0
-    ascents: int = 0
-    descents: int = 0
-
-    def clear(self) -> None:
-        """Count from zero again."""
-        self.plain = self.ascents = self.descents = 0
-
-
-def count(encoder: ImageEncoder, work: Work) -> None:
-    """Add every later forward of `encoder`, or of a copy of it, to `work`."""
-
-    def add(_: object, given: tuple[Tensor, ...], result: Features) -> None:
-        if given[0].requires_grad:
-            work.ascents += len(given[0])
-        elif result.embedding.requires_grad:
-            work.descents += len(given[0])
-        else:
-            work.plain += len(given[0])
-
-    encoder.register_forward_hook(add)  # a function: copies of the encoder share it
 
 
 def flop(work: Work, model_cfg: dict[str, Any], last_blocks: int | None = None) -> float | None:

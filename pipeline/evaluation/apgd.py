@@ -15,6 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from pipeline.clip.cuda_graph import Replay
 from pipeline.common.params import Section
 from pipeline.common.progress import counter
 from pipeline.evaluation.interface import Outcome, Settings, Targets
@@ -75,9 +76,10 @@ def run(victim: Victim, targets: Targets, settings: Settings, plan: Plan) -> Out
     step size ends near zero): followed images are treated as the others."""
     settings = settings._replace(follow=np.zeros_like(settings.follow))
     slots, recorder = open_slots(targets, settings, plan), Recorder(victim, targets, settings)
+    replay = Replay()
     with counter(plan.name, len(targets.labels), "image") as bar:
         while slots.refill():
-            gradient, losses, logits = forward(victim, slots, plan.loss)
+            gradient, losses, logits = forward(victim, slots, plan.loss, replay)
             recorder.zero_gradients(slots, gradient)
             over = slots.step == plan.steps
             final = over & (slots.round == plan.rounds - 1)
@@ -133,15 +135,23 @@ def surface_starts(
     return (images + noise).clamp(0, 1)
 
 
-def forward(victim: Victim, slots: Slots, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
+def forward(
+    victim: Victim, slots: Slots, loss: Loss, replay: Replay
+) -> tuple[Tensor, Tensor, Tensor]:
     """Gradient (B, 3, S, S) and value (B,) of the loss at the current points, and the logits
     (B, C) that decide, from one forward."""
-    point = slots.state["point"].detach().requires_grad_()
-    features = victim.features(point)
-    losses = loss(victim.attacked(features).float(), slots.labels, slots.state["target"])
-    (gradient,) = torch.autograd.grad(losses.sum(), point)
-    with torch.no_grad():
-        return gradient, losses.detach(), victim.classify(features)
+
+    def passes(points: Tensor, labels: Tensor, classes: Tensor) -> tuple[Tensor, ...]:
+        point = points.detach().requires_grad_()
+        features = victim.features(point)
+        losses = loss(victim.attacked(features).float(), labels, classes)
+        (gradient,) = torch.autograd.grad(losses.sum(), point)
+        with torch.no_grad():
+            return gradient, losses.detach(), victim.classify(features)
+
+    state = slots.state
+    gradient, losses, logits = replay(passes, state["point"], slots.labels, state["target"])
+    return gradient, losses, logits
 
 
 def learn(slots: Slots, losses: Tensor, gradient: Tensor, steps: int) -> Tensor:

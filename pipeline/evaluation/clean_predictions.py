@@ -24,9 +24,12 @@ from pipeline.evaluation.interface import Targets
 from pipeline.evaluation.verdicts import verdict
 from pipeline.evaluation.zero_shot_classifier import Victim
 
+# the files of this package that decide a verdict
+CLASSIFYING = ("clean_predictions.py", "interface.py", "verdicts.py", "zero_shot_classifier.py")
+
 
 class Clean(NamedTuple):
-    """prediction: int32 (N,); margin: float32 (N,), see `pipeline.attacks.margins`."""
+    """prediction: int32 (N,); margin: float32 (N,), see `interface.margins`."""
 
     prediction: np.ndarray
     margin: np.ndarray
@@ -96,5 +99,5 @@ def _key(victim: Victim, targets: Targets, rest: str) -> str:
 def classifying_code() -> list[Path]:
     """The loaded code but for the attacks', which differs from attack to attack and classifies
     nothing."""
-    shared = ("__init__.py", "_verdicts.py")
-    return [f for f in loaded_code() if f.parent.name != "attacks" or f.name in shared]
+    attacking = ("attacks", "evaluation")
+    return [f for f in loaded_code() if f.parent.name not in attacking or f.name in CLASSIFYING]

@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from pipeline.clip.cuda_graph import Replay
 from pipeline.common.params import Section
 from pipeline.common.progress import counter
 from pipeline.evaluation.interface import Outcome, Settings, Targets
@@ -67,9 +68,10 @@ def maximise(
         return {"perturbation": start, "velocity": torch.zeros_like(images)}
 
     slots, recorder = Slots(targets, settings, begin), Recorder(victim, targets, settings)
+    replay = Replay()
     with counter(name, len(targets.labels), "image") as bar:
         while slots.refill():
-            gradient, logits = forward(victim, slots, loss)
+            gradient, logits = forward(victim, slots, loss, replay)
             recorder.zero_gradients(slots, gradient)
             over = slots.step == params.steps
             final = over & (slots.round == params.restarts - 1)
@@ -80,13 +82,18 @@ def maximise(
     return recorder.outcome
 
 
-def forward(victim: Victim, slots: Slots, loss: Loss) -> tuple[Tensor, Tensor]:
+def forward(victim: Victim, slots: Slots, loss: Loss, replay: Replay) -> tuple[Tensor, Tensor]:
     """Gradient of the loss for the current perturbations, and the logits that decide."""
-    perturbation = slots.state["perturbation"].detach().requires_grad_()
-    features = victim.features(slots.images + perturbation)
-    (gradient,) = torch.autograd.grad(loss(victim, features, slots.labels), perturbation)
-    with torch.no_grad():
-        return gradient, victim.classify(features)
+
+    def passes(images: Tensor, perturbation: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        moved = perturbation.detach().requires_grad_()
+        features = victim.features(images + moved)
+        (gradient,) = torch.autograd.grad(loss(victim, features, labels), moved)
+        with torch.no_grad():
+            return gradient, victim.classify(features)
+
+    gradient, logits = replay(passes, slots.images, slots.state["perturbation"], slots.labels)
+    return gradient, logits
 
 
 def _step(slots: Slots, gradient: Tensor, params: Steps, settings: Settings) -> None:

@@ -5,7 +5,9 @@ and with more and more steps (Carlini et al. 2019, "On evaluating adversarial ro
 sections 3 and 4). `pipeline.soundness.verdicts` says what they mean.
 """
 
+from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -14,7 +16,10 @@ from pydantic import Field
 
 from pipeline.clip.precision import named
 from pipeline.common.params import Section
-from pipeline.evaluation import fixed_step
+from pipeline.cost.meter import Meter
+from pipeline.evaluation import fixed_step, session
+from pipeline.evaluation.clean_predictions import clean_predictions
+from pipeline.evaluation.devices import Subject, Worker, spread
 from pipeline.evaluation.evaluate import EvaluateParams
 from pipeline.evaluation.interface import Run, Settings, Targets
 from pipeline.evaluation.zero_shot_classifier import Victim
@@ -34,6 +39,33 @@ class ChecksParams(Section):
     epsilons_255: list[Radius] = Field(min_length=1)
     large_epsilon_255: Radius
     steps: int = Field(ge=4)
+
+
+def measure_model(
+    folder: Path,
+    checks: ChecksParams,
+    inputs: session.Inputs,
+    meter: Meter,
+    team: Sequence[Worker],
+) -> dict[str, Any]:
+    """`measure` for the model in a folder, on those of the images that it classifies rightly.
+
+    Args:
+        meter: counts, unless a team attacks.
+    """
+    params, device = inputs.params, inputs.device
+    load = session.loader(folder, inputs, params.precision, params.compile)
+    victim = load(device)
+    if not team:
+        session.watch(meter, victim, params.precision)
+    subjects = [Subject(way, inputs.images.name) for way in (load, session.loader(folder, inputs))]
+    runs = [spread(team, fixed_step, subject) for subject in subjects]
+    targets = inputs.targets
+    prediction, _ = clean_predictions(victim, targets, params.batch_size, device)
+    right = np.flatnonzero(prediction == targets.labels)
+    chosen = Targets(targets.pixels, targets.numbers[right], targets.labels[right])
+    counts = measure(victim, chosen, checks, params, device, *runs)
+    return {"images": len(targets.labels)} | counts
 
 
 def measure(

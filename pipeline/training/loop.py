@@ -26,8 +26,8 @@ from pipeline.training.recipe import Recipe
 from pipeline.training.step import (
     StepLog,
     advice,
-    attacked_copy,
     check_finite_step,
+    make_ascents,
     make_optimiser,
     train_step,
 )
@@ -104,7 +104,7 @@ def finetune(
     optimiser = make_optimiser(trained, recipe)
     encoder.eval()
     first = _restore(resume.state, encoder, optimiser, average)
-    copy = attacked_copy(encoder, recipe)
+    ascents = make_ascents(encoder, recipe)
     if recipe.compile:
         compile_blocks(encoder.visual)
     total, rows = total_steps(len(pixels), recipe), []
@@ -113,7 +113,7 @@ def finetune(
         rate = recipe.learning_rate * warmup_cosine(step, recipe.warmup_steps, total)
         for group in optimiser.param_groups:
             group["lr"] = rate
-        log = train_step(encoder, objective, optimiser, batch, step, recipe, copy, ranks)
+        log = train_step(encoder, objective, optimiser, batch, step, recipe, ascents, ranks)
         rows.append((step, rate, log))
         if recipe.averaging:
             weights.average_(average, trained, recipe.averaging)

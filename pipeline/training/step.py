@@ -6,12 +6,14 @@ the device, where the optimiser skips a step that is not, and read with the log.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.clip.cuda_graph import Replay
 from pipeline.clip.device import allow_tf32
 from pipeline.clip.model import ImageEncoder
 from pipeline.clip.precision import frozen_copy, refresh
@@ -19,7 +21,7 @@ from pipeline.common.errors import UserError, listed
 from pipeline.distributed.collectives import sum_gradients
 from pipeline.distributed.gathered import gathered
 from pipeline.distributed.ranks import SINGLE, Ranks, rows_to_compute
-from pipeline.training.objective import Batch, Objective
+from pipeline.training.objective import AttackLoss, Batch, Objective, TrainingAttack
 from pipeline.training.recipe import Recipe
 from pipeline.training.weights import without_gradients
 from pipeline.zeroshot import perturbation as attack
@@ -34,6 +36,20 @@ class StepLog(NamedTuple):
     scalars: dict[str, Tensor]
     gradient_norm: Tensor
     numbers: Tensor
+
+
+class Ascents(NamedTuple):
+    """How the training attack is computed, kept from step to step of one training.
+
+    copy: `attacked_copy` of the encoder; replay: the ascents of a step as one CUDA graph; None:
+    kernel by kernel.
+    """
+
+    copy: ImageEncoder | None = None
+    replay: Replay | None = None
+
+
+PLAIN = Ascents()
 
 
 def make_optimiser(trained: list[torch.nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
@@ -65,6 +81,11 @@ def attacked_copy(encoder: ImageEncoder, recipe: Recipe) -> ImageEncoder | None:
     return frozen_copy(encoder, recipe.precision, recipe.compile)
 
 
+def make_ascents(encoder: ImageEncoder, recipe: Recipe) -> Ascents:
+    """What `train_step` is to be given in every step of a training."""
+    return Ascents(attacked_copy(encoder, recipe), Replay(after=2))
+
+
 def train_step(
     encoder: ImageEncoder,
     objective: Objective,
@@ -72,20 +93,20 @@ def train_step(
     batch: Batch,
     step: int,
     recipe: Recipe,
-    copy: ImageEncoder | None = None,
+    ascents: Ascents = PLAIN,
     ranks: Ranks = SINGLE,
 ) -> StepLog:
     """Attack the batch, then descend once.
 
     Args:
-        copy: `attacked_copy` of the encoder.
+        ascents: `make_ascents` of the encoder.
         ranks: the processes that take this step together, each on its rows of the batch.
 
     Raises:
         UserError: on a CPU, loss or gradient is not finite; the weights are as before. On CUDA
             they are as before too, and `check_finite_step` tells.
     """
-    images = batch.images + perturb_batch(encoder, objective, batch, step, recipe, copy, ranks)
+    images = batch.images + perturb_batch(encoder, objective, batch, step, recipe, ascents, ranks)
     losses = objective.losses(gathered(encoder, len(batch.labels), ranks), images, batch)
     optimiser.zero_grad(set_to_none=True)
     losses["loss"].backward()
@@ -112,7 +133,7 @@ def perturb_batch(
     batch: Batch,
     step: int,
     recipe: Recipe,
-    copy: ImageEncoder | None = None,
+    ascents: Ascents = PLAIN,
     ranks: Ranks = SINGLE,
 ) -> Tensor:
     """Perturbation of the batch's images by the training attack of a step, shaped like them;
@@ -129,20 +150,37 @@ def perturb_batch(
         start = attack.uniform_start(
             images, chosen.epsilon_255 / 255, generator, chosen.norm, (count, rows)
         )
-    if copy is not None:
-        refresh(copy, encoder)
-    attacked = copy or encoder
+    if ascents.copy is not None:
+        refresh(ascents.copy, encoder)
+    perturbed = _ascended(ascents.copy or encoder, ascended, chosen)
+    inputs = (images, start, part.labels, part.numbers)
     with without_gradients(encoder):
-        return attack.perturb(
-            lambda perturbed: ascended(attacked, perturbed, part),
-            images,
-            start,
-            epsilon=chosen.epsilon_255 / 255,
-            step_size=chosen.step_255 / 255,
-            steps=chosen.steps,
-            norm=chosen.norm,
-            momentum=chosen.momentum,
+        if ascents.replay is None:
+            return perturbed(*inputs)[0]
+        return ascents.replay(perturbed, *inputs, key=chosen)[0]
+
+
+def _ascended(
+    attacked: ImageEncoder, loss: AttackLoss, chosen: TrainingAttack
+) -> Callable[..., tuple[Tensor]]:
+    """(images, start, labels, numbers) -> the perturbation, by all ascents of a step."""
+
+    def perturbed(images: Tensor, start: Tensor, labels: Tensor, numbers: Tensor) -> tuple[Tensor]:
+        part = Batch(images, labels, numbers)
+        return (
+            attack.perturb(
+                lambda moved: loss(attacked, moved, part),
+                images,
+                start,
+                epsilon=chosen.epsilon_255 / 255,
+                step_size=chosen.step_255 / 255,
+                steps=chosen.steps,
+                norm=chosen.norm,
+                momentum=chosen.momentum,
+            ),
         )
+
+    return perturbed
 
 
 def start_seed(seed: int, step: int) -> int:

@@ -1,4 +1,4 @@
-"""Text embeddings as tables: the last place where text is encoded.
+"""Text embeddings as zero-shot classifiers, read from data/embeddings/:
 
     descriptions.parquet            the training ensemble: K rows per class (slot k = rank k)
     texts/<text set>/<set>.parquet  what classifies an image set: a row per class and text
@@ -7,33 +7,22 @@ A text set is a name in `embed.texts` (templates), or "descriptions": the kept d
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import open_clip
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.common.errors import UserError
-from pipeline.common.params import Section, Template
 from pipeline.common.tables import read_table
-from pipeline.images.classes import ClassEntry
 
 FOLDER = Path("data/embeddings")
 DESCRIPTIONS = "descriptions"  # the text set that is no entry of embed.texts
 TEMPLATE = "template"  # the text set that methods without descriptions train on
 SAME = "same"  # evaluate.attacker: the attacker sees the texts that classify
 METADATA = b"text set"
-Encode = Callable[[list[str]], np.ndarray]  # N texts -> float32 (N, D), unit norm
-Columns = tuple[dict[str, Any], pa.Schema]
-
-
-class EmbedParams(Section):
-    """Section `embed` of params.yaml, where every key is explained."""
-
-    texts: dict[str, dict[str, list[Template] | Literal["openai", "own"]]]
 
 
 class TextSet(NamedTuple):
@@ -70,36 +59,6 @@ def schema(width: int) -> pa.Schema:
             ("embedding", pa.list_(pa.float32(), width)),
         ]
     )
-
-
-def templates_of(
-    texts: str, dataset: str, params: EmbedParams, own: Sequence[str] = ()
-) -> list[str]:
-    """The templates of a text set for an image set: its own entry, else `default`.
-
-    Args:
-        own: the templates that the image set's source brings along, for entries `own`.
-
-    Raises:
-        UserError: there is no such text set, it has neither entry, or asks for templates
-            that the source does not have.
-    """
-    if texts not in params.texts:
-        known = ", ".join([*sorted(params.texts), DESCRIPTIONS])
-        raise UserError(f"params.yaml: '{texts}' is not a text set; embed.texts has {known}")
-    chosen = params.texts[texts].get(dataset, params.texts[texts].get("default"))
-    if not chosen:
-        raise UserError(f"params.yaml: embed.texts.{texts} has neither '{dataset}' nor 'default'")
-    if chosen == "openai":
-        return [template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES]
-    if chosen == "own":
-        if not own:
-            raise UserError(
-                f"params.yaml: embed.texts.{texts} asks for the own templates of '{dataset}', "
-                "whose source has none; write a list for it there"
-            )
-        return list(own)
-    return list(chosen)
 
 
 def read_embeddings(path: Path, class_ids: Sequence[str]) -> np.ndarray:
@@ -143,62 +102,3 @@ def read_pair(texts: str, dataset: str, class_ids: Sequence[str]) -> tuple[TextS
 def read_classifier(path: Path, class_ids: Sequence[str]) -> np.ndarray:
     """float32 (C, D) class features of a file of texts/; see `TextSet.classifier`."""
     return read_texts(path, class_ids).classifier
-
-
-def description_columns(rows: Sequence[dict[str, Any]], encode: Encode) -> Columns:
-    """One row per kept sentence (class_id, rank as slot, sentence), with its schema."""
-    texts = [row["sentence"] for row in rows]
-    return _columns(
-        [row["class_id"] for row in rows], [row["rank"] for row in rows], texts, encode(texts)
-    )
-
-
-def template_columns(
-    name: str, classes: Sequence[ClassEntry], templates: Sequence[str], encode: Encode
-) -> Columns:
-    """One row per class and template of text set `name`."""
-    texts = [template.replace("{}", entry.name) for entry in classes for template in templates]
-    ids = [entry.class_id for entry in classes for _ in templates]
-    slots = list(range(len(templates))) * len(classes)
-    return _named(name, templates, _columns(ids, slots, texts, encode(texts)))
-
-
-def described_columns(dataset: str, classes: Sequence[ClassEntry], described: Columns) -> Columns:
-    """The rows of `described` (see `description_columns`) that belong to `classes`.
-
-    Raises:
-        UserError: a class has no description.
-    """
-    columns, _ = described
-    wanted = {entry.class_id for entry in classes}
-    missing = sorted(wanted - set(columns["class_id"]))
-    if missing:
-        raise UserError(
-            f"class '{missing[0]}' of set '{dataset}' has no description ({len(missing)} of "
-            f"{len(wanted)} have none); take '{DESCRIPTIONS}' out of evaluate.texts and "
-            "evaluate.attacker, or that set out of evaluate.datasets"
-        )
-    at = [i for i, class_id in enumerate(columns["class_id"]) if class_id in wanted]
-    width = columns["embedding"].type.list_size
-    vectors = columns["embedding"].flatten().to_numpy().reshape(-1, width)[at]
-    ids, slots, texts = ([columns[key][i] for i in at] for key in ("class_id", "slot", "text"))
-    return _named(DESCRIPTIONS, [], _columns(ids, slots, texts, vectors))
-
-
-def _columns(
-    class_ids: list[str], slots: list[int], texts: list[str], vectors: np.ndarray
-) -> Columns:
-    width = vectors.shape[1]
-    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
-    columns = {
-        "class_id": class_ids,
-        "slot": slots,
-        "text": texts,
-        "embedding": pa.FixedSizeListArray.from_arrays(flat, width),
-    }
-    return columns, schema(width)
-
-
-def _named(name: str, templates: Sequence[str], columns: Columns) -> Columns:
-    origin = json.dumps({"name": name, "templates": list(templates)})
-    return columns[0], columns[1].with_metadata({METADATA: origin})

@@ -3,6 +3,7 @@
     training = weights, gradients, optimiser, copies + B x (kept activations + transient)
 with what autograd keeps of an image from `vit.saved_bytes`: in the training attack the whole
 encoder, in the descent the trained blocks, times the images that the method encodes with a graph.
+The larger of the two counts; both, where the attack is a CUDA graph that keeps its memory.
 """
 
 import os
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
+from pipeline.clip import cuda_graph
 from pipeline.clip.precision import Precision
 from pipeline.cost import vision_transformer as vit
 from pipeline.training.recipe import Recipe
@@ -41,12 +43,18 @@ class Need(NamedTuple):
 
 
 def training(
-    found: vit.Vit, recipe: Recipe, passes: Passes, images: int = 0, classes: int = 0
+    found: vit.Vit,
+    recipe: Recipe,
+    passes: Passes,
+    images: int = 0,
+    classes: int = 0,
+    graphs: bool = False,
 ) -> Need:
     """Peak of the fine-tuning loop.
 
     Args:
         images, classes: of the training set, for what a method keeps of every image.
+        graphs: whether the attack is a CUDA graph (`pipeline.cuda_graph`).
     """
     whole, trained = vit.weights(found), vit.trained_weights(found, recipe.last_blocks)
     moments = 2 if recipe.optimiser == "adamw" else 1 if recipe.momentum else 0
@@ -63,7 +71,8 @@ def training(
         attack = transient + vit.saved_bytes(
             found, attacked, found.layers - attacked, recipe.precision
         )
-    return Need(RUNTIME + fixed, max(descent, attack), recipe.batch_size)
+    kept = descent + attack if graphs else max(descent, attack)
+    return Need(RUNTIME + fixed, kept, recipe.batch_size)
 
 
 def _attacks_a_copy(recipe: Recipe) -> bool:
@@ -111,8 +120,9 @@ def memory(plan: "Plan") -> Part:
     there, name = available(plan.device)
     trains_on = plan.sets.get(recipe.dataset)
     images, classes = (trains_on.images or 0, trains_on.classes or 0) if trains_on else (0, 0)
+    graphs = plan.device.type == "cuda" and cuda_graph.switched_on()
     needs = {
-        "finetune.batch_size": training(found, recipe, plan.passes, images, classes),
+        "finetune.batch_size": training(found, recipe, plan.passes, images, classes, graphs),
         "evaluate.batch_size": attacking(found, plan.evaluate.batch_size, plan.evaluate.precision),
     }
     for key, need in needs.items():

@@ -10,6 +10,7 @@ from pipeline.clip.device import pick_device
 from pipeline.common.options import load_plugin
 from pipeline.common.params import PARAMS_FILE, Section, read_params, validate
 from pipeline.descriptions.params import DescribeParams
+from pipeline.embeddings.tables import EmbedParams
 from pipeline.evaluation.evaluate import EvaluateParams
 from pipeline.filtering.filter import FilterParams
 from pipeline.models.params import BaseModelParams
@@ -17,7 +18,6 @@ from pipeline.prepare.pack import PrepareParams
 from pipeline.soundness.measure import ChecksParams
 from pipeline.training.objective import MethodParams
 from pipeline.training.recipe import FinetuneParams, Recipe, resolve
-from pipeline.zeroshot.text_sets import EmbedParams
 from saft.check import dvc, sets
 from saft.check import model_state as weights
 from saft.check.probe import Passes, passes

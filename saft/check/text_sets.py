@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 from pipeline.common.errors import UserError
-from pipeline.zeroshot.text_sets import DESCRIPTIONS, SAME, TEMPLATE, templates_of
+from pipeline.embeddings.tables import templates_of
+from pipeline.zeroshot.text_sets import DESCRIPTIONS, SAME, TEMPLATE
 
 if TYPE_CHECKING:
     from saft.check.plan import Plan

@@ -21,9 +21,10 @@ from pipeline.common.errors import UserError
 from pipeline.common.options import load_plugin
 from pipeline.cost import vision_transformer as vit
 from pipeline.cost.matrix_speed import matrix_flop, precisions
+from pipeline.embeddings.tables import templates_of
 from pipeline.evaluation import autoattack_library
 from pipeline.model_sources import pretrain
-from pipeline.zeroshot.text_sets import DESCRIPTIONS, templates_of
+from pipeline.zeroshot.text_sets import DESCRIPTIONS
 from saft.check import text_sets
 
 if TYPE_CHECKING:

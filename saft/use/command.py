@@ -13,7 +13,7 @@ COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 
 def list_profiles() -> None:
-    """List the profiles: complete params.yaml files for other data."""
+    """List the profiles: params.yaml files for other data."""
     for name, about in profiles.profiles().items():
         typer.echo(f"{name:28}{about}".rstrip())
 
@@ -21,28 +21,34 @@ def list_profiles() -> None:
 def use(
     name: Annotated[str, typer.Argument(help="a profile, see `saft profiles`")],
     dry: Annotated[bool, typer.Option("--dry", help="show the difference, change nothing")] = False,
+    show: Annotated[
+        bool, typer.Option("--print", help="print the complete file, change nothing")
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="overwrite a params.yaml of your own that is not in git")
     ] = False,
 ) -> None:
-    """Copy profiles/NAME.yaml onto params.yaml; the difference is shown first.
+    """Write profiles/NAME.yaml, with all that it extends, to params.yaml; the difference is shown.
 
     Edits of params.yaml that are not committed are never overwritten. `saft use demo` brings the
     demo back.
     """
     try:
-        file = profiles.find(name)
-        lines = profiles.difference(file)
+        profile = profiles.find(name)
+        if show:
+            sys.stdout.buffer.write(profile.content)
+            return
+        lines = profiles.difference(profile)
         for line in lines:
             typer.secho(line, fg=None if line[:3] in ("+++", "---") else COLOURS.get(line[:1]))
         if dry:
             return
-        if not lines and PARAMS_FILE.exists() and PARAMS_FILE.read_bytes() == file.read_bytes():
-            typer.echo(f"{PARAMS_FILE} is {file} already")
+        if not lines and PARAMS_FILE.exists() and PARAMS_FILE.read_bytes() == profile.content:
+            typer.echo(f"{PARAMS_FILE} is {profile.file} already")
             return
         profiles.check_replaceable(force)
-        profiles.copy(file)
+        profiles.write(profile)
     except UserError as error:
         print(f"error: saft use: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-    typer.echo(f"{PARAMS_FILE} is now {file}; next: saft check, then dvc repro")
+    typer.echo(f"{PARAMS_FILE} is now {profile.file}; next: saft check, then dvc repro")

@@ -1,48 +1,111 @@
-"""profiles/<name>.yaml: complete params files for other data, and which of them params.yaml is.
+"""profiles/<name>.yaml: params files for other data, and which of them params.yaml is.
 
-params.yaml stays the one file that DVC reads: choosing a profile copies it there, byte for byte.
+A profile is complete or extends another one (see `overlay.py`). params.yaml, the one file that DVC
+reads, is always complete: choosing a profile writes it there with all that it extends.
 """
 
 import difflib
 import subprocess
 from pathlib import Path
+from typing import Any, NamedTuple
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from pipeline.common.atomic import replacing_file
 from pipeline.common.errors import UserError, listed
-from pipeline.common.params import PARAMS_FILE, read_params
+from pipeline.common.params import PARAMS_FILE
+from saft.use import commented_yaml, overlay
 
 FOLDER = Path("profiles")
 SHOWN = 3  # most problems of an invalid profile in one message
 
 
-def profiles() -> dict[str, str]:
+class Profile(NamedTuple):
+    """A profile's file, and the complete params.yaml that it stands for."""
+
+    file: Path
+    content: bytes
+
+
+def profiles(folder: Path = FOLDER) -> dict[str, str]:
     """Name -> first comment line, of every profile, sorted by name."""
-    return {file.stem: _about(file) for file in sorted(FOLDER.glob("*.yaml"))}
+    return {file.stem: _about(file) for file in sorted(folder.glob("*.yaml"))}
 
 
-def find(name: str) -> Path:
-    """The file of profile `name`, which the strict schema accepts.
+def find(name: str) -> Profile:
+    """Profile `name`, which the strict schema accepts.
 
     Raises:
         UserError: no such profile (those there are are named), or it is not valid.
     """
-    from saft.schema import check_params  # with torch: only here, so that --help is quick
+    from saft.schema import check_params
 
     known = profiles()
     if name not in known:
         raise UserError(f"{FOLDER} has no profile '{name}', only {', '.join(known) or 'none'}")
-    file = FOLDER / f"{name}.yaml"
-    problems = check_params(read_params(file), file)
+    profile = Profile(FOLDER / f"{name}.yaml", rendered(FOLDER / f"{name}.yaml"))
+    problems = check_params(_values(profile), profile.file)
     if problems:
         raise UserError(listed(problems, SHOWN, "; "))
-    return file
+    return profile
 
 
-def difference(file: Path) -> list[str]:
-    """Unified diff from params.yaml to `file`, without line ends; [] where they are equal."""
+def rendered(file: Path) -> bytes:
+    """The complete params.yaml that a profile stands for: its own bytes where it extends none.
+
+    Raises:
+        UserError: it, or what it extends, cannot be read, extends what is not there or itself, or
+            has a key that what it extends does not have.
+    """
+    return _rendered(file, ())
+
+
+def _rendered(file: Path, chain: tuple[str, ...]) -> bytes:
+    content = file.read_bytes()
+    text = _text(content, file)
+    base = overlay.base_name(text, file)
+    if base is None:
+        return content
+    chain = (*chain, file.stem)
+    below = _extended(file, base, chain)
+    complete = _rendered(below, chain)
+    keys = commented_yaml.parse(_text(complete, below), below)
+    merged = overlay.merge(keys, commented_yaml.parse(text, file), file)
+    line_end = "\r\n" if b"\r\n" in complete else "\n"
+    return commented_yaml.to_text(merged).replace("\n", line_end).encode()
+
+
+def _extended(file: Path, base: str, chain: tuple[str, ...]) -> Path:
+    if base in chain:
+        raise UserError(f"{file}: extends itself: {' -> '.join((*chain, base))}")
+    known = profiles(file.parent)
+    if base not in known:
+        raise UserError(f"{file}: extends: no profile '{base}', only {', '.join(known)}")
+    return file.parent / f"{base}.yaml"
+
+
+def _text(content: bytes, file: Path) -> str:
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{file}: not valid YAML: {error}") from None
+
+
+def _values(profile: Profile) -> dict[str, Any]:
+    try:
+        return YAML(typ="safe", pure=True).load(profile.content.decode("utf-8"))
+    except YAMLError as error:
+        raise UserError(f"{profile.file}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def difference(profile: Profile) -> list[str]:
+    """Unified diff from params.yaml to a profile, without line ends; [] where they are equal."""
     old = PARAMS_FILE.read_bytes() if PARAMS_FILE.exists() else b""
-    before, after = (x.decode("utf-8", "replace").splitlines() for x in (old, file.read_bytes()))
-    return list(difflib.unified_diff(before, after, str(PARAMS_FILE), str(file), lineterm=""))
+    before, after = (x.decode("utf-8", "replace").splitlines() for x in (old, profile.content))
+    return list(
+        difflib.unified_diff(before, after, str(PARAMS_FILE), str(profile.file), lineterm="")
+    )
 
 
 def check_replaceable(force: bool) -> None:
@@ -77,15 +140,22 @@ def check_replaceable(force: bool) -> None:
         )
 
 
-def copy(file: Path) -> None:
-    """params.yaml, or the file that it is a link to, becomes the bytes of `file`, as a whole."""
+def write(profile: Profile) -> None:
+    """params.yaml, or the file that it is a link to, becomes the profile's content, as a whole."""
     with replacing_file(PARAMS_FILE.resolve()) as partial:
-        partial.write_bytes(file.read_bytes())
+        partial.write_bytes(profile.content)
 
 
 def _is_a_profile(file: Path) -> bool:
     content = file.read_bytes()
-    return any(content == profile.read_bytes() for profile in FOLDER.glob("*.yaml"))
+    return any(content == _rendered_if_sound(profile) for profile in FOLDER.glob("*.yaml"))
+
+
+def _rendered_if_sound(file: Path) -> bytes | None:
+    try:
+        return rendered(file)
+    except UserError:  # of another profile than the one that is asked for
+        return None
 
 
 def _about(file: Path) -> str:

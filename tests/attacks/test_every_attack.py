@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.attacks import cw_linf
+from pipeline.clip.cuda_graph import Replay
 from pipeline.evaluation import fixed_step
 from pipeline.evaluation.interface import Outcome, Targets, margins
 from pipeline.evaluation.slots import Slots
@@ -298,7 +299,7 @@ def test_a_gradient_does_not_depend_on_the_batch(victim, targets):
 
             slots = Slots(some, s, begin)
             slots.refill()
-            gradients.append(fixed_step.forward(victim, slots, loss)[0])
+            gradients.append(fixed_step.forward(victim, slots, loss, Replay())[0])
         assert gradients[1].abs().max() > 0
         torch.testing.assert_close(gradients[0][4:5], gradients[1], rtol=1e-5, atol=1e-8)
 

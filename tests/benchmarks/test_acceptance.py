@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,11 +14,9 @@ import pytest
 import torch
 
 from benchmarks import device_acceptance, results_table
-from benchmarks.acceptance import goals, inputs, variants
+from benchmarks.acceptance import against_released, goals, inputs, variants
 from benchmarks.acceptance.context import Context
 from benchmarks.acceptance.report import FILE, Report, Result
-from benchmarks.acceptance.training_loop import two_ascents
-from benchmarks.setting import make_scene
 
 ROOT = Path(__file__).parents[2]
 ABSENT = ("dvc", "vllm", "dvclive", "babel", "inflect", "rapidfuzz", "xdist")  # on a bare machine
@@ -71,7 +70,7 @@ def test_the_dry_run_has_every_section_and_no_failed_check(dry_run):
 def test_every_variant_that_a_cpu_has_was_measured(dry_run):
     sections = dry_run[0]["sections"]
     trained = sections["training"]["result"]["variants"]
-    assert list(trained) == variants.measured(torch.device("cpu")) == ["float32", "unfused", "bf16"]
+    assert list(trained) == variants.measured(torch.device("cpu")) == ["bf16", "float32", "unfused"]
     assert trained["float32"]["flipped_signs"] == 0
     assert trained["bf16"]["flipped_signs"] > 0  # bf16 was in effect
     ceiling = sections["ceilings"]["result"]["product_tflop_per_second"]["bf16"]
@@ -87,14 +86,6 @@ def test_every_variant_that_a_cpu_has_was_measured(dry_run):
     for entry in sections["evaluation"]["result"]["variants"].values():
         assert 0 < entry["falling"]["robust_share"] < 1
         assert entry["pgd_100_images_per_second"] > 0
-
-
-@pytest.mark.parametrize("variant", ["float32", "bf16"])
-def test_the_ascents_of_the_graph_are_those_of_a_step(tmp_path, variant):
-    context = Context(torch.device("cpu"), True, tmp_path, Report(tmp_path, 60))
-    scene = make_scene(context.setting())
-    project = variants.build(scene, context.setting(), variant)
-    assert torch.equal(two_ascents(project)(), project.perturb(2))
 
 
 def test_tiny_sizes_are_held_against_no_goal(dry_run):
@@ -174,6 +165,39 @@ def test_an_interrupted_run_keeps_what_it_had(tmp_path, monkeypatch, capsys):
     assert content_of(tmp_path)["sections"] == {
         "first": {"result": {"first": 0}, "seconds": pytest.approx(0, abs=1)}
     }
+
+
+def test_a_run_that_is_terminated_prints_the_goals_so_far(tmp_path, monkeypatch, capsys):
+    def terminated(context: Context, result: Result) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    results = {name: entry["result"] for name, entry in sections_with(4400, 200, 0.01).items()}
+
+    def trained(context: Context, result: Result) -> None:
+        result |= results["training"]
+
+    sections = {"training": (0, trained), "terminated": (0, terminated)}
+    monkeypatch.setattr(device_acceptance, "SECTIONS", sections)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as left:
+        device_acceptance.main(tmp_path, device="cpu", tiny=True)
+    assert left.value.code == 130
+    assert signal.getsignal(signal.SIGTERM) is before
+    (goal,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("training  ")]
+    assert goal.split()[1:] == [">=", "4,000", "images/s", "4400", "yes", "bf16"]
+
+
+def test_variants_that_the_budget_has_no_time_for_are_recorded_as_skipped(tmp_path, monkeypatch):
+    monkeypatch.setattr(variants, "SECONDS", 1e9)
+    monkeypatch.setattr(against_released, "SECONDS_LEFT", 1e9)
+    only = "training,evaluation,against_released"
+    device_acceptance.main(tmp_path, device="cpu", tiny=True, only=only)
+    content = content_of(tmp_path)
+    assert content["failed_checks"] == []
+    for name in only.split(","):
+        entries = content["sections"][name]["result"]["variants"]
+        assert len(entries) >= 2
+        assert all(set(entry) == {"skipped"} for entry in entries.values())
 
 
 def test_the_file_is_complete_after_every_section(tmp_path):

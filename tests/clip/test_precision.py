@@ -10,7 +10,7 @@ from pipeline.clip import model as clip
 from pipeline.clip import precision
 from pipeline.common.errors import UserError
 from pipeline.training.loop import make_batch, read_pixels
-from pipeline.training.step import attacked_copy, perturb_batch
+from pipeline.training.step import Ascents, attacked_copy, perturb_batch
 from tests.support.training_runs import CPU, SIZE, Run, changed, recipe
 
 
@@ -102,7 +102,7 @@ def test_a_bf16_attack_moves_nearly_the_same_pixels(clip_folder):
     exact = perturb_batch(run.encoder, run.objective, batch, 0, run.recipe)
     low = recipe(precision="bf16")
     copied = attacked_copy(run.encoder, low)
-    rounded = perturb_batch(run.encoder, run.objective, batch, 0, low, copied)
+    rounded = perturb_batch(run.encoder, run.objective, batch, 0, low, Ascents(copied))
     assert not torch.equal(exact, rounded)
     assert ((exact - rounded).abs() > 0.5 / 255).float().mean() < 0.1
     assert all(weight.requires_grad for weight in run.encoder.visual.parameters())

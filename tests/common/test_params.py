@@ -10,7 +10,10 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import read_params, read_section, read_value
 from pipeline.training.recipe import FinetuneParams
 from saft.schema import CHOICES, check_params
+from saft.use.profiles import rendered
 from tests.support.project import DEMO, ROOT
+
+PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
 
 
 def written(tmp_path: Path, old: str, new: str) -> Path:
@@ -69,9 +72,13 @@ def test_every_key_has_a_comment_above_it(tmp_path):
     assert keys_without_comment(tmp_path / "p.yaml") == ["evaluate.seed"]
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "profiles").glob("*.yaml")), ids=lambda f: f.name)
-def test_every_profile_is_valid(file):
+@pytest.mark.parametrize("profile", PROFILES, ids=lambda file: file.stem)
+def test_every_profile_is_valid_and_explains_its_keys(tmp_path, profile):
+    file = tmp_path / profile.name
+    file.write_bytes(rendered(profile))
     check_all(file)
+    bare = keys_without_comment(file)
+    assert [key for key in bare if not key.startswith("prepare.sets.")] == []
 
 
 def test_exponents_are_floats_as_dvc_writes_them(tmp_path):

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from pipeline.clip.encoded import Work
 from pipeline.common.errors import UserError
 from pipeline.cost import energy, matrix_speed, work
 from pipeline.cost import meter as cost
@@ -28,7 +29,6 @@ from pipeline.cost.meter import (
     share,
     write_cost,
 )
-from pipeline.cost.work import Work
 from tests.saft.test_check_vision_transformer import config, encoder
 
 CPU = torch.device("cpu")

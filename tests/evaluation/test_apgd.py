@@ -9,6 +9,7 @@ from pyautoattack.autopgd_base import APGDAttack, APGDAttack_targeted
 from torch import Tensor
 
 from pipeline.attacks import apgd_ce, apgd_dlr, apgd_t
+from pipeline.clip.cuda_graph import Replay
 from pipeline.evaluation import apgd, apgd_losses
 from pipeline.evaluation.interface import Settings, Targets
 from pipeline.evaluation.zero_shot_classifier import Victim
@@ -75,7 +76,7 @@ def whole_run(victim: Victim, targets: Targets, s: Settings, plan: apgd.Plan) ->
     slots.refill()
     iterates = []
     for _ in range(plan.steps + 1):
-        gradient, losses, _ = apgd.forward(victim, slots, plan.loss)
+        gradient, losses, _ = apgd.forward(victim, slots, plan.loss, Replay())
         iterates.append(slots.state["point"])
         gradient = apgd.learn(slots, losses, gradient, plan.steps)
         apgd.step(slots, gradient, s)

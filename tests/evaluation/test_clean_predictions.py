@@ -66,11 +66,15 @@ def test_a_second_attack_reads_them(victim, encoded):
 
 def test_they_do_not_depend_on_the_attack(victim, encoded, monkeypatch):
     """Each stage is a process of its own, which has loaded the code of its attack alone."""
-    folder = Path(attacks.__file__).parent
-    shared = [f for f in clean.loaded_code() if f.parent != folder]
-    shared += [folder / "__init__.py", folder / "_verdicts.py"]
-    for own in (["pgd.py", "_ascent.py"], ["apgd_t.py", "_apgd.py"], ["autoattack.py"]):
-        loaded = [*shared, *(folder / name for name in own)]
+    plugins, helpers = Path(attacks.__file__).parent, Path(clean.__file__).parent
+    shared = [f for f in clean.loaded_code() if f.parent not in (plugins, helpers)]
+    shared += [helpers / "interface.py", helpers / "verdicts.py"]
+    for attack_code in (
+        [plugins / "pgd.py", helpers / "fixed_step.py"],
+        [plugins / "apgd_t.py", helpers / "apgd.py"],
+        [plugins / "autoattack.py", helpers / "autoattack_library.py"],
+    ):
+        loaded = [*shared, *attack_code]
         monkeypatch.setattr(clean, "loaded_code", lambda loaded=loaded: loaded)
         clean.remembered(victim, targets(), 7, CPU, "abc", CONFIG)
     assert encoded == [N]
@@ -79,7 +83,7 @@ def test_they_do_not_depend_on_the_attack(victim, encoded, monkeypatch):
 def test_they_depend_on_the_code_that_classifies(victim, encoded, monkeypatch, tmp_path):
     clean.remembered(victim, targets(), 7, CPU, "abc", CONFIG)
     names = {file.name for file in clean.classifying_code()}
-    assert {"clip.py", "fused.py", "victim.py", "_verdicts.py"} <= names
+    assert {"model.py", "fused.py", "zero_shot_classifier.py", "verdicts.py"} <= names
     other = tmp_path / "victim.py"
     other.write_text("# other code")
     monkeypatch.setattr(clean, "loaded_code", lambda: [other])

@@ -88,13 +88,14 @@ def test_dead_pixels_are_counted_at_the_start_and_not_later(device):
 
     def features(images: Tensor) -> Tensor:
         value = images.flatten(1)
-        lever, led = value[:, :54] - unit_pixels(grey.pixels, device)[0, 0, 0, 0], value[:, 54:]
+        lever, led = value[:, :54] - level, value[:, 54:]
         both = (lever * led).sum(1)
         return torch.stack([10 - both, both], dim=1)  # never fooled: the last is kept
 
     encoder: Any = Hand(features)
     victim = Victim(encoder, torch.eye(2), torch.eye(2), torch.eye(2)[:, None], 1.0).to(device)
     grey = Targets(np.full((1, 3, 6, 6), 102, dtype=np.uint8), np.array([0]), np.array([0]))
+    level = unit_pixels(grey.pixels, device)[0, 0, 0, 0]
     module, options = attack("pgd", random_start=False, steps=3)
     s = settings(1, follow=np.ones(1, dtype=bool), examples=np.array([0]), device=device)
     found = module.run(victim, grey, options, s)

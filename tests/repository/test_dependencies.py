@@ -1,4 +1,4 @@
-"""pyproject.toml declares what pipeline/ and stages/ import, at the top or inside a function."""
+"""pyproject.toml declares what the code imports, at the top or inside a function."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.support.project import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-OURS = {"pipeline", "stages"}
+OURS = {"pipeline", "stages", "saft"}
 # modules named otherwise than their distribution, which may be absent, and parts that dvc is made
 # of, whose versions its own releases decide
 PARTS = {"pynvml": "nvidia-ml-py", "dvc_objects": "dvc", "scmrepo": "dvc"}

@@ -6,7 +6,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
 from pipeline.common import registry
 from pipeline.descriptions.params import DescribeParams
@@ -14,78 +13,12 @@ from pipeline.evaluation.evaluate import EvaluateParams
 from pipeline.models.params import BaseModelParams
 from pipeline.soundness.measure import ChecksParams
 from pipeline.training.recipe import FinetuneParams
+from tests.support.dvc_stages import PLUGINS, STAGES, body, closure, code, imported, plugins, under
+from tests.support.project import ROOT
 
-ROOT = Path(__file__).parents[2]
-STAGES = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
-# the packages whose plug-in a stage loads by the name in params.yaml
-PLUGINS = {
-    "prepare": ("datasets", "item.source"),
-    "base_model": ("model_sources", "base_model.source"),
-    "describe": ("backends", "describe.backend"),
-    "finetune": ("methods", "finetune.method"),
-    "evaluate": ("attacks", "item.attack"),
-}
 # stages that cost hours: nothing but these packages may hold files that they do not import
 PRECISE = ("prepare", "describe", "finetune", "evaluate")
 COARSE = ("pipeline/common", "pipeline/clip")
-
-
-def body(name: str) -> dict:
-    return STAGES[name].get("do", STAGES[name])
-
-
-def local_imports(file: Path) -> set[Path]:
-    """Files of this repository that `file` imports, their packages included."""
-    found: set[Path] = set()
-    for node in ast.walk(ast.parse((ROOT / file).read_text())):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        for name in names:
-            path = Path(*name.split("."))
-            for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-                if (ROOT / candidate).is_file():
-                    found.add(candidate)
-    return found
-
-
-def closure(entry: Path) -> set[Path]:
-    found, waiting = set(), [entry]
-    while waiting:
-        file = waiting.pop()
-        if file in found:
-            continue
-        found.add(file)
-        packages = {p / "__init__.py" for p in file.parents if (ROOT / p / "__init__.py").is_file()}
-        waiting += [*local_imports(file), *(p for p in packages if p.parent != Path("."))]
-    return found
-
-
-def plugins(package: str) -> list[Path]:
-    files = sorted((ROOT / "pipeline" / package).glob("*.py"))
-    return [f.relative_to(ROOT) for f in files if not f.name.startswith("_")]
-
-
-def imported(name: str) -> set[Path]:
-    """Files that a stage can import: those of its entry and, whichever plug-in is chosen, what
-    that imports. Empty files are no dependency."""
-    files = closure(Path(f"stages/{name}.py"))
-    if name in PLUGINS:
-        chosen_from = set(plugins(PLUGINS[name][0]))
-        files |= {file for plugin in chosen_from for file in closure(plugin)} - chosen_from
-    return {file for file in files if (ROOT / file).stat().st_size}
-
-
-def code(name: str) -> list[Path]:
-    """The dependencies of a stage that are code, the chosen plug-in apart."""
-    deps = [Path(dep) for dep in body(name)["deps"]]
-    return [dep for dep in deps if dep.parts[0] in ("pipeline", "stages") and "$" not in dep.name]
-
-
-def under(file: Path, dep: Path) -> bool:
-    return file == dep or dep in file.parents
 
 
 @pytest.mark.parametrize("name", STAGES)

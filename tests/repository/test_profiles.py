@@ -4,7 +4,6 @@
 would have made, or that users bring: an empty one stands in for each.
 """
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from dvc.repo import Repo
 
 from pipeline.common.params import read_params
 from saft.check import dvc
+from saft.use.profiles import rendered
 from tests.support.project import ROOT, make, run
 
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
@@ -55,11 +55,11 @@ def stand_in(folder: Path) -> None:
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda file: file.stem)
 def test_dvc_repro_dry_runs_through_every_stage(checkout, profile):
-    shutil.copy(profile, checkout / "params.yaml")
+    (checkout / "params.yaml").write_bytes(rendered(profile))
     stand_in(checkout)
     shown = run(checkout, "dvc", "repro", "--dry")
     ran = [line[len(RUNNING) :].rstrip(":'") for line in shown.splitlines() if RUNNING in line]
-    assert sorted(ran) == sorted(expected(read_params(profile)))
+    assert sorted(ran) == sorted(expected(read_params(checkout / "params.yaml")))
     order = [ran.index(name) for name in ("base_model", "filter", "embed", "finetune", "report")]
     assert order == sorted(order)
     assert ran[-1] == "report"
@@ -68,7 +68,7 @@ def test_dvc_repro_dry_runs_through_every_stage(checkout, profile):
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda file: file.stem)
 def test_saft_check_sees_the_same_stages(checkout, profile, monkeypatch):
     monkeypatch.chdir(checkout)
-    shutil.copy(profile, "params.yaml")
+    Path("params.yaml").write_bytes(rendered(profile))
     runs = dvc.ask()
     assert runs.problem == ""
-    assert set(runs.stages) == expected(read_params(profile))
+    assert set(runs.stages) == expected(read_params())

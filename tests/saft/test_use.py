@@ -32,6 +32,10 @@ def project(tmp_path, monkeypatch):
     return tmp_path
 
 
+def overlay(name: str, text: str) -> None:
+    Path(f"profiles/{name}.yaml").write_text(text)
+
+
 @pytest.fixture
 def checkout(project):
     """The same, committed."""
@@ -227,6 +231,59 @@ def test_an_invalid_profile_leaves_params_untouched(checkout, old, new, message)
     assert message in saft("use", "one", status=1)
     assert params() == before
     assert sorted(p.name for p in checkout.iterdir() if "partial" in p.name) == []
+
+
+def test_an_overlay_becomes_a_complete_file(checkout):
+    overlay("short", "# Shorter.\nextends: two\nfinetune:\n  epochs: 1  # for a look\n")
+    shown = saft("use", "short")
+    assert "-  epochs: 8\n" in shown
+    assert "+  epochs: 1  # for a look\n" in shown
+    old, new = profile("two").decode(), params().decode()
+    assert new.startswith("# Shorter.\n\n# Where files come from")
+    assert (
+        new.split("\n\n", 1)[1]
+        == old.replace("  epochs: 2", "  epochs: 1  # for a look").split("\n\n", 1)[1]
+    )
+    assert "is profiles/short.yaml already" in saft("use", "short")
+    saft("use", "one")  # nothing is lost: what an overlay stands for is a profile too
+    assert params() == profile("one")
+
+
+def test_edits_of_what_an_overlay_made_stay(checkout):
+    overlay("short", "extends: two\nfinetune:\n  epochs: 1\n")
+    overlay("broken", "extends: nowhere\n")
+    saft("use", "short")
+    Path("params.yaml").write_bytes(params() + EDIT)
+    before = params()
+    assert "edits that are not committed" in saft("use", "one", status=1)
+    assert params() == before
+
+
+def test_print_shows_the_complete_file_and_changes_nothing(checkout):
+    overlay("short", "extends: two\nfinetune:\n  epochs: 1\n")
+    before = params()
+    printed = saft("use", "short", "--print")
+    assert params() == before
+    saft("use", "short")
+    assert printed.encode() == params()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("finetune:\n  momentun: null\n", "short.yaml: finetune.momentun: no such key"),
+        ("finetune:\n  momentum: 2\n", "profiles/short.yaml: finetune: key 'momentum'"),
+        ("finetune: [\n", "profiles/short.yaml: not valid YAML"),
+        ("evaluate: {seed: &s 1}\nfinetune: {seed: *s}\n", "'seed' is an alias"),
+        ("evaluate: {datasets: [*s]}\n", "profiles/short.yaml: not valid YAML"),
+        ("report: {title: !replace {}}\n", "profiles/short.yaml: report: key 'title'"),
+    ],
+)
+def test_an_invalid_overlay_leaves_params_untouched(checkout, text, message):
+    overlay("short", f"extends: two\n{text}")
+    before = params()
+    assert message in saft("use", "short", status=1)
+    assert params() == before
 
 
 def changed(**changes: object) -> list[str]:

@@ -14,6 +14,7 @@ from pipeline.clip import model as clip
 from pipeline.common import registry
 from pipeline.common.tables import write_table
 from pipeline.cost.meter import read_cost
+from pipeline.embeddings import tables
 from pipeline.images.classes import read_classes
 from pipeline.zeroshot import text_sets as embed
 from saft.check.probe import passes
@@ -42,9 +43,9 @@ def project(packed: Path, clip_folder: Path, monkeypatch: pytest.MonkeyPatch) ->
         for entry in classes
         for k in range(K)
     ]
-    columns, schema = embed.description_columns(rows, encode)
+    columns, schema = tables.description_columns(rows, encode)
     write_table(embed.FOLDER / "descriptions.parquet", columns, schema)
-    found = embed.template_columns("template", classes, ["a {}"], encode)
+    found = tables.template_columns("template", classes, ["a {}"], encode)
     write_table(embed.FOLDER / "texts/template/tiny.parquet", *found)
     return packed
 

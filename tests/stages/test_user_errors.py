@@ -19,11 +19,12 @@ from pipeline.common.errors import UserError
 from pipeline.common.tables import read_table, write_table
 from pipeline.descriptions.artifact import DESCRIPTIONS, SCHEMA
 from pipeline.descriptions.exemplars import SCHEMA as EXEMPLARS
+from pipeline.embeddings import tables
 from pipeline.filtering.table import FILTERED
 from pipeline.filtering.table import SCHEMA as FILTERED_SCHEMA
 from pipeline.images.classes import read_classes
 from pipeline.images.image_set import IMAGES, open_images
-from pipeline.prepare.pack import pack
+from pipeline.prepare import pack
 from pipeline.training.checkpoint import save_state
 from pipeline.zeroshot import text_sets as embed
 from stages import base_model, describe, evaluate, finetune, prepare
@@ -60,11 +61,11 @@ def project(packed, clip_folder, monkeypatch):
     def encode(texts):
         return np.tile(fake_encode(texts), 6)[:, :16] / 2.3
 
-    columns, schema = embed.description_columns(rows, encode)
+    columns, schema = tables.description_columns(rows, encode)
     write_table(embed.FOLDER / "descriptions.parquet", columns, schema)
     for part in ("texts", "attacker"):
         classes = read_classes("tiny")
-        found = embed.template_columns("template", classes, ["a {}"], encode)
+        found = tables.template_columns("template", classes, ["a {}"], encode)
         write_table(embed.FOLDER / part / "template/tiny.parquet", *found)
     return packed
 
@@ -137,6 +138,17 @@ def test_cuda_asked_for_where_there_is_none(monkeypatch):
             pick_device()
     monkeypatch.setenv("SAFT_DEVICE", "auto")
     assert pick_device().type == "cpu"
+
+
+def test_torch_is_told_the_index_of_a_cuda_device(monkeypatch):
+    """torch.cuda.set_device refuses a device without one (torch 2.11)."""
+    told: list[object] = []
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.set_device", told.append)
+    for name in ("cuda", "cuda:1"):
+        monkeypatch.setenv("SAFT_DEVICE", name)
+        assert str(pick_device()) == name
+    assert told == [0, 1]
 
 
 def published(project: Path, sentences: dict[str, list[str]], **changes: object) -> None:

@@ -17,6 +17,7 @@ from pipeline.common import registry
 from pipeline.common.options import load_plugin
 from pipeline.common.params import Section, read_params
 from pipeline.common.tables import write_table
+from pipeline.embeddings import tables
 from pipeline.evaluation.interface import Settings, Targets
 from pipeline.evaluation.zero_shot_classifier import Victim
 from pipeline.images.classes import read_classes
@@ -182,7 +183,7 @@ def tiny_project(folder: Path, clip_folder: Path) -> Path:
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
     for part, name, template in (("texts", "template", "a {}"), ("attacker", "unseen", "the {}")):
-        found = embed.template_columns(name, classes, [template], encode)
+        found = tables.template_columns(name, classes, [template], encode)
         write_table(embed.FOLDER / part / "template/tiny.parquet", *found)
     return folder
 

@@ -9,13 +9,12 @@ import torch
 from torch.nn import functional as F
 
 from pipeline.clip import model as clip
-from pipeline.clip.precision import set_precision
 from pipeline.common import registry
 from pipeline.distributed.ranks import SINGLE, Ranks
 from pipeline.training.loop import Resume, finetune
 from pipeline.training.objective import Setup, TrainingAttack
 from pipeline.training.recipe import Recipe
-from pipeline.training.weights import train_last_blocks
+from pipeline.training.session import method_inputs
 
 CPU = torch.device("cpu")
 N, C, K, WIDTH, SIZE = 10, 3, 2, 16, 16
@@ -89,13 +88,12 @@ class Run:
         device: torch.device = CPU,
     ) -> None:
         self.device, self.model = device, clip.load(folder)
-        self.encoder = clip.image_encoder(self.model)
-        self.setup = setup_of(self.encoder, device=device)._replace(ranks=ranks)
+        random = setup_of(clip.image_encoder(self.model))
+        texts = random.texts, random.template
+        self.setup = method_inputs(self.model, *texts, random, chosen, device, ranks)
+        self.setup = self.setup._replace(scale=SCALE)
+        self.encoder, self.recipe = self.setup.encoder, chosen
         self.objective = objective_of(chosen.method, self.setup, **chosen.options)
-        clip.train_only_image_encoder(self.model, self.encoder)
-        train_last_blocks(self.encoder, chosen.last_blocks)
-        set_precision(self.encoder.visual, chosen.precision)
-        self.recipe = chosen
 
     def go(
         self, state: Any = None, save: Any = lambda state: None, every: int = 2

@@ -13,6 +13,7 @@ import pytest
 from pipeline.common.errors import UserError
 from pipeline.common.params import read_params, validate
 from pipeline.common.tables import write_table
+from pipeline.embeddings import tables
 from pipeline.filtering.table import FILTERED
 from pipeline.filtering.table import SCHEMA as FILTERED_SCHEMA
 from pipeline.images.classes import ClassEntry
@@ -29,17 +30,17 @@ def fake_encode(texts: list[str]) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-def described(texts: dict[str, list[str]]) -> embed.Columns:
+def described(texts: dict[str, list[str]]) -> tables.Columns:
     kept = [
         {"class_id": class_id, "sentence": text, "rank": rank}
         for class_id, own in texts.items()
         for rank, text in enumerate(own)
     ]
-    return embed.description_columns(kept, fake_encode)
+    return tables.description_columns(kept, fake_encode)
 
 
-def params(**texts: Any) -> embed.EmbedParams:
-    return embed.EmbedParams(texts=texts)
+def params(**texts: Any) -> tables.EmbedParams:
+    return tables.EmbedParams(texts=texts)
 
 
 def test_embeddings_round_trip_by_class_id_in_the_asked_order(tmp_path):
@@ -64,7 +65,7 @@ def test_embeddings_round_trip_by_class_id_in_the_asked_order(tmp_path):
 def test_a_templates_classifier_is_the_normalised_mean(tmp_path):
     templates = ["a {}", "some {} there, a big one"]
     write_table(
-        tmp_path / "c.parquet", *embed.template_columns("t", [ANT, BEE], templates, fake_encode)
+        tmp_path / "c.parquet", *tables.template_columns("t", [ANT, BEE], templates, fake_encode)
     )
     found = embed.read_texts(tmp_path / "c.parquet", ["n2", "n1"])
     assert (found.name, found.templates) == ("t", templates)
@@ -80,7 +81,7 @@ def test_a_templates_classifier_is_the_normalised_mean(tmp_path):
 def test_a_descriptions_classifier_is_the_plain_mean(tmp_path):
     """Its logits are then the mean of the logits of the single descriptions."""
     columns = described({"n1": ["an ant", "six legs has it"], "n3": ["x", "y"], "n2": ["b", "a b"]})
-    own = embed.described_columns("set", [BEE, ANT], columns)
+    own = tables.described_columns("set", [BEE, ANT], columns)
     write_table(tmp_path / "d.parquet", *own)
     assert set(own[0]["class_id"]) == {"n1", "n2"}
     found = embed.read_texts(tmp_path / "d.parquet", ["n2", "n1"])
@@ -95,30 +96,30 @@ def test_a_descriptions_classifier_is_the_plain_mean(tmp_path):
 def test_a_class_without_description_is_named_with_its_set():
     columns = described({"n1": ["an ant"]})
     with pytest.raises(UserError, match=r"class 'n2' of set 'zoo' has no description \(1 of 2"):
-        embed.described_columns("zoo", [ANT, BEE], columns)
+        tables.described_columns("zoo", [ANT, BEE], columns)
 
 
 def test_templates_are_the_sets_own_or_default():
     chosen = params(t={"default": ["a {}"], "x": ["the {}", "{}!"]}, only={"x": ["{}"]})
-    assert embed.templates_of("t", "x", chosen) == ["the {}", "{}!"]
-    assert embed.templates_of("t", "y", chosen) == ["a {}"]
+    assert tables.templates_of("t", "x", chosen) == ["the {}", "{}!"]
+    assert tables.templates_of("t", "y", chosen) == ["a {}"]
     with pytest.raises(UserError, match="embed.texts.only has neither 'y' nor 'default'"):
-        embed.templates_of("only", "y", chosen)
+        tables.templates_of("only", "y", chosen)
     with pytest.raises(UserError, match="'z' is not a text set; .* has only, t, descriptions"):
-        embed.templates_of("z", "x", chosen)
+        tables.templates_of("z", "x", chosen)
 
 
 @pytest.mark.parametrize("bad", ["no slot", "{} and {}"])
 def test_a_template_needs_one_slot(bad):
     where = "params.yaml: embed"
     with pytest.raises(UserError, match=r"texts.t.x.* needs exactly one \{\}"):
-        validate({"texts": {"t": {"x": [bad]}}}, embed.EmbedParams, where)
+        validate({"texts": {"t": {"x": [bad]}}}, tables.EmbedParams, where)
     with pytest.raises(UserError, match="key 'texts.t.x"):
-        validate({"texts": {"t": {"x": "imagenet"}}}, embed.EmbedParams, where)
+        validate({"texts": {"t": {"x": "imagenet"}}}, tables.EmbedParams, where)
 
 
 def test_openai_is_its_80_templates():
-    found = embed.templates_of("o", "any", params(o={"default": "openai"}))
+    found = tables.templates_of("o", "any", params(o={"default": "openai"}))
     assert len(found) == len(set(found)) == 80
     assert all(text.count("{}") == 1 for text in found)
     assert found == [f("{}") for f in open_clip.OPENAI_IMAGENET_TEMPLATES]
@@ -126,10 +127,10 @@ def test_openai_is_its_80_templates():
 
 
 def test_the_committed_text_sets_hold(tmp_path):
-    chosen = validate(read_params(DEMO)["embed"], embed.EmbedParams, "params.yaml: embed")
+    chosen = validate(read_params(DEMO)["embed"], tables.EmbedParams, "params.yaml: embed")
     assert embed.TEMPLATE in chosen.texts
     for name in chosen.texts:
-        assert embed.templates_of(name, "digits", chosen)
+        assert tables.templates_of(name, "digits", chosen)
 
 
 def test_parquet_of_another_schema_is_refused(tmp_path):

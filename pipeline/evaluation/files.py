@@ -1,0 +1,98 @@
+"""What an evaluation leaves: verdicts per image, accuracies, and a few perturbations."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from pipeline.clip.precision import stated
+from pipeline.common.atomic import replacing_directory
+from pipeline.common.tables import write_json, write_table
+from pipeline.evaluation.evaluate import (
+    Verdicts,
+    accuracies,
+    evenly_spaced,
+    joined,
+    prediction_columns,
+    training_overlap,
+)
+from pipeline.evaluation.interface import Outcome, Targets
+from pipeline.evaluation.session import Attack, Inputs
+from pipeline.images.classes import read_classes
+from pipeline.images.image_set import dropped
+from pipeline.results.files import PREDICTIONS
+
+
+def write_verdicts(
+    output: Path, about: Mapping[str, Any], verdicts: Mapping[str, Verdicts], inputs: Inputs
+) -> None:
+    """predictions.parquet, metrics.json (`about`, and the accuracies of every model) and
+    examples.safetensors, as a whole.
+
+    Args:
+        verdicts: by model.
+    """
+    targets, band = inputs.targets, inputs.params.band
+    columns = {name: prediction_columns(name, targets, v) for name, v in verdicts.items()}
+    results = {
+        name: accuracies(columns[name]) | judgement(v.outcome, band) for name, v in verdicts.items()
+    }
+    examples = clean_examples(targets, inputs.params.examples)
+    examples |= {name: v.outcome.perturbations for name, v in verdicts.items()}
+    rows = {key: [x for c in columns.values() for x in c[key]] for key in PREDICTIONS.names}
+    with replacing_directory(output) as out:
+        write_table(out / "predictions.parquet", rows, PREDICTIONS)
+        write_json(out / "metrics.json", {**about, **results})
+        # as bytes: safetensors' own writer hides a full disk behind an error of its own
+        (out / "examples.safetensors").write_bytes(save(examples))
+
+
+def described(
+    attack: Attack, name: str, texts: str, inputs: Inputs, verdicts: Mapping[str, Verdicts]
+) -> dict[str, Any]:
+    """What metrics.json says of the attack `name` under a text set."""
+    return {
+        "attack": name,
+        "title": attack.module.TITLE,
+        "options": attack.options.model_dump(),
+        "budget": attack.module.budget(attack.options),
+        "note": joined({model: v.outcome.note for model, v in verdicts.items()}),
+        "texts": {"name": texts, "templates": inputs.texts.templates},
+        "attacker": {"name": inputs.seen.name, "templates": inputs.seen.templates},
+    }
+
+
+def threat_model(inputs: Inputs, trained_on: str) -> dict[str, Any]:
+    """What the attacker may do, and to which images.
+
+    Args:
+        trained_on: the image set of the fine-tuning.
+    """
+    params, images = inputs.params, inputs.images
+    keys = ("norm", "epsilon_255", "space", "robust", "seed")
+    return {
+        **{key: getattr(params, key) for key in keys},
+        "pixels": images.pixels.shape[-1],
+        "precision": stated(params.precision, params.compile),
+        "guard_band": params.band or None,
+        "dataset": images.name,
+        "images": len(inputs.targets.labels),
+        "dropped": dropped(images.name),
+        "classes": len(images.classes),
+        "seen_in_training": training_overlap(images.classes, read_classes(trained_on)),
+    }
+
+
+def clean_examples(targets: Targets, count: int) -> dict[str, np.ndarray]:
+    """Numbers and clean pixels of the images that are kept for the report."""
+    numbers = targets.numbers[evenly_spaced(len(targets.numbers), count)]
+    return {"numbers": numbers, "clean": targets.pixels[numbers].astype(np.float32) / 255}
+
+
+def judgement(outcome: Outcome, band: float) -> dict[str, Any]:
+    """How many iterates were classified once more, in float32, and how far the margins of the
+    attack's own forward were off; None where that is float32 too, and off by rounding alone."""
+    difference = float(f"{outcome.largest_difference:.3g}") if band else None
+    return {"judged": outcome.judged, "largest_margin_difference": difference}

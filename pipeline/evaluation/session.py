@@ -1,0 +1,152 @@
+"""An evaluation from its inputs to its verdicts: what the stages `evaluate` and `check` share."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import torch
+
+from pipeline.clip import model as clip
+from pipeline.clip.folders import MODEL, MODELS
+from pipeline.clip.origins import hash_origins
+from pipeline.clip.precision import Precision, check_precision
+from pipeline.common.params import Section
+from pipeline.cost import meter as cost
+from pipeline.evaluation import parts
+from pipeline.evaluation.clean_predictions import remembered
+from pipeline.evaluation.devices import Subject, Worker, spread
+from pipeline.evaluation.evaluate import (
+    EvaluateParams,
+    Verdicts,
+    accuracies,
+    evenly_spaced,
+    judge,
+    prediction_columns,
+    summary,
+)
+from pipeline.evaluation.interface import Targets
+from pipeline.evaluation.zero_shot_classifier import Victim, load_victim
+from pipeline.images.image_set import (
+    ImageSet,
+    check_classes,
+    checksum,
+    content_files,
+    open_images,
+)
+from pipeline.zeroshot import text_sets
+from pipeline.zeroshot.text_sets import TextSet
+
+
+class Inputs(NamedTuple):
+    """What every model is evaluated on. targets: those of the images that are used; texts: those
+    that classify; seen: those that the attacker sees."""
+
+    params: EvaluateParams
+    images: ImageSet
+    targets: Targets
+    texts: TextSet
+    seen: TextSet
+    device: torch.device
+
+
+def open_inputs(
+    dataset: str, texts: str, count: int | None, key: str, params: EvaluateParams,
+    device: torch.device,
+) -> Inputs:  # fmt: skip
+    """Open an image set and the embeddings of a text set for it.
+
+    Args:
+        count: how many images are used, evenly spaced; None: all.
+        key: of params.yaml, that names the set.
+
+    Raises:
+        UserError: one of them is missing or does not fit, or the device lacks the precision.
+    """
+    check_precision(params.precision, "evaluate.precision", device)
+    images = open_images(dataset)
+    check_classes(images, key)
+    class_ids = [class_entry.class_id for class_entry in images.classes]
+    pair = text_sets.read_pair(texts, dataset, class_ids)
+    numbers = evenly_spaced(len(images.labels), count)
+    targets = Targets(images.pixels, numbers, images.labels[numbers])
+    return Inputs(params, images, targets, *pair, device)
+
+
+def loader(
+    folder: Path, inputs: Inputs, precision: Precision = "float32", compiled: bool = False
+) -> Callable[[torch.device], Victim]:
+    """device -> the classifier of a model's folder, for attacks in `precision`; picklable."""
+    size, native = inputs.images.pixels.shape[-1], inputs.params.space == "native"
+    load = partial(load_victim, folder, inputs.texts, inputs.seen, size, native)
+    return partial(load, precision=precision, compiled=compiled)
+
+
+def watch(meter: cost.Meter, victim: Victim, precision: Precision) -> None:
+    """Count what both of the victim's encoders see."""
+    meter.watch(victim.encoder, "float32")
+    if victim.ascended is not None:
+        meter.watch(victim.ascended, precision)
+
+
+def record_cost(
+    stage: str, inputs: Inputs, spent: cost.Spent, team: Sequence[Worker], output: Path
+) -> None:
+    """Keep what the evaluation of all models cost, and print a line on it."""
+    images, config = len(MODELS) * len(inputs.targets.labels), clip.model_config(MODEL)
+    run = cost.Run(stage, images, config, processes=len(team) or 1)
+    cost.record(run, spent, inputs.device, output)
+
+
+class Attack(NamedTuple):
+    """An attack plug-in with its checked Params, and who runs it. team: processes, or none;
+    cut: which part of the images; folder, origins: of those parts."""
+
+    module: ModuleType
+    options: Section
+    team: Sequence[Worker]
+    cut: parts.Cut
+    folder: Path
+    origins: Mapping[str, str]
+
+
+def attack_model(
+    name: str, folder: Path, attack: Attack, inputs: Inputs, meter: cost.Meter
+) -> Verdicts:
+    """Clean predictions and the attack on one model. meter: counts, unless a team attacks."""
+    params, device, dataset = inputs.params, inputs.device, inputs.images.name
+    load = loader(folder, inputs, params.precision, params.compile)
+    victim = load(device)
+    if not attack.team:
+        watch(meter, victim, params.precision)
+    pixels, config = checksum(dataset), clip.model_config(folder)
+    clean = remembered(victim, inputs.targets, params.batch_size, device, pixels, config)
+    run = spread(attack.team, attack.module, Subject(load, dataset))
+    run = parts.cut_run(attack.cut, run, attack.module, attack.folder, name, attack.origins)
+    options, targets = attack.options, inputs.targets
+    return judge(victim, attack.module, options, targets, params, clean, device, run)
+
+
+def attack_models(attack: Attack, inputs: Inputs, meter: cost.Meter) -> dict[str, Verdicts]:
+    """`attack_model` for every model, by name; prints a line on each, unless a part is cut."""
+    verdicts = {}
+    for name, folder in MODELS.items():
+        verdicts[name] = attack_model(name, folder, attack, inputs, meter)
+        if not isinstance(attack.cut, parts.Shard):
+            result = accuracies(prediction_columns(name, inputs.targets, verdicts[name]))
+            where = f"{inputs.images.name}, {attack.module.TITLE}"
+            print(summary(name, result, where), flush=True)
+    return verdicts
+
+
+def origins(inputs: Inputs, options: Section, texts: str) -> dict[str, str]:
+    """What the verdicts of one evaluation follow from, see `hash_origins`."""
+    elsewhere = {"datasets", "attacks", "texts", "options", "checks", "strict"}
+    values = [inputs.params.model_dump(exclude=elsewhere), options.model_dump()]
+    dataset = inputs.images.name
+    models = [m / f for m in MODELS.values() for f in (clip.CONFIG_FILE, clip.WEIGHTS_FILE)]
+    tables = [
+        text_sets.FOLDER / part / texts / f"{dataset}.parquet" for part in ("texts", "attacker")
+    ]
+    return hash_origins(values, [*content_files(dataset), *models, *tables], inputs.device)

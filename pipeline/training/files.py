@@ -1,0 +1,78 @@
+"""What a training reads and what it leaves: texts, the tuned model, its log, recipe and cost."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from pipeline.clip import model as clip
+from pipeline.clip.folders import BASE_MODEL
+from pipeline.clip.model import Clip
+from pipeline.clip.origins import hash_origins
+from pipeline.common.atomic import replacing_directory
+from pipeline.common.tables import write_json
+from pipeline.cost import meter
+from pipeline.distributed.ranks import Ranks
+from pipeline.images.image_set import content_files
+from pipeline.training.loop import steps_per_epoch, total_steps
+from pipeline.training.objective import Setup
+from pipeline.training.recipe import Recipe
+from pipeline.training.session import Finished
+from pipeline.zeroshot import text_sets
+
+DESCRIPTIONS = text_sets.FOLDER / "descriptions.parquet"
+
+
+def read_texts(dataset: str, class_ids: Sequence[str]) -> tuple[Tensor, Tensor]:
+    """Unit-norm features of the descriptions, float32 (C, K, D), and of the template, (C, D).
+
+    Raises:
+        UserError: a class has none.
+    """
+    descriptions = text_sets.read_embeddings(DESCRIPTIONS, class_ids)
+    template = text_sets.read_classifier(_template(dataset), class_ids)
+    return torch.from_numpy(descriptions), torch.from_numpy(template)
+
+
+def origins(recipe: Recipe, device: torch.device, ranks: Ranks) -> dict[str, str]:
+    """What the weights of a training follow from, see `hash_origins`."""
+    model = [BASE_MODEL / name for name in (clip.CONFIG_FILE, clip.WEIGHTS_FILE)]
+    inputs = [*content_files(recipe.dataset), *model, DESCRIPTIONS, _template(recipe.dataset)]
+    values = {"recipe": recipe.as_dict(), "processes": ranks.size}
+    return hash_origins(values, inputs, device)
+
+
+def write_model(folder: Path, base: Clip, finished: Finished, title: str, recipe: Recipe) -> None:
+    """An open_clip folder with the tuned weights, training.csv and recipe.json, as a whole.
+
+    Args:
+        title: the method's.
+    """
+    images = finished.images
+    used = {"title": title, "images": images, "steps": total_steps(images, recipe)}
+    with replacing_directory(folder) as out:
+        clip.write_files(base.model, base.config, out)
+        log = pd.DataFrame(finished.rows).astype({"step": int})
+        log.to_csv(out / "training.csv", index=False, float_format="%.6g", lineterminator="\n")
+        write_json(out / "recipe.json", recipe.as_dict() | used)
+
+
+def record_cost(
+    folder: Path, base: Clip, finished: Finished, title: str, recipe: Recipe, setup: Setup
+) -> None:
+    """Keep what the training cost for the model in `folder`, and print a line on it."""
+    count, steps = finished.images, finished.steps
+    seen = min(steps * recipe.batch_size, recipe.epochs * count)
+    run = meter.Run(
+        "finetune", seen, base.config["model_cfg"], recipe.last_blocks, setup.ranks.size
+    )
+    per_epoch = finished.spent.seconds / steps * steps_per_epoch(count, recipe)
+    training = meter.Training(recipe.method, title, per_epoch, steps)
+    device = setup.texts.device
+    meter.record(run, finished.spent, device, folder / clip.WEIGHTS_FILE, training)
+
+
+def _template(dataset: str) -> Path:
+    return text_sets.FOLDER / "texts" / text_sets.TEMPLATE / f"{dataset}.parquet"

@@ -1,0 +1,140 @@
+"""A training from its inputs to its log: what the stage, the benchmarks and the tests share."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.clip import model as clip
+from pipeline.clip.folders import BASE_MODEL
+from pipeline.clip.model import Clip
+from pipeline.clip.precision import set_precision
+from pipeline.common.progress import counter
+from pipeline.cost.meter import Meter, Spent
+from pipeline.distributed.ranks import SINGLE, Ranks
+from pipeline.images.streaming import Pixels
+from pipeline.training.checkpoint import StateWriter
+from pipeline.training.loop import Resume, State, finetune, total_steps
+from pipeline.training.objective import MethodParams, Objective, Setup
+from pipeline.training.recipe import Recipe
+from pipeline.training.shared_state import load_state
+from pipeline.training.weights import train_last_blocks
+
+Rows = list[dict[str, float]]
+
+
+class LabelledImages(Protocol):
+    """pixels: uint8 (N, 3, S, S), an array or a streamed set; labels: int64 (N,)."""
+
+    @property
+    def pixels(self) -> Pixels: ...
+    @property
+    def labels(self) -> np.ndarray: ...
+
+
+def method_inputs(
+    base: Clip,
+    texts: Tensor,
+    template: Tensor,
+    images: LabelledImages,
+    recipe: Recipe,
+    device: torch.device,
+    ranks: Ranks = SINGLE,
+) -> Setup:
+    """The image encoder of `base` on `device`, with gradients for what the recipe trains, and all
+    else that a method is built from.
+
+    Args:
+        texts: float32 (C, K, D), template: (C, D), both of unit norm.
+
+    Raises:
+        UserError: images or texts do not fit the model.
+    """
+    encoder = clip.image_encoder(base).to(device)
+    set_precision(encoder.visual, recipe.precision)
+    clip.check_fit(encoder, images.pixels.shape[-1], texts.shape[-1], str(BASE_MODEL))
+    clip.train_only_image_encoder(base, encoder)
+    train_last_blocks(encoder, recipe.last_blocks)
+    return Setup(
+        encoder=encoder,
+        texts=texts.to(device),
+        template=template.to(device),
+        scale=clip.logit_scale(base),
+        pixels=images.pixels,
+        labels=images.labels,
+        batch_size=recipe.batch_size,
+        ranks=ranks,
+    )
+
+
+def train(
+    setup: Setup,
+    objective: Objective,
+    recipe: Recipe,
+    device: torch.device,
+    state: State | None = None,
+    save: Callable[[State], None] = lambda state: None,
+    due: Callable[[int], bool] = lambda step: False,
+) -> Rows:
+    """Run the loop, from `state` on if there is one; the rows of the log from the first step on.
+
+    Args:
+        save, due: as of `Resume`; a state holds the rows so far.
+    """
+    rows: Rows = state["rows"] if state else []
+    total, first = total_steps(len(setup.pixels), recipe), state["step"] if state else 0
+    if first and setup.ranks.first:
+        print(f"resuming at step {first} of {total}", flush=True)
+    resume = Resume(state, lambda new: save(new | {"rows": rows}), due)
+    with counter("finetune", total, "step") as bar:
+        bar.update(first)
+        for part in finetune(
+            setup.encoder, objective, setup.pixels, setup.labels,
+            recipe, device, resume, setup.ranks,
+        ):  # fmt: skip
+            rows += part
+            bar.set_postfix(loss=f"{part[-1]['loss']:.3f}", refresh=False)
+            bar.update(len(part))
+    return rows
+
+
+class Finished(NamedTuple):
+    """What a training left besides the weights. rows: of the log, from the first step on; steps:
+    those that this process took, which `spent` measures; images: in the set."""
+
+    rows: Rows
+    images: int
+    steps: int
+    spent: Spent
+
+
+def train_by_method(
+    method: Any,
+    options: MethodParams,
+    setup: Setup,
+    recipe: Recipe,
+    folder: Path,
+    state_seconds: float,
+) -> Finished:
+    """Build the method's objective and train it, from the resume state in `folder` on if there is
+    one.
+
+    Args:
+        method, options: a module of `pipeline.methods` and its checked Params.
+        state_seconds: between resume states; only rank 0 writes any.
+    """
+    device = setup.texts.device
+    meter = Meter(device)
+    meter.watch(setup.encoder, recipe.precision)  # before the method copies it
+    objective = method.build(options, setup)
+    state = load_state(folder, setup.ranks)
+    first, total = state["step"] if state else 0, total_steps(len(setup.pixels), recipe)
+    seconds = state_seconds if setup.ranks.first else math.inf
+    meter.start()
+    with StateWriter(folder, seconds) as writer:
+        rows = train(setup, objective, recipe, device, state, writer.save, writer.due)
+    return Finished(rows, len(setup.pixels), total - first, meter.stop())
