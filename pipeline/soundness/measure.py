@@ -63,8 +63,8 @@ def measure_model(
     targets = inputs.targets
     prediction, _ = clean_predictions(victim, targets, params.batch_size, device)
     right = np.flatnonzero(prediction == targets.labels)
-    chosen = Targets(targets.pixels, targets.numbers[right], targets.labels[right])
-    counts = measure(victim, chosen, checks, params, device, *runs)
+    right_targets = Targets(targets.pixels, targets.numbers[right], targets.labels[right])
+    counts = measure(victim, right_targets, checks, params, device, *runs)
     return {"images": len(targets.labels)} | counts
 
 

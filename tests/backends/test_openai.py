@@ -26,12 +26,12 @@ def completion(body: dict[str, Any], text: str | None = None, reason: str = "sto
     if text is None:
         text = json.dumps({"sentences": [f"{body['seed']} {i}" for i in range(3)]})
     message = {"role": "assistant", "content": text}
-    found = {
+    completion = {
         "id": "x", "object": "chat.completion", "created": 0, "model": body["model"],
         "choices": [{"index": 0, "finish_reason": reason, "message": message}],
         "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
     }  # fmt: skip
-    return 200, {"Content-Type": "application/json"}, json.dumps(found)
+    return 200, {"Content-Type": "application/json"}, json.dumps(completion)
 
 
 def refusal(status: int, message: str, **headers: str) -> Response:
@@ -137,8 +137,8 @@ def test_every_request_is_complete_and_answers_are_matched(serve, tmp_path):
     assert all("JSON object" in message for message in seeds)
     assert len(answers.sentences) == 90
     assert {s.source for s in answers.sentences} == {"openai"}
-    said = {int(s.text.split()[0]) for s in answers.sentences}
-    assert said == {m["seed"] for m in server.bodies}
+    seeds = {int(s.text.split()[0]) for s in answers.sentences}
+    assert seeds == {m["seed"] for m in server.bodies}
     counts = answers.provenance["counts"]
     assert (counts["prompt_tokens"], counts["completion_tokens"]) == (210, 90)
 
@@ -372,9 +372,9 @@ def test_the_key_comes_from_the_environment_and_is_written_nowhere(
     message = refused(tmp_path / "b", server.url, api_key_env="SOME_KEY")
     assert "Incorrect API key provided: ***" in message
     written = b"".join(f.read_bytes() for f in tmp_path.rglob("*") if f.is_file())
-    shown = message + str(answers.provenance) + "".join(capsys.readouterr())
+    texts = message + str(answers.provenance) + "".join(capsys.readouterr())
     assert KEY.encode() not in written
-    assert KEY not in shown
+    assert KEY not in texts
     monkeypatch.delenv("SOME_KEY")
     message = refused(tmp_path, server.url, api_key_env="SOME_KEY")
     assert "the environment has no SOME_KEY" in message

@@ -40,11 +40,11 @@ def packed(source: str, drop: bool = False, **changes: object) -> dict[str, Any]
     """Prepare set "s" from the class folders; its summary."""
     if source == "imagefolder":
         data_root = Path(str(changes.pop("root", "imagenet-r")))
-        found = imagefolder.open_source(folder_params(data_root, **changes))
+        source_images = imagefolder.open_source(folder_params(data_root, **changes))
     else:
-        found = open_set(source, size=SIZE, resize="stretch", **changes)
+        source_images = open_set(source, size=SIZE, resize="stretch", **changes)
     mode: Any = "drop" if drop else "error"
-    pack(found, "s", IMAGES / "s", CLASSES / "s.parquet", mode)
+    pack(source_images, "s", IMAGES / "s", CLASSES / "s.parquet", mode)
     return json.loads((IMAGES / "s/summary.json").read_text())
 
 
@@ -217,8 +217,8 @@ def test_several_conversions_are_counted_and_the_first_is_named(
 def test_a_folder_or_a_dead_link_under_an_images_name(
     data_root: Path, source: str, what: str
 ) -> None:
-    place = data_root / "imagenet-r" / FIRST / "bad.jpg"
-    place.mkdir() if what == "folder" else place.symlink_to(data_root / "absent")
+    path = data_root / "imagenet-r" / FIRST / "bad.jpg"
+    path.mkdir() if what == "folder" else path.symlink_to(data_root / "absent")
     why = "is a directory" if what == "folder" else "file not found"
     assert f"{named(source, 'bad.jpg')} ({why})" in refused(source)
 
@@ -280,7 +280,7 @@ def test_a_class_table_names_a_class_that_has_no_folder(data_root: Path, source:
         assert "classes.tsv: class 'n00000000' has no folder (1 in all); the ar" in refused(source)
         table.write_text(table.read_text().partition("\n")[2])
     packed(source)
-    names = [entry.name for entry in open_images("s").classes]
+    names = [class_entry.name for class_entry in open_images("s").classes]
     expected = [f"x{w}" for w in WNIDS] if source == "imagefolder" else list(WNIDS.values())
     assert names == expected
 

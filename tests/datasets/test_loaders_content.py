@@ -33,8 +33,8 @@ def chw(image: Image.Image) -> np.ndarray:
 
 
 def assert_listed(source: ImageSource, expected: Miniature) -> None:
-    assert [entry.class_id for entry in source.classes] == list(expected.ids)
-    assert [entry.name for entry in source.classes] == list(expected.names)
+    assert [class_entry.class_id for class_entry in source.classes] == list(expected.ids)
+    assert [class_entry.name for class_entry in source.classes] == list(expected.names)
     assert [item.label for item in source.items] == list(expected.labels)
     assert [item.source for item in source.items] == list(expected.sources)
 
@@ -74,13 +74,13 @@ def test_torchvision_alone_finds_the_same_images_in_the_same_classes(miniature: 
     source = open_miniature(miniature, size=32, resize="stretch")
     small = v2.Resize((32, 32))
     if miniature.reference is None:
-        found = [
+        pairs = [
             (picture, miniature.ids[label])
             for picture, label in zip(miniature.pictures, miniature.labels, strict=True)
         ]
     else:
-        found = miniature.reference()
-    expected = sorted((chw(small(picture)).tobytes(), name) for picture, name in found)
+        pairs = miniature.reference()
+    expected = sorted((chw(small(picture)).tobytes(), name) for picture, name in pairs)
     ours = sorted(
         (source.decode(number).pixels.tobytes(), source.classes[item.label].class_id)
         for number, item in enumerate(source.items)
@@ -121,8 +121,8 @@ def test_as_many_images_as_published_but_too_few_classes_are_refused(
     split = facts.splits[miniature.split]
     sizes = {**facts.splits, miniature.split: split._replace(images=len(miniature.pictures))}
     monkeypatch.setitem(facts.__dict__, "splits", sizes)
-    whole = len(miniature.ids) == split.classes or "classes" in miniature.changes
-    if whole:
+    complete = len(miniature.ids) == split.classes or "classes" in miniature.changes
+    if complete:
         assert len(open_miniature(miniature, partial=False).items) == len(miniature.pictures)
         return
     with pytest.raises(

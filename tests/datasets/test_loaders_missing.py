@@ -38,9 +38,9 @@ def test_a_missing_set_is_one_line_with_folder_paths_and_commands(
         assert path in message
     assert "no such folder" not in message
     for archive in facts.archives:
-        own = archive.split in ("", split)
-        assert (f"curl -fLO {archive.url} " in f"{message} ") == own
-        assert ((archive.md5 or archive.url) in message) == own
+        in_split = archive.split in ("", split)
+        assert (f"curl -fLO {archive.url} " in f"{message} ") == in_split
+        assert ((archive.md5 or archive.url) in message) == in_split
     assert facts.manual in message
     assert "{split}" not in message
     assert facts.manual or facts.archives
@@ -96,8 +96,8 @@ def test_the_commands_put_files_where_the_entry_looks(
     done = subprocess.run(["bash", "-ec", path + commands], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     single = not archive.name.endswith((".zip", ".tar", ".tgz", ".tar.gz"))
-    found = archive.name.removesuffix(".gz") if single else "inside.txt"
-    assert (tmp_path / "the root" / archive.into / found).read_text() == "hello\n"
+    file_name = archive.name.removesuffix(".gz") if single else "inside.txt"
+    assert (tmp_path / "the root" / archive.into / file_name).read_text() == "hello\n"
 
 
 @pytest.mark.parametrize(

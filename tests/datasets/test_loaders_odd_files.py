@@ -71,12 +71,16 @@ def test_a_stray_folder_of_eurosat_is_no_class(data_root: Path, write_dataset) -
 
 def test_what_archivers_leave_behind_is_no_class(data_root: Path, write_dataset) -> None:
     miniature = write_dataset("caltech101")
-    before = [entry.class_id for entry in open_miniature(miniature, partial=True).classes]
+    before = [
+        class_entry.class_id for class_entry in open_miniature(miniature, partial=True).classes
+    ]
     shutil.copytree(
         data_root / "caltech101/101_ObjectCategories/Faces",
         data_root / "caltech101/101_ObjectCategories/__MACOSX",
     )
-    assert [entry.class_id for entry in open_miniature(miniature, partial=True).classes] == before
+    assert [
+        class_entry.class_id for class_entry in open_miniature(miniature, partial=True).classes
+    ] == before
 
 
 def folder(data_root: Path) -> ImageSource:

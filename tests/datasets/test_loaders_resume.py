@@ -31,13 +31,13 @@ def data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Four images in each of four classes, the third one CMYK; a resume point every two."""
     monkeypatch.setattr(prepare, "CHUNK", 2)
     monkeypatch.setattr(prepare, "SAVE_EVERY", 1)
-    found = enter_project(tmp_path, monkeypatch)
-    imagenet_r(found, monkeypatch)
+    folder = enter_project(tmp_path, monkeypatch)
+    imagenet_r(folder, monkeypatch)
     for number, wnid in enumerate(WNIDS):
         for extra in ("x", "y"):
             picture = Image.fromarray(noise(50 + number, 30, 40))
-            picture.convert("CMYK").save(found / "imagenet-r" / wnid / f"{extra}.jpg")
-    return found
+            picture.convert("CMYK").save(folder / "imagenet-r" / wnid / f"{extra}.jpg")
+    return folder
 
 
 class Counted:

@@ -10,9 +10,9 @@ from tests.support.dataset_fixtures.base import refused
 
 def test_skip_and_images_per_class_are_disjoint_stable_samples(write_dataset) -> None:
     miniature = write_dataset("eurosat")
-    first, rest = open_miniature(miniature, images_per_class=1), open_miniature(miniature, skip=1)
+    first, second = open_miniature(miniature, images_per_class=1), open_miniature(miniature, skip=1)
     one = [item.source for item in first.items]
-    others = [item.source for item in rest.items]
+    others = [item.source for item in second.items]
     assert len(one) == 10
     assert set(one) | set(others) == set(miniature.sources)
     assert not set(one) & set(others)
@@ -44,16 +44,16 @@ def test_classes_by_slice_and_by_list(write_dataset, chosen, ids: list[str]) -> 
     """In the order asked for, each with its own images and pixels."""
     miniature = write_dataset("stl10")
     source = open_miniature(miniature, classes=chosen, size=96, resize="native")
-    assert [entry.class_id for entry in source.classes] == ids
-    own = [k for name in ids for k, label in enumerate(miniature.labels)
+    assert [class_entry.class_id for class_entry in source.classes] == ids
+    numbers = [k for name in ids for k, label in enumerate(miniature.labels)
            if miniature.ids[label] == name]  # fmt: skip
-    assert [item.source for item in source.items] == [miniature.sources[k] for k in own]
-    for number, place in enumerate(own):
-        expected = np.asarray(miniature.pictures[place]).transpose(2, 0, 1)
+    assert [item.source for item in source.items] == [miniature.sources[k] for k in numbers]
+    for number, image in enumerate(numbers):
+        expected = np.asarray(miniature.pictures[image]).transpose(2, 0, 1)
         np.testing.assert_array_equal(source.decode(number).pixels, expected)
         assert (
             source.classes[source.items[number].label].class_id
-            == (miniature.ids[miniature.labels[place]])
+            == (miniature.ids[miniature.labels[image]])
         )
 
 
@@ -70,9 +70,9 @@ def test_classes_by_slice_and_by_list(write_dataset, chosen, ids: list[str]) -> 
     ],
 )
 def test_a_part_that_there_is_not(write_dataset, changes: dict, message: str) -> None:
-    found = refused(write_dataset("stl10"), **changes)
-    assert found.startswith("STL-10: ")
-    assert message in found
+    error = refused(write_dataset("stl10"), **changes)
+    assert error.startswith("STL-10: ")
+    assert message in error
 
 
 def test_a_class_without_an_image_in_a_partial_list_is_named(write_dataset) -> None:

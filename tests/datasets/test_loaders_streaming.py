@@ -35,9 +35,9 @@ FOLDER = IMAGES / "s"
 
 @pytest.fixture
 def data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    found = enter_project(tmp_path, monkeypatch)
-    imagenet_r(found, monkeypatch)
-    return found
+    folder = enter_project(tmp_path, monkeypatch)
+    imagenet_r(folder, monkeypatch)
+    return folder
 
 
 def prepared(name: str, stream: bool, drop: bool = False, **changes: Any) -> ImageSet:
@@ -51,10 +51,10 @@ def prepared(name: str, stream: bool, drop: bool = False, **changes: Any) -> Ima
 @pytest.fixture
 def both(data_root: Path) -> tuple[np.ndarray, StreamedPixels]:
     """The same set packed and streamed; the streamed one is "s"."""
-    whole, streamed = prepared("packed", False).pixels, prepared("s", True).pixels
-    assert isinstance(whole, np.memmap)
+    packed, streamed = prepared("packed", False).pixels, prepared("s", True).pixels
+    assert isinstance(packed, np.memmap)
     assert isinstance(streamed, StreamedPixels)
-    return np.asarray(whole), streamed
+    return np.asarray(packed), streamed
 
 
 KEYS: dict[str, Any] = {
@@ -75,10 +75,10 @@ KEYS: dict[str, Any] = {
 @pytest.mark.parametrize("key", KEYS)
 def test_streamed_pixels_are_indexed_like_packed_ones(both, key: str) -> None:
     packed, streamed = both
-    found = streamed[KEYS[key]]
-    assert found.dtype == np.uint8
-    assert found.shape == packed[KEYS[key]].shape
-    np.testing.assert_array_equal(found, packed[KEYS[key]])
+    batch = streamed[KEYS[key]]
+    assert batch.dtype == np.uint8
+    assert batch.shape == packed[KEYS[key]].shape
+    np.testing.assert_array_equal(batch, packed[KEYS[key]])
 
 
 def test_streamed_pixels_look_like_an_array(both) -> None:

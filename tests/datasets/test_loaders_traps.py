@@ -98,9 +98,9 @@ def test_a_thousand_wnids_have_a_thousand_names() -> None:
     assert wnids == sorted(wnids)
     assert len(set(wnids)) == 1000
     named = class_entries(wnids, "wordnet", Path("x"))
-    assert [entry.class_id for entry in named] == wnids
-    assert len({entry.name.lower() for entry in named}) == 1000
-    names = {entry.class_id: entry.name for entry in named}
+    assert [class_entry.class_id for class_entry in named] == wnids
+    assert len({class_entry.name.lower() for class_entry in named}) == 1000
+    names = {class_entry.class_id: class_entry.name for class_entry in named}
     assert names["n02012849"] == "crane bird"
     assert names["n03126707"] == "construction crane"
     assert names["n02113186"] == "Cardigan Welsh Corgi"
@@ -109,7 +109,9 @@ def test_a_thousand_wnids_have_a_thousand_names() -> None:
 
 
 def test_openais_names_are_openais_two_of_them_twice() -> None:
-    counts = Counter(entry.name for entry in class_entries(all_wnids(), "openai", Path("x")))
+    counts = Counter(
+        class_entry.name for class_entry in class_entries(all_wnids(), "openai", Path("x"))
+    )
     assert {name for name, number in counts.items() if number > 1} == {"missile", "sunglasses"}
 
 
@@ -120,7 +122,7 @@ def test_one_crane_alone_is_a_crane() -> None:
 
 def test_openais_names_can_be_asked_for(write_dataset) -> None:
     source = open_miniature(write_dataset("imagenet val"), names="openai")
-    assert [entry.name for entry in source.classes] == [
+    assert [class_entry.name for class_entry in source.classes] == [
         "goldfish", "crane bird", "Persian cat", "construction crane"
     ]  # fmt: skip
 
@@ -130,14 +132,16 @@ def test_openais_names_can_be_asked_for(write_dataset) -> None:
 
 def test_caltechs_background_is_no_class_and_its_faces_are_two(write_dataset) -> None:
     source = open_miniature(write_dataset("caltech101"))
-    names = {entry.class_id: entry.name for entry in source.classes}
+    names = {class_entry.class_id: class_entry.name for class_entry in source.classes}
     assert "BACKGROUND_Google" not in names
     assert (names["Faces"], names["Faces_easy"]) == ("face", "centered face")
     assert not [item for item in source.items if "BACKGROUND" in item.source]
 
 
 def test_a_car_keeps_its_year(write_dataset) -> None:
-    names = [entry.name for entry in open_miniature(write_dataset("stanford_cars")).classes]
+    names = [
+        class_entry.name for class_entry in open_miniature(write_dataset("stanford_cars")).classes
+    ]
     assert {"Audi S4 Sedan 2007", "Audi S4 Sedan 2012"} < set(names)
     assert len(set(names)) == len(names)
 

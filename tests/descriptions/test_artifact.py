@@ -44,8 +44,8 @@ def test_rows_are_in_class_prompt_and_sample_order_whatever_came_first(tmp_path)
     assert columns["tokens"] == [5, 8, 3, 3]
     write_table(tmp_path / "a.parquet", columns, SCHEMA)
     assert pq.read_schema(tmp_path / "a.parquet").equals(SCHEMA)
-    found = read_artifact(tmp_path / "a.parquet", [ANT, ELEPHANT])
-    assert [row["sample_index"] for row in found["n2"]] == [0, 1]
+    rows_of = read_artifact(tmp_path / "a.parquet", [ANT, ELEPHANT])
+    assert [row["sample_index"] for row in rows_of["n2"]] == [0, 1]
     with pytest.raises(UserError, match="class 'n2' is not in the class table"):
         read_artifact(tmp_path / "a.parquet", [ANT])
 

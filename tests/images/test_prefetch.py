@@ -180,8 +180,8 @@ def test_the_order_of_an_epoch_is_drawn_once(monkeypatch) -> None:
     assert draws == [1000, 1000]
     for epoch in (0, 1):
         order = permutation(np.random.default_rng(np.random.Philox(key=[3, epoch])), 1000)
-        for step, place in enumerate(range(0, 1000, 100), 10 * epoch):
-            np.testing.assert_array_equal(steps[step], np.sort(order[place : place + 100]))
+        for step, start in enumerate(range(0, 1000, 100), 10 * epoch):
+            np.testing.assert_array_equal(steps[step], np.sort(order[start : start + 100]))
     with pytest.raises(ValueError, match="read-only"):
         _epoch_order(0, 1000, 3)[0] = 1
 
@@ -203,13 +203,13 @@ def test_a_jpeg_decoded_at_a_smaller_scale_has_other_pixels(mode: str, resize: A
     picture = Image.fromarray(noise(0, 1000, 800)).filter(ImageFilter.GaussianBlur(4))
     buffer = io.BytesIO()
     picture.convert(colours).save(buffer, "JPEG", quality=90, **options)
-    whole = decoding.decode_bytes(buffer.getvalue(), 64, resize).pixels
+    full_size = decoding.decode_bytes(buffer.getvalue(), 64, resize).pixels
     changed = []
     for scale in (1, 2, 4, 8):
         image = Image.open(io.BytesIO(buffer.getvalue()))
         image.draft(image.mode, (1000 // scale, 800 // scale))
         assert image.size == (1000 // scale, 800 // scale)
         pixels = decoding.fit(decoding.to_rgb(image)[0], 64, resize)
-        changed.append((pixels != whole).mean())
+        changed.append((pixels != full_size).mean())
     assert changed[0] == 0
     assert min(changed[1:]) > 0.01

@@ -16,8 +16,8 @@ FILE = Path("captions.json")
 
 
 def test_ids_win_over_names_and_substrings_never_match():
-    found = {"ant": ["small"], "n2": ["grey"], "elephant": ["wrong"]}
-    assert captions_by_class([ANT, ELEPHANT], found, FILE) == [["small"], ["grey"]]
+    sentences_of = {"ant": ["small"], "n2": ["grey"], "elephant": ["wrong"]}
+    assert captions_by_class([ANT, ELEPHANT], sentences_of, FILE) == [["small"], ["grey"]]
     assert captions_by_class([ANT, ELEPHANT], {"Ant": ["capital"], "n2": []}, FILE) == [[], []]
 
 

@@ -44,19 +44,19 @@ def counts(**changes: Any) -> Counts:
     return Counts.model_validate(values | changes)
 
 
-def overwrite(entry: EvaluatedSet, attack: int, model: str, column: str, values: Any) -> None:
-    table = entry.attacks[attack].predictions[model]
-    place, field = table.schema.get_field_index(column), table.schema.field(column)
-    found = np.broadcast_to(values, len(table)).astype(field.type.to_pandas_dtype())
-    entry.attacks[attack].predictions[model] = table.set_column(place, field, [found])
+def overwrite(evaluated: EvaluatedSet, attack: int, model: str, column: str, values: Any) -> None:
+    table = evaluated.attacks[attack].predictions[model]
+    index, field = table.schema.get_field_index(column), table.schema.field(column)
+    column_values = np.broadcast_to(values, len(table)).astype(field.type.to_pandas_dtype())
+    evaluated.attacks[attack].predictions[model] = table.set_column(index, field, [column_values])
 
 
 def test_an_undefended_model_that_stands_is_noticed(digits: EvaluatedSet) -> None:
     assert report_checks.check_undefended(digits).passed
     overwrite(digits, 0, "base", "robust_any", np.arange(120) < 7)
-    found = report_checks.check_undefended(digits)
-    assert found.passed is False, "7 of 120 are more than 5 %"
-    assert "5.8%" in found.measured
+    verdict = report_checks.check_undefended(digits)
+    assert verdict.passed is False, "7 of 120 are more than 5 %"
+    assert "5.8%" in verdict.measured
     overwrite(digits, 0, "base", "robust_any", np.arange(120) < 6)
     assert report_checks.check_undefended(digits).passed
     overwrite(digits, 0, "base", "clean_prediction", 0)  # right on the 12 images of class 0
@@ -69,9 +69,9 @@ def test_a_gap_between_pgd_and_apgd_is_noticed(digits: EvaluatedSet, tree: Path)
         overwrite(digits, 1, "finetuned", "robust_any", np.arange(120) < 40)
         assert report_checks.check_attack_gap(digits, "finetuned").passed is passed
     overwrite(digits, 0, "finetuned", "robust_any", np.arange(120) < 36)
-    found = report_checks.check_attack_gap(digits, "finetuned")
-    assert found.passed is False, "an APGD that leaves more was held back"
-    assert "-3.3 points" in found.measured
+    verdict = report_checks.check_attack_gap(digits, "finetuned")
+    assert verdict.passed is False, "an APGD that leaves more was held back"
+    assert "-3.3 points" in verdict.measured
     alone = read_evaluated("digits", "template", ["pgd"])
     assert report_checks.check_attack_gap(alone, "finetuned").passed is None
 
@@ -79,9 +79,9 @@ def test_a_gap_between_pgd_and_apgd_is_noticed(digits: EvaluatedSet, tree: Path)
 def test_dead_gradients_are_noticed(digits: EvaluatedSet) -> None:
     assert report_checks.check_zero_gradients(digits, "base").passed
     overwrite(digits, 0, "base", "zero_gradient", np.where(np.arange(120) < 3, 0.9, 0.0))
-    found = report_checks.check_zero_gradients(digits, "base")
-    assert found.passed is False, "3 of 240 starts, 2 are allowed"
-    assert "3 of 240" in found.measured
+    verdict = report_checks.check_zero_gradients(digits, "base")
+    assert verdict.passed is False, "3 of 240 starts, 2 are allowed"
+    assert "3 of 240" in verdict.measured
 
 
 @pytest.mark.parametrize(
@@ -96,10 +96,10 @@ def test_dead_gradients_are_noticed(digits: EvaluatedSet) -> None:
 )
 def test_a_curve_that_cannot_be_is_noticed(check: Any, bad: dict[str, Any]) -> None:
     assert check("x", counts()).passed is True
-    found = check("x, base", counts(**bad))
-    assert found.passed is False
-    assert found.where == "x, base"
-    assert len(found.meaning) > 40
+    result = check("x, base", counts(**bad))
+    assert result.passed is False
+    assert result.where == "x, base"
+    assert len(result.meaning) > 40
 
 
 def test_one_image_in_a_hundred_is_no_finding() -> None:
@@ -119,11 +119,11 @@ def test_a_lower_precision_that_finds_less_is_noticed() -> None:
 
 def test_what_a_precision_changed_is_in_page_and_metrics(tree: Path) -> None:
     path = tree / "data/checks/shapes.json"
-    found = json.loads(path.read_text())
-    found["finetuned"]["precision"] = {
+    measurements = json.loads(path.read_text())
+    measurements["finetuned"]["precision"] = {
         "name": "bf16", "right": 25, "right_in_float32": 20, "changed": 5,
     }  # fmt: skip
-    path.write_text(json.dumps(found))
+    path.write_text(json.dumps(measurements))
     stage.main()
     assert "bf16 attacks as well as float32" in report.PAGE.read_text()
     metrics = json.loads(report.METRICS.read_text())
@@ -133,9 +133,9 @@ def test_what_a_precision_changed_is_in_page_and_metrics(tree: Path) -> None:
 
 def break_curve(tree: Path) -> None:
     path = tree / "data/checks/shapes.json"
-    found = json.loads(path.read_text())
-    found["finetuned"]["curve"][-1][1] = 40
-    path.write_text(json.dumps(found))
+    measurements = json.loads(path.read_text())
+    measurements["finetuned"]["curve"][-1][1] = 40
+    path.write_text(json.dumps(measurements))
 
 
 def test_a_failed_check_is_in_the_page_and_the_metrics(tree: Path) -> None:
