@@ -1,4 +1,4 @@
-"""Descriptions that somebody published: CuPL, the SAFT release, descriptors, our own artifact.
+"""Published descriptions: CuPL, the SAFT release, descriptors, an artifact of this pipeline.
 
 Their keys are matched to class ids by `descriptions/matching.py`. A class that stays undecided is
 an error: all of them are printed as JSON lines for the aliases file, to be decided by hand.

@@ -14,7 +14,7 @@ def load_plugin(
     """Import plug-in `name` of `package` and check its options.
 
     Args:
-        section, key: where the name stands in params.yaml, for messages.
+        section, key: the key of params.yaml that holds the name, for messages.
 
     Raises:
         UserError: no such plug-in, no options for it, or bad options.

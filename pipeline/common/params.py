@@ -1,6 +1,6 @@
 """Strict, typed reading of one section of params.yaml.
 
-Every stage owns a class derived from `Section`, kept beside the stage's code, so that a
+Every stage owns a class derived from `Section`, kept next to the stage's code, so that a
 new training knob changes no file that the description stage depends on.
 
 DVC writes YAML 1.2 (`1e-05` is a float, `yes` is a string); PyYAML reads YAML 1.1 and

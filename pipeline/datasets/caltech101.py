@@ -1,6 +1,6 @@
 """Caltech-101: photographs of 101 kinds of objects.
 
-The folder of background clutter, `BACKGROUND_Google`, is no class. The two face classes stay
+The folder of background clutter, `BACKGROUND_Google`, is not a class. The two face classes stay
 apart under names that say what differs: how the face fills the picture.
 """
 

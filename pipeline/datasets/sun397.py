@@ -28,7 +28,7 @@ Params = CatalogueParams
 
 
 def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
-    """<letter>/<class>[/<variant>]/sun_*.jpg with the class list that lies beside them."""
+    """<letter>/<class>[/<variant>]/sun_*.jpg with the class list in the same folder."""
     dataset = tv.run_reader(lambda: SUN397(root), FACTS.title, root)
     return tv.from_files(
         tv.class_entries(dataset.classes), dataset._labels, dataset._image_files, root

@@ -34,7 +34,7 @@ CANDIDATES = 3  # keys shown for an undecided class
 _ACCENTS = re.compile("[\u0300-\u036f]")
 _ENUMERATION = re.compile(r",.*\s(?:and|or)\s")
 _SPACES, _DROPPED = ("Pc", "Pd"), ("P", "Sk", "Cf")  # Unicode categories
-_WITHIN_A_PHRASE = 0.95  # equal words beside others ("reel", "fishing casting reel"), at most 1
+_WITHIN_A_PHRASE = 0.95  # weight of equal words among others ("reel", "fishing casting reel")
 _ALIKE = 40  # of 100: keys that are less similar are not proposed
 
 

@@ -1,8 +1,9 @@
-"""Description files that somebody published: any of their forms as sentences by key.
+"""Published description files: any of their forms as sentences by key.
 
 JSON     {key: [sentences]}, or {key: {question: [sentences]}} with the question as prompt_id
 Parquet  one row per sentence: `class_id` or `name`, `sentence` or `text`, and optionally
-         `prompt_set`, `prompt_id`, `sample_index`, `source`; our own artifact has them all
+         `prompt_set`, `prompt_id`, `sample_index`, `source`; this pipeline's
+         artifact has all
 """
 
 import json

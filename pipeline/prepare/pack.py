@@ -63,7 +63,7 @@ def check_source(source: ImageSource, name: str) -> None:
         raise UserError(f"{name}: {len(empty)} classes have no image: {listed(ids, 10)}")
     if source.stream and source.files is None:
         raise UserError(
-            f"{name}: its images do not lie in files of their own, so they cannot be streamed; "
+            f"{name}: its images are not stored in files of their own, so they cannot be streamed; "
             "set stream: false"
         )
 

@@ -38,7 +38,7 @@ def class_entries(
     names, which tell the bird from the machine.
 
     Args:
-        where: the folder or table that the wnids stand in, for messages.
+        where: the folder or table with the wnids, for messages.
 
     Raises:
         UserError: a wnid is not one of ImageNet-1k's.

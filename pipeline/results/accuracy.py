@@ -67,7 +67,7 @@ def rows(evaluated: EvaluatedSet) -> list[Row]:
 
 
 def accuracies(evaluated: EvaluatedSet, model: str) -> dict[str, float]:
-    """Every measure taken on all images of the set, in 0..1: what may be put beside another."""
+    """Every measure taken on all images of the set, in 0..1: only those are comparable."""
     result = {}
     for key in measures(evaluated):
         right = verdicts(evaluated, key)[model]

@@ -1,6 +1,6 @@
 """Counts to statements: intervals, paired comparison, accuracy along the attack.
 
-Intervals and tests come from scipy; there is no formula of our own here.
+Intervals and tests come from scipy; this module has no formula for them.
 """
 
 from typing import NamedTuple

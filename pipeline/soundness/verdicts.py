@@ -1,8 +1,8 @@
-"""Is the evaluation to be trusted? The report's verdicts on measurements a sound attack passes.
+"""Can the evaluation be trusted? The report's verdicts on measurements a sound attack passes.
 
 After Carlini et al. 2019, "On evaluating adversarial robustness", and Athalye et al. 2018,
 "Obfuscated gradients give a false sense of security". A check that fails does not say that a
-number is wrong: it says that it must not be believed before somebody has looked.
+number is wrong: it says that somebody must look before it is trusted.
 """
 
 from collections.abc import Iterable, Iterator

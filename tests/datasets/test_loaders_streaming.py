@@ -228,7 +228,7 @@ def test_the_preprocessing_of_the_set_is_kept(data_root: Path, resize: str) -> N
 @pytest.mark.parametrize("case", ["cifar10", "cifar100", "stl10", "pcam"])
 def test_images_that_lie_in_one_file_cannot_be_streamed(data_root: Path, monkeypatch, case) -> None:
     source = open_miniature(WRITERS[case](data_root, monkeypatch), stream=True)
-    with pytest.raises(UserError, match="do not lie in files of their own.* set stream: false"):
+    with pytest.raises(UserError, match="are not stored in files of their own.* set stream: false"):
         pack(source, "s", FOLDER, CLASSES / "s.parquet")
     assert not Path("data").exists()
 
