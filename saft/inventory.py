@@ -13,7 +13,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, read_value
 from pipeline.descriptions.prompts import FOLDER
 from pipeline.images.data_root import root
-from pipeline.prepare.download import commands_for, fetchable
+from pipeline.prepare.download import commands_for
 from pipeline.prepare.facts import Facts, published_facts
 
 PLUGINS = {
@@ -73,7 +73,7 @@ def _details(package: str, name: str) -> dict[str, Any]:
 
 def facts_as_values(facts: Facts) -> dict[str, Any]:
     """The facts of a published data set as plain values, with the commands that get it."""
-    values = asdict(facts) | {"downloads by itself": fetchable(facts)}
+    values = asdict(facts) | {"downloads by itself": is_fetchable(facts)}
     values["splits"] = {name: split._asdict() for name, split in facts.splits.items()}
     values["archives"] = [archive._asdict() for archive in facts.archives]
     values["commands"] = commands_for(facts, facts.split, root())

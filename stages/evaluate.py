@@ -11,7 +11,7 @@ import typer
 
 from pipeline.clip.device import deterministic_device
 from pipeline.common import scratch
-from pipeline.common.options import chosen
+from pipeline.common.options import load_plugin
 from pipeline.common.params import read_section, read_value
 from pipeline.cost.meter import Meter
 from pipeline.evaluation import files, parts, session
@@ -36,7 +36,7 @@ def main(dataset: Name, attack: Name, texts: Name, shard: Part = None, merge: Pa
 def run(dataset: str, name: str, texts: str, team: list[Worker], cut: parts.Cut) -> None:
     """The whole stage; the attacks by `team` if there is one, or by the shards of `cut`."""
     params = read_section("evaluate", EvaluateParams)
-    module, options = chosen("pipeline.attacks", "evaluate", "attacks", name, params.options)
+    module, options = load_plugin("pipeline.attacks", "evaluate", "attacks", name, params.options)
     keys = params.images, "evaluate.datasets", params
     inputs = session.open_inputs(dataset, texts, *keys, deterministic_device())
     folder = parts.folder_of(dataset, texts, name)

@@ -16,12 +16,19 @@ import typer
 from pipeline.clip import model as clip
 from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import BASE_MODEL
+from pipeline.common.errors import listed
 from pipeline.common.params import read_section, read_value
 from pipeline.common.tables import write_table
 from pipeline.descriptions.artifact import DESCRIPTIONS, read_artifact
 from pipeline.descriptions.sources import is_fill
 from pipeline.descriptions.tokens import count_tokens
-from pipeline.filtering.filter import FilterParams, choose, clean_rows, reference_names, score_rows
+from pipeline.filtering.filter import (
+    FilterParams,
+    choose_rows,
+    clean_rows,
+    reference_names,
+    score_rows,
+)
 from pipeline.filtering.image_features import class_means, set_features
 from pipeline.filtering.table import FILTERED, SCHEMA
 from pipeline.images.classes import ClassEntry, read_classes
@@ -49,7 +56,7 @@ def main() -> None:
     else:
         references = encode(names)
     features = score_rows(rows, classes, references, names, encode)
-    table, short = choose(rows, features, classes, params)
+    table, short = choose_rows(rows, features, classes, params)
     columns = {name: [row[name] for row in table] for name in SCHEMA.names}
     write_table(FILTERED, columns, SCHEMA)
     _summary(columns, short, classes)
@@ -73,8 +80,10 @@ def _summary(columns: dict[str, list], short: list[str], classes: Sequence[Class
     shortened = sum(kept and cut for kept, _, cut in rows)
     print(f"dropped: {dropped or 'none'}; shortened among the kept: {shortened}")
     if short:
-        listed = ", ".join(short[:10]) + ", ..." * (len(short) > 10)
-        print(f"{len(short)} classes had too few of their own, {filled} slots filled: {listed}")
+        print(
+            f"{len(short)} classes had too few of their own, {filled} slots filled: "
+            f"{listed(short, 10)}"
+        )
 
 
 if __name__ == "__main__":

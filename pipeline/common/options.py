@@ -1,4 +1,4 @@
-"""The chosen plug-in of a section, with its own keys: `<section>.options.<name>`."""
+"""The plug-in that a section names, with its keys: `<section>.options.<name>`."""
 
 from types import ModuleType
 from typing import Any
@@ -8,13 +8,13 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, Section, validate
 
 
-def chosen(
+def load_plugin(
     package: str, section: str, key: str, name: str, options: dict[str, dict[str, Any]]
 ) -> tuple[ModuleType, Section]:
     """Import plug-in `name` of `package` and check its options.
 
     Args:
-        section, key: where the name stands in params.yaml, for messages.
+        section, key: the key of params.yaml that holds the name, for messages.
 
     Raises:
         UserError: no such plug-in, no options for it, or bad options.

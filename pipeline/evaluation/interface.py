@@ -22,7 +22,7 @@ from torch import Tensor
 
 from pipeline.clip.model import scaled, unit_pixels
 from pipeline.clip.upload import Sent, Uploader
-from pipeline.images.streaming import Pixels, depth, read_ahead
+from pipeline.images.streaming import Pixels, depth, prefetch
 from pipeline.zeroshot.perturbation import Norm
 
 
@@ -50,7 +50,7 @@ class Targets(NamedTuple):
             part = slice(start, start + size)
             return uploader.send(self.pixels[self.numbers[part]], self.labels[part])
 
-        for sent in read_ahead(send, range(0, len(self.labels), size), depth(self.pixels)):
+        for sent in prefetch(send, range(0, len(self.labels), size), depth(self.pixels)):
             images, labels = uploader.receive(sent)
             yield scaled(images), labels
 

@@ -1,4 +1,4 @@
-"""Is the evaluation itself to be trusted? Measurements that a sound attack cannot fail.
+"""Can the evaluation be trusted? Measurements that a sound attack cannot fail.
 
 PGD on a few images over a curve of epsilons, at an epsilon that no classifier withstands,
 and with more and more steps (Carlini et al. 2019, "On evaluating adversarial robustness",
@@ -63,8 +63,8 @@ def measure_model(
     targets = inputs.targets
     prediction, _ = clean_predictions(victim, targets, params.batch_size, device)
     right = np.flatnonzero(prediction == targets.labels)
-    chosen = Targets(targets.pixels, targets.numbers[right], targets.labels[right])
-    counts = measure(victim, chosen, checks, params, device, *runs)
+    right_targets = Targets(targets.pixels, targets.numbers[right], targets.labels[right])
+    counts = measure(victim, right_targets, checks, params, device, *runs)
     return {"images": len(targets.labels)} | counts
 
 
@@ -81,15 +81,15 @@ def measure(
 
     Args:
         run, run_in_float32: fixed-step PGD, or the same over several devices; on `victim` and on
-            what it is in float32.
+            its copy in float32.
 
     Returns:
         curve: [epsilon in 1/255, images right at every iterate], from 0 (clean) upwards;
         large: the same at `large_epsilon_255`; steps: [steps, images right at every iterate]
-        at `evaluate.epsilon_255`, every run with a step size of its own; precision: None where
-        attacks are float32, else {name, right, right_in_float32, changed}: images right at every
-        iterate of the attack in `evaluate.precision` and of the same attack in float32, and the
-        images whose verdicts differ.
+        at `evaluate.epsilon_255`, the step size of a run follows from its steps; precision:
+        None where attacks are float32, else {name, right, right_in_float32, changed}: images
+        right at every iterate of the attack in `evaluate.precision` and of the same attack in
+        float32, and the images whose verdicts differ.
     """
 
     @cache  # the curve, the ladder of steps and the two precisions share points
@@ -117,7 +117,7 @@ def measure(
             outcome = run(victim, targets, options, settings)
         return outcome.fooled_at < 0
 
-    def survivors(epsilon_255: float, steps: int) -> int:
+    def robust_count(epsilon_255: float, steps: int) -> int:
         return int(robust(epsilon_255, steps).sum())
 
     ladder = [checks.steps // 4, checks.steps // 2, checks.steps, 2 * checks.steps]
@@ -131,7 +131,7 @@ def measure(
     return {
         "precision": precision,
         "curve": [[0.0, len(targets.labels)]]
-        + [[e, survivors(e, checks.steps)] for e in sorted(checks.epsilons_255)],
-        "large": [checks.large_epsilon_255, survivors(checks.large_epsilon_255, checks.steps)],
-        "steps": [[steps, survivors(params.epsilon_255, steps)] for steps in ladder],
+        + [[e, robust_count(e, checks.steps)] for e in sorted(checks.epsilons_255)],
+        "large": [checks.large_epsilon_255, robust_count(checks.large_epsilon_255, checks.steps)],
+        "steps": [[steps, robust_count(params.epsilon_255, steps)] for steps in ladder],
     }

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from pipeline.common.errors import UserError
-from pipeline.common.options import chosen
-from pipeline.descriptions.artifact import without_sentence
+from pipeline.common.options import load_plugin
+from pipeline.descriptions.artifact import classes_without_sentence
 from pipeline.descriptions.interface import Answers, Task
-from pipeline.descriptions.params import DescribeParams, wanted_classes
+from pipeline.descriptions.params import DescribeParams, classes_to_describe
 from pipeline.descriptions.prompts import read_prompts
 from pipeline.filtering.filter import FilterParams
 from pipeline.images.classes import ClassEntry
@@ -30,7 +30,7 @@ def descriptions(plan: Plan) -> Part:
     if not plan.runs.includes("describe"):
         part.lines.append(f"backend {params.backend}: data/descriptions is up to date")
         return part
-    backend, options = chosen(
+    backend, options = load_plugin(
         "pipeline.backends", "describe", "backend", params.backend, params.options
     )
     state = plan.sets.get(params.dataset)
@@ -57,7 +57,7 @@ def _try_reading(
 ) -> Answers | None:  # fmt: skip
     """What a backend gives that reads a file; None where it ends with an error."""
     try:
-        classes = wanted_classes(class_entries, params.only, f"set '{params.dataset}'")
+        classes = classes_to_describe(class_entries, params.only, f"set '{params.dataset}'")
         prompts = read_prompts(params.prompts)
         task = Task(classes, params.prompts, prompts, {}, params.seed, None, class_entries)
         with contextlib.redirect_stderr(io.StringIO()):  # the stage prints lines to complete
@@ -73,7 +73,7 @@ def _try_reading(
 def _count_described(
     part: Part, params: DescribeParams, answers: Answers, classes: Sequence[ClassEntry]
 ) -> None:
-    empty = without_sentence(answers, classes)
+    empty = classes_without_sentence(answers, classes)
     part.values = {"classes": len(classes), "described": len(classes) - len(empty)}
     part.lines.append(
         f"backend {params.backend}: {len(answers.sentences)} sentences for "

@@ -8,7 +8,7 @@ from pipeline.clip.config import CONFIG_FILE, model_config
 from pipeline.clip.folders import BASE_MODEL
 from pipeline.clip.model import WEIGHTS_FILE
 from pipeline.common.errors import UserError
-from pipeline.common.options import chosen
+from pipeline.common.options import load_plugin
 from pipeline.cost import vision_transformer as vit
 from pipeline.images.data_root import locate
 from pipeline.model_sources import checkpoint, pretrain
@@ -53,7 +53,7 @@ def inspect_model(params: BaseModelParams, image_size: int | None, runs: bool) -
     if not runs and (BASE_MODEL / CONFIG_FILE).is_file():
         return ModelState(model_config(BASE_MODEL), f"{BASE_MODEL} is up to date")
     try:
-        module, options = chosen(
+        module, options = load_plugin(
             "pipeline.model_sources", "base_model", "source", params.source, params.options
         )
         if params.source in INSPECT:

@@ -8,7 +8,7 @@ import torch
 
 from pipeline.clip.device import pick_device
 from pipeline.common.errors import UserError
-from pipeline.common.options import chosen
+from pipeline.common.options import load_plugin
 from pipeline.common.params import PARAMS_FILE, Section, read_params, validate
 from pipeline.descriptions.params import DescribeParams
 from pipeline.embeddings.tables import EmbedParams
@@ -88,7 +88,7 @@ class Plan:
     def method(self) -> tuple[Any, MethodParams]:
         """The chosen method's module and options."""
         params = self.finetune
-        module, options = chosen(
+        module, options = load_plugin(
             "pipeline.methods", "finetune", "method", params.method, params.options
         )
         assert isinstance(options, MethodParams)

@@ -15,7 +15,7 @@ from pipeline.images.data_root import downloads_allowed, locate
 from pipeline.images.image_set import IMAGES, open_images
 from pipeline.images.streaming import is_streamed
 from pipeline.prepare.catalogue import split_of
-from pipeline.prepare.download import absent, fetchable, how_to_get
+from pipeline.prepare.download import how_to_get, is_fetchable, missing_paths
 from pipeline.prepare.facts import published_facts
 from pipeline.prepare.hub_shards import HUB, folder_of, is_whole
 from pipeline.prepare.pack import check_source
@@ -108,9 +108,9 @@ def _absent_published(name: str, source: ModuleType, params: Any) -> SetState | 
     if facts is None:
         return None
     split, root = split_of(facts, params), locate(params.root or ".")
-    if not absent(facts, split, root):
+    if not missing_paths(facts, split, root):
         return None
-    fetched = fetchable(facts) and downloads_allowed()
+    fetched = is_fetchable(facts) and downloads_allowed()
     remark = (
         f"{facts.title} ({split}) will be downloaded to {root}, {facts.disk_gb:g} GB unpacked"
         if fetched

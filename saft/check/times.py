@@ -19,7 +19,7 @@ import torch
 from pipeline.clip.precision import Precision
 from pipeline.common import registry
 from pipeline.common.errors import UserError
-from pipeline.common.options import chosen
+from pipeline.common.options import load_plugin
 from pipeline.cost import vision_transformer as vit
 from pipeline.cost.matrix_speed import matrix_flop, precisions
 from pipeline.embeddings.tables import templates_of
@@ -116,7 +116,7 @@ def _check(plan: Plan, dataset: str) -> float:
 def _base_model(plan: Plan, _: str) -> float | None:
     if plan.base_model.source != "pretrain":
         return None
-    _, options = chosen(
+    _, options = load_plugin(
         "pipeline.model_sources", "base_model", "source", "pretrain", plan.base_model.options
     )
     assert isinstance(options, pretrain.Params)
@@ -142,7 +142,9 @@ def _evaluate(plan: Plan, item: str) -> float | None:
             images = _images(plan, dataset)
             if images is None:
                 return None
-            _, options = chosen("pipeline.attacks", "evaluate", "attacks", attack, params.options)
+            _, options = load_plugin(
+                "pipeline.attacks", "evaluate", "attacks", attack, params.options
+            )
             count = min(images, params.images or images)
             return evaluate_flop(plan.model.vit, count, iterates(attack, options))
     return None

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.common.errors import UserError
 from pipeline.results.accuracy import verdicts
-from pipeline.results.evaluated import MODELS, NORMS, Evaluated, options_text
+from pipeline.results.evaluated import MODELS, NORMS, EvaluatedSet, options_text
 from pipeline.results.statistics import Paired, Share, paired, wilson
 
 MEAN = "mean"
@@ -23,7 +23,7 @@ class ComparedRun(NamedTuple):
     evaluate.datasets, and what its training cost (None where it was not measured)."""
 
     label: str
-    sets: list[Evaluated]
+    sets: list[EvaluatedSet]
     cost: dict[str, Any] | None
 
 
@@ -53,7 +53,7 @@ def check_alike(runs: Sequence[ComparedRun]) -> None:
             raise UserError(_unlike(runs[0].label, run.label, "evaluate.datasets", *names))
 
 
-def _check_alike(first: str, ours: Evaluated, second: str, theirs: Evaluated) -> None:
+def _check_alike(first: str, ours: EvaluatedSet, second: str, theirs: EvaluatedSet) -> None:
     attacks = [[attack.metrics.attack for attack in s.attacks] for s in (ours, theirs)]
     if attacks[0] != attacks[1]:
         raise UserError(_unlike(first, second, "evaluate.attacks", *attacks))
@@ -76,7 +76,7 @@ def _unlike(first: str, second: str, key: str, ours: Any, theirs: Any) -> str:
     )
 
 
-def columns(evaluated: Evaluated) -> dict[str, str]:
+def columns(evaluated: EvaluatedSet) -> dict[str, str]:
     """Measures of the table and their titles: clean, each attack, worst case if there are two."""
     attacks = {attack.metrics.attack: attack.metrics.title for attack in evaluated.attacks}
     return {"clean": "clean"} | attacks | ({"robust": "worst case"} if len(attacks) > 1 else {})

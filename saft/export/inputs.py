@@ -13,7 +13,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import Section, validate
 from pipeline.common.tables import read_json
 from pipeline.images.classes import CLASSES, read_classes
-from pipeline.models.interface import About
+from pipeline.models.interface import ModelCardOrigin
 from pipeline.prepare.facts import published_facts
 from pipeline.results.evaluated import Metrics
 from pipeline.results.files import EVALUATION
@@ -64,7 +64,7 @@ class Inputs:
     results: Results
     measured: dict[str, list[Metrics]]
     classes: int
-    base: About
+    base: ModelCardOrigin
     terms: list[DatasetLicence]
 
 
@@ -106,12 +106,12 @@ def _metrics(folder: Path) -> Metrics:
     return validate(read_json(path), Metrics, str(path))
 
 
-def _base(lock: Lock) -> tuple[About, list[str]]:
+def _base(lock: Lock) -> tuple[ModelCardOrigin, list[str]]:
     """The base model, and the image set that it was trained on where that happened here."""
     values = lock.params(BASE_MODEL)
     source, dataset = values.get("base_model.source", ""), values.get("base_model.dataset", "")
     values_of = {source: values.get(f"base_model.options.{source}", {})}
-    module, params = options.chosen(
+    module, params = options.load_plugin(
         "pipeline.model_sources", "base_model", "source", source, values_of
     )
     return module.about(params, dataset), [dataset] if source == "pretrain" else []

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from pipeline.attacks import apgd_ce, pgd
 from pipeline.common.errors import UserError
-from pipeline.common.options import chosen
+from pipeline.common.options import load_plugin
 from pipeline.common.params import read_section
 from pipeline.cost.meter import read_cost
 from pipeline.evaluation.clean_predictions import clean_predictions
@@ -251,7 +251,7 @@ def test_what_is_wrong_in_the_params_is_named(tmp_path, monkeypatch, key, value,
 
     def read() -> None:
         options = read_section("evaluate", EvaluateParams).options
-        chosen("pipeline.attacks", "evaluate", "attacks", name, options)
+        load_plugin("pipeline.attacks", "evaluate", "attacks", name, options)
 
     with pytest.raises(UserError, match=message):
         read()

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from pipeline.clip import model as clip
 from pipeline.common import registry
-from pipeline.models.interface import About
+from pipeline.models.interface import ModelCardOrigin
 from pipeline.report.page import percent
 from saft.app import app
 from saft.export import card as model_card
@@ -289,7 +289,9 @@ def test_terms_of_published_sets_are_stated(inputs, monkeypatch):
 
 
 def test_a_base_model_of_the_hub_is_named_and_linked(inputs):
-    base = About("`ViT-B-32 / openai` (open_clip)", "timm/vit_base_patch32_clip_224.openai")
+    base = ModelCardOrigin(
+        "`ViT-B-32 / openai` (open_clip)", "timm/vit_base_patch32_clip_224.openai"
+    )
     card = model_card.render(replace(inputs, base=base), "name")
     assert front_matter(card)["base_model"] == base.hub_id
     assert "Base model: `ViT-B-32 / openai` (open_clip)." in card
