@@ -13,7 +13,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, read_value
 from pipeline.descriptions.prompts import FOLDER
 from pipeline.images.data_root import root
-from pipeline.prepare.download import commands_for
+from pipeline.prepare.download import commands_for, is_fetchable
 from pipeline.prepare.facts import Facts, published_facts
 
 PLUGINS = {

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from pipeline.common.errors import listed
 from pipeline.evaluation.seen_classes import training_overlap
 from pipeline.images.classes import ClassEntry
 from saft.check import text_sets
@@ -100,6 +101,5 @@ def _compare(
 def _same_names(class_entries: Sequence[ClassEntry]) -> list[str]:
     counts = Counter(class_entry.name for class_entry in class_entries)
     repeated = [name for name, count in counts.items() if count > 1]
-    more = f" and {len(repeated) - SHOWN} more" if len(repeated) > SHOWN else ""
-    listed = ", ".join(f"'{name}' x {counts[name]}" for name in repeated[:SHOWN])
-    return [f"classes with the same name cannot be told apart: {listed}{more}"] if repeated else []
+    names = listed([f"'{name}' x {counts[name]}" for name in repeated], SHOWN)
+    return [f"classes with the same name cannot be told apart: {names}"] if repeated else []

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from pipeline.common.errors import listed
+
 HEAD = (
     "stage", "seconds", "images", "images/s", "peak memory, MiB", "energy, J", "TFLOP",
     "of the speed of matrix products", "device",
@@ -68,16 +70,11 @@ def _unmeasured(stages: Sequence[Recorded]) -> str:
     if not names:
         return ""
     return (
-        f"Not measured here, but from DVC's cache or from another machine: {_listed(names)}; "
+        f"Not measured here, but from DVC's cache or from another machine: {listed(names, LISTED)}; "
         "`dvc repro -f -s STAGE` computes one again."
     )
 
 
 def _not_computed(stages: Sequence[Recorded]) -> str:
     names = [stage.stage for stage in stages if not stage.computed]
-    return f"Not computed yet: {_listed(names)}." if names else ""
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(names[:LISTED]) + more
+    return f"Not computed yet: {listed(names, LISTED)}." if names else ""

@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, listed
 from pipeline.report.page import percent
 from pipeline.results.evaluated import NORMS, options_text
 from saft.export.inputs import Inputs
@@ -101,8 +101,7 @@ def texts_line(templates: list[str]) -> str:
     """The first templates, and how many more there are."""
     if not templates:
         return "its classes' descriptions"
-    more = f" and {len(templates) - LISTED} more" if len(templates) > LISTED else ""
-    return ", ".join(f"“{text}”" for text in templates[:LISTED]) + more
+    return listed([f"“{text}”" for text in templates], LISTED)
 
 
 def cell(text: str) -> str:
