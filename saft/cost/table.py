@@ -70,7 +70,8 @@ def _unmeasured(stages: Sequence[Recorded]) -> str:
     if not names:
         return ""
     return (
-        f"Not measured here, but from DVC's cache or from another machine: {listed(names, LISTED)}; "
+        f"Not measured here, but from DVC's cache or from another machine: "
+        f"{listed(names, LISTED)}; "
         "`dvc repro -f -s STAGE` computes one again."
     )
 
