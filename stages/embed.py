@@ -1,9 +1,8 @@
-"""Encode all text there will ever be: `python -m stages.embed`.
+"""Encode descriptions and templates into text embeddings: `python -m stages.embed`.
 
 Reads data/filtered/descriptions.parquet, class tables and data/base_model/; writes
-data/embeddings/: descriptions.parquet (the training ensemble), texts/<text set>/<set>.parquet
-(zero-shot classifiers) and attacker/<text set>/<set>.parquet (what the attacker sees). Being
-quick and before the training, it also checks the names that later stages load plug-ins by.
+data/embeddings/ (see `pipeline.zeroshot.text_sets`). Being quick and before the training, it also
+checks the names that later stages load plug-ins by.
 """
 
 import typer
@@ -11,8 +10,8 @@ import typer
 from pipeline.clip import model as clip
 from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import BASE_MODEL
-from pipeline.common import registry
-from pipeline.common.params import PARAMS_FILE, read_section, read_value
+from pipeline.common.options import check_names
+from pipeline.common.params import read_section, read_value
 from pipeline.common.tables import read_table
 from pipeline.embeddings import tables
 from pipeline.filtering.table import FILTERED, SCHEMA
@@ -24,7 +23,7 @@ from stages.runner import stage
 @stage("embed")
 def main() -> None:
     """Write the text embeddings of the kept descriptions and of every text set in use."""
-    check_names()
+    check_names(read_value("finetune.method", str), read_value("evaluate.attacks", list[str]))
     params = read_section("embed", tables.EmbedParams)
     rows = [row for row in read_table(FILTERED, SCHEMA).to_pylist() if row["kept"]]
     keys = text_sets()
@@ -57,18 +56,6 @@ def text_sets() -> list[tables.Key]:
         checked=read_value("evaluate.checks.datasets", list[str]),
         check_texts=read_value("evaluate.checks.texts", str),
     )
-
-
-def check_names() -> None:
-    """Method and attacks.
-
-    Raises:
-        UserError: one does not exist; the key and those there are are named.
-    """
-    method = read_value("finetune.method", str)
-    registry.check("pipeline.methods", method, f"{PARAMS_FILE}: finetune.method")
-    for attack in read_value("evaluate.attacks", list[str]):
-        registry.check("pipeline.attacks", attack, f"{PARAMS_FILE}: evaluate.attacks")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Accuracy on one set under one attack: `python -m stages.evaluate <set> <attack> <text set>`.
 
-Reads data/images/<set>/, data/embeddings/{texts,attacker}/<text set>/<set>.parquet and both models;
-writes data/evaluation/<set>/<text set>/<attack>/: predictions.parquet, metrics.json, examples.
-SAFT_DEVICES shares the attack among devices, --shard and --merge among machines.
+Reads data/images/, data/embeddings/{texts,attacker}/<text set>/ and both models; writes
+data/evaluation/<set>/<text set>/<attack>/. SAFT_DEVICES, --shard and --merge share the attack.
 """
 
 from typing import Annotated

@@ -103,3 +103,11 @@ def nearest_to_mean(
         order = np.argsort(-similarities, kind="stable")[:count]
         nearest.append([(int(class_numbers[index]), float(similarities[index])) for index in order])
     return nearest
+
+
+def image_references(
+    model: Clip, dataset: str, images_per_class: int | None, device: torch.device
+) -> np.ndarray:
+    """Unit-norm mean image feature of each class of a set, float32 (C, D)."""
+    features = set_features(model, dataset, images_per_class, device)
+    return class_means(features.features, features.labels, len(features.images.classes)).numpy()

@@ -6,7 +6,7 @@ sections 3 and 4). `pipeline.soundness.verdicts` says what they mean.
 """
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -94,44 +94,57 @@ def measure(
 
     @cache  # the curve, the ladder of steps and the two precisions share points
     def robust(epsilon_255: float, steps: int, in_float32: bool = False) -> np.ndarray:
-        options = fixed_step.Steps(
-            steps=steps,
-            step_255=OVERSHOOT * epsilon_255 / steps,
-            restarts=1,
-            random_start=True,
-            momentum=0.0,
-        )
-        settings = Settings(
-            norm=params.norm,
-            epsilon=epsilon_255 / 255,
-            batch_size=params.batch_size,
-            seed=params.seed,
-            follow=np.zeros(len(targets.labels), dtype=bool),
-            examples=np.zeros(0, dtype=np.int64),
-            device=device,
-            guard_band=0.0 if in_float32 else params.band,
-        )
-        if in_float32:
-            outcome = run_in_float32(victim.in_float32(), targets, options, settings)
-        else:
-            outcome = run(victim, targets, options, settings)
+        attack, attacked = (run_in_float32, victim.in_float32()) if in_float32 else (run, victim)
+        band = 0.0 if in_float32 else params.band
+        settings = _settings(targets, params, epsilon_255, device)._replace(guard_band=band)
+        outcome = attack(attacked, targets, _crossing_the_ball(epsilon_255, steps), settings)
         return outcome.fooled_at < 0
 
     def robust_count(epsilon_255: float, steps: int) -> int:
         return int(robust(epsilon_255, steps).sum())
 
-    ladder = [checks.steps // 4, checks.steps // 2, checks.steps, 2 * checks.steps]
-    precision = None
-    if params.band:
-        low = robust(params.epsilon_255, checks.steps)
-        exact = robust(params.epsilon_255, checks.steps, in_float32=True)
-        counts = {"right": int(low.sum()), "right_in_float32": int(exact.sum())}
-        name = named(params.precision, params.compile)
-        precision = {"name": name, **counts, "changed": int((low != exact).sum())}
+    steps, ladder = checks.steps, [checks.steps // 4, checks.steps // 2, checks.steps]
+    clean = [0.0, len(targets.labels)]
+    low = partial(robust, params.epsilon_255, steps)
     return {
-        "precision": precision,
-        "curve": [[0.0, len(targets.labels)]]
-        + [[e, robust_count(e, checks.steps)] for e in sorted(checks.epsilons_255)],
-        "large": [checks.large_epsilon_255, robust_count(checks.large_epsilon_255, checks.steps)],
-        "steps": [[steps, robust_count(params.epsilon_255, steps)] for steps in ladder],
+        "precision": _compared(params, low(), low(in_float32=True)) if params.band else None,
+        "curve": [clean, *([e, robust_count(e, steps)] for e in sorted(checks.epsilons_255))],
+        "large": [checks.large_epsilon_255, robust_count(checks.large_epsilon_255, steps)],
+        "steps": [[n, robust_count(params.epsilon_255, n)] for n in [*ladder, 2 * steps]],
+    }
+
+
+def _crossing_the_ball(epsilon_255: float, steps: int) -> fixed_step.Steps:
+    """So many steps, together OVERSHOOT times as long as the radius."""
+    return fixed_step.Steps(
+        steps=steps,
+        step_255=OVERSHOOT * epsilon_255 / steps,
+        restarts=1,
+        random_start=True,
+        momentum=0.0,
+    )
+
+
+def _settings(
+    targets: Targets, params: EvaluateParams, epsilon_255: float, device: torch.device
+) -> Settings:
+    """Of an attack that drops every misclassified image and keeps no example."""
+    return Settings(
+        norm=params.norm,
+        epsilon=epsilon_255 / 255,
+        batch_size=params.batch_size,
+        seed=params.seed,
+        follow=np.zeros(len(targets.labels), dtype=bool),
+        examples=np.zeros(0, dtype=np.int64),
+        device=device,
+    )
+
+
+def _compared(params: EvaluateParams, low: np.ndarray, exact: np.ndarray) -> dict[str, Any]:
+    """Which images withstand the attack in its own precision, and in float32."""
+    return {
+        "name": named(params.precision, params.compile),
+        "right": int(low.sum()),
+        "right_in_float32": int(exact.sum()),
+        "changed": int((low != exact).sum()),
     }
