@@ -33,16 +33,14 @@ def main() -> None:
         for key in keys
         if key[0] != embed.DESCRIPTIONS
     }
-    device = deterministic_device()
-    model = clip.load(BASE_MODEL)
+    device, model = deterministic_device(), clip.load(BASE_MODEL)
 
     def encode(texts: list[str]):
         return clip.encode_texts(model, texts, device).numpy()
 
     described = tables.description_columns(rows, encode)
     files = tables.text_set_columns(classes, templates, described, keys, encode)
-    attacker = read_value("evaluate.attacker", str)
-    tables.write_embeddings(embed.FOLDER, files, described, attacker)
+    tables.write_embeddings(embed.FOLDER, files, described, read_value("evaluate.attacker", str))
     print(f"{len(rows)} descriptions, {len(files)} classifiers for {len(classes)} sets")
 
 

@@ -18,13 +18,7 @@ from pipeline.common.params import read_section, read_value
 from pipeline.common.tables import write_table
 from pipeline.descriptions.artifact import DESCRIPTIONS, read_artifact
 from pipeline.descriptions.tokens import count_tokens
-from pipeline.filtering.filter import (
-    FilterParams,
-    choose_rows,
-    clean_rows,
-    reference_names,
-    score_rows,
-)
+from pipeline.filtering import filter as filtering
 from pipeline.filtering.image_features import image_references
 from pipeline.filtering.summary import summary
 from pipeline.filtering.table import FILTERED, SCHEMA
@@ -35,7 +29,7 @@ from stages.runner import stage
 @stage("filter")
 def main() -> None:
     """Clean the sentences, score them against their class's reference, keep the top K."""
-    params = read_section("filter", FilterParams)
+    params = read_section("filter", filtering.FilterParams)
     dataset = read_value("describe.dataset", str)
     classes = read_classes(dataset)
     found = read_artifact(DESCRIPTIONS, classes)
@@ -46,14 +40,14 @@ def main() -> None:
         return clip.encode_texts(model, list(texts), device).numpy()
 
     counting = partial(count_tokens, tokenizer=model.tokenize)
-    rows = clean_rows(found, classes, params, model.tokenize.context_length, counting)
-    names = reference_names(classes, params)
+    rows = filtering.clean_rows(found, classes, params, model.tokenize.context_length, counting)
+    names = filtering.reference_names(classes, params)
     if params.reference == "image":
         references = image_references(model, dataset, params.images_per_class, device)
     else:
         references = encode(names)
-    features = score_rows(rows, classes, references, names, encode)
-    table, short = choose_rows(rows, features, classes, params)
+    features = filtering.score_rows(rows, classes, references, names, encode)
+    table, short = filtering.choose_rows(rows, features, classes, params)
     columns = {name: [row[name] for row in table] for name in SCHEMA.names}
     write_table(FILTERED, columns, SCHEMA)
     print(summary(columns, short, len(classes)))

@@ -24,7 +24,7 @@ from pipeline.filtering.table import FILTERED
 from pipeline.filtering.table import SCHEMA as FILTERED_SCHEMA
 from pipeline.images.classes import read_classes
 from pipeline.images.image_set import IMAGES, open_images
-from pipeline.prepare import pack
+from pipeline.prepare.pack import pack
 from pipeline.training.checkpoint import save_state
 from pipeline.zeroshot import text_sets as embed
 from stages import base_model, describe, evaluate, finetune, prepare
