@@ -45,20 +45,23 @@ def stages(plan: Plan) -> Part:
         part.lines.append("everything is up to date: dvc repro would run nothing")
         return part
     part.problems += _not_on_this_device(plan)
-    measured = speeds(plan.device)
+    measured, shares = speeds(plan.device), EFFICIENCY[plan.device.type]
+    reached = {name: shares[name] * speed for name, speed in measured.items()}
     kinds: dict[str, list[tuple[str, float | None]]] = defaultdict(list)
     for stage in runs.stages:
-        speed = measured.get(precision_of(plan, stage), measured["float32"])
-        part.values[stage] = cost(plan, stage, EFFICIENCY * speed)
+        speed = reached.get(precision_of(plan, stage), reached["float32"])
+        part.values[stage] = cost(plan, stage, speed)
         kinds[stage.partition("@")[0]].append((stage, part.values[stage]["seconds"]))
     part.lines += [_line(kind, times) for kind, times in kinds.items()]
-    part.lines += _by_precision(part, measured)
+    part.lines += _by_precision(part, reached)
     total, flop = (sum(v[key] or 0 for v in part.values.values()) for key in ("seconds", "flop"))
-    products = ", ".join(f"{speed / 1e9:,.0f} in {name}" for name, speed in measured.items())
+    products = ", ".join(
+        f"{shares[name]:.0%} of {speed / 1e9:,.0f} in {name}" for name, speed in measured.items()
+    )
     part.lines.append(
         f"about {duration(total)} in all, unless DVC's run cache has the outputs: estimates, right "
-        f"to a factor of two, from {flop / 1e15:,.3g} PFLOP at {EFFICIENCY:.0%} (assumed) of the "
-        f"matrix products measured on {plan.device} (GFLOP/s: {products}); evaluation "
+        f"to a factor of two, from {flop / 1e15:,.3g} PFLOP at an assumed share of the matrix "
+        f"products measured on {plan.device} (GFLOP/s: {products}); evaluation "
         "and checks as if every image withstood every step (those fooled stop early)"
     )
     return part
@@ -84,12 +87,12 @@ def _not_on_this_device(plan: Plan) -> list[str]:
     return problems
 
 
-def _by_precision(part: Part, measured: dict[Precision, float]) -> list[str]:
+def _by_precision(part: Part, reached: dict[Precision, float]) -> list[str]:
     """A line on the training in every precision of the device, where there is a choice."""
     flop = part.values.get("finetune", {}).get("flop")
-    if not flop or len(measured) < 2:
+    if not flop or len(reached) < 2:
         return []
-    times = {name: flop / (EFFICIENCY * speed) for name, speed in measured.items()}
+    times = {name: flop / speed for name, speed in reached.items()}
     part.values["finetune"]["seconds_by_precision"] = times
     listed = ", ".join(f"{name} {duration(seconds)}" for name, seconds in times.items())
     return [f"finetune by finetune.precision: {listed}"]

@@ -76,13 +76,14 @@ def test_the_training_is_estimated_in_every_precision_and_refused_where_there_is
     speeds = {"float32": 1e9, "bf16": 4e9}
     monkeypatch.setattr(times, "matrix_flop", lambda device, name, seconds: speeds[name])
     stages = json.loads(check(0, "--json"))["parts"]["stages"]["values"]
-    tuned, ideal = stages["finetune"], stages["finetune"]["flop"] / times.EFFICIENCY
-    assert tuned["seconds_by_precision"] == {"float32": ideal / 1e9, "bf16": ideal / 4e9}
-    assert tuned["seconds"] == ideal / 1e9
+    tuned, flop, shares = stages["finetune"], stages["finetune"]["flop"], times.EFFICIENCY["cpu"]
+    expected = {name: flop / (shares[name] * speed) for name, speed in speeds.items()}
+    assert tuned["seconds_by_precision"] == expected
+    assert tuned["seconds"] == expected["float32"]
     assert "finetune by finetune.precision: float32 " in check(0)
     change(finetune__precision="bf16")
     again = json.loads(check(0, "--json"))["parts"]["stages"]["values"]
-    assert again["finetune"]["seconds"] == ideal / 4e9
+    assert again["finetune"]["seconds"] == expected["bf16"]
     for stage in set(stages) - {"finetune"}:
         assert again[stage]["seconds"] == stages[stage]["seconds"]
     change(finetune__precision="tf32")
