@@ -36,6 +36,7 @@ from benchmarks.acceptance import (
 )
 from benchmarks.acceptance.context import Context
 from benchmarks.acceptance.report import Report
+from benchmarks.acceptance.variants import VARIANTS
 from pipeline.clip.device import VARIABLE, be_deterministic, pick_device
 from pipeline.common.errors import UserError
 from stages.runner import INTERRUPTED, stage
@@ -64,11 +65,11 @@ def main(
     device: Annotated[str, typer.Option(help="cpu, cuda or cuda:N")] = "cuda",
     tiny: Annotated[bool, typer.Option("--tiny", help="small sizes: a dry run on a CPU")] = False,
     only: Annotated[str, typer.Option(help="sections, separated by commas")] = "",
+    variants: Annotated[str, typer.Option(help="of training and evaluation, likewise")] = "",
 ) -> None:
     """Run all sections, print goals against measured values."""
-    chosen = frozenset(filter(None, only.split(",")))
-    if unknown := sorted(chosen - SECTIONS.keys()):
-        raise UserError(f"--only {','.join(unknown)}: no such section; {', '.join(SECTIONS)}")
+    chosen = _chosen("--only", only, tuple(SECTIONS), "section")
+    measured = _chosen("--variants", variants, VARIANTS, "variant")
     if chosen:
         chosen |= {"environment"}  # without it no number says where it was measured
     if out.exists() and not out.is_dir():
@@ -78,7 +79,7 @@ def main(
     report = Report(out, budget, chosen)
     try:
         with _ended_as_interrupted():
-            _measure(Context(picked, tiny, out, report))
+            _measure(Context(picked, tiny, out, report, measured))
     except KeyboardInterrupt:
         print(goals.as_text(goals.goals(report.content["sections"])), flush=True)
         print(f"interrupted; {report.file} has the sections before", file=sys.stderr)
@@ -89,6 +90,14 @@ def main(
     print(goals.as_text(reached))
     if failed := report.content["failed_checks"]:
         raise UserError(f"{len(failed)} failed checks, all in {report.file}: {failed[0]}")
+
+
+def _chosen(flag: str, value: str, names: tuple[str, ...], kind: str) -> frozenset[str]:
+    """The names that a flag lists; none for all."""
+    chosen = frozenset(filter(None, value.split(",")))
+    if unknown := sorted(chosen - set(names)):
+        raise UserError(f"{flag} {','.join(unknown)}: no such {kind}; {', '.join(names)}")
+    return chosen
 
 
 @contextmanager

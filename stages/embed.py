@@ -47,18 +47,16 @@ def main() -> None:
     print(f"{len(rows)} descriptions, {len(files)} classifiers for {len(classes)} sets")
 
 
-def text_sets() -> list[tuple[str, str]]:
+def text_sets() -> list[tables.Key]:
     """Every (text set, image set) that finetune, evaluate or check reads."""
-    datasets = read_value("evaluate.datasets", list[str])
-    checked = read_value("evaluate.checks.datasets", list[str])
-    names = read_value("evaluate.texts", list[str])
-    pairs = [(embed.TEMPLATE, read_value("finetune.dataset", str))]
-    pairs += [(name, dataset) for name in names for dataset in datasets]
-    pairs += [(read_value("evaluate.checks.texts", str), dataset) for dataset in checked]
-    attacker = read_value("evaluate.attacker", str)
-    if attacker != embed.SAME:
-        pairs += [(attacker, dataset) for dataset in [*datasets, *checked]]
-    return list(dict.fromkeys(pairs))
+    return tables.text_sets_in_use(
+        trained=read_value("finetune.dataset", str),
+        datasets=read_value("evaluate.datasets", list[str]),
+        texts=read_value("evaluate.texts", list[str]),
+        attacker=read_value("evaluate.attacker", str),
+        checked=read_value("evaluate.checks.datasets", list[str]),
+        check_texts=read_value("evaluate.checks.texts", str),
+    )
 
 
 def check_names() -> None:

@@ -24,12 +24,13 @@ TINY_MODEL = {
 @dataclass(frozen=True)
 class Context:
     """tiny: a small model and few repeats, to try the command on a CPU; folder: for what is not
-    JSON."""
+    JSON; chosen: variants to measure, empty for all."""
 
     device: torch.device
     tiny: bool
     folder: Path
     report: Report
+    chosen: frozenset[str] = frozenset()
 
     @property
     def cuda(self) -> bool:

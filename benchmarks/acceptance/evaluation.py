@@ -48,7 +48,7 @@ def evaluation(context: Context, result: Result) -> None:
         encoder, sizes.classes, sizes.falling_images, encoder.image_size, context.device
     )
     result["variants"] = {}
-    for name in variants.measured(context.device):
+    for name in variants.measured(context):
         if name == variants.UNFUSED:
             continue  # layers are compared in training
         try:

@@ -67,7 +67,7 @@ def memory(context: Context, result: Result) -> None:
     setting = context.setting(sizes[-1])
     scene = make_scene(setting)
     for name in (variants.REFERENCE, variants.FAST):
-        if name in variants.measured(context.device):
+        if name in variants.measured(context):
             project = variants.build(scene, setting, name)
             result[name] = {}
             _peaks(context, result[name], project, sizes)

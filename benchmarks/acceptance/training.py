@@ -23,7 +23,7 @@ def training(context: Context, result: Result) -> None:
     scene = make_scene(setting)
     result |= {"batch": context.batch, "flop_per_step": _flop(scene, setting), "variants": {}}
     reference = variants.build(scene, setting, variants.REFERENCE).perturb(2).cpu()
-    for name in variants.measured(context.device):
+    for name in variants.measured(context):
         entry: Result = {}
         result["variants"][name] = entry
         if context.report.left() < variants.seconds(name):
@@ -38,7 +38,7 @@ def training(context: Context, result: Result) -> None:
         context.report.write()
     if context.report.left() > variants.SECONDS:
         _repeats(context, result, scene)
-    if context.report.left() > variants.SECONDS:
+    if not context.chosen and context.report.left() > variants.SECONDS:
         _deterministic_costs(context, result, variants.build(scene, setting, variants.REFERENCE))
 
 
@@ -46,7 +46,7 @@ def _repeats(context: Context, result: Result, scene: Scene) -> None:
     result["repeats_itself"] = {
         name: _repeats_itself(context, scene, name)
         for name in (variants.FAST, variants.REFERENCE)
-        if name in variants.measured(context.device)
+        if name in variants.measured(context)
     }
 
 
@@ -80,7 +80,7 @@ def _variant(context: Context, entry: Result, name: str, scene: Scene, reference
 def _compare_with_eager(context: Context, entry: Result, name: str, project: Project) -> None:
     """The two ascents of a step as a CUDA graph and kernel by kernel: the same bits."""
     eager = project.perturb(2, Ascents(project.ascents.copy))
-    graphed = [project.perturb(2) for _ in range(3)]  # plain, captured, replayed
+    graphed = [project.perturb(2) for _ in range(3)]  # captured, replayed
     replay = project.ascents.replay
     entry["graph_used"] = replay is not None and replay.holds_graph
     entry["graph_equals_eager"] = all(torch.equal(one, eager) for one in graphed)

@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-
+from benchmarks.acceptance.context import Context
 from benchmarks.project import Project
 from benchmarks.setting import Scene, Setting
 from pipeline.clip.cuda_graph import VARIABLE
@@ -25,15 +24,16 @@ VARIANTS = (FAST, EAGER, "bf16+compile", REFERENCE, "tf32", UNFUSED)  # a budget
 SECONDS, COMPILE_SECONDS = 20, 50  # of the budget that must be left for another variant
 
 
-def measured(device: torch.device) -> list[str]:
-    """The variants that a device can run; on CUDA only the compiled ones, which may pay there,
-    and the one without graphs, which others have there."""
-    return [
+def measured(context: Context) -> list[str]:
+    """The variants that were chosen and that the device can run; on CUDA only the compiled ones,
+    which may pay there, and the one without graphs, which others have there."""
+    possible = [
         name
         for name in VARIANTS
-        if precision(name) in precisions(device)
-        and (device.type == "cuda" or not (compiled(name) or name == EAGER))
+        if precision(name) in precisions(context.device)
+        and (context.cuda or not (compiled(name) or name == EAGER))
     ]
+    return [name for name in possible if not context.chosen or name in context.chosen]
 
 
 def precision(variant: str) -> Precision:

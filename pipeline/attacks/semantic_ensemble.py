@@ -14,7 +14,7 @@ from pipeline.zeroshot.ensemble import ensemble_cross_entropy
 
 TITLE = "Semantic ensemble PGD"
 LAST_ITERATE = True
-Params, budget = ascent.Steps, ascent.budget
+Params, max_iterates = ascent.Steps, ascent.max_iterates
 
 
 def run(victim: Victim, targets: Targets, params: ascent.Steps, settings: Settings) -> Outcome:

@@ -13,6 +13,7 @@ from pipeline.common.params import Section
 from pipeline.common.tables import read_json
 from pipeline.descriptions.interface import Answers, Sentence, Task
 
+ASKS_MODEL = False
 FILE = Path("data/inputs/bundled/descriptions.json")
 SOURCE = "bundled"
 PLANTED = "bundled, planted"

@@ -26,6 +26,7 @@ from pipeline.descriptions.asking import (
 from pipeline.descriptions.interface import Answers, Task
 from pipeline.descriptions.messages import Query, answer_schema, message_content
 
+ASKS_MODEL = True
 WHERE = "describe.options.openai"
 ASKS_MODEL = True
 

@@ -24,6 +24,7 @@ from pipeline.descriptions.matching import TIERS, Match, Undecided, match, neare
 from pipeline.descriptions.published_file import read_object, read_published
 from pipeline.images.classes import ClassEntry
 
+ASKS_MODEL = False
 FOLDER = Path("data/inputs/published")
 OPEN = "??"  # begins a value of the aliases file that is not decided yet
 LISTED = 10

@@ -30,6 +30,7 @@ from pipeline.descriptions.asking import (
 from pipeline.descriptions.interface import Answers, Task
 from pipeline.descriptions.messages import Query, answer_schema, message_content
 
+ASKS_MODEL = True
 WHERE = "describe.options.vllm"
 ASKS_MODEL = True
 NO_GPU = (

@@ -1,6 +1,9 @@
 """Description backends, one file each; the file name is what `describe.backend` names.
 
 A backend module has
+    ASKS_MODEL: bool                          True: a model writes the sentences, which takes an
+                                              answer log, and exemplars if there are any; False:
+                                              they are read from a file
     class Params(Section)                     its keys under `describe.options.<backend>`
     def describe(task, params) -> Answers
     ASKS_MODEL: bool                          queries a model: has an answer log, may see images

@@ -41,7 +41,7 @@ class Params(Section):
     """Runs per image, each from a start of its own; the next only if none has fooled yet."""
 
 
-def budget(params: Params) -> int:
+def max_iterates(params: Params) -> int:
     """Iterates of an image that is never fooled, the starts included."""
     return params.restarts * (params.steps + 1)
 

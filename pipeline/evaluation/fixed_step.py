@@ -40,7 +40,7 @@ class Steps(Section):
     """0: PGD; FARE's attack uses 0.9."""
 
 
-def budget(params: Steps) -> int:
+def max_iterates(params: Steps) -> int:
     """Iterates of an image that is never fooled, the starts included."""
     return params.restarts * (params.steps + 1)
 

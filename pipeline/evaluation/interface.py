@@ -3,7 +3,9 @@
 An attack module has
     TITLE                       its name as papers write it
     class Params(Section)       its keys under `evaluate.options.<attack>`
-    def budget(params) -> int   most iterates of an image, the starts included
+    def max_iterates(params) -> int | None   most iterates of an image, the starts included; None
+                                for an attack of a library that tells no iterates, which has then
+    LIBRARY_STEPS: int          steps on an image that withstands all of them, for estimates
     LAST_ITERATE = True         only if it has one that may differ from the best
     def run(victim, targets, params, settings) -> Outcome
     def images_per_call(batch_size) -> int   only if a verdict depends on the other images: of so

@@ -93,10 +93,15 @@ class StreamedPixels:
 Pixels = np.ndarray | StreamedPixels  # uint8 (N, 3, S, S), both indexed alike
 
 
+def is_streamed(pixels: Pixels) -> bool:
+    """Whether images are decoded at each access; those of an array are in memory or mapped."""
+    return isinstance(pixels, StreamedPixels)
+
+
 def depth(pixels: Pixels) -> int:
-    """How many batches to prefetch: several of a streamed set, so that its decoding threads start
-    the next batch while the last images of one are decoded; one of an array."""
-    return STREAMED_DEPTH if isinstance(pixels, StreamedPixels) else 1
+    """How many batches to read ahead: of a streamed set several, so that its decoding threads
+    go on with the next batch while the last images of one are decoded; of an array one."""
+    return STREAMED_DEPTH if is_streamed(pixels) else 1
 
 
 def prefetch(read: Callable[[N], T], numbers: Iterable[N], depth: int = 1) -> Iterator[T]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import NamedTuple
 
 from pipeline.images.decoding import Resize
@@ -61,3 +62,8 @@ class Facts:
     finish: tuple[str, ...] = ()
     unlabelled: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def published_facts(source: ModuleType) -> Facts | None:
+    """What a module of `pipeline.datasets` declares as FACTS; None: its set is not published."""
+    return getattr(source, "FACTS", None)

@@ -24,9 +24,9 @@ from pipeline.evaluation.evaluate import (
     joined,
     judge,
     prediction_columns,
-    training_overlap,
 )
 from pipeline.evaluation.interface import Outcome, Targets
+from pipeline.evaluation.seen_classes import training_overlap
 from pipeline.evaluation.zero_shot_classifier import Victim
 from pipeline.images.classes import ClassEntry
 from pipeline.results.files import PREDICTIONS

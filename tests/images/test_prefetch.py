@@ -17,11 +17,17 @@ from pipeline.clip.model import unit_pixels
 from pipeline.common.errors import UserError
 from pipeline.filtering.image_features import encode_images
 from pipeline.images import decoding
-from pipeline.images.streaming import FILE_SCHEMA, StreamedPixels, depth, prefetch
+from pipeline.images.streaming import (
+    FILE_SCHEMA,
+    StreamedPixels,
+    depth,
+    is_streamed,
+    prefetch,
+)
 from pipeline.training import frozen_features
 from pipeline.training.loop import _epoch_order, batch_indices
 from pipeline.training.objective import Setup
-from saft.check.probe import _encoder, _setup
+from saft.check.probe import counting_encoder, tiny_inputs
 from tests.support.dataset_fixtures.base import noise
 
 IMAGES, SIDE = 23, 8
@@ -127,8 +133,8 @@ def frozen_pass(setup: Setup) -> torch.Tensor:
 
 def setup_of(pixels: np.ndarray | StreamedPixels) -> Setup:
     torch.manual_seed(0)
-    encoder, _ = _encoder()
-    return _setup(encoder)._replace(pixels=pixels, labels=np.arange(IMAGES), batch_size=6)
+    encoder, _ = counting_encoder()
+    return tiny_inputs(encoder)._replace(pixels=pixels, labels=np.arange(IMAGES), batch_size=6)
 
 
 def test_the_frozen_pass_copies_in_the_reading_thread(packed, monkeypatch) -> None:
@@ -162,6 +168,7 @@ def test_the_frozen_pass_and_the_features_are_those_of_one_batch_after_the_other
 
 
 def test_only_a_streamed_set_is_read_further_ahead(packed, streamed) -> None:
+    assert (is_streamed(packed), is_streamed(streamed)) == (False, True)
     assert (depth(packed), depth(streamed)) == (1, 4)
 
 
