@@ -49,8 +49,8 @@ def write_classes(path: Path, classes: Sequence[ClassEntry], templates: Sequence
     """Write the class table, with the data set's own templates if it has any."""
     columns = {
         "label": list(range(len(classes))),
-        "class_id": [entry.class_id for entry in classes],
-        "name": [entry.name for entry in classes],
+        "class_id": [class_entry.class_id for class_entry in classes],
+        "name": [class_entry.name for class_entry in classes],
     }
     schema = CLASS_SCHEMA
     if templates:

@@ -81,10 +81,10 @@ def oxford_pets(root: Path, patch: pytest.MonkeyPatch) -> Miniature:
 
 def flowers102(root: Path, patch: pytest.MonkeyPatch) -> Miniature:
     """MATLAB files, labels and image numbers from 1; three of the 102 classes."""
-    folder, number = root / "flowers-102", {0: 0, 1: 1, 11: 2}
+    folder, label_of = root / "flowers-102", {0: 0, 1: 1, 11: 2}
     labels = {1: 11, 2: 0, 3: 1, 4: 11, 5: 0, 6: 1}  # image number -> label
     test = [6, 4, 2, 1]
-    files = sorted((number[labels[n]], f"flowers-102/jpg/image_{n:05d}.jpg") for n in test)
+    files = sorted((label_of[labels[n]], f"flowers-102/jpg/image_{n:05d}.jpg") for n in test)
     pictures = photos(root, [source for _, source in files])
     values = np.array([[labels[n] + 1 for n in sorted(labels)]], dtype=np.uint8)
     savemat(folder / "imagelabels.mat", {"labels": values})
@@ -141,8 +141,8 @@ def stanford_cars(root: Path, patch: pytest.MonkeyPatch, split: str = "test") ->
     pictures = photos(root, [source for _, source in listed])
     fields = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "fname")
     rows = np.zeros((1, len(files)), dtype=[(name, "O") for name in fields])
-    for number, (label, number) in enumerate(sorted(files, key=lambda file: file[1])):
-        rows[0, number] = (1, 1, 20, 20, np.uint8(label + 1), f"{number}.jpg")
+    for column, (label, number) in enumerate(sorted(files, key=lambda file: file[1])):
+        rows[0, column] = (1, 1, 20, 20, np.uint8(label + 1), f"{number}.jpg")
     (folder / "devkit").mkdir()
     savemat(folder / "devkit/cars_meta.mat", {"class_names": np.array([names], dtype=object)})
     annotations = {"train": "devkit/cars_train_annos.mat", "test": "cars_test_annos_withlabels.mat"}
