@@ -4,7 +4,6 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,68 +15,10 @@ from pipeline.common.params import validate
 from pipeline.descriptions import asking
 from pipeline.descriptions.answer_log import AnswerLog, Reply
 from pipeline.descriptions.interface import Answers, Task
-from tests.descriptions.test_asking import CLASSES, OPTIONS, PROMPTS
+from tests.support.openai_server import Response, Server, completion, refusal
+from tests.support.tasks import CLASSES, OPTIONS, PROMPTS
 
-Response = tuple[int, dict[str, str], str]
 KEY = "sk-very-secret-0123456789"
-
-
-def completion(body: dict[str, Any], text: str | None = None, reason: str = "stop") -> Response:
-    if text is None:
-        text = json.dumps({"sentences": [f"{body['seed']} {i}" for i in range(3)]})
-    message = {"role": "assistant", "content": text}
-    completion = {
-        "id": "x", "object": "chat.completion", "created": 0, "model": body["model"],
-        "choices": [{"index": 0, "finish_reason": reason, "message": message}],
-        "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
-    }  # fmt: skip
-    return 200, {"Content-Type": "application/json"}, json.dumps(completion)
-
-
-def refusal(status: int, message: str, **headers: str) -> Response:
-    body = json.dumps({"error": {"message": message, "type": "x", "param": None, "code": status}})
-    return status, {"Content-Type": "application/json"} | headers, body
-
-
-class Server:
-    """Counts requests; `answer(number, body)` says what comes back."""
-
-    def __init__(self, answer: Callable[[int, dict[str, Any]], Response]) -> None:
-        self.answer = answer
-        self.bodies: list[dict[str, Any]] = []
-        self.keys: set[str] = set()
-        self.under_way = self.most = 0
-        self.lock = threading.Lock()
-        owner = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                with owner.lock:
-                    number = len(owner.bodies)
-                    owner.bodies.append(body)
-                    owner.keys.add(self.headers["Authorization"])
-                    owner.under_way += 1
-                    owner.most = max(owner.most, owner.under_way)
-                status, headers, text = owner.answer(number, body)
-                with owner.lock:
-                    owner.under_way -= 1
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(text.encode())))
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.http.server_port}/v1"
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import validate
 from pipeline.descriptions.answer_log import AnswerLog
 from pipeline.descriptions.interface import Answers, Task
-from tests.descriptions.test_asking import CLASSES, OPTIONS, PROMPTS
+from tests.support.tasks import CLASSES, OPTIONS, PROMPTS
 
 ENGINE: dict[str, Any] = {
     "revision": "abc",

@@ -27,21 +27,9 @@ from pipeline.descriptions.messages import (
     parse_answer,
     request_seed,
 )
-from pipeline.descriptions.prompts import read_prompts
 from pipeline.images.classes import ClassEntry
+from tests.support.tasks import CLASSES, OPTIONS, PROMPTS, ROOT
 
-ROOT = Path(__file__).parents[2]
-CLASSES = [ClassEntry("c0", "apple"), ClassEntry("c1", "Ostrich"), ClassEntry("c2", "crane {x}")]
-PROMPTS = read_prompts("cupl", ROOT / "data/prompts")
-OPTIONS: dict[str, Any] = {
-    "model": "maker/model",
-    "answers": 2,
-    "sentences": 3,
-    "temperature": 0.9,
-    "top_p": 0.95,
-    "max_tokens": 256,
-    "retries": 2,
-}
 Says = Callable[[Query], Reply]
 
 

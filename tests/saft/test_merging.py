@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.images.classes import ClassEntry
 from saft.descriptions.merging import Conflict, conflict_lines, merge
-from tests.saft.test_datasheet import BIRD, MACHINE, class_rows, row
+from tests.support.artifact_rows import BIRD, MACHINE, class_rows, row
 
 TABLE = [ClassEntry(key, "crane") for key in ("n3", "n1", "n2")]
 
