@@ -9,14 +9,17 @@ from typing import Annotated, Any
 
 import typer
 
+from benchmarks.acceptance import variants
 from benchmarks.acceptance.goals import Sections, goals, verdict
 from pipeline.common.errors import UserError
 
+Entries = Mapping[str, Mapping[str, Any]]
 TRAINING = {
     "step_seconds": "s per step",
     "ascent_seconds": "s per ascent",
     "images_per_second": "images/s",
-    "share_of_bf16_product": "share of bf16 product speed",
+    "loop_images_per_second": "images/s, whole loop",
+    "share": "share of its product speed",
     "peak_gib": "peak GiB",
     "held_gib": "GiB held by torch",
 }
@@ -29,6 +32,7 @@ RELEASED = {
 EVALUATION = {
     "step_seconds_per_image": "s per step and image",
     "pgd_100_images_per_second": "PGD-100 images/s, nothing dropped",
+    "falling_images_per_second": "PGD-100 images/s, all fall",
     "peak_gib": "peak GiB",
     "held_gib": "GiB held by torch",
 }
@@ -47,9 +51,9 @@ def tables(content: Mapping[str, Any]) -> str:
         _environment(sections),
         _checks(content),
         _goals(sections),
-        _variants("training", sections.get("training", {}), TRAINING),
-        _variants("evaluation", sections.get("evaluation", {}), EVALUATION),
-        _variants("against the release", sections.get("against_released", {}), RELEASED),
+        _variants("training", _trained(sections), TRAINING),
+        _variants("evaluation", _evaluated(sections), EVALUATION),
+        _variants("against the release", _entries(sections, "against_released"), RELEASED),
         _ratios(sections),
         _ceilings(sections),
     ]
@@ -70,6 +74,14 @@ def _checks(content: Mapping[str, Any]) -> str:
     skipped = [name for name, section in content["sections"].items() if "skipped" in section]
     if skipped:
         lines.append(f"Skipped, out of budget: {', '.join(skipped)}.")
+    # a section that ends, an error included, has its seconds
+    cut = [
+        name
+        for name, section in content["sections"].items()
+        if not {"skipped", "seconds"} & section.keys()
+    ]
+    if cut:
+        lines.append(f"Cut off in: {', '.join(cut)}.")
     return "\n".join(lines)
 
 
@@ -81,8 +93,36 @@ def _goals(sections: Sections) -> str:
     return _table(("goal", "target", "measured", "met", "basis"), rows)
 
 
-def _variants(title: str, section: Mapping[str, Any], columns: Mapping[str, str]) -> str:
-    variants = section.get("result", {}).get("variants", {})
+def _entries(sections: Sections, name: str) -> Entries:
+    return sections.get(name, {}).get("result", {}).get("variants", {})
+
+
+def _trained(sections: Sections) -> Entries:
+    """With the rate of the whole loop, and FLOP per second over those of a large product in the
+    variant's own precision."""
+    flop = sections.get("training", {}).get("result", {}).get("flop_per_step")
+    ceilings = sections.get("ceilings", {}).get("result", {})
+    speeds = ceilings.get("product_tflop_per_second", {})
+    told = {}
+    for name, entry in _entries(sections, "training").items():
+        seconds, speed = entry.get("step_seconds"), speeds.get(variants.precision(name))
+        told[name] = entry | {
+            "loop_images_per_second": entry.get("loop", {}).get("images_per_second"),
+            "share": flop / seconds / 1e12 / speed if flop and seconds and speed else None,
+        }
+    return told
+
+
+def _evaluated(sections: Sections) -> Entries:
+    """With the rate where all images fall at once."""
+    return {
+        name: entry
+        | {"falling_images_per_second": entry.get("falling", {}).get("images_per_second")}
+        for name, entry in _entries(sections, "evaluation").items()
+    }
+
+
+def _variants(title: str, variants: Entries, columns: Mapping[str, str]) -> str:
     rows = [
         (name, *(_number(measured.get(key)) for key in columns))
         for name, measured in variants.items()
@@ -91,9 +131,9 @@ def _variants(title: str, section: Mapping[str, Any], columns: Mapping[str, str]
 
 
 def _ratios(sections: Sections) -> str:
-    variants = sections.get("against_released", {}).get("result", {}).get("training_variants", {})
-    rows = [(name, *map(_number, ratios.values())) for name, ratios in variants.items()]
-    head = ("training, images/s over those of", *next(iter(variants.values()), {}))
+    compared = sections.get("against_released", {}).get("result", {}).get("training_variants", {})
+    rows = [(name, *map(_number, ratios.values())) for name, ratios in compared.items()]
+    head = ("training, images/s over those of", *next(iter(compared.values()), {}))
     return _table(head, rows) if rows else ""
 
 

@@ -26,7 +26,7 @@ from pipeline.evaluation.devices import Subject, Worker, distribute, workers
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.images.classes import CLASSES, ClassEntry
 from pipeline.images.decoding import Decoded
-from pipeline.images.image_set import IMAGES, ImageSource, Item
+from pipeline.images.image_set import IMAGES, ImageSource, SourceImage
 from pipeline.methods import saft
 from pipeline.prepare.pack import pack
 from pipeline.training.loop import Resume, finetune
@@ -172,7 +172,7 @@ def pack_pixels(work: Work) -> None:
     pixels, classes = pixels_of(work), min(work.classes, work.images)
     source = ImageSource(
         classes=[ClassEntry(str(label), str(label)) for label in range(classes)],
-        items=[Item(number % classes, str(number)) for number in range(work.images)],
+        items=[SourceImage(number % classes, str(number)) for number in range(work.images)],
         size=SIDE,
         decode=lambda number: Decoded(pixels[number]),
     )

@@ -1,4 +1,4 @@
-"""Names in params.yaml that must be borne by something, and names that DVC can take."""
+"""Checks that every name used in params.yaml is defined there, and that DVC can take it."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -9,13 +9,13 @@ from pipeline.descriptions.exemplars import NO_EXEMPLARS
 from pipeline.zeroshot.text_sets import DESCRIPTIONS, SAME, TEMPLATE
 
 Values = dict[str, Any]
-# dvc.yaml makes stages, folders and words of commands of them
+# dvc.yaml makes names of stages and folders, and words of commands of them
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 DOTTED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
 def not_plain(names: Iterable[str], key: str, dots: bool = False) -> Iterator[str]:
-    """A line for each of `names`, which stand under `key`, that DVC would stumble over.
+    """A line for each of `names`, the keys below `key`, that DVC cannot take.
 
     Args:
         dots: whether they may hold dots; where DVC looks a name up, a dot is a level to it.
@@ -30,7 +30,7 @@ def not_plain(names: Iterable[str], key: str, dots: bool = False) -> Iterator[st
 
 
 def references(values: Values, sound: set[str]) -> Iterator[str]:
-    """Names that nothing bears, in the sections `sound` (see `saft.schema.sections`)."""
+    """Names that are used but not defined, in the sections `sound` (see `saft.schema.sections`)."""
     if "prepare" in sound:
         known = list(values["prepare"]["sets"])
         for key, name in named_sets(values, sound):
@@ -43,7 +43,7 @@ def references(values: Values, sound: set[str]) -> Iterator[str]:
 
 
 def named_sets(values: Values, sound: set[str]) -> Iterator[tuple[str, str]]:
-    """(key, image set) of every place where one of the sections `sound` names an image set."""
+    """(key, image set) wherever one of the sections `sound` names an image set."""
     for section in ("base_model", "describe", "finetune"):
         if section in sound:
             yield f"{section}.dataset", values[section]["dataset"]
@@ -68,13 +68,13 @@ def _text_sets(texts: Values, evaluate: Values) -> Iterator[str]:
 
 
 def _described(values: Values) -> Iterator[str]:
-    describe, entries = values["describe"], values.get("exemplars")
-    exemplars = [NO_EXEMPLARS, *(entries if isinstance(entries, dict) else ())]
+    describe, sets = values["describe"], values.get("exemplars")
+    exemplars = [NO_EXEMPLARS, *(sets if isinstance(sets, dict) else ())]
     if describe["exemplars"] not in exemplars:
         yield f"describe.exemplars: '{describe['exemplars']}' is not one of {', '.join(exemplars)}"
-    there = sorted(path.stem for path in prompts.FOLDER.glob("*.yaml"))
-    if describe["prompts"] not in there:
+    prompt_sets = sorted(path.stem for path in prompts.FOLDER.glob("*.yaml"))
+    if describe["prompts"] not in prompt_sets:
         yield (
             f"describe.prompts: {prompts.FOLDER} has no '{describe['prompts']}', "
-            f"only {', '.join(there)}"
+            f"only {', '.join(prompt_sets)}"
         )

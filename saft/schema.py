@@ -1,8 +1,7 @@
 """All of params.yaml at once: every section, every plug-in's keys, every name that must exist.
 
-The stages read their own section only, when their turn comes; `saft check`, `saft use` and the
-tests ask here before anything runs. Nothing is computed and no file but the prompt sets is looked
-for.
+A stage reads its section only, when it runs; `saft check`, `saft use` and the tests check all of it
+before anything runs. Nothing is computed, and of other files only the prompt sets are looked for.
 """
 
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from pipeline.evaluation.evaluate import EvaluateParams
 from pipeline.filtering.filter import FilterParams
 from pipeline.images.data_root import DataParams
 from pipeline.models.params import BaseModelParams
+from pipeline.prepare.facts import published_facts
 from pipeline.prepare.pack import PrepareParams
 from pipeline.report.inputs import ReportParams
 from pipeline.soundness.measure import ChecksParams
@@ -54,101 +54,104 @@ def check_params(values: Values, file: Path = PARAMS_FILE) -> list[str]:
         file: for messages.
     """
     known = {"exemplars", *SECTIONS}
-    found = [f"{file}: missing section '{name}'" for name in sorted(known - set(values))]
-    found += [f"{file}: unknown section '{name}'" for name in _sorted(set(values) - known)]
-    sound, problems = sections(values, file)
-    found += problems
-    _sets(values, sound, file, found)
-    _exemplars(values, file, found)
+    problems = [f"{file}: missing section '{name}'" for name in sorted(known - set(values))]
+    problems += [f"{file}: unknown section '{name}'" for name in _sorted(set(values) - known)]
+    sound, invalid = sections(values, file)
+    problems += invalid
+    _sets(values, sound, file, problems)
+    _exemplars(values, file, problems)
     for section in CHOICES:
         if section in sound:
-            _options(values[section], section, file, found)
-    if not found:
-        _recipe(values, file, found)
+            _options(values[section], section, file, problems)
+    if not problems:
+        _recipe(values, file, problems)
     if "embed" in sound:
-        found += not_plain(values["embed"]["texts"], f"{file}: embed.texts", dots=True)
-    found += [f"{file}: {text}" for text in references(values, sound)]
-    return found
+        problems += not_plain(values["embed"]["texts"], f"{file}: embed.texts", dots=True)
+    problems += [f"{file}: {text}" for text in references(values, sound)]
+    return problems
 
 
 def sections(values: Values, file: Path = PARAMS_FILE) -> tuple[set[str], list[str]]:
     """Names of the sections that are there with the keys and types they must have, the other
     parts of params.yaml aside; and what is wrong with the others, but for absence."""
-    found: list[str] = []
+    problems: list[str] = []
     sound = {
         name
         for name, schema in SECTIONS.items()
-        if name in values and _try(found, validate, values[name], schema, f"{file}: {name}")
+        if name in values and _try(problems, validate, values[name], schema, f"{file}: {name}")
     }
     if "evaluate" in sound:
         where = f"{file}: evaluate.checks"
-        if not _try(found, validate, values["evaluate"]["checks"], ChecksParams, where):
+        if not _try(problems, validate, values["evaluate"]["checks"], ChecksParams, where):
             sound.discard("evaluate")
-    return sound, found
+    return sound, problems
 
 
 def _sorted(names: set[Any]) -> list[Any]:
     return sorted(names, key=str)  # YAML keys may be numbers
 
 
-def _try(found: list[str], check: Callable[..., object], *arguments: Any) -> bool:
-    """Whether `check(*arguments)` raises nothing; its UserError joins `found`."""
+def _try(problems: list[str], check: Callable[..., object], *arguments: Any) -> bool:
+    """Whether `check(*arguments)` raises nothing; its UserError is appended to `problems`."""
     try:
         check(*arguments)
     except UserError as error:
-        found.append(str(error))
+        problems.append(str(error))
         return False
     return True
 
 
-def _sets(values: Values, sound: set[str], file: Path, found: list[str]) -> None:
+def _sets(values: Values, sound: set[str], file: Path, problems: list[str]) -> None:
     if "prepare" not in sound:
         return
-    found += not_plain(values["prepare"]["sets"], f"{file}: prepare.sets")
+    problems += not_plain(values["prepare"]["sets"], f"{file}: prepare.sets")
     for name, spec in values["prepare"]["sets"].items():
-        _try(found, open_params, spec, f"{file}: prepare.sets.{name}")
+        _try(problems, open_params, spec, f"{file}: prepare.sets.{name}")
 
 
 def open_params(spec: Values, where: str) -> tuple[Any, Section]:
-    """The source module of an entry of prepare.sets, and the entry's checked params.
+    """The source module of a set of prepare.sets, and the set's checked params.
 
     Raises:
         UserError: no such source, a bad key, or a split that a published set does not have.
     """
     module = registry.load("pipeline.datasets", str(spec.get("source")), f"{where}.source")
     params = validate(spec, module.Params, where)
-    if hasattr(module, "FACTS"):
+    facts = published_facts(module)
+    if facts is not None:
         from pipeline.prepare.catalogue import split_of
 
         try:
-            split_of(module.FACTS, params)
+            split_of(facts, params)
         except UserError as error:
             raise UserError(f"{where}.split: {error}") from None
     return module, params
 
 
-def _exemplars(values: Values, file: Path, found: list[str]) -> None:
-    entries = values.get("exemplars", {})
-    if not isinstance(entries, dict):
-        found.append(f"{file}: exemplars: expected a section with keys, found {entries!r}")
+def _exemplars(values: Values, file: Path, problems: list[str]) -> None:
+    sets = values.get("exemplars", {})
+    if not isinstance(sets, dict):
+        problems.append(f"{file}: exemplars: expected a section with keys, found {sets!r}")
         return
-    found += not_plain(map(str, entries), f"{file}: exemplars")
-    for name, spec in entries.items():
-        _try(found, validate, spec, ExemplarParams, f"{file}: exemplars.{name}")
-    if NO_EXEMPLARS in entries:
-        found.append(f"{file}: exemplars.{NO_EXEMPLARS}: this name stands for none; choose another")
+    problems += not_plain(map(str, sets), f"{file}: exemplars")
+    for name, spec in sets.items():
+        _try(problems, validate, spec, ExemplarParams, f"{file}: exemplars.{name}")
+    if NO_EXEMPLARS in sets:
+        problems.append(
+            f"{file}: exemplars.{NO_EXEMPLARS}: this name stands for none; choose another"
+        )
 
 
-def _options(section: Values, name: str, file: Path, found: list[str]) -> None:
+def _options(section: Values, name: str, file: Path, problems: list[str]) -> None:
     """The chosen plug-ins exist and have options; the options of all plug-ins are sound."""
     package, key = CHOICES[name]
     chosen, where = section[key], f"{file}: {name}.options"
     for plugin in chosen if isinstance(chosen, list) else [chosen]:
-        exists = _try(found, registry.check, package, plugin, f"{file}: {name}.{key}")
+        exists = _try(problems, registry.check, package, plugin, f"{file}: {name}.{key}")
         if exists and plugin not in section["options"]:
-            found.append(f"{where} has no '{plugin}', which {name}.{key} names")
+            problems.append(f"{where} has no '{plugin}', which {name}.{key} names")
     for plugin, options in section["options"].items():
-        _try(found, plugin_options, package, plugin, options, where)
+        _try(problems, plugin_options, package, plugin, options, where)
 
 
 def plugin_options(package: str, name: str, options: Any, where: str) -> Section:
@@ -157,8 +160,8 @@ def plugin_options(package: str, name: str, options: Any, where: str) -> Section
     return validate(options, module.Params, f"{where}.{name}")
 
 
-def _recipe(values: Values, file: Path, found: list[str]) -> None:
+def _recipe(values: Values, file: Path, problems: list[str]) -> None:
     params = validate(values["finetune"], FinetuneParams, str(file))
     method = registry.load("pipeline.methods", params.method, str(file))
     options = validate(params.options[params.method], method.Params, str(file))
-    _try(found, resolve, params, method.PUBLISHED, options)
+    _try(problems, resolve, params, method.PUBLISHED, options)

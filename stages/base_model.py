@@ -12,7 +12,7 @@ from pipeline.clip import model as clip
 from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import BASE_MODEL
 from pipeline.common.atomic import replacing_directory
-from pipeline.common.options import chosen
+from pipeline.common.options import load_plugin
 from pipeline.common.params import read_section
 from pipeline.models.params import BaseModelParams
 from stages.runner import stage
@@ -22,7 +22,7 @@ from stages.runner import stage
 def main() -> None:
     """Build or fetch the base model and write it as an open_clip folder."""
     params = read_section("base_model", BaseModelParams)
-    module, options = chosen(
+    module, options = load_plugin(
         "pipeline.model_sources", "base_model", "source", params.source, params.options
     )
     device = deterministic_device()

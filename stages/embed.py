@@ -1,9 +1,8 @@
-"""Encode all text there will ever be: `python -m stages.embed`.
+"""Encode descriptions and templates into text embeddings: `python -m stages.embed`.
 
 Reads data/filtered/descriptions.parquet, class tables and data/base_model/; writes
-data/embeddings/: descriptions.parquet (the training ensemble), texts/<text set>/<set>.parquet
-(zero-shot classifiers) and attacker/<text set>/<set>.parquet (what the attacker sees). Being
-quick and before the training, it also checks the names that later stages load plug-ins by.
+data/embeddings/ (see `pipeline.zeroshot.text_sets`). Being quick and before the training, it also
+checks the names that later stages load plug-ins by.
 """
 
 import typer
@@ -11,8 +10,8 @@ import typer
 from pipeline.clip import model as clip
 from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import BASE_MODEL
-from pipeline.common import registry
-from pipeline.common.params import PARAMS_FILE, read_section, read_value
+from pipeline.common.options import check_names
+from pipeline.common.params import read_section, read_value
 from pipeline.common.tables import read_table
 from pipeline.embeddings import tables
 from pipeline.filtering.table import FILTERED, SCHEMA
@@ -24,7 +23,7 @@ from stages.runner import stage
 @stage("embed")
 def main() -> None:
     """Write the text embeddings of the kept descriptions and of every text set in use."""
-    check_names()
+    check_names(read_value("finetune.method", str), read_value("evaluate.attacks", list[str]))
     params = read_section("embed", tables.EmbedParams)
     rows = [row for row in read_table(FILTERED, SCHEMA).to_pylist() if row["kept"]]
     keys = text_sets()
@@ -34,43 +33,27 @@ def main() -> None:
         for key in keys
         if key[0] != embed.DESCRIPTIONS
     }
-    device = deterministic_device()
-    model = clip.load(BASE_MODEL)
+    device, model = deterministic_device(), clip.load(BASE_MODEL)
 
     def encode(texts: list[str]):
         return clip.encode_texts(model, texts, device).numpy()
 
     described = tables.description_columns(rows, encode)
     files = tables.text_set_columns(classes, templates, described, keys, encode)
-    attacker = read_value("evaluate.attacker", str)
-    tables.write_embeddings(embed.FOLDER, files, described, attacker)
+    tables.write_embeddings(embed.FOLDER, files, described, read_value("evaluate.attacker", str))
     print(f"{len(rows)} descriptions, {len(files)} classifiers for {len(classes)} sets")
 
 
-def text_sets() -> list[tuple[str, str]]:
+def text_sets() -> list[tables.Key]:
     """Every (text set, image set) that finetune, evaluate or check reads."""
-    datasets = read_value("evaluate.datasets", list[str])
-    checked = read_value("evaluate.checks.datasets", list[str])
-    names = read_value("evaluate.texts", list[str])
-    pairs = [(embed.TEMPLATE, read_value("finetune.dataset", str))]
-    pairs += [(name, dataset) for name in names for dataset in datasets]
-    pairs += [(read_value("evaluate.checks.texts", str), dataset) for dataset in checked]
-    attacker = read_value("evaluate.attacker", str)
-    if attacker != embed.SAME:
-        pairs += [(attacker, dataset) for dataset in [*datasets, *checked]]
-    return list(dict.fromkeys(pairs))
-
-
-def check_names() -> None:
-    """Method and attacks.
-
-    Raises:
-        UserError: one does not exist; the key and those there are are named.
-    """
-    method = read_value("finetune.method", str)
-    registry.check("pipeline.methods", method, f"{PARAMS_FILE}: finetune.method")
-    for attack in read_value("evaluate.attacks", list[str]):
-        registry.check("pipeline.attacks", attack, f"{PARAMS_FILE}: evaluate.attacks")
+    return tables.text_sets_in_use(
+        trained=read_value("finetune.dataset", str),
+        datasets=read_value("evaluate.datasets", list[str]),
+        texts=read_value("evaluate.texts", list[str]),
+        attacker=read_value("evaluate.attacker", str),
+        checked=read_value("evaluate.checks.datasets", list[str]),
+        check_texts=read_value("evaluate.checks.texts", str),
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
 """Accuracy on one set under one attack: `python -m stages.evaluate <set> <attack> <text set>`.
 
-Reads data/images/<set>/, data/embeddings/{texts,attacker}/<text set>/<set>.parquet and both models;
-writes data/evaluation/<set>/<text set>/<attack>/: predictions.parquet, metrics.json, examples.
-SAFT_DEVICES shares the attack among devices, --shard and --merge among machines.
+Reads data/images/, data/embeddings/{texts,attacker}/<text set>/ and both models; writes
+data/evaluation/<set>/<text set>/<attack>/. SAFT_DEVICES, --shard and --merge share the attack.
 """
 
 from typing import Annotated
@@ -11,7 +10,7 @@ import typer
 
 from pipeline.clip.device import deterministic_device
 from pipeline.common import scratch
-from pipeline.common.options import chosen
+from pipeline.common.options import load_plugin
 from pipeline.common.params import read_section, read_value
 from pipeline.cost.meter import Meter
 from pipeline.evaluation import files, parts, session
@@ -36,7 +35,7 @@ def main(dataset: Name, attack: Name, texts: Name, shard: Part = None, merge: Pa
 def run(dataset: str, name: str, texts: str, team: list[Worker], cut: parts.Cut) -> None:
     """The whole stage; the attacks by `team` if there is one, or by the shards of `cut`."""
     params = read_section("evaluate", EvaluateParams)
-    module, options = chosen("pipeline.attacks", "evaluate", "attacks", name, params.options)
+    module, options = load_plugin("pipeline.attacks", "evaluate", "attacks", name, params.options)
     keys = params.images, "evaluate.datasets", params
     inputs = session.open_inputs(dataset, texts, *keys, deterministic_device())
     folder = parts.folder_of(dataset, texts, name)

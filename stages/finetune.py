@@ -13,7 +13,7 @@ from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import BASE_MODEL, MODEL
 from pipeline.clip.precision import check_precision
 from pipeline.common import scratch
-from pipeline.common.options import chosen
+from pipeline.common.options import load_plugin
 from pipeline.common.params import read_section
 from pipeline.distributed.ranks import Ranks, join_ranks
 from pipeline.images.image_set import check_classes, open_images
@@ -38,7 +38,7 @@ def run(ranks: Ranks) -> None:
     """The whole stage in one of the processes that train together; rank 0 writes."""
     params = read_section("finetune", FinetuneParams)
     plugin = "pipeline.methods", "finetune", "method", params.method
-    method, options = chosen(*plugin, params.options)
+    method, options = load_plugin(*plugin, params.options)
     assert isinstance(options, MethodParams)  # the interface of a method
     recipe, device = resolve(params, method.PUBLISHED, options), deterministic_device()
     check_precision(recipe.precision, "finetune.precision", device)

@@ -36,7 +36,7 @@ def insist(failed: list[Check]) -> None:
     """Raise a UserError that names the checks that did not pass, if there are any."""
     if failed:
         named = "; ".join(
-            f"{check.name} ({check.where}: {check.found}"
+            f"{check.name} ({check.where}: {check.measured}"
             f"{', could not be judged' if check.passed is None else ''})"
             for check in failed
         )

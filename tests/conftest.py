@@ -121,16 +121,16 @@ def packed(class_folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty data root for miniatures of published data sets, without any network."""
-    from tests.support.dataset_fixtures import enter  # with torchvision: only where it is needed
+    from tests.support.dataset_fixtures import enter_project  # with torchvision: only where needed
 
-    return enter(tmp_path, monkeypatch)
+    return enter_project(tmp_path, monkeypatch)
 
 
 @pytest.fixture
-def made(root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+def write_dataset(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     """Writes the miniature of a case of `dataset_fixtures.WRITERS` into the data root."""
     from tests.support.dataset_fixtures import WRITERS
 
-    return lambda case: WRITERS[case](root, monkeypatch)
+    return lambda case: WRITERS[case](data_root, monkeypatch)

@@ -9,7 +9,7 @@ from pipeline.evaluation.interface import Outcome, Settings, Targets
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 
 TITLE = "APGD-DLR"
-Params, budget = apgd.Params, apgd.budget
+Params, max_iterates = apgd.Params, apgd.max_iterates
 
 
 def run(

@@ -28,7 +28,7 @@ class Params(Section):
     iterate was misclassified yet."""
 
 
-def budget(params: Params) -> int:
+def max_iterates(params: Params) -> int:
     """Iterates of an image that is never misclassified, the starts included."""
     return params.targets * (params.steps + 1)
 

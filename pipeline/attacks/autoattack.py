@@ -11,8 +11,11 @@ from pipeline.evaluation.interface import Outcome, Settings, Targets
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 
 TITLE = "AutoAttack (standard)"
-Params, budget = autoattack_library.Params, autoattack_library.budget
+Params, max_iterates = autoattack_library.Params, autoattack_library.max_iterates
 images_per_call = autoattack_library.images_per_call
+# 100 of APGD-CE, 9 targets x 100 of APGD-T and of FAB-T; the 5,000 queries of Square are forwards
+# alone, each the work of half a step
+LIBRARY_STEPS = 100 + 900 + 900 + 2500
 
 
 def run(

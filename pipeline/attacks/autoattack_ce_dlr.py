@@ -12,8 +12,9 @@ from pipeline.evaluation.interface import Outcome, Settings, Targets
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 
 TITLE = "AutoAttack short form (APGD-CE + APGD-DLR)"
-Params, budget = autoattack_library.Params, autoattack_library.budget
+Params, max_iterates = autoattack_library.Params, autoattack_library.max_iterates
 images_per_call = autoattack_library.images_per_call
+LIBRARY_STEPS = 100 + 100
 
 
 def run(

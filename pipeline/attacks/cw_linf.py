@@ -15,7 +15,7 @@ from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 
 TITLE = "CW-Linf (margin PGD)"
 LAST_ITERATE = True
-budget = ascent.budget
+max_iterates = ascent.max_iterates
 
 
 class Params(ascent.FixedStepParams):

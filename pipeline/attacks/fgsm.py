@@ -24,7 +24,7 @@ class Params(Section):
     restarts: int = Field(ge=1)
 
 
-def budget(params: Params) -> int:
+def max_iterates(params: Params) -> int:
     """Start and end of every run."""
     return 2 * params.restarts
 

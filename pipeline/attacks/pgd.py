@@ -10,4 +10,4 @@ from pipeline.evaluation import fixed_step as ascent
 TITLE = "PGD"
 LAST_ITERATE = True
 loss = ascent.cross_entropy
-Params, budget, run = ascent.FixedStepParams, ascent.budget, ascent.run
+Params, max_iterates, run = ascent.FixedStepParams, ascent.max_iterates, ascent.run

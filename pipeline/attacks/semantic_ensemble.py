@@ -14,7 +14,7 @@ from pipeline.zeroshot.ensemble import ensemble_cross_entropy
 
 TITLE = "Semantic ensemble PGD"
 LAST_ITERATE = True
-Params, budget = ascent.FixedStepParams, ascent.budget
+Params, max_iterates = ascent.FixedStepParams, ascent.max_iterates
 
 
 def run(

@@ -17,14 +17,21 @@ from pydantic import Field
 
 from pipeline.common.errors import UserError
 from pipeline.descriptions.answer_log import Reply
-from pipeline.descriptions.asking import Asking, Keep, ask, asked_with
+from pipeline.descriptions.asking import (
+    GenerationParams,
+    Keep,
+    collect_answers,
+    generation_provenance,
+)
 from pipeline.descriptions.interface import Answers, Task
 from pipeline.descriptions.messages import Query, answer_schema, message_content
 
+ASKS_MODEL = True
 WHERE = "describe.options.openai"
+ASKS_MODEL = True
 
 
-class Params(Asking):
+class Params(GenerationParams):
     """`describe.options.openai`."""
 
     base_url: str
@@ -40,7 +47,7 @@ def describe(task: Task, params: Params) -> Answers:
     """Up to prompts x `answers` x `sentences` sentences per class, source "openai".
 
     Raises:
-        UserError: no key, or the server cannot be reached, refuses, or is no such server.
+        UserError: no key, or the server cannot be reached, refuses, or is not such a server.
     """
     key = _key(params)
     client = _client(params, key)
@@ -49,13 +56,15 @@ def describe(task: Task, params: Params) -> Answers:
         return _send(client, key, params, queries, keep)
 
     # Not the URL itself: it may hold a password, and provenance goes to everybody.
-    where = hashlib.sha256(params.base_url.encode()).hexdigest()
-    identity = {"response_format": params.response_format, "server": where}
+    server_hash = hashlib.sha256(params.base_url.encode()).hexdigest()
+    identity = {"response_format": params.response_format, "server": server_hash}
     with client:
-        sentences, made = ask(task, params, "openai", identity, send)
+        sentences, statistics = collect_answers(task, params, "openai", identity, send)
     versions = {"openai": openai.__version__}
     settings = {"response_format": params.response_format}
-    return Answers(sentences, asked_with(task, params) | settings | versions | made)
+    return Answers(
+        sentences, generation_provenance(task, params) | settings | versions | statistics
+    )
 
 
 def _client(params: Params, key: str) -> openai.OpenAI:
@@ -82,7 +91,7 @@ def _key(params: Params) -> str:
             "api_key_env: null for a server that asks for no key"
         )
     if not (key.isascii() and key.isprintable()):
-        raise UserError(f"{WHERE}: {params.api_key_env} holds what no key can; export it anew")
+        raise UserError(f"{WHERE}: {params.api_key_env} holds what no key can; export it again")
     return key
 
 
@@ -122,7 +131,7 @@ def _kept(client: openai.OpenAI, params: Params, query: Query, keep: Keep) -> Re
 
 def _complete(client: openai.OpenAI, params: Params, query: Query) -> Reply:
     limit: Any = {params.limit_field: params.max_tokens}
-    found = client.chat.completions.create(
+    completion = client.chat.completions.create(
         model=params.model,
         messages=[{"role": "user", "content": message_content(query)}],
         temperature=params.temperature,
@@ -131,19 +140,24 @@ def _complete(client: openai.OpenAI, params: Params, query: Query) -> Reply:
         **limit,
         **_response_format(params),
     )
-    return _reply(found)
+    return _reply(completion)
 
 
-def _reply(found: Any) -> Reply:
-    """What a server that is none may answer is no reason for a traceback: the client does not
-    check what it receives."""
+def _reply(completion: Any) -> Reply:
+    """The reply in a completion, whose form the client does not check.
+
+    Raises:
+        UserError: it is not a chat completion (the server may be something else).
+    """
     try:
-        [choice, *_] = found.choices
+        [choice, *_] = completion.choices
         text = choice.message.content
         complete = choice.finish_reason != "length"
     except (AttributeError, TypeError, ValueError):
-        raise UserError(f"the answer is no chat completion: {str(found)[:80]!r}") from None
-    counts = [getattr(found.usage, f"{kind}_tokens", None) for kind in ("prompt", "completion")]
+        raise UserError(f"the answer is no chat completion: {str(completion)[:80]!r}") from None
+    counts = [
+        getattr(completion.usage, f"{kind}_tokens", None) for kind in ("prompt", "completion")
+    ]
     tokens = [count if isinstance(count, int) else 0 for count in counts]
     return Reply(text if isinstance(text, str) else "", complete, *tokens)
 
@@ -158,13 +172,13 @@ def _response_format(params: Params) -> Any:
 
 
 def _explained(error: BaseException, key: str, params: Params) -> BaseException:
-    """A UserError for what the user or the server can mend; anything else as it is."""
+    """A UserError for what the user or the server can fix; anything else as it is."""
     reason = str(error)
     if isinstance(error, openai.APITimeoutError):
         reason = f"no answer within timeout_s = {params.timeout_s:g}"
     elif isinstance(error, openai.APIConnectionError):
         reason = (
-            f"cannot be reached ({error.__cause__ or reason}); start it, mend base_url, or take "
+            f"cannot be reached ({error.__cause__ or reason}); start it, fix base_url, or take "
             "descriptions that somebody made (`dvc pull describe`)"
         )
     elif isinstance(error, openai.RateLimitError):

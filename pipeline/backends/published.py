@@ -1,6 +1,6 @@
-"""Descriptions that somebody published: CuPL, the SAFT release, descriptors, our own artifact.
+"""Published descriptions: CuPL, the SAFT release, descriptors, an artifact of this pipeline.
 
-Their keys are matched to class ids by `descriptions/matching.py`. A class that is left undecided is
+Their keys are matched to class ids by `descriptions/matching.py`. A class that stays undecided is
 an error: all of them are printed as JSON lines for the aliases file, to be decided by hand.
 """
 
@@ -16,18 +16,19 @@ from typing import Annotated, Any, NoReturn
 
 from pydantic import AfterValidator
 
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, listed
 from pipeline.common.params import Section
-from pipeline.descriptions.artifact import HALF_CHARACTER, PROVENANCE
+from pipeline.descriptions.artifact import LONE_SURROGATE, PROVENANCE
 from pipeline.descriptions.interface import Answers, Sentence, Task
 from pipeline.descriptions.matching import TIERS, Match, Undecided, match, nearest
 from pipeline.descriptions.published_file import read_object, read_published
 from pipeline.images.classes import ClassEntry
 
+ASKS_MODEL = False
 FOLDER = Path("data/inputs/published")
-OPEN = "??"  # begins a decision that is still to be made
+OPEN = "??"  # begins a value of the aliases file that is not decided yet
 LISTED = 10
-EXACT = ("id", "name")  # tiers whose matches need no second look
+EXACT = ("id", "name")  # tiers whose matches need no check
 _SLOT = re.compile(r"\{(\w*)\}")
 
 
@@ -45,6 +46,8 @@ def _inside(name: str) -> str:
 
 Inside = Annotated[str, AfterValidator(_inside)]
 
+ASKS_MODEL = False
+
 
 class Params(Section):
     """`describe.options.published`."""
@@ -59,41 +62,42 @@ def describe(task: Task, params: Params) -> Answers:
     what the file says. A class whose list is empty has none.
 
     Raises:
-        UserError: a file is missing, broken or of another form, a decision is no key of the
+        UserError: a file is missing, broken or of another form, a decision is not a key of the
             file, or a class is undecided.
     """
     path, aliases = FOLDER / params.file, FOLDER / params.aliases
-    found = read_published(path)
-    table = task.table or task.classes  # a name can be ambiguous because of a class not asked for
-    decisions = _decisions(aliases, table, path, list(found))
-    matches, undecided = match(table, list(found), decisions)
-    asked = {entry.class_id for entry in task.classes}
-    if open_ones := [one for one in undecided if one.entry.class_id in asked]:
-        _refuse(open_ones, len(asked), path, aliases)
-    matches = {class_id: given for class_id, given in matches.items() if class_id in asked}
+    sentences_of = read_published(path)
+    # all classes: a name can be ambiguous because of a class that is not described
+    table = task.table or task.classes
+    decisions = _decisions(aliases, table, path, list(sentences_of))
+    matches, undecided = match(table, list(sentences_of), decisions)
+    class_ids = {class_entry.class_id for class_entry in task.classes}
+    if refused_classes := [case for case in undecided if case.class_entry.class_id in class_ids]:
+        _refuse(refused_classes, len(class_ids), path, aliases)
+    matches = {i: class_match for i, class_match in matches.items() if i in class_ids}
     sentences = [
-        _filled(sentence, entry, params.descriptor_template)
-        for entry in task.classes
-        for sentence in _joined(found[key] for key in matches[entry.class_id].keys)
+        _filled(sentence, class_entry, params.descriptor_template)
+        for class_entry in task.classes
+        for sentence in _joined(sentences_of[key] for key in matches[class_entry.class_id].keys)
     ]
-    made = {
+    files = {
         "file": params.file,
         "sha256": _digest(path),
         "aliases": params.aliases,
         "aliases_sha256": _digest(aliases),
         "descriptor_template": params.descriptor_template,
     }
-    return Answers(sentences, made | _account(matches, found) | _origin(path))
+    return Answers(sentences, files | _account(matches, sentences_of) | _origin(path))
 
 
 def _origin(path: Path) -> dict[str, Any]:
-    """How an artifact of this pipeline was made, if its provenance.json lies beside it."""
-    beside = path.with_name(PROVENANCE.name)
-    if path.suffix != ".parquet" or not beside.exists():
+    """How an artifact of this pipeline was made, if there is a provenance.json in its folder."""
+    provenance_file = path.with_name(PROVENANCE.name)
+    if path.suffix != ".parquet" or not provenance_file.exists():
         return {}
-    origin = read_object(beside)
-    if HALF_CHARACTER.search(json.dumps(origin, ensure_ascii=False)):
-        raise UserError(f"{beside}: holds half a character, such as a cut emoji; mend it")
+    origin = read_object(provenance_file)
+    if LONE_SURROGATE.search(json.dumps(origin, ensure_ascii=False)):
+        raise UserError(f"{provenance_file}: holds half a character, such as a cut emoji; fix it")
     return {"origin": origin}
 
 
@@ -101,18 +105,18 @@ def _decisions(
     aliases: Path, classes: Sequence[ClassEntry], path: Path, keys: Sequence[str]
 ) -> dict[str, list[str]]:
     """Class id -> keys (none for null), of the classes there are; ids of others are ignored."""
-    decided = {}
-    ids, known = {entry.class_id for entry in classes}, set(keys)
+    keys_of = {}
+    ids, file_keys = {class_entry.class_id for class_entry in classes}, set(keys)
     for class_id, value in read_object(aliases).items():
         if not _is_decision(value):
             expected = "a key, a list of different keys, or null for none"
             raise UserError(f"{aliases}: '{class_id}': expected {expected}, found {value!r}")
         if class_id in ids:
-            decided[class_id] = [value] if isinstance(value, str) else value or []
-            for key in decided[class_id]:
-                if key not in known:
+            keys_of[class_id] = [value] if isinstance(value, str) else value or []
+            for key in keys_of[class_id]:
+                if key not in file_keys:
                     raise UserError(f"{aliases}: '{class_id}': {_unknown(key, path, keys)}")
-    return decided
+    return keys_of
 
 
 def _is_decision(value: Any) -> bool:
@@ -131,23 +135,24 @@ def _unknown(key: str, path: Path, keys: Sequence[str]) -> str:
 def _refuse(undecided: Sequence[Undecided], total: int, path: Path, aliases: Path) -> NoReturn:
     """Print every undecided class as a line for the aliases file; then the one-line error.
 
-    The printed values are no keys, so that a line that nobody decided is refused."""
+    The printed values are not keys, so that a line that was not edited is refused."""
     what = f"{len(undecided)} of {total} classes are undecided"
     lines = {
-        u.entry.class_id: f"{OPEN} {u.entry.name} ({u.reason}): {' | '.join(u.candidates)}"
-        for u in undecided
+        case.class_entry.class_id: f"{OPEN} {case.class_entry.name} ({case.reason}): "
+        + " | ".join(case.candidates)
+        for case in undecided
     }
     print(
         f"{path}: {what}. For {aliases}, with a decision in place of each value:", file=sys.stderr
     )
     print(json.dumps(lines, indent=2, ensure_ascii=False), file=sys.stderr, flush=True)
-    listed = [
-        f"{u.entry.class_id} ({u.entry.name}: {u.reason}; nearest {_quoted(u.candidates)})"
-        for u in undecided[:LISTED]
+    reasons = [
+        f"{case.class_entry.class_id} ({case.class_entry.name}: {case.reason}; "
+        f"nearest {_quoted(case.candidates)})"
+        for case in undecided
     ]
-    more = f" and {len(undecided) - LISTED} more" if len(undecided) > LISTED else ""
     raise UserError(
-        f'{path}: {what}: {", ".join(listed)}{more}; write "<class id>": "<key>", a list of keys, '
+        f'{path}: {what}: {listed(reasons, LISTED)}; write "<class id>": "<key>", a list of keys, '
         f"or null for none, into {aliases} (the lines to complete are printed above)"
     )
 
@@ -166,36 +171,40 @@ def _joined(parts: Iterable[Sequence[Sentence]]) -> list[Sentence]:
     return joined
 
 
-def _filled(sentence: Sentence, entry: ClassEntry, template: str | None) -> Sentence:
+def _filled(sentence: Sentence, class_entry: ClassEntry, template: str | None) -> Sentence:
     """The sentence for this class; a descriptor, unless it is blank, put into `template`."""
     text = sentence.text
     if template is not None and text.strip():
-        slots = {"class": entry.name, "text": text}
+        slots = {"class": class_entry.name, "text": text}
         text = _SLOT.sub(lambda slot: slots[slot[1]], template)
-    return replace(sentence, class_id=entry.class_id, text=text)
+    return replace(sentence, class_id=class_entry.class_id, text=text)
 
 
 def _account(
-    matches: Mapping[str, Match], found: Mapping[str, Sequence[Sentence]]
+    matches: Mapping[str, Match], sentences_of: Mapping[str, Sequence[Sentence]]
 ) -> dict[str, Any]:
-    """For provenance.json: how many classes matched on which tier, and what is worth a look."""
+    """For provenance.json: how many classes matched on which tier, and which matches to check."""
     mapping: dict[str, dict[str, Any]] = {tier: {} for tier in TIERS if tier not in EXACT}
-    for class_id, given in matches.items():
-        if given.tier in mapping:
-            keys = given.keys
-            mapping[given.tier][class_id] = list(keys) if len(keys) > 1 else next(iter(keys), None)
-    matched = Counter(given.tier if given.keys else "none" for given in matches.values())
-    used = {key for given in matches.values() for key in given.keys}
+    for class_id, class_match in matches.items():
+        if class_match.tier in mapping:
+            keys = class_match.keys
+            mapping[class_match.tier][class_id] = (
+                list(keys) if len(keys) > 1 else next(iter(keys), None)
+            )
+    matched = Counter(
+        class_match.tier if class_match.keys else "none" for class_match in matches.values()
+    )
+    used = {key for class_match in matches.values() for key in class_match.keys}
     return {
         "matched": {tier: matched[tier] for tier in (*TIERS, "none")},
         "mapping": mapping,
-        "empty": [i for i, given in matches.items() if given.keys and not _any(given.keys, found)],
-        "unused_keys": len(found.keys() - used),
+        "empty": [i for i, m in matches.items() if m.keys and not _any(m.keys, sentences_of)],
+        "unused_keys": len(sentences_of.keys() - used),
     }
 
 
-def _any(keys: Iterable[str], found: Mapping[str, Sequence[Sentence]]) -> bool:
-    return any(sentence.text.strip() for key in keys for sentence in found[key])
+def _any(keys: Iterable[str], sentences_of: Mapping[str, Sequence[Sentence]]) -> bool:
+    return any(sentence.text.strip() for key in keys for sentence in sentences_of[key])
 
 
 def _quoted(keys: Iterable[str]) -> str:

@@ -21,11 +21,18 @@ from pydantic import Field
 
 from pipeline.common.errors import UserError
 from pipeline.descriptions.answer_log import Reply
-from pipeline.descriptions.asking import Asking, Keep, ask, asked_with
+from pipeline.descriptions.asking import (
+    GenerationParams,
+    Keep,
+    collect_answers,
+    generation_provenance,
+)
 from pipeline.descriptions.interface import Answers, Task
 from pipeline.descriptions.messages import Query, answer_schema, message_content
 
+ASKS_MODEL = True
 WHERE = "describe.options.vllm"
+ASKS_MODEL = True
 NO_GPU = (
     "take descriptions that somebody made (`dvc pull describe`), or let a server write them "
     "(describe.backend: openai)"
@@ -41,7 +48,7 @@ ENGINE = {
 }
 
 
-class Params(Asking):
+class Params(GenerationParams):
     """`describe.options.vllm`."""
 
     revision: str
@@ -72,8 +79,12 @@ def describe(task: Task, params: Params) -> Answers:
 def _generate(vllm: Any, task: Task, params: Params) -> Answers:
     llm = _start(vllm, params, task.seed, task.images_per_class)
     identity = params.model_dump(include=DECIDING) | {"weights": _weights(llm, params)}
-    sentences, made = ask(task, params, "vllm", identity, partial(_send, llm, params))
-    return Answers(sentences, asked_with(task, params) | _provenance(vllm, llm, params) | made)
+    sentences, statistics = collect_answers(
+        task, params, "vllm", identity, partial(_send, llm, params)
+    )
+    return Answers(
+        sentences, generation_provenance(task, params) | _provenance(vllm, llm, params) | statistics
+    )
 
 
 def _load_vllm(params: Params) -> Any:
@@ -81,18 +92,18 @@ def _load_vllm(params: Params) -> Any:
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     if params.batch_invariant:
         os.environ["VLLM_BATCH_INVARIANT"] = "1"
-    seen = torch.cuda.device_count()
-    missing = f"{WHERE}: needs {params.tensor_parallel_size} GPU(s), torch sees {seen}; {NO_GPU}"
+    gpus = torch.cuda.device_count()
+    missing = f"{WHERE}: needs {params.tensor_parallel_size} GPU(s), torch sees {gpus}; {NO_GPU}"
     try:
         vllm = import_module("vllm")
         on_cpu = import_module("vllm.platforms").current_platform.is_cpu()
     except (ImportError, OSError, RuntimeError) as error:
-        if seen < params.tensor_parallel_size:
+        if gpus < params.tensor_parallel_size:
             raise UserError(missing) from None
         raise UserError(
             f"{WHERE}: vLLM cannot be imported ({error}); install it with `pip install -e .[vllm]`"
         ) from None
-    if not on_cpu and seen < params.tensor_parallel_size:
+    if not on_cpu and gpus < params.tensor_parallel_size:
         raise UserError(missing)
     return vllm
 
@@ -121,7 +132,7 @@ def _start(vllm: Any, params: Params, seed: int, images: int) -> Any:
 
 
 def _weights(llm: Any, params: Params) -> Any:
-    """What stands behind the model's name now: the commit on the hub, or a folder's files."""
+    """What the model's name refers to now: the commit on the hub, or a folder's files."""
     commit = _commit(llm)
     if commit is not None or not Path(params.model).is_dir():
         return commit

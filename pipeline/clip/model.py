@@ -18,11 +18,11 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pipeline.clip.config import CONFIG_FILE, read_config
 from pipeline.clip.fused import fuse
 from pipeline.common.atomic import replacing_directory
 from pipeline.common.errors import UserError
 
-CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"
 MAX_LOG_SCALE = math.log(100)
 
@@ -115,7 +115,7 @@ def load(folder: Path) -> Clip:
     Raises:
         UserError: a file is missing, the JSON is broken, or keys or shapes do not fit.
     """
-    config = _read_config(folder)
+    config = read_config(folder)
     if not (folder / WEIGHTS_FILE).is_file():
         raise UserError(f"{folder / WEIGHTS_FILE}: not found; an open_clip folder has one")
     try:
@@ -126,15 +126,6 @@ def load(folder: Path) -> Clip:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"{folder / WEIGHTS_FILE}: does not fit {CONFIG_FILE}: {reason}") from None
     return Clip(model.eval(), config, tokenize)
-
-
-def model_config(folder: Path) -> dict[str, Any]:
-    """The model_cfg of an open_clip folder: what `pipeline.cost.vision_transformer` reads.
-
-    Raises:
-        UserError: a file is missing or broken.
-    """
-    return _read_config(folder)["model_cfg"]
 
 
 def save(model: nn.Module, config: dict[str, Any], folder: Path) -> None:
@@ -216,29 +207,6 @@ def encode_texts(clip: Clip, texts: list[str], device: torch.device, batch: int 
         tokens = clip.tokenize(texts[start : start + batch]).to(device)
         chunks.append(F.normalize(model.encode_text(tokens), dim=-1).float().cpu())
     return torch.cat(chunks)
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    path = folder / CONFIG_FILE
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        _check_config(config)
-    except FileNotFoundError:
-        raise UserError(f"{path}: not found; is '{folder}' an open_clip folder?") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, LookupError, TypeError) as error:
-        raise UserError(f"{path}: not an open_clip config: {error!r}") from None
-    return config
-
-
-def _check_config(config: dict[str, Any]) -> None:
-    """Raise KeyError or TypeError unless the parts that this pipeline uses are there."""
-    config["model_cfg"]["vision_cfg"]
-    for key in ("mean", "std"):
-        values = config["preprocess_cfg"][key]
-        if len(values) != 3 or not all(isinstance(value, int | float) for value in values):
-            raise TypeError(f"preprocess_cfg.{key} must be three numbers")
-    if "hf_tokenizer_name" in config["model_cfg"].get("text_cfg", {}):
-        raise TypeError("tokenizers of the Hugging Face hub are not supported")
 
 
 class _quiet:

@@ -1,10 +1,26 @@
-"""The one exception that users see as a single line instead of a traceback."""
+"""The one exception that users see as a single line instead of a traceback, and its wording."""
+
+from collections.abc import Sequence
 
 
 class UserError(Exception):
-    """Something the user can put right.
+    """Something the user can fix.
 
     The message is one line: it names the file, key or class and says what to do.
     `stages.runner` prints it and exits with status 1; any other exception is a
-    bug of ours and keeps its traceback.
+    bug of this project and keeps its traceback.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or the name of its class where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def listed(items: Sequence[str], most: int, separator: str = ", ") -> str:
+    """The first `most` items in one line, and how many there are beyond them.
+
+    For example listed(["cat", "dog", "owl", "fox"], 2) is "cat, dog and 2 more".
+    """
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return separator.join(items[:most]) + more

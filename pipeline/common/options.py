@@ -1,5 +1,6 @@
-"""The chosen plug-in of a section, with its own keys: `<section>.options.<name>`."""
+"""Plug-ins that params.yaml names, with their keys: `<section>.options.<name>`."""
 
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -8,13 +9,13 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, Section, validate
 
 
-def chosen(
+def load_plugin(
     package: str, section: str, key: str, name: str, options: dict[str, dict[str, Any]]
 ) -> tuple[ModuleType, Section]:
     """Import plug-in `name` of `package` and check its options.
 
     Args:
-        section, key: where the name stands in params.yaml, for messages.
+        section, key: the key of params.yaml that holds the name, for messages.
 
     Raises:
         UserError: no such plug-in, no options for it, or bad options.
@@ -24,3 +25,15 @@ def chosen(
     if name not in options:
         raise UserError(f"{where}.options has no '{name}', which {section}.{key} names")
     return module, validate(options[name], module.Params, f"{where}.options.{name}")
+
+
+def check_names(method: str, attacks: Sequence[str]) -> None:
+    """Check that the plug-ins which later stages load exist. DVC itself would only say that a
+    dependency is missing, and only when the stage's turn comes: for an attack after the training.
+
+    Raises:
+        UserError: one does not exist; the key and those there are are named.
+    """
+    registry.check("pipeline.methods", method, f"{PARAMS_FILE}: finetune.method")
+    for attack in attacks:
+        registry.check("pipeline.attacks", attack, f"{PARAMS_FILE}: evaluate.attacks")

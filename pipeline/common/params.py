@@ -1,6 +1,6 @@
 """Strict, typed reading of one section of params.yaml.
 
-Every stage owns a class derived from `Section`, kept beside the stage's code, so that a
+Every stage owns a class derived from `Section`, kept next to the stage's code, so that a
 new training knob changes no file that the description stage depends on.
 
 DVC writes YAML 1.2 (`1e-05` is a float, `yes` is a string); PyYAML reads YAML 1.1 and
@@ -59,7 +59,7 @@ def read_params(file: Path = PARAMS_FILE) -> dict[str, Any]:
     """The whole params file as plain dictionaries.
 
     Raises:
-        UserError: the file is missing, is no YAML, or is not a mapping.
+        UserError: the file is missing, is not YAML, or is not a mapping.
     """
     try:
         values = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))

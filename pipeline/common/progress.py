@@ -1,4 +1,4 @@
-"""One look for every progress bar: name, share, rate and remaining time, on stderr."""
+"""One format for every progress bar: name, share, rate and remaining time, on stderr."""
 
 import sys
 from collections.abc import Iterable, Sized
@@ -14,7 +14,7 @@ tqdm.set_lock(RLock())
 
 
 def silence() -> None:
-    """No bars from this process: one of several that work side by side shows its own for all."""
+    """No bars from this process: one of several parallel processes shows the bar for all."""
     global _silent
     _silent = True
 
@@ -22,7 +22,7 @@ def silence() -> None:
 def track(
     items: Iterable[T], label: str, total: int | None = None, unit: str = "batch"
 ) -> "tqdm[T]":
-    """Iterate over `items` behind a bar; seldom redrawn where there is no terminal."""
+    """Iterate over `items` behind a bar, which is redrawn every 15 s where there is no terminal."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     interval = 0.2 if sys.stderr.isatty() else 15

@@ -2,10 +2,10 @@
 
 `persist: true` would switch DVC's run cache off and warm-start every sweep point from
 another one's weights. Instead the state lives in
-    $DVC_ROOT/.scratch/<stage>-<mark>/
+    $DVC_ROOT/.scratch/<stage>-<fingerprint>/
 DVC_ROOT is the main repository even in `--temp` and queued runs, whose own folders vanish
-on failure. The mark says whose work it is; what lies in the folder is the stage's own
-business (pipeline.training.checkpoint, pipeline.descriptions.answer_log).
+on failure. The fingerprint is a hash of all that decides the work; what is in the folder is up
+to the stage (pipeline.training.checkpoint, pipeline.descriptions.answer_log).
 """
 
 import os
@@ -21,14 +21,14 @@ from pipeline.common.errors import UserError
 
 
 @contextmanager
-def locked(stage: str, mark: str) -> Iterator[Path]:
+def locked(stage: str, fingerprint: str) -> Iterator[Path]:
     """The folder of this stage and fingerprint, held by one process at a time.
 
     Raises:
-        UserError: another process is at the same work (for instance the orphan of a killed
+        UserError: another process does the same work (for instance the orphan of a killed
             `dvc repro`).
     """
-    path = folder(stage, mark)
+    path = folder(stage, fingerprint)
     path.mkdir(parents=True, exist_ok=True)
     lock = FileLock(path.with_name(f"{path.name}.lock"))
     try:
@@ -43,21 +43,21 @@ def locked(stage: str, mark: str) -> Iterator[Path]:
         lock.release()
 
 
-def folder(stage: str, mark: str) -> Path:
-    """Where the state of this stage and fingerprint lies, if there is one."""
-    return Path(os.environ.get("DVC_ROOT", ".")) / ".scratch" / f"{stage}-{mark}"
+def folder(stage: str, fingerprint: str) -> Path:
+    """Where the state of this stage and fingerprint is stored, if there is one."""
+    return Path(os.environ.get("DVC_ROOT", ".")) / ".scratch" / f"{stage}-{fingerprint}"
 
 
 def clear(path: Path) -> None:
-    """Forget the state, once the stage's outputs are written."""
+    """Delete the state, once the stage's outputs are written."""
     shutil.rmtree(path, ignore_errors=True)
 
 
 def loaded_code() -> list[Path]:
     """The files of this project that this process has imported, for fingerprints."""
-    ours = [m for name, m in sys.modules.items() if name.split(".")[0] in ("pipeline", "stages")]
-    entry = sys.modules["__main__"]  # the stage itself, when run as `python -m stages.<name>`
-    spec = getattr(entry, "__spec__", None)
+    modules = [m for name, m in sys.modules.items() if name.split(".")[0] in ("pipeline", "stages")]
+    main_module = sys.modules["__main__"]  # the stage itself, when run as `python -m stages.<name>`
+    spec = getattr(main_module, "__spec__", None)
     if spec is not None and spec.name.startswith("stages."):
-        ours.append(entry)
-    return sorted({Path(module.__file__) for module in ours if module.__file__})
+        modules.append(main_module)
+    return sorted({Path(module.__file__) for module in modules if module.__file__})

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.common.atomic import replacing_file
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, first_line
 
 
 def write_table(path: Path, columns: dict[str, Any], schema: pa.Schema) -> None:
@@ -32,12 +32,12 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
     except FileNotFoundError:
         raise UserError(f"{path}: not found; run `dvc repro` (or `dvc pull`) first") from None
     except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path}: cannot be read as Parquet: {_first_line(error)}") from None
-    found = [(f.name, _kind(f.type)) for f in table.schema]
-    wanted = [(f.name, _kind(f.type)) for f in schema]
-    if found != wanted:
+        raise UserError(f"{path}: cannot be read as Parquet: {first_line(error)}") from None
+    columns = [(f.name, _kind(f.type)) for f in table.schema]
+    expected = [(f.name, _kind(f.type)) for f in schema]
+    if columns != expected:
         raise UserError(
-            f"{path}: expected columns {_listing(wanted)}; found {_listing(found)}; "
+            f"{path}: expected columns {_listing(expected)}; found {_listing(columns)}; "
             "run `dvc repro` to make it again"
         )
     return table
@@ -60,7 +60,7 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid JSON: {_first_line(error)}") from None
+        raise UserError(f"{path}: not valid JSON: {first_line(error)}") from None
 
 
 def _kind(kind: pa.DataType) -> str:
@@ -71,7 +71,3 @@ def _kind(kind: pa.DataType) -> str:
 
 def _listing(fields: list[tuple[str, str]]) -> str:
     return ", ".join(f"{name}:{kind}" for name, kind in fields) or "none"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

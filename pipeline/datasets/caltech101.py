@@ -1,13 +1,13 @@
 """Caltech-101: photographs of 101 kinds of objects.
 
-The folder of background clutter, `BACKGROUND_Google`, is no class. The two face classes stay
+The folder of background clutter, `BACKGROUND_Google`, is not a class. The two face classes stay
 apart under names that say what differs: how the face fills the picture.
 """
 
 from pathlib import Path
 
 from pipeline.images.classes import ClassEntry
-from pipeline.prepare.catalogue import CatalogueParams, Listing, catalogued
+from pipeline.prepare.catalogue import CatalogueParams, Listing, make_open_source
 from pipeline.prepare.facts import Archive, Facts, Split
 from pipeline.prepare.folders import class_folders, listing_of, plain_name
 
@@ -55,4 +55,4 @@ def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
     return listing_of(root / FOLDER, root, classes)
 
 
-open_source = catalogued(FACTS, listing)
+open_source = make_open_source(FACTS, listing)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipeline.images.classes import ClassEntry
-from pipeline.prepare.catalogue import CatalogueParams, Listing, catalogued
+from pipeline.prepare.catalogue import CatalogueParams, Listing, make_open_source
 from pipeline.prepare.facts import Archive, Facts, Split
 from pipeline.prepare.folders import class_folders, listing_of, plain_name
 
@@ -45,4 +45,4 @@ def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
     return listing_of(root / FOLDER, root, classes)
 
 
-open_source = catalogued(FACTS, listing)
+open_source = make_open_source(FACTS, listing)

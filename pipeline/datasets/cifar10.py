@@ -3,7 +3,7 @@
 from torchvision.datasets import CIFAR10
 
 from pipeline.prepare import torchvision_readers as tv
-from pipeline.prepare.catalogue import CatalogueParams, catalogued
+from pipeline.prepare.catalogue import CatalogueParams, make_open_source
 from pipeline.prepare.facts import Archive, Facts, Split
 
 NEEDS = ("cifar-10-batches-py/batches.meta", "cifar-10-batches-py/test_batch")
@@ -20,4 +20,4 @@ FACTS = Facts(
     archives=(Archive(CIFAR10.url, CIFAR10.tgz_md5),),
 )
 Params = CatalogueParams
-open_source = catalogued(FACTS, tv.batches(CIFAR10, FACTS.title))
+open_source = make_open_source(FACTS, tv.batches(CIFAR10, FACTS.title))

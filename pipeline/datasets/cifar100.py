@@ -3,7 +3,7 @@
 from torchvision.datasets import CIFAR100
 
 from pipeline.prepare import torchvision_readers as tv
-from pipeline.prepare.catalogue import CatalogueParams, catalogued
+from pipeline.prepare.catalogue import CatalogueParams, make_open_source
 from pipeline.prepare.facts import Archive, Facts, Split
 
 NEEDS = ("cifar-100-python/meta", "cifar-100-python/test")
@@ -20,4 +20,4 @@ FACTS = Facts(
     archives=(Archive(CIFAR100.url, CIFAR100.tgz_md5),),
 )
 Params = CatalogueParams
-open_source = catalogued(FACTS, tv.batches(CIFAR100, FACTS.title))
+open_source = make_open_source(FACTS, tv.batches(CIFAR100, FACTS.title))

@@ -5,7 +5,7 @@ from pathlib import Path
 from torchvision.datasets import Country211
 
 from pipeline.prepare import torchvision_readers as tv
-from pipeline.prepare.catalogue import CatalogueParams, Listing, catalogued
+from pipeline.prepare.catalogue import CatalogueParams, Listing, make_open_source
 from pipeline.prepare.facts import Archive, Facts, Split
 
 FACTS = Facts(
@@ -35,9 +35,9 @@ def country(code: str) -> str:
 
 def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
     """<split>/<ISO code>/*.jpg."""
-    found = tv.opened(lambda: Country211(root, split=split), FACTS.title, root)
-    files = [path for path, _ in found.samples]
-    return tv.from_files(tv.entries(found.classes, country), found.targets, files, root)
+    dataset = tv.run_reader(lambda: Country211(root, split=split), FACTS.title, root)
+    files = [path for path, _ in dataset.samples]
+    return tv.from_files(tv.class_entries(dataset.classes, country), dataset.targets, files, root)
 
 
-open_source = catalogued(FACTS, listing)
+open_source = make_open_source(FACTS, listing)

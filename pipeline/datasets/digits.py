@@ -13,7 +13,7 @@ from pydantic import Field
 from pipeline.common.params import Section
 from pipeline.images.classes import ClassEntry
 from pipeline.images.decoding import Decoded
-from pipeline.images.image_set import ImageSource, Item
+from pipeline.images.image_set import ImageSource, SourceImage
 from pipeline.prepare.rendering import DIGITS, SIZE
 
 
@@ -34,7 +34,7 @@ def open_source(params: Params) -> ImageSource:
     digits = load_digits()
     last = params.skip + (params.images or len(digits.images))
     numbers = range(params.skip, min(last, len(digits.images)))
-    items = [Item(int(digits.target[i]), f"sklearn-digits/{i}") for i in numbers]
+    items = [SourceImage(int(digits.target[i]), f"sklearn-digits/{i}") for i in numbers]
 
     def decode(index: int) -> Decoded:
         grey = (digits.images[numbers[index]] * (255 / 16)).round().astype(np.uint8)

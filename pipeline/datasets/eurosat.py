@@ -6,7 +6,7 @@ from torchvision.datasets import EuroSAT
 
 from pipeline.common.errors import UserError
 from pipeline.prepare import torchvision_readers as tv
-from pipeline.prepare.catalogue import CatalogueParams, Listing, catalogued
+from pipeline.prepare.catalogue import CatalogueParams, Listing, make_open_source
 from pipeline.prepare.facts import Archive, Facts, Split
 
 FOLDER = "eurosat/2750"
@@ -42,13 +42,13 @@ Params = CatalogueParams
 
 def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
     """2750/<Class>/<Class>_<number>.jpg."""
-    found = tv.opened(lambda: EuroSAT(root), FACTS.title, root)
-    strange = sorted(set(found.classes) - set(NAMES))
-    if strange:
-        raise UserError(f"{root / FOLDER / strange[0]}: no class of EuroSAT; remove the folder")
-    files = [path for path, _ in found.samples]
-    classes = tv.entries(found.classes, NAMES.__getitem__)
-    return tv.from_files(classes, found.targets, files, root)
+    dataset = tv.run_reader(lambda: EuroSAT(root), FACTS.title, root)
+    unknown = sorted(set(dataset.classes) - set(NAMES))
+    if unknown:
+        raise UserError(f"{root / FOLDER / unknown[0]}: no class of EuroSAT; remove the folder")
+    files = [path for path, _ in dataset.samples]
+    classes = tv.class_entries(dataset.classes, NAMES.__getitem__)
+    return tv.from_files(classes, dataset.targets, files, root)
 
 
-open_source = catalogued(FACTS, listing)
+open_source = make_open_source(FACTS, listing)

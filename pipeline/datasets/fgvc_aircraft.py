@@ -5,7 +5,7 @@ from pathlib import Path
 from torchvision.datasets import FGVCAircraft
 
 from pipeline.prepare import torchvision_readers as tv
-from pipeline.prepare.catalogue import CatalogueParams, Listing, catalogued
+from pipeline.prepare.catalogue import CatalogueParams, Listing, make_open_source
 from pipeline.prepare.facts import Archive, Facts, Split
 
 FOLDER = "fgvc-aircraft-2013b/data"
@@ -31,9 +31,9 @@ Params = CatalogueParams
 
 def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
     """images/<number>.jpg with text lists of the variants."""
-    found = tv.opened(lambda: FGVCAircraft(root, split=split), FACTS.title, root)
-    classes = tv.entries(found.classes, str)  # "707-320": the hyphen belongs to the name
-    return tv.from_files(classes, found._labels, found._image_files, root)
+    dataset = tv.run_reader(lambda: FGVCAircraft(root, split=split), FACTS.title, root)
+    classes = tv.class_entries(dataset.classes, str)  # "707-320": the hyphen belongs to the name
+    return tv.from_files(classes, dataset._labels, dataset._image_files, root)
 
 
-open_source = catalogued(FACTS, listing)
+open_source = make_open_source(FACTS, listing)

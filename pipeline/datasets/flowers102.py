@@ -5,7 +5,7 @@ from pathlib import Path
 from torchvision.datasets import Flowers102
 
 from pipeline.prepare import torchvision_readers as tv
-from pipeline.prepare.catalogue import CatalogueParams, Listing, catalogued
+from pipeline.prepare.catalogue import CatalogueParams, Listing, make_open_source
 from pipeline.prepare.facts import Archive, Facts, Split
 
 FOLDER = "flowers-102"
@@ -35,8 +35,10 @@ Params = CatalogueParams
 
 def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
     """jpg/image_<number>.jpg with MATLAB files for labels and splits."""
-    found = tv.opened(lambda: Flowers102(root, split=split), FACTS.title, root)
-    return tv.from_files(tv.entries(found.classes), found._labels, found._image_files, root)
+    dataset = tv.run_reader(lambda: Flowers102(root, split=split), FACTS.title, root)
+    return tv.from_files(
+        tv.class_entries(dataset.classes), dataset._labels, dataset._image_files, root
+    )
 
 
-open_source = catalogued(FACTS, listing)
+open_source = make_open_source(FACTS, listing)

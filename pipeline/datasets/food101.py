@@ -5,7 +5,7 @@ from pathlib import Path
 from torchvision.datasets import Food101
 
 from pipeline.prepare import torchvision_readers as tv
-from pipeline.prepare.catalogue import CatalogueParams, Listing, catalogued
+from pipeline.prepare.catalogue import CatalogueParams, Listing, make_open_source
 from pipeline.prepare.facts import Archive, Facts, Split
 
 FACTS = Facts(
@@ -30,8 +30,10 @@ Params = CatalogueParams
 
 def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
     """images/<class>/<number>.jpg by the JSON list of the split."""
-    found = tv.opened(lambda: Food101(root, split=split), FACTS.title, root)
-    return tv.from_files(tv.entries(found.classes), found._labels, found._image_files, root)
+    dataset = tv.run_reader(lambda: Food101(root, split=split), FACTS.title, root)
+    return tv.from_files(
+        tv.class_entries(dataset.classes), dataset._labels, dataset._image_files, root
+    )
 
 
-open_source = catalogued(FACTS, listing)
+open_source = make_open_source(FACTS, listing)

@@ -14,9 +14,9 @@ from pipeline.common.params import Section
 from pipeline.images.classes import ClassEntry
 from pipeline.images.data_root import ROOT_VARIABLE, locate
 from pipeline.images.decoding import Decoded, Encoded, Resize, decode
-from pipeline.images.image_set import FileSource, ImageSource, Item
+from pipeline.images.image_set import FileSource, ImageSource, SourceImage
 from pipeline.prepare.folders import class_folders, files_of, plain_name, read_names
-from pipeline.prepare.selection import choose, sample
+from pipeline.prepare.selection import sample_images, select_classes
 
 
 class Params(Section):
@@ -55,23 +55,23 @@ def open_source(params: Params) -> ImageSource:
             f"{root}: no such folder (root: '{params.root}'); put the images there, or set "
             f"{ROOT_VARIABLE} or data.root"
         )
-    found = class_folders(root)
-    ids = choose(found, params.classes, str(root))
+    folders = class_folders(root)
+    ids = select_classes(folders, params.classes, str(root))
     names = read_names(locate(params.names) if params.names else root / "classes.tsv", params.names)
-    if params.names is None and set(names) - set(found):  # a table of its own must fit
-        stray = sorted(set(names) - set(found))
+    if params.names is None and set(names) - set(folders):  # a table of its own must fit
+        stray = sorted(set(names) - set(folders))
         raise UserError(
             f"{root / 'classes.tsv'}: class '{stray[0]}' has no folder ({len(stray)} in all); "
             "the archive may be half extracted"
         )
     files, labels = [], []
     for label, class_id in enumerate(ids):
-        own = files_of(root / class_id)
-        files += own
-        labels += [label] * len(own)
-    kept = sample(labels, ids, ids, params.skip, params.images_per_class, str(root))
-    items = [Item(labels[i], files[i].relative_to(root).as_posix()) for i in kept]
-    encoded = [Encoded(files[i]) for i in kept]
+        class_files = files_of(root / class_id)
+        files += class_files
+        labels += [label] * len(class_files)
+    numbers = sample_images(labels, ids, ids, params.skip, params.images_per_class, str(root))
+    items = [SourceImage(labels[i], files[i].relative_to(root).as_posix()) for i in numbers]
+    encoded = [Encoded(files[i]) for i in numbers]
 
     def pixels(index: int) -> Decoded:
         return decode(encoded[index], params.size, params.resize)

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from pipeline.common.errors import UserError
-from pipeline.prepare.catalogue import Listing, catalogued
+from pipeline.prepare.catalogue import Listing, make_open_source
 from pipeline.prepare.facts import Facts, Split
 from pipeline.prepare.folders import check_folder, class_folders, listing_of
-from pipeline.prepare.wnids import WnidParams, entries
+from pipeline.prepare.wnids import WnidParams, class_entries
 
 FACTS = Facts(
     title="ImageNet",
@@ -43,13 +43,13 @@ def listing(root: Path, split: str, params: WnidParams) -> Listing:
     """
     folder = root / "imagenet" / split
     check_folder(folder)
-    if not any(entry.is_dir() for entry in folder.iterdir()):
+    if not any(path.is_dir() for path in folder.iterdir()):
         raise UserError(
             f"{folder}: the images are not sorted by class; move that folder away (torchvision "
             f"unpacks where there is none) and in {root} run "
             + FACTS.finish[0].replace("{split}", split)
         )
-    return listing_of(folder, root, entries(class_folders(folder), params.names, folder))
+    return listing_of(folder, root, class_entries(class_folders(folder), params.names, folder))
 
 
-open_source = catalogued(FACTS, listing)
+open_source = make_open_source(FACTS, listing)

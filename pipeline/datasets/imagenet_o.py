@@ -1,6 +1,6 @@
 """ImageNet-O: things that ImageNet has no class for, under the class they are taken for."""
 
-from pipeline.prepare.catalogue import catalogued
+from pipeline.prepare.catalogue import make_open_source
 from pipeline.prepare.facts import Archive, Facts, Split
 from pipeline.prepare.wnids import WnidParams, wnid_folders
 
@@ -22,4 +22,4 @@ FACTS = Facts(
     ),
 )
 Params = WnidParams
-open_source = catalogued(FACTS, wnid_folders("imagenet-o"))
+open_source = make_open_source(FACTS, wnid_folders("imagenet-o"))

@@ -1,6 +1,6 @@
 """ImageNet-R: drawings, sculptures and other renditions of 200 of ImageNet's classes."""
 
-from pipeline.prepare.catalogue import catalogued
+from pipeline.prepare.catalogue import make_open_source
 from pipeline.prepare.facts import Archive, Facts, Split
 from pipeline.prepare.wnids import WnidParams, wnid_folders
 
@@ -18,4 +18,4 @@ FACTS = Facts(
     notes=("its publisher states no checksum, so it is never downloaded by itself",),
 )
 Params = WnidParams
-open_source = catalogued(FACTS, wnid_folders("imagenet-r"))
+open_source = make_open_source(FACTS, wnid_folders("imagenet-r"))

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from pipeline.common.errors import UserError
-from pipeline.prepare.catalogue import Listing, catalogued
+from pipeline.prepare.catalogue import Listing, make_open_source
 from pipeline.prepare.facts import Archive, Facts, Split
 from pipeline.prepare.folders import class_folders, listing_of
-from pipeline.prepare.wnids import WnidParams, all_wnids, entries
+from pipeline.prepare.wnids import WnidParams, all_wnids, class_entries
 
 FOLDER = "imagenetv2-matched-frequency-format-val"
 FACTS = Facts(
@@ -33,16 +33,16 @@ Params = WnidParams
 def listing(root: Path, split: str, params: WnidParams) -> Listing:
     """<number>/*.jpeg: folder names are ImageNet's labels, as strings they sort otherwise."""
     wnids, folder = all_wnids(), root / FOLDER
-    found, numbers = class_folders(folder), {str(number) for number in range(len(wnids))}
-    strange = [name for name in found if name not in numbers]
-    if strange:
+    folders, numbers = class_folders(folder), {str(number) for number in range(len(wnids))}
+    unknown = [name for name in folders if name not in numbers]
+    if unknown:
         raise UserError(
-            f"{folder / strange[0]}: no label of ImageNet, 0 to 999 ({len(strange)} folders are "
+            f"{folder / unknown[0]}: no label of ImageNet, 0 to 999 ({len(unknown)} folders are "
             "none); remove it"
         )
-    names = sorted(found, key=int)
-    classes = entries([wnids[int(name)] for name in names], params.names, folder)
+    names = sorted(folders, key=int)
+    classes = class_entries([wnids[int(name)] for name in names], params.names, folder)
     return listing_of(folder, root, classes, names)
 
 
-open_source = catalogued(FACTS, listing)
+open_source = make_open_source(FACTS, listing)

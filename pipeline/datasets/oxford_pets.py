@@ -5,7 +5,7 @@ from pathlib import Path
 from torchvision.datasets import OxfordIIITPet
 
 from pipeline.prepare import torchvision_readers as tv
-from pipeline.prepare.catalogue import CatalogueParams, Listing, catalogued
+from pipeline.prepare.catalogue import CatalogueParams, Listing, make_open_source
 from pipeline.prepare.facts import Archive, Facts, Split
 
 FOLDER = "oxford-iiit-pet"
@@ -31,8 +31,8 @@ Params = CatalogueParams
 
 def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
     """images/<Breed>_<number>.jpg by the list of the split."""
-    found = tv.opened(lambda: OxfordIIITPet(root, split=split), FACTS.title, root)
-    return tv.from_files(tv.entries(found.classes), found._labels, found._images, root)
+    dataset = tv.run_reader(lambda: OxfordIIITPet(root, split=split), FACTS.title, root)
+    return tv.from_files(tv.class_entries(dataset.classes), dataset._labels, dataset._images, root)
 
 
-open_source = catalogued(FACTS, listing)
+open_source = make_open_source(FACTS, listing)

@@ -13,7 +13,7 @@ from pydantic import Field
 from pipeline.common.params import Section
 from pipeline.images.classes import ClassEntry
 from pipeline.images.decoding import Decoded
-from pipeline.images.image_set import ImageSource, Item
+from pipeline.images.image_set import ImageSource, SourceImage
 from pipeline.prepare.rendering import (
     COLOURS,
     SHAPES,
@@ -73,7 +73,7 @@ def open_source(params: Params) -> ImageSource:
     rng = np.random.default_rng([params.seed, STREAM])
     labels = rng.permutation(balanced_labels(params, len(shapes), len(glyphs)))
     items = [
-        Item(int(label), f"pairs/{i}", caption(subjects[label], rng))
+        SourceImage(int(label), f"pairs/{i}", caption(subjects[label], rng))
         for i, label in enumerate(labels)
     ]
 

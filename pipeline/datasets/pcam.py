@@ -7,7 +7,7 @@ from torchvision.datasets import PCAM
 
 from pipeline.images.classes import ClassEntry
 from pipeline.prepare import torchvision_readers as tv
-from pipeline.prepare.catalogue import CatalogueParams, Listing, catalogued
+from pipeline.prepare.catalogue import CatalogueParams, Listing, make_open_source
 from pipeline.prepare.facts import Archive, Facts, Split
 
 RECORD = "https://zenodo.org/records/2546921/files"
@@ -48,8 +48,8 @@ Params = CatalogueParams
 
 def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
     """HDF5 files, read whole: 0.9 GB for the test split, 7.2 GB for the training split."""
-    found = tv.opened(lambda: _arrays(root, split), FACTS.title, root)
-    return tv.from_arrays(CLASSES, found[1], found[0], split)
+    arrays = tv.run_reader(lambda: _arrays(root, split), FACTS.title, root)
+    return tv.from_arrays(CLASSES, arrays[1], arrays[0], split)
 
 
 def _arrays(root: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -60,4 +60,4 @@ def _arrays(root: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
         return x["x"][:], y["y"][:].reshape(-1)
 
 
-open_source = catalogued(FACTS, listing)
+open_source = make_open_source(FACTS, listing)

@@ -15,7 +15,7 @@ from pydantic import Field
 from pipeline.common.params import Section
 from pipeline.images.classes import ClassEntry
 from pipeline.images.decoding import Decoded
-from pipeline.images.image_set import ImageSource, Item
+from pipeline.images.image_set import ImageSource, SourceImage
 from pipeline.prepare.rendering import (
     COLOURS,
     SHAPES,
@@ -49,20 +49,20 @@ def split_of(shape: int, colour: int) -> Split:
 
 def subjects(params: Params) -> list[Subject]:
     """The classes of a split, in label order."""
-    chosen = [
+    compositions = [
         composition(shape, colour)
         for s, shape in enumerate(SHAPES)
         for c, colour in enumerate(COLOURS)
         if split_of(s, c) == params.split
     ]
-    return chosen + (letters() if params.letters else [])
+    return compositions + (letters() if params.letters else [])
 
 
 def open_source(params: Params) -> ImageSource:
     """Classes and images of one split, in class order."""
     drawn, count = subjects(params), params.images_per_class
     items = [
-        Item(label, f"{subject.class_id}/{number}")
+        SourceImage(label, f"{subject.class_id}/{number}")
         for label, subject in enumerate(drawn)
         for number in range(count)
     ]

@@ -5,7 +5,7 @@ from pathlib import Path
 from torchvision.datasets import StanfordCars
 
 from pipeline.prepare import torchvision_readers as tv
-from pipeline.prepare.catalogue import CatalogueParams, Listing, catalogued
+from pipeline.prepare.catalogue import CatalogueParams, Listing, make_open_source
 from pipeline.prepare.facts import Facts, Split
 
 FOLDER = "stanford_cars"
@@ -42,9 +42,9 @@ Params = CatalogueParams
 
 def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
     """cars_<split>/<number>.jpg with MATLAB files for labels and class names."""
-    found = tv.opened(lambda: StanfordCars(root, split=split), FACTS.title, root)
-    files, labels = zip(*found._samples, strict=True)
-    return tv.from_files(tv.entries(found.classes, str), labels, files, root)
+    dataset = tv.run_reader(lambda: StanfordCars(root, split=split), FACTS.title, root)
+    files, labels = zip(*dataset._samples, strict=True)
+    return tv.from_files(tv.class_entries(dataset.classes, str), labels, files, root)
 
 
-open_source = catalogued(FACTS, listing)
+open_source = make_open_source(FACTS, listing)

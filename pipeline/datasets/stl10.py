@@ -5,7 +5,7 @@ from pathlib import Path
 from torchvision.datasets import STL10
 
 from pipeline.prepare import torchvision_readers as tv
-from pipeline.prepare.catalogue import CatalogueParams, Listing, catalogued
+from pipeline.prepare.catalogue import CatalogueParams, Listing, make_open_source
 from pipeline.prepare.facts import Archive, Facts, Split
 
 FOLDER = "stl10_binary"
@@ -31,9 +31,9 @@ Params = CatalogueParams
 
 def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
     """The binary files that torchvision reads (it checks the md5 of all of them)."""
-    found = tv.opened(lambda: STL10(root, split=split), FACTS.title, root)
-    images = found.data.transpose(0, 2, 3, 1)
-    return tv.from_arrays(tv.entries(found.classes), found.labels, images, split)
+    dataset = tv.run_reader(lambda: STL10(root, split=split), FACTS.title, root)
+    images = dataset.data.transpose(0, 2, 3, 1)
+    return tv.from_arrays(tv.class_entries(dataset.classes), dataset.labels, images, split)
 
 
-open_source = catalogued(FACTS, listing)
+open_source = make_open_source(FACTS, listing)

@@ -5,7 +5,7 @@ from pathlib import Path
 from torchvision.datasets import SUN397
 
 from pipeline.prepare import torchvision_readers as tv
-from pipeline.prepare.catalogue import CatalogueParams, Listing, catalogued
+from pipeline.prepare.catalogue import CatalogueParams, Listing, make_open_source
 from pipeline.prepare.facts import Archive, Facts, Split
 
 FACTS = Facts(
@@ -28,9 +28,11 @@ Params = CatalogueParams
 
 
 def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
-    """<letter>/<class>[/<variant>]/sun_*.jpg with the class list that lies beside them."""
-    found = tv.opened(lambda: SUN397(root), FACTS.title, root)
-    return tv.from_files(tv.entries(found.classes), found._labels, found._image_files, root)
+    """<letter>/<class>[/<variant>]/sun_*.jpg with the class list in the same folder."""
+    dataset = tv.run_reader(lambda: SUN397(root), FACTS.title, root)
+    return tv.from_files(
+        tv.class_entries(dataset.classes), dataset._labels, dataset._image_files, root
+    )
 
 
-open_source = catalogued(FACTS, listing)
+open_source = make_open_source(FACTS, listing)

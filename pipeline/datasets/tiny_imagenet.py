@@ -10,10 +10,10 @@ from pathlib import Path
 
 from pipeline.common.errors import UserError
 from pipeline.images.decoding import ENDINGS, Encoded
-from pipeline.prepare.catalogue import Listing, catalogued
+from pipeline.prepare.catalogue import Listing, make_open_source
 from pipeline.prepare.facts import Archive, Facts, Split
 from pipeline.prepare.folders import class_folders, listing_of, read_lines
-from pipeline.prepare.wnids import WnidParams, entries
+from pipeline.prepare.wnids import WnidParams, class_entries
 
 FOLDER = "tiny-imagenet-200"
 FACTS = Facts(
@@ -47,7 +47,7 @@ def listing(root: Path, split: str, params: WnidParams) -> Listing:
     if images.is_dir() and any(images.iterdir()):
         return _stock_validation(folder, root, params)
     wnids = [name for name in class_folders(folder) if name != images.name]  # left behind, empty
-    return listing_of(folder, root, entries(wnids, params.names, folder))
+    return listing_of(folder, root, class_entries(wnids, params.names, folder))
 
 
 def _stock_validation(folder: Path, root: Path, params: WnidParams) -> Listing:
@@ -71,7 +71,7 @@ def _stock_validation(folder: Path, root: Path, params: WnidParams) -> Listing:
     label = {wnid: i for i, wnid in enumerate(wnids)}
     files = [folder / "images" / name for name, _ in rows]
     return Listing(
-        entries(wnids, params.names, table),
+        class_entries(wnids, params.names, table),
         [label[wnid] for _, wnid in rows],
         [file.relative_to(root).as_posix() for file in files],
         [Encoded(file) for file in files],
@@ -92,4 +92,4 @@ def _check_listed(names: list[str], table: Path, images: Path) -> None:
         )
 
 
-open_source = catalogued(FACTS, listing)
+open_source = make_open_source(FACTS, listing)

@@ -22,10 +22,10 @@ from pipeline.common.params import Section
 from pipeline.images.classes import ClassEntry
 from pipeline.images.data_root import locate
 from pipeline.images.decoding import ENDINGS, Decoded, Encoded, Resize, decode
-from pipeline.images.image_set import FileSource, ImageSource, Item
+from pipeline.images.image_set import FileSource, ImageSource, SourceImage
 from pipeline.prepare.folders import read_lines
 from pipeline.prepare.hub_shards import HUB, fetch
-from pipeline.prepare.selection import choose, sample
+from pipeline.prepare.selection import sample_images, select_classes
 
 
 class Params(Section):
@@ -65,17 +65,19 @@ def open_source(params: Params) -> ImageSource:
     members = [m for shard in _shards(folder / params.split) for m in _index(shard, len(names))]
     ids = [str(label) for label in range(len(names))]
     labels = [label for label, _, _ in members]
-    chosen = choose(ids, params.classes, str(folder))
-    kept = sample(labels, ids, chosen, params.skip, params.images_per_class, str(folder))
-    label_of = {int(class_id): place for place, class_id in enumerate(chosen)}
-    items = [Item(label_of[labels[i]], members[i][1]) for i in kept]
-    encoded = [members[i][2] for i in kept]
+    class_ids = select_classes(ids, params.classes, str(folder))
+    numbers = sample_images(
+        labels, ids, class_ids, params.skip, params.images_per_class, str(folder)
+    )
+    label_of = {int(class_id): label for label, class_id in enumerate(class_ids)}
+    items = [SourceImage(label_of[labels[i]], members[i][1]) for i in numbers]
+    encoded = [members[i][2] for i in numbers]
 
     def pixels(index: int) -> Decoded:
         return decode(encoded[index], params.size, params.resize)
 
     return ImageSource(
-        [ClassEntry(class_id, names[int(class_id)]) for class_id in chosen],
+        [ClassEntry(class_id, names[int(class_id)]) for class_id in class_ids],
         items,
         params.size,
         pixels,
@@ -136,8 +138,10 @@ def _index(shard: Path, classes: int) -> Iterator[tuple[int, str, Encoded]]:
     _check_whole(shard, end, sorted(set(labels) - set(images)))
     for key, encoded in images.items():
         if not 0 <= labels.get(key, -1) < classes:
-            found = labels.get(key, "no .cls file")
-            raise UserError(f"{shard}: image {key}: class {found}, expected 0 to {classes - 1}")
+            class_label = labels.get(key, "no .cls file")
+            raise UserError(
+                f"{shard}: image {key}: class {class_label}, expected 0 to {classes - 1}"
+            )
         yield labels[key], f"{shard.parent.name}/{shard.name}/{key}", encoded
 
 
@@ -146,8 +150,8 @@ def _check_whole(shard: Path, end: int, without_image: list[str]) -> None:
     has its image: tarfile takes a cut or damaged header for the end."""
     with shard.open("rb") as file:
         file.seek(end)
-        rest = file.read(1 << 20)
-    if len(rest) < 2 * tarfile.BLOCKSIZE or rest.strip(b"\0"):
+        trailer = file.read(1 << 20)
+    if len(trailer) < 2 * tarfile.BLOCKSIZE or trailer.strip(b"\0"):
         raise UserError(f"{shard}: is cut off or damaged after byte {end}; get it again")
     if without_image:
         raise UserError(

@@ -1,8 +1,8 @@
 """Answers of a model as they come in, one JSON line each, so that none is paid for twice.
 
-An answer is found again by the content of its request (model, message, images, sampling,
-seed), not by its place in a run: whatever is interrupted, or asked again with more classes
-or more retries, continues with what is there. A line torn by a kill is dropped.
+An answer is looked up by the content of its request (model, message, images, sampling, seed),
+not by its position in a run: an interrupted run, or one with more classes or more retries,
+continues with the answers that are there. An incomplete last line, left by a kill, is dropped.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from pipeline.common.errors import UserError
 
 
 class Reply(NamedTuple):
-    """What a model said; complete: it ended by itself, not at the token limit."""
+    """The text of a model; complete: it ended by itself, not at the token limit."""
 
     text: str
     complete: bool
@@ -46,12 +46,12 @@ class AnswerLog:
             self._read()
 
     def get(self, key: str) -> Reply | None:
-        """The reply to a request, if it was ever given."""
+        """The reply to a request, or None."""
         self.used.add(key)
         return self.replies.get(key)
 
     def add(self, key: str, reply: Reply) -> None:
-        """Keep a reply; on disk before the next one is waited for."""
+        """Store a reply; it is on disk when this returns."""
         with self._writing:
             self.used.add(key)
             self.replies[key] = reply
@@ -63,31 +63,32 @@ class AnswerLog:
             file.write(line)
 
     def forget_used(self) -> None:
-        """Drop what this run asked for, once its output is written; answers to other
-        questions, of a run that was interrupted, stay."""
-        left = {key: reply for key, reply in self.replies.items() if key not in self.used}
-        if not left:
+        """Drop the replies that this run used, once its output is written; those to other
+        requests, of a run that was interrupted, stay."""
+        unused = {key: reply for key, reply in self.replies.items() if key not in self.used}
+        if not unused:
             self.path.unlink(missing_ok=True)
             return
         with replacing_file(self.path) as partial:
-            partial.write_text("".join(_line(*item) for item in left.items()), encoding="utf-8")
+            partial.write_text("".join(_line(*item) for item in unused.items()), encoding="utf-8")
 
     def _read(self) -> None:
-        whole = 0
+        complete_bytes = 0
         content = self.path.read_bytes()
-        for number, line in enumerate(content.splitlines(keepends=True), start=1):
+        for line_number, line in enumerate(content.splitlines(keepends=True), start=1):
             if not line.endswith(b"\n"):
                 break
-            whole += len(line)
-            if not line.strip(b"\0 \r\n"):  # what a crash of the machine leaves of a block
+            complete_bytes += len(line)
+            if not line.strip(b"\0 \r\n"):  # zeros that a crash of the machine leaves in a block
                 continue
             try:
                 key, *values = json.loads(line)
                 self.replies[key] = Reply(*values)
             except (ValueError, TypeError, RecursionError):
                 raise UserError(
-                    f"{self.path}: line {number} is no answer; delete the file to ask all again"
+                    f"{self.path}: line {line_number} is not an answer; delete the file to ask "
+                    "all again"
                 ) from None
-        if whole < len(content):
+        if complete_bytes < len(content):
             with self.path.open("r+b") as file:
-                file.truncate(whole)
+                file.truncate(complete_bytes)

@@ -1,8 +1,8 @@
 """data/descriptions/: the artifact a team shares, one row per sentence as it was written.
 
-Rows are in the class table's order, then in the order of prompt and sample: the same
-sentences give the same bytes, whichever came first. provenance.json beside it says how they
-were made; only the report reads it.
+Rows are in the class table's order, then in the order of prompt and sample, so that the same
+sentences give the same bytes. provenance.json in the same folder says how they were generated;
+only the report reads it.
 """
 
 import re
@@ -33,7 +33,8 @@ SCHEMA = pa.schema(
         ("tokens", pa.int32()),  # of OpenAI's CLIP tokenizer, with start and end
     ]
 )
-HALF_CHARACTER = re.compile("[\ud800-\udfff]")  # JSON can say it, no file can hold it
+# half of a character: JSON can write it as "\ud83d", but UTF-8 cannot encode it
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 CountTokens = Callable[[list[str]], list[int]]
 
 
@@ -45,23 +46,23 @@ def to_columns(
 
     Raises:
         UserError: a sentence is for an unknown class, two are the same sample, or the source
-            is one that the filter gives.
+            is one that only the filter sets.
     """
-    names = {entry.class_id: entry.name for entry in classes}
-    places = {class_id: place for place, class_id in enumerate(names)}
-    prompts = {key: place for place, key in enumerate(dict.fromkeys(map(_prompt, sentences)))}
+    names = {class_entry.class_id: class_entry.name for class_entry in classes}
+    label_of = {class_id: index for index, class_id in enumerate(names)}
+    prompt_index = {key: index for index, key in enumerate(dict.fromkeys(map(_prompt, sentences)))}
     unknown = next((s.class_id for s in sentences if s.class_id not in names), None)
     if unknown is not None:
         raise UserError(f"describe: sentence for unknown class '{unknown}'")
     reserved = next((s.source for s in sentences if is_fill(s.source)), None)
     if reserved is not None:
         raise UserError(f"describe: source '{reserved}' is kept for what the filter fills in")
-    twice = [key for key, count in Counter(map(_identity, sentences)).items() if count > 1]
-    if twice:
-        raise UserError(f"describe: two sentences are sample {twice[0]}")
+    repeated = [key for key, count in Counter(map(_identity, sentences)).items() if count > 1]
+    if repeated:
+        raise UserError(f"describe: two sentences are sample {repeated[0]}")
     rows = sorted(
         (s for s in sentences if s.text.strip()),
-        key=lambda s: (places[s.class_id], prompts[_prompt(s)], s.sample_index),
+        key=lambda s: (label_of[s.class_id], prompt_index[_prompt(s)], s.sample_index),
     )
     texts = [s.text for s in rows]
     return {
@@ -83,19 +84,21 @@ def read_artifact(path: Path, classes: Sequence[ClassEntry]) -> dict[str, list[d
         UserError: the file is missing or of another schema, or describes a class that is not
             in the class table.
     """
-    found: dict[str, list[dict[str, Any]]] = {}
+    rows_of: dict[str, list[dict[str, Any]]] = {}
     for row in read_table(path, SCHEMA).to_pylist():
-        found.setdefault(row["class_id"], []).append(row)
-    unknown = next(iter(set(found) - {entry.class_id for entry in classes}), None)
+        rows_of.setdefault(row["class_id"], []).append(row)
+    unknown = next(iter(set(rows_of) - {class_entry.class_id for class_entry in classes}), None)
     if unknown is not None:
         raise UserError(f"{path}: class '{unknown}' is not in the class table; run `dvc repro`")
-    return found
+    return rows_of
 
 
-def without_sentence(answers: Answers, classes: Sequence[ClassEntry]) -> list[str]:
+def classes_without_sentence(answers: Answers, classes: Sequence[ClassEntry]) -> list[str]:
     """Ids of the classes that no sentence describes."""
     described = {s.class_id for s in answers.sentences if s.text.strip()}
-    return [entry.class_id for entry in classes if entry.class_id not in described]
+    return [
+        class_entry.class_id for class_entry in classes if class_entry.class_id not in described
+    ]
 
 
 def _prompt(sentence: Sentence) -> tuple[str, str, str]:

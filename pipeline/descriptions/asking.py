@@ -1,8 +1,8 @@
-"""What every backend that asks a model does alike: questions, seeds, answers, retries.
+"""Requests to a model, common to its backends: questions, seeds, answers, retries.
 
 Each answer is a request of its own with a seed of its own, a JSON object
 {"sentences": [...]}. One that cannot be read (cut off, broken, empty) is asked again with
-another seed, up to `retries` times. No backend lives here, hence the underscore.
+another seed, up to `retries` times.
 """
 
 import hashlib
@@ -18,11 +18,11 @@ from pipeline.common.params import Section
 from pipeline.common.progress import counter
 from pipeline.descriptions.answer_log import AnswerLog, Reply, request_key
 from pipeline.descriptions.interface import Sentence, Task
-from pipeline.descriptions.messages import Query, readable, request_seed
+from pipeline.descriptions.messages import Query, parse_reply, request_seed
 
 
-class Asking(Section):
-    """Keys that every asking backend has."""
+class GenerationParams(Section):
+    """Keys of every backend that queries a model."""
 
     model: str
     answers: int = Field(ge=1)
@@ -37,12 +37,12 @@ class Asking(Section):
 COUNTED = ("from_earlier_run", "truncated", "unreadable", "lost", "surplus_sentences")
 Keep = Callable[[Query, Reply], None]
 Send = Callable[[Sequence[Query], Keep], Iterator[tuple[Query, Reply]]]
-"""All queries at once, each with its reply as soon as it is there, in any order; what came is
-kept first, from any thread, so that an interruption loses nothing that was answered."""
+"""Takes all queries and yields each with its reply as soon as it arrives, in any order. A reply is
+passed to `Keep` first, from any thread, so that an interruption loses no answer."""
 
 
-def ask(
-    task: Task, params: Asking, source: str, identity: dict[str, Any], send: Send
+def collect_answers(
+    task: Task, params: GenerationParams, source: str, identity: dict[str, Any], send: Send
 ) -> tuple[list[Sentence], dict[str, Any]]:
     """Sentences of every class x prompt x answer, and counts for provenance.json.
 
@@ -51,35 +51,35 @@ def ask(
         identity: what decides an answer besides query and sampling (revision, dtype, ...).
     """
     identity = {"source": source, **identity, **_sampling(params)}
-    assert task.log is not None, "the stage gives every asking backend a log"
-    wanted, good = _queries(task, params), {}
-    counts = Counter({"answers": len(wanted)} | dict.fromkeys(COUNTED, 0))
+    assert task.log is not None, "the stage gives every backend that queries a model a log"
+    queries, texts_of = _queries(task, params), {}
+    counts = Counter({"answers": len(queries)} | dict.fromkeys(COUNTED, 0))
     start = time.perf_counter()
     for attempt in range(params.retries + 1):
-        failed = []
-        for query, reply in _replies(wanted, identity, task.log, send, counts):
-            texts = readable(reply)
+        unread = []
+        for query, reply in _replies(queries, identity, task.log, send, counts):
+            texts = parse_reply(reply)
             counts["surplus_sentences"] += max(len(texts) - params.sentences, 0)
             counts["prompt_tokens"] += reply.prompt_tokens
             counts["completion_tokens"] += reply.completion_tokens
             if texts:
-                good[query.class_id, query.prompt_id, query.answer] = texts[: params.sentences]
+                texts_of[query.class_id, query.prompt_id, query.answer] = texts[: params.sentences]
             else:
                 counts["unreadable" if reply.complete else "truncated"] += 1
-                failed.append(query)
-        wanted = [_again(query, task.seed, attempt + 1) for query in failed]
-        if not wanted:
+                unread.append(query)
+        queries = [_retry_query(query, task.seed, attempt + 1) for query in unread]
+        if not queries:
             break
-    counts["lost"] = len(wanted)
+    counts["lost"] = len(queries)
     if counts["truncated"] or counts["unreadable"]:
         print(f"describe: some answers could not be read: {dict(counts)}", file=sys.stderr)
     seconds = round(time.perf_counter() - start, 1)
-    made = {"counts": dict(counts), "generation_seconds": seconds}
-    return _in_order(task, params, source, good), made
+    statistics = {"counts": dict(counts), "generation_seconds": seconds}
+    return _in_order(task, params, source, texts_of), statistics
 
 
-def asked_with(task: Task, params: Asking) -> dict[str, Any]:
-    """The part of provenance.json that tells the questions and how they were put."""
+def generation_provenance(task: Task, params: GenerationParams) -> dict[str, Any]:
+    """The part of provenance.json about the questions and the sampling."""
     return {
         "model": params.model,
         "prompts": task.prompt_set,
@@ -87,58 +87,61 @@ def asked_with(task: Task, params: Asking) -> dict[str, Any]:
         "prompts_sha256": task.prompts.digest(),
         "exemplars_per_class": task.images_per_class,
         "seed": task.seed,
-        "sampling": params.model_dump(include=set(Asking.model_fields) - {"model"}),
+        "sampling": params.model_dump(include=set(GenerationParams.model_fields) - {"model"}),
     }
 
 
-def _sampling(params: Asking) -> dict[str, Any]:
+def _sampling(params: GenerationParams) -> dict[str, Any]:
     return params.model_dump(include={"model", "sentences", "temperature", "top_p", "max_tokens"})
 
 
-def _queries(task: Task, params: Asking) -> list[Query]:
-    """Every answer to get, class by class; a shared beginning helps prefix caching."""
+def _queries(task: Task, params: GenerationParams) -> list[Query]:
+    """Every answer to get, class by class; a common prefix of the messages helps prefix caching."""
     queries = []
-    for entry in task.classes:
-        images = task.exemplars.get(entry.class_id, ())
+    for class_entry in task.classes:
+        images = task.exemplars.get(class_entry.class_id, ())
         for prompt_id in task.prompts.questions:
-            text = task.prompts.message(prompt_id, entry.name, params.sentences, bool(images))
+            text = task.prompts.message(prompt_id, class_entry.name, params.sentences, bool(images))
             for answer in range(params.answers):
-                seed = request_seed(entry.class_id, prompt_id, answer, 0, task.seed)
-                queries.append(Query(entry.class_id, prompt_id, answer, 0, seed, text, images))
+                seed = request_seed(class_entry.class_id, prompt_id, answer, 0, task.seed)
+                queries.append(
+                    Query(class_entry.class_id, prompt_id, answer, 0, seed, text, images)
+                )
     return queries
 
 
-def _again(query: Query, seed: int, attempt: int) -> Query:
-    fresh = request_seed(query.class_id, query.prompt_id, query.answer, attempt, seed)
+def _retry_query(query: Query, seed: int, attempt: int) -> Query:
+    retry_seed = request_seed(query.class_id, query.prompt_id, query.answer, attempt, seed)
     return Query(
-        query.class_id, query.prompt_id, query.answer, attempt, fresh, query.text, query.images
+        query.class_id, query.prompt_id, query.answer, attempt, retry_seed, query.text, query.images
     )
 
 
 def _replies(
-    wanted: Sequence[Query],
+    queries: Sequence[Query],
     identity: dict[str, Any],
     log: AnswerLog,
     send: Send,
     counts: Counter[str],
 ) -> Iterator[tuple[Query, Reply]]:
     """Replies from the log first, then from the model behind a bar with tokens per second."""
-    keys = {query: request_key([identity, *_content(query)]) for query in wanted}
+    keys = {query: request_key([identity, *_content(query)]) for query in queries}
     missing = []
-    for query in wanted:
-        known = log.get(keys[query])
-        if known is None:
+    for query in queries:
+        logged = log.get(keys[query])
+        if logged is None:
             missing.append(query)
         else:
             counts["from_earlier_run"] += 1
-            yield query, known
+            yield query, logged
     if not missing:
         return
-    label = f"describe, attempt {wanted[0].attempt + 1}" if wanted[0].attempt else "describe"
+    label = f"describe, attempt {queries[0].attempt + 1}" if queries[0].attempt else "describe"
 
     def keep(query: Query, reply: Reply) -> None:
-        # What cannot be read is worth nothing: a rerun, perhaps of a mended server, asks again.
-        if readable(reply):
+        # Only replies that can be parsed: a rerun asks for the others again, perhaps of a
+        # server that was fixed.
+        if parse_reply(reply):
             log.add(keys[query], reply)
 
     yield from _with_bar(send(missing, keep), label, len(missing))
@@ -163,20 +166,23 @@ def _content(query: Query) -> list[Any]:
 
 
 def _in_order(
-    task: Task, params: Asking, source: str, good: dict[tuple[str, str, int], list[str]]
+    task: Task,
+    params: GenerationParams,
+    source: str,
+    texts_of: dict[tuple[str, str, int], list[str]],
 ) -> list[Sentence]:
     """Sentence j of answer i is sample i * params.sentences + j."""
     return [
         Sentence(
-            entry.class_id,
+            class_entry.class_id,
             text,
             source,
             task.prompt_set,
             prompt_id,
-            answer * params.sentences + place,
+            answer * params.sentences + index,
         )
-        for entry in task.classes
+        for class_entry in task.classes
         for prompt_id in task.prompts.questions
         for answer in range(params.answers)
-        for place, text in enumerate(good.get((entry.class_id, prompt_id, answer), []))
+        for index, text in enumerate(texts_of.get((class_entry.class_id, prompt_id, answer), []))
     ]

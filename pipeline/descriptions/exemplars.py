@@ -48,19 +48,19 @@ class ExemplarParams(Section):
 
 def to_columns(
     classes: Sequence[ClassEntry],
-    chosen: Sequence[Sequence[tuple[int, float]]],
+    images_of_classes: Sequence[Sequence[tuple[int, float]]],
     pixels: ImagesByNumber,
 ) -> dict[str, list[Any]]:
     """Columns of SCHEMA.
 
     Args:
-        chosen: per class (image number, similarity), best first.
+        images_of_classes: per class (image number, similarity), best first.
         pixels: uint8 (N, 3, S, S), values 0..255.
     """
     rows = [
-        (entry.class_id, rank, number, similarity, to_png(pixels[number]))
-        for entry, own in zip(classes, chosen, strict=True)
-        for rank, (number, similarity) in enumerate(own)
+        (class_entry.class_id, rank, number, similarity, to_png(pixels[number]))
+        for class_entry, class_images in zip(classes, images_of_classes, strict=True)
+        for rank, (number, similarity) in enumerate(class_images)
     ]
     columns = list(zip(*rows, strict=True)) or [()] * len(SCHEMA.names)
     return {name: list(column) for name, column in zip(SCHEMA.names, columns, strict=True)}
@@ -80,13 +80,15 @@ def read_exemplars(name: str, classes: Sequence[ClassEntry]) -> dict[str, list[b
         UserError: no such file, or a class has no image in it while others have.
     """
     path = FOLDER / f"{name}.parquet"
-    found: dict[str, list[bytes]] = {}
+    pngs_of: dict[str, list[bytes]] = {}
     for row in read_table(path, SCHEMA).to_pylist():
-        found.setdefault(row["class_id"], []).append(row["png"])
-    missing = [entry.class_id for entry in classes if entry.class_id not in found]
-    if found and missing:
+        pngs_of.setdefault(row["class_id"], []).append(row["png"])
+    missing = [
+        class_entry.class_id for class_entry in classes if class_entry.class_id not in pngs_of
+    ]
+    if pngs_of and missing:
         raise UserError(
             f"{path}: no exemplar for class '{missing[0]}' ({len(missing)} classes in all); "
             f"run `dvc repro exemplars@{name}`"
         )
-    return found
+    return pngs_of

@@ -1,10 +1,14 @@
 """Description backends, one file each; the file name is what `describe.backend` names.
 
 A backend module has
+    ASKS_MODEL: bool                          True: a model writes the sentences, which takes an
+                                              answer log, and exemplars if there are any; False:
+                                              they are read from a file
     class Params(Section)                     its keys under `describe.options.<backend>`
     def describe(task, params) -> Answers
-and returns sentences as they came: cleaning and choosing is the filter stage's work, so
-that a better rule never makes an expensive model run again.
+    ASKS_MODEL: bool                          queries a model: has an answer log, may see images
+and returns sentences as they came: cleaning and choosing is done by the filter stage, so that
+a better rule never makes an expensive model run again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,9 +25,9 @@ class Task:
     """What to describe.
 
     table: the whole class table, of which `classes` may be a part; empty: they are all of it.
-    exemplars: class id -> PNG files of the class's images, best first; empty: none to look at.
-    log: answers already paid for, which survive an interruption; None for backends that ask
-    no model.
+    exemplars: class id -> PNG files of the class's images, best first; empty: no images.
+    log: answers already paid for, which survive an interruption; None for backends that
+    query no model.
     """
 
     classes: Sequence[ClassEntry]
@@ -45,7 +49,7 @@ class Sentence:
     """One description of a class, and where it came from.
 
     sample_index counts the sentences of one prompt from 0; prompt_set and prompt_id are
-    empty where nobody was asked; source is the backend, with a remark after a comma if any.
+    empty where no model was queried; source is the backend, with a remark after a comma if any.
     """
 
     class_id: str

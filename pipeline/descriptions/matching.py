@@ -1,4 +1,4 @@
-"""Which key of somebody else's file is which class: by decision, id or name, never by a guess.
+"""Match the keys of a published file to classes: by decision, id or name, never by a guess.
 
 | tier         | a class and a key belong together because                                |
 |--------------|--------------------------------------------------------------------------|
@@ -10,9 +10,9 @@
 
 A class takes the first tier on which it finds a key. There it must find one only, and no
 other class the same one (crane, the bird and the machine); otherwise all of them stay
-undecided. A key that a higher tier gave away or left undecided is closed to the lower ones;
+undecided. A key that a higher tier matched or left undecided is not available to the lower ones;
 only by decision may several classes share one. A part of a name is never enough: "ant" is
-no elephant.
+not "elephant".
 """
 
 import re
@@ -34,8 +34,8 @@ CANDIDATES = 3  # keys shown for an undecided class
 _ACCENTS = re.compile("[\u0300-\u036f]")
 _ENUMERATION = re.compile(r",.*\s(?:and|or)\s")
 _SPACES, _DROPPED = ("Pc", "Pd"), ("P", "Sk", "Cf")  # Unicode categories
-_WITHIN_A_PHRASE = 0.95  # equal words beside others ("reel", "fishing casting reel"), at most 1
-_ALIKE = 40  # of 100: what is less alike is no help
+_WITHIN_A_PHRASE = 0.95  # weight of equal words among others ("reel", "fishing casting reel")
+_ALIKE = 40  # of 100: keys that are less similar are not proposed
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Match:
 
 @dataclass(frozen=True)
 class Undecided:
-    """A class that was given no key, why, and the keys to choose from, best first."""
+    """A class that has no key, why, and the keys to choose from, best first."""
 
-    entry: ClassEntry
+    class_entry: ClassEntry
     reason: str
     candidates: tuple[str, ...]
 
@@ -65,28 +65,30 @@ def match(
         keys: of the file, each once.
         decisions: may name other ids too; its keys are taken as they are.
     """
-    ids = [entry.class_id for entry in classes]
+    ids = [class_entry.class_id for class_entry in classes]
     matches = {i: Match(tuple(decisions[i]), "alias") for i in ids if i in decisions}
-    closed = {key for given in matches.values() for key in given.keys}
+    closed = {key for class_match in matches.values() for key in class_match.keys}
     failed: dict[str, tuple[str, list[str]]] = {}
     for tier in TIERS[1:]:
-        rest = [c for c in classes if c.class_id not in matches and c.class_id not in failed]
-        claims = _claims(tier, rest, [key for key in keys if key not in closed])
+        unmatched = [c for c in classes if c.class_id not in matches and c.class_id not in failed]
+        claims = _claims(tier, unmatched, [key for key in keys if key not in closed])
         claimants = _claimants(claims)
-        for class_id, wanted in claims.items():
-            reason = _conflict(class_id, wanted, claimants)
+        for class_id, class_keys in claims.items():
+            reason = _conflict(class_id, class_keys, claimants)
             if reason:
-                failed[class_id] = reason, wanted
+                failed[class_id] = reason, class_keys
             else:
-                matches[class_id] = Match((wanted[0],), tier)
+                matches[class_id] = Match((class_keys[0],), tier)
         closed |= claimants.keys()
-    left = [entry for entry in classes if entry.class_id not in matches]
-    return {i: matches[i] for i in ids if i in matches}, _undecided(left, failed, keys)
+    unmatched_classes = [
+        class_entry for class_entry in classes if class_entry.class_id not in matches
+    ]
+    return {i: matches[i] for i in ids if i in matches}, _undecided(unmatched_classes, failed, keys)
 
 
 @cache
 def normalise(name: str) -> str:
-    """`name` in small letters without accents and punctuation; `_`, `-`, `/` become spaces,
+    """`name` in lower case without accents and punctuation; `_`, `-`, `/` become spaces,
     and a run of white space becomes one."""
     plain = _ACCENTS.sub("", unicodedata.normalize("NFKD", name).casefold())
     return " ".join("".join(map(_plain, unicodedata.normalize("NFC", plain))).split())
@@ -104,19 +106,19 @@ def nearest(name: str, keys: Sequence[str], count: int = CANDIDATES) -> list[str
     """Up to `count` keys that look like `name` or one of its synonyms, best first, equal ones
     in the order of `keys`; for people to choose from, never to be taken."""
     words, choices = [normalise(name), *synonyms(name)], [normalise(key) for key in keys]
-    whole = process.cdist(words, choices, scorer=fuzz.ratio)
-    part = process.cdist(words, choices, scorer=fuzz.token_set_ratio)
-    scores = np.maximum(whole, _WITHIN_A_PHRASE * part).max(axis=0)
+    full_ratio = process.cdist(words, choices, scorer=fuzz.ratio)
+    token_ratio = process.cdist(words, choices, scorer=fuzz.token_set_ratio)
+    scores = np.maximum(full_ratio, _WITHIN_A_PHRASE * token_ratio).max(axis=0)
     best = np.argsort(-scores, kind="stable")[:count]
-    return [keys[place] for place in best if scores[place] >= _ALIKE]
+    return [keys[index] for index in best if scores[index] >= _ALIKE]
 
 
 # tier -> what a class is looked for by, what a key is found by
 _FORMS: dict[str, tuple[Callable[[ClassEntry], list[str]], Callable[[str], list[str]]]] = {
-    "id": (lambda entry: [entry.class_id], lambda key: [key]),
-    "name": (lambda entry: [entry.name], lambda key: [key]),
-    "normalised": (lambda entry: [normalise(entry.name)], lambda key: [normalise(key)]),
-    "synonym": (lambda entry: synonyms(entry.name), synonyms),
+    "id": (lambda class_entry: [class_entry.class_id], lambda key: [key]),
+    "name": (lambda class_entry: [class_entry.name], lambda key: [key]),
+    "normalised": (lambda class_entry: [normalise(class_entry.name)], lambda key: [normalise(key)]),
+    "synonym": (lambda class_entry: synonyms(class_entry.name), synonyms),
 }
 TIERS = ("alias", *_FORMS)
 
@@ -128,29 +130,33 @@ def _claims(tier: str, classes: Sequence[ClassEntry], keys: Sequence[str]) -> Cl
     for key in keys:
         for form in of_key(key):
             index[form].append(key)
-    index.pop("", None)  # a name of punctuation alone is like no other
-    found = {
-        entry.class_id: [key for form in of_class(entry) for key in index.get(form, ())]
-        for entry in classes
+    index.pop("", None)  # the form of names that are only punctuation
+    keys_of = {
+        class_entry.class_id: [key for form in of_class(class_entry) for key in index.get(form, ())]
+        for class_entry in classes
     }
-    return {class_id: list(dict.fromkeys(wanted)) for class_id, wanted in found.items() if wanted}
+    return {
+        class_id: list(dict.fromkeys(class_keys))
+        for class_id, class_keys in keys_of.items()
+        if class_keys
+    }
 
 
 def _claimants(claims: Claims) -> Claims:
-    """The other way round: key -> ids of the classes that claim it."""
-    found = defaultdict(list)
-    for class_id, wanted in claims.items():
-        for key in wanted:
-            found[key].append(class_id)
-    return found
+    """Key -> ids of the classes that claim it."""
+    classes_of = defaultdict(list)
+    for class_id, class_keys in claims.items():
+        for key in class_keys:
+            classes_of[key].append(class_id)
+    return classes_of
 
 
-def _conflict(class_id: str, wanted: Sequence[str], claimants: Claims) -> str | None:
+def _conflict(class_id: str, class_keys: Sequence[str], claimants: Claims) -> str | None:
     """Why the class cannot have what it claims; None: it can."""
-    if len(wanted) > 1:
-        return f"fits {len(wanted)} keys"
-    rivals = [other for other in claimants[wanted[0]] if other != class_id]
-    return f"fits the same key as {', '.join(rivals)}" if rivals else None
+    if len(class_keys) > 1:
+        return f"fits {len(class_keys)} keys"
+    other_ids = [other for other in claimants[class_keys[0]] if other != class_id]
+    return f"fits the same key as {', '.join(other_ids)}" if other_ids else None
 
 
 def _undecided(
@@ -159,12 +165,14 @@ def _undecided(
     keys: Sequence[str],
 ) -> list[Undecided]:
     """Candidates are the keys that a class claims, then what looks like its name."""
-    found = []
-    for entry in classes:
-        reason, wanted = failed.get(entry.class_id, ("fits no free key", ()))
-        candidates = tuple(dict.fromkeys([*wanted, *nearest(entry.name, keys)]))
-        found.append(Undecided(entry, reason, candidates[: max(len(wanted), CANDIDATES)]))
-    return found
+    undecided = []
+    for class_entry in classes:
+        reason, class_keys = failed.get(class_entry.class_id, ("fits no free key", ()))
+        candidates = tuple(dict.fromkeys([*class_keys, *nearest(class_entry.name, keys)]))
+        undecided.append(
+            Undecided(class_entry, reason, candidates[: max(len(class_keys), CANDIDATES)])
+        )
+    return undecided
 
 
 def _plain(char: str) -> str:

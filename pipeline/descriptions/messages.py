@@ -1,7 +1,4 @@
-"""A question to a model as the models take it, and its answer as sentences.
-
-No backend lives here, hence the underscore (see pipeline.common.registry).
-"""
+"""A question to a model as a chat message, and its answer as a list of sentences."""
 
 import base64
 import hashlib
@@ -12,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.descriptions.answer_log import Reply
-from pipeline.descriptions.artifact import HALF_CHARACTER
+from pipeline.descriptions.artifact import LONE_SURROGATE
 
 _THOUGHTS = re.compile(r".*</think(?:ing)?>", re.DOTALL)
 _LISTS = ("sentences", "descriptions", "captions", "answers", "list")  # names models give it
@@ -49,48 +46,51 @@ def message_content(query: Query) -> Any:
     return [*pictures, {"type": "text", "text": query.text}]
 
 
-def readable(reply: Reply) -> list[str]:
-    """The sentences of a reply; none if it was cut off, for what is left of it may look whole."""
-    return parse(reply.text) if reply.complete else []
+def parse_reply(reply: Reply) -> list[str]:
+    """The sentences of a reply; none if it was cut off: the remainder may look complete."""
+    return parse_answer(reply.text) if reply.complete else []
 
 
-def parse(text: str) -> list[str]:
-    """The sentences of an answer; none if it cannot be read or says nothing.
+def parse_answer(text: str) -> list[str]:
+    """The sentences of an answer; none if it cannot be read or is empty.
 
     Read are {"sentences": [...]} (or another usual name for the list) and a bare list, also
     inside a code fence, after a model's thoughts or between other words. An answer whose every
-    sentence declines to answer, or that holds half characters, counts as unreadable.
+    sentence declines to answer, or that holds lone surrogates, counts as unreadable.
     """
     for value in _json_values(text):
         if isinstance(value, dict):
             value = next((value[name] for name in _LISTS if name in value), None)
         if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
             continue
-        said = [one for one in value if one.strip()]
-        if said and not any(map(HALF_CHARACTER.search, said)):
-            return [] if all(_DECLINED.match(one.strip()) for one in said) else said
+        sentences = [one for one in value if one.strip()]
+        if sentences and not any(map(LONE_SURROGATE.search, sentences)):
+            return [] if all(_DECLINED.match(one.strip()) for one in sentences) else sentences
     return []
 
 
 def _json_values(text: str) -> Iterator[Any]:
-    """What JSON there is behind a model's thoughts, in its order, not what is inside of it."""
+    """The outermost JSON values behind a model's thoughts, in their order.
+
+    For example '<think>...</think> Here: ["a"] and {"b": [1]}' gives ["a"] and {"b": [1]}, not [1].
+    """
     text = text.strip()
     if text.startswith("<think") and "</think" not in text:
         return  # all of it is a thought
     if not text.startswith(("{", "[")):
         text = _THOUGHTS.sub("", text).strip()
-    place = 0
+    position = 0
     for _ in range(_TRIES):
-        found = _BRACE.search(text, place)
-        if found is None:
+        bracket = _BRACE.search(text, position)
+        if bracket is None:
             return
         try:
-            value, place = json.JSONDecoder().raw_decode(text, found.start())
+            value, position = json.JSONDecoder().raw_decode(text, bracket.start())
             yield value
         except (ValueError, RecursionError):
-            if found.start() == 0:
+            if bracket.start() == 0:
                 return  # broken: brackets further on may be part of a sentence
-            place = found.end()
+            position = bracket.end()
 
 
 def answer_schema(sentences: int) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def answer_schema(sentences: int) -> dict[str, Any]:
 
 
 def request_seed(class_id: str, prompt_id: str, answer: int, attempt: int, seed: int) -> int:
-    """A seed below 2**31 that depends on what is asked, not on its place in a batch; the same
-    for ever."""
+    """A seed below 2**31 that depends on the question, not on its position in a batch; it
+    must never change."""
     key = json.dumps([seed, class_id, prompt_id, answer, attempt])
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % 2**31

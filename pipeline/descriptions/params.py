@@ -1,4 +1,4 @@
-"""The describe stage's parameters, and which classes it is about."""
+"""The describe stage's parameters, and the classes that it describes."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class DescribeParams(Section):
     options: dict[str, dict[str, Any]]
 
 
-def wanted_classes(
+def classes_to_describe(
     classes: Sequence[ClassEntry], only: Sequence[str] | None, where: str
 ) -> list[ClassEntry]:
     """The classes whose ids are in `only`, in label order; None: all.
@@ -33,16 +33,18 @@ def wanted_classes(
         UserError: an id stands twice in the class table, a class has no name, or `only` names
             no class or an unknown one.
     """
-    nameless = next((entry.class_id for entry in classes if not entry.name.strip()), None)
+    nameless = next(
+        (class_entry.class_id for class_entry in classes if not class_entry.name.strip()), None
+    )
     if nameless is not None:
         raise UserError(f"{where}: class '{nameless}' has an empty name; name it")
-    twice = [key for key, count in Counter(c.class_id for c in classes).items() if count > 1]
-    if twice:
-        raise UserError(f"{where}: class id '{twice[0]}' stands there more than once")
+    repeated = [key for key, count in Counter(c.class_id for c in classes).items() if count > 1]
+    if repeated:
+        raise UserError(f"{where}: class id '{repeated[0]}' stands there more than once")
     if only is None:
         return list(classes)
-    unknown = sorted(set(only) - {entry.class_id for entry in classes})
+    unknown = sorted(set(only) - {class_entry.class_id for class_entry in classes})
     if unknown or not only:
         named = f"'{unknown[0]}' is no class id of {where}" if unknown else "names no class"
         raise UserError(f"params.yaml: describe.only: {named}; null: all classes")
-    return [entry for entry in classes if entry.class_id in set(only)]
+    return [class_entry for class_entry in classes if class_entry.class_id in set(only)]

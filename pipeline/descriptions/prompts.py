@@ -31,7 +31,7 @@ WithClass = Annotated[str, AfterValidator(_has_slot)]
 
 
 class PromptSet(Section):
-    """Questions with {} for the class (article and name), and what is said around them.
+    """Questions with {} for the class (article and name), and the text around them.
 
     `questions` maps a prompt id to its text; `rules` ends every message and also has {count}
     for the number of sentences; `pictures` opens it where the model is shown images.
@@ -63,12 +63,12 @@ def read_prompts(name: str, folder: Path = FOLDER) -> PromptSet:
     """
     path = folder / f"{name}.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
-        raise UserError(f"{path}: no such prompt set; there are: {known}")
-    found = validate(read_params(path), PromptSet, str(path))
-    if "{count}" not in found.rules:
+        names = ", ".join(sorted(file.stem for file in folder.glob("*.yaml")))
+        raise UserError(f"{path}: no such prompt set; there are: {names}")
+    prompts = validate(read_params(path), PromptSet, str(path))
+    if "{count}" not in prompts.rules:
         raise UserError(f"{path}: rules needs {{count}} for the number of sentences")
-    return found
+    return prompts
 
 
 def with_article(name: str) -> str:

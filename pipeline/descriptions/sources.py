@@ -1,7 +1,7 @@
-"""Sources of rows that only fill a slot: nobody wrote them for the class."""
+"""Sources of rows that only fill a slot: they were not written for the class."""
 
-TEMPLATE = "template"  # the source of a sentence that nobody wrote for the class
-REPEATED = ", repeated"  # ends the source of a sentence that is there once more
+TEMPLATE = "template"  # the source of the filled template of the class
+REPEATED = ", repeated"  # ends the source of a sentence that is repeated
 
 
 def is_fill(source: str) -> bool:

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, listed
 from pipeline.distributed.ranks import Ranks, blocks
 
 
@@ -71,8 +71,7 @@ def check_agreement(values: Mapping[str, Any], ranks: Ranks, advice: str) -> Non
         names = sorted({*everywhere[0], *theirs})
         differing = [name for name in names if theirs.get(name) != everywhere[0].get(name)]
         if differing:
-            more = f" and {len(differing) - 3} more" if len(differing) > 3 else ""
             raise UserError(
                 f"rank {rank} of {ranks.size} differs from rank 0 in "
-                f"{', '.join(differing[:3])}{more}; {advice}"
+                f"{listed(differing, 3)}; {advice}"
             )

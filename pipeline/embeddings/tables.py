@@ -15,7 +15,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import Section, Template
 from pipeline.common.tables import write_table
 from pipeline.images.classes import ClassEntry
-from pipeline.zeroshot.text_sets import DESCRIPTIONS, METADATA, SAME, schema
+from pipeline.zeroshot.text_sets import DESCRIPTIONS, METADATA, SAME, TEMPLATE, schema
 
 Encode = Callable[[list[str]], np.ndarray]  # N texts -> float32 (N, D), unit norm
 Columns = tuple[dict[str, Any], pa.Schema]
@@ -26,6 +26,29 @@ class EmbedParams(Section):
     """Section `embed` of params.yaml, where every key is explained."""
 
     texts: dict[str, dict[str, list[Template] | Literal["openai", "own"]]]
+
+
+def text_sets_in_use(
+    trained: str,
+    datasets: Sequence[str],
+    texts: Sequence[str],
+    attacker: str,
+    checked: Sequence[str],
+    check_texts: str,
+) -> list[Key]:
+    """Every (text set, image set) that finetune, evaluate or check reads, each once.
+
+    Args:
+        trained: finetune.dataset.
+        datasets, texts, attacker: of section evaluate.
+        checked, check_texts: `datasets` and `texts` of section evaluate.checks.
+    """
+    pairs = [(TEMPLATE, trained)]
+    pairs += [(name, dataset) for name in texts for dataset in datasets]
+    pairs += [(check_texts, dataset) for dataset in checked]
+    if attacker != SAME:
+        pairs += [(attacker, dataset) for dataset in [*datasets, *checked]]
+    return list(dict.fromkeys(pairs))
 
 
 def templates_of(

@@ -41,7 +41,7 @@ class Params(Section):
     """Runs per image, each from its own start; the next only if nothing was misclassified yet."""
 
 
-def budget(params: Params) -> int:
+def max_iterates(params: Params) -> int:
     """Iterates of an image that is never misclassified, the starts included."""
     return params.restarts * (params.steps + 1)
 

@@ -45,9 +45,8 @@ class Params(Section):
     """`evaluate.options` of the library's attacks: nothing to choose."""
 
 
-def budget(_: Params) -> int:
-    """1: the library returns one image and does not tell its iterates."""
-    return 1
+def max_iterates(_: Params) -> None:
+    """None: the library returns one image and does not tell its iterates."""
 
 
 def images_per_call(batch_size: int) -> int:

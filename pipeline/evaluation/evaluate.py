@@ -7,7 +7,7 @@ kinds, both well defined and never mixed:
                    return their best iterate have none
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -19,7 +19,6 @@ from pipeline.common.params import Section
 from pipeline.evaluation.clean_predictions import Clean
 from pipeline.evaluation.interface import Outcome, Run, Settings, Targets
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
-from pipeline.images.classes import ClassEntry
 from pipeline.zeroshot.perturbation import Norm
 
 
@@ -180,14 +179,6 @@ def merge_notes(notes: Mapping[str, str]) -> str:
     if len(set(notes.values())) == 1:
         return next(iter(notes.values()))
     return "; ".join(f"{model}: {note}" for model, note in notes.items() if note)
-
-
-def training_overlap(classes: Sequence[ClassEntry], trained: Sequence[ClassEntry]) -> int:
-    """How many of `classes` were fine-tuned on, by class id."""
-    return len(
-        {class_entry.class_id for class_entry in classes}
-        & {class_entry.class_id for class_entry in trained}
-    )
 
 
 def summary(name: str, result: dict[str, Any], where: str) -> str:

@@ -16,9 +16,9 @@ from pipeline.evaluation.evaluate import (
     evenly_spaced,
     merge_notes,
     prediction_columns,
-    training_overlap,
 )
 from pipeline.evaluation.interface import Outcome, Targets
+from pipeline.evaluation.seen_classes import training_overlap
 from pipeline.evaluation.session import Attack, Inputs
 from pipeline.images.classes import read_classes
 from pipeline.images.image_set import dropped
@@ -58,7 +58,7 @@ def attack_metadata(
         "attack": name,
         "title": attack.module.TITLE,
         "options": attack.options.model_dump(),
-        "budget": attack.module.budget(attack.options),
+        "budget": attack.module.max_iterates(attack.options) or 1,  # a library returns one image
         "note": merge_notes({model: v.outcome.note for model, v in verdicts.items()}),
         "texts": {"name": texts, "templates": inputs.texts.templates},
         "attacker": {"name": inputs.seen.name, "templates": inputs.seen.templates},

@@ -40,7 +40,7 @@ class FixedStepParams(Section):
     """0: PGD; FARE's attack uses 0.9."""
 
 
-def budget(params: FixedStepParams) -> int:
+def max_iterates(params: FixedStepParams) -> int:
     """Iterates of an image that is never misclassified, the starts included."""
     return params.restarts * (params.steps + 1)
 

@@ -3,7 +3,9 @@
 An attack module has
     TITLE                       its name as papers write it
     class Params(Section)       its keys under `evaluate.options.<attack>`
-    def budget(params) -> int   most iterates of an image, the starts included
+    def max_iterates(params) -> int | None   most iterates of an image, the starts included; None
+                                for an attack of a library that tells no iterates, which has then
+    LIBRARY_STEPS: int          steps on an image that withstands all of them, for estimates
     LAST_ITERATE = True         only if it has one that may differ from the best
     def run(classifier, targets, params, settings) -> Outcome
     def images_per_call(batch_size) -> int   only if a verdict depends on the other images: of so
@@ -20,7 +22,7 @@ from torch import Tensor
 
 from pipeline.clip.model import scaled, to_float_pixels
 from pipeline.clip.upload import Sent, Uploader
-from pipeline.images.streaming import Pixels, depth, read_ahead
+from pipeline.images.streaming import Pixels, depth, prefetch
 from pipeline.zeroshot.perturbation import Norm
 
 
@@ -48,7 +50,7 @@ class Targets(NamedTuple):
             part = slice(start, start + size)
             return uploader.send(self.pixels[self.numbers[part]], self.labels[part])
 
-        for sent in read_ahead(send, range(0, len(self.labels), size), depth(self.pixels)):
+        for sent in prefetch(send, range(0, len(self.labels), size), depth(self.pixels)):
             images, labels = uploader.receive(sent)
             yield scaled(images), labels
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 
 from pipeline.clip import model as clip
+from pipeline.clip.config import model_config
 from pipeline.clip.folders import MODEL, MODELS
 from pipeline.clip.origins import hash_origins
 from pipeline.clip.precision import Precision, check_precision
@@ -94,7 +95,7 @@ def record_cost(
     stage: str, inputs: Inputs, spent: cost.Spent, team: Sequence[Worker], output: Path
 ) -> None:
     """Keep what the evaluation of all models cost, and print a line on it."""
-    images, config = len(MODELS) * len(inputs.targets.labels), clip.model_config(MODEL)
+    images, config = len(MODELS) * len(inputs.targets.labels), model_config(MODEL)
     run = cost.Run(stage, images, config, processes=len(team) or 1)
     cost.record(run, spent, inputs.device, output)
 
@@ -120,7 +121,7 @@ def attack_model(
     classifier = load(device)
     if not attack.team:
         watch(meter, classifier, params.precision)
-    pixels, config = checksum(dataset), clip.model_config(folder)
+    pixels, config = checksum(dataset), model_config(folder)
     clean = cached_clean_predictions(
         classifier, inputs.targets, params.batch_size, device, pixels, config
     )

@@ -27,6 +27,7 @@ REASONS = ("empty", "refusal", "meta", "fragment", "duplicate", "near_duplicate"
 CountTokens = Callable[[Sequence[str]], list[int]]
 
 LONGEST = 2000  # characters of a text that are looked at; CLIP reads a few hundred
+# "I'm sorry, but I cannot describe it.", "As an AI language model, I ...", "It is hard to answer".
 _REFUSAL = re.compile(
     r"^i(?:'m| am| was) (?:\w+ )?"
     r"(?:sorry|afraid|unable|unsure|not (?:able|certain|familiar|sure))\b"
@@ -47,6 +48,7 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 _ANSWER = r"(?:[\w-]+ ){0,4}(?:sentence|description|caption|answer|response|list)s?\b"
+# "Here are five sentences:", "Sure! A cat is small.", "I hope this helps.", "What is a cat?"
 _META = re.compile(
     r"^(?:sure|certainly|of course|absolutely|okay|ok)\b(?: thing)?[!,.:]|^great!"
     rf"|^here(?:'s| is| are) (?:{_ANSWER}|(?:an? )?json\b)|^here you (?:go|are)\b"
@@ -59,6 +61,7 @@ _META = re.compile(
     r"|(?<!\d):(?:\W*|-?\d[.)])$|\?[\"')]*\.?$",  # a list that is not there; a question
     re.IGNORECASE,
 )
+# "cat", "don't", "web-footed"
 _WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")
 # words that two repeats may differ in
 _LIGHT = frozenset(
@@ -99,7 +102,7 @@ def clean(
         count_tokens: tokens of each text with start and end, before any cut.
     """
     cleaned: list[Cleaned] = []
-    kept: list[str] = []
+    kept_words: list[str] = []
     plain = [normalise(text[:LONGEST]) for text in texts]
     for text, tokens in zip(plain, count_tokens(plain), strict=True):
         reason, shortened = _fault(text, params), False
@@ -110,9 +113,9 @@ def clean(
             else:
                 text, shortened, tokens = shorter, True, count_tokens([shorter])[0]
         if reason is None:
-            reason = _repeats(_plain_words(text), kept, params.near_duplicate)
+            reason = _repeats(_plain_words(text), kept_words, params.near_duplicate)
         if reason is None:
-            kept.append(_plain_words(text))
+            kept_words.append(_plain_words(text))
         cleaned.append(Cleaned(text, tokens, shortened, reason))
     return cleaned
 
@@ -132,10 +135,10 @@ def _plain_words(text: str) -> str:
     return " ".join(_WORD.findall(text.casefold()))
 
 
-def _repeats(text: str, kept: Sequence[str], threshold: float) -> str | None:
-    if text in kept:
+def _repeats(text: str, kept_words: Sequence[str], threshold: float) -> str | None:
+    if text in kept_words:
         return "duplicate"
-    alike = process.extract_iter(text, kept, scorer=fuzz.ratio, score_cutoff=100 * threshold)
+    alike = process.extract_iter(text, kept_words, scorer=fuzz.ratio, score_cutoff=100 * threshold)
     return "near_duplicate" if any(_same_words(text, other) for other, _, _ in alike) else None
 
 

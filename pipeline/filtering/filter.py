@@ -41,13 +41,13 @@ def reference_names(classes: Sequence[ClassEntry], params: FilterParams) -> list
     """What each class is compared with: its bare name, or the template filled with it; with
     `image`, where classes of the same name differ, its id."""
     if params.reference == "image":
-        return [entry.class_id for entry in classes]
+        return [class_entry.class_id for class_entry in classes]
     pattern = params.template if params.reference == "template" else "{}"
-    return [pattern.replace("{}", entry.name) for entry in classes]
+    return [pattern.replace("{}", class_entry.name) for class_entry in classes]
 
 
 def clean_rows(
-    found: Mapping[str, Sequence[Row]],
+    rows_of: Mapping[str, Sequence[Row]],
     classes: Sequence[ClassEntry],
     params: FilterParams,
     context: int,
@@ -61,14 +61,16 @@ def clean_rows(
     """
     rows: list[Row] = []
     blank = dict.fromkeys(SCHEMA.names) | {"shortened": False, "kept": False}
-    for entry in classes:
-        own = found.get(entry.class_id, [])
-        cleaned = clean([row["sentence"] for row in own], params.cleaning, context, count_tokens)
-        for row, result in zip(own, cleaned, strict=True):
+    for class_entry in classes:
+        class_rows = rows_of.get(class_entry.class_id, [])
+        cleaned = clean(
+            [row["sentence"] for row in class_rows], params.cleaning, context, count_tokens
+        )
+        for row, result in zip(class_rows, cleaned, strict=True):
             values = {"sentence": result.text, "tokens": result.tokens, "reason": result.reason}
             rows.append(blank | row | values | {"shortened": result.shortened})
         if params.short_class != "error":
-            rows.append(blank | _template_row(entry, params, count_tokens))
+            rows.append(blank | _template_row(class_entry, params, count_tokens))
     return rows
 
 
@@ -79,25 +81,25 @@ def score_rows(
     names: Sequence[str],
     encode: Encode,
 ) -> np.ndarray:
-    """Fill in score, margin and nearest_class of the clean rows, in place; their features
+    """Set score, margin and nearest_class of the clean rows, in place; their features
     float32 (len(rows), D), zero for the others."""
-    labels = {entry.class_id: label for label, entry in enumerate(classes)}
-    clean_places = [place for place, row in enumerate(rows) if row["reason"] is None]
+    labels = {class_entry.class_id: label for label, class_entry in enumerate(classes)}
+    clean_indices = [index for index, row in enumerate(rows) if row["reason"] is None]
     features = np.zeros((len(rows), references.shape[1]), dtype=np.float32)
-    if not clean_places:
+    if not clean_indices:
         return features
-    features[clean_places] = encode([rows[place]["sentence"] for place in clean_places])
-    own = np.array([labels[rows[place]["class_id"]] for place in clean_places])
-    found = score(features[clean_places], own, references, names)
-    for place, cosine, margin, nearest in zip(clean_places, *found, strict=True):
-        rows[place]["score"] = float(cosine)
+    features[clean_indices] = encode([rows[index]["sentence"] for index in clean_indices])
+    clean_labels = np.array([labels[rows[index]["class_id"]] for index in clean_indices])
+    scores = score(features[clean_indices], clean_labels, references, names)
+    for index, cosine, margin, nearest in zip(clean_indices, *scores, strict=True):
+        rows[index]["score"] = float(cosine)
         if nearest >= 0:
-            rows[place]["margin"] = float(margin)
-            rows[place]["nearest_class"] = classes[nearest].class_id
+            rows[index]["margin"] = float(margin)
+            rows[index]["nearest_class"] = classes[nearest].class_id
     return features
 
 
-def choose(
+def choose_rows(
     rows: Sequence[Row],
     features: np.ndarray,
     classes: Sequence[ClassEntry],
@@ -109,24 +111,28 @@ def choose(
     Raises:
         UserError: there are such classes and `filter.short_class` is `error`.
     """
-    places: dict[str, list[int]] = {entry.class_id: [] for entry in classes}
-    for place, row in enumerate(rows):
-        places[row["class_id"]].append(place)
-    selected, templates = {}, {}
-    for class_id, own in places.items():
-        written = [place for place in own if rows[place]["source"] != TEMPLATE]
-        selected[class_id] = select([rows[p] for p in written], features[written], params)
-        templates[class_id] = next((rows[p] for p in own if rows[p]["source"] == TEMPLATE), None)
-    short = check_short(selected, params.top_k, params.short_class)
+    indices_of: dict[str, list[int]] = {class_entry.class_id: [] for class_entry in classes}
+    for index, row in enumerate(rows):
+        indices_of[row["class_id"]].append(index)
+    ranked, templates = {}, {}
+    for class_id, class_indices in indices_of.items():
+        sentence_indices = [index for index in class_indices if rows[index]["source"] != TEMPLATE]
+        ranked[class_id] = rank_rows(
+            [rows[p] for p in sentence_indices], features[sentence_indices], params
+        )
+        templates[class_id] = next(
+            (rows[p] for p in class_indices if rows[p]["source"] == TEMPLATE), None
+        )
+    short = check_short(ranked, params.top_k, params.short_class)
     filled = [
         row
-        for class_id, own in selected.items()
-        for row in fill_up(own, templates[class_id], params.top_k, params.short_class)
+        for class_id, class_rows in ranked.items()
+        for row in fill_up(class_rows, templates[class_id], params.top_k, params.short_class)
     ]
     return filled, short
 
 
-def select(rows: Sequence[Row], features: np.ndarray, params: FilterParams) -> list[Row]:
+def rank_rows(rows: Sequence[Row], features: np.ndarray, params: FilterParams) -> list[Row]:
     """The sentences of one class, ranked ones first: `rank`, `kept` and `reason` filled in.
 
     Args:
@@ -134,23 +140,23 @@ def select(rows: Sequence[Row], features: np.ndarray, params: FilterParams) -> l
         features: float32 (N, D), unit norm, of the rows; unused where `reason` is set.
     """
     rows = [{**row, "reason": row["reason"] or _below(row, params)} for row in rows]
-    racing = [place for place, row in enumerate(rows) if row["reason"] is None]
-    scores = np.array([rows[place]["score"] for place in racing], dtype=np.float32)
-    order = order_by_relevance(scores, features[racing], params.diversity)
+    candidates = [index for index, row in enumerate(rows) if row["reason"] is None]
+    scores = np.array([rows[index]["score"] for index in candidates], dtype=np.float32)
+    order = order_by_relevance(scores, features[candidates], params.diversity)
     ranked = []
-    for rank, place in enumerate(order):
+    for rank, index in enumerate(order):
         kept = rank < params.top_k
         reason = None if kept else "rank"
-        ranked.append({**rows[racing[place]], "rank": rank, "kept": kept, "reason": reason})
+        ranked.append({**rows[candidates[index]], "rank": rank, "kept": kept, "reason": reason})
     dropped = [{**row, "rank": None, "kept": False} for row in rows if row["reason"]]
     return ranked + dropped
 
 
-def _template_row(entry: ClassEntry, params: FilterParams, count_tokens: CountTokens) -> Row:
-    text = params.template.replace("{}", entry.name)
-    names = {"class_id": entry.class_id, "class_name": entry.name, "sentence": text}
-    asked = {"prompt_set": "", "prompt_id": "", "sample_index": 0, "source": TEMPLATE}
-    return names | asked | {"tokens": count_tokens([text])[0]}
+def _template_row(class_entry: ClassEntry, params: FilterParams, count_tokens: CountTokens) -> Row:
+    text = params.template.replace("{}", class_entry.name)
+    names = {"class_id": class_entry.class_id, "class_name": class_entry.name, "sentence": text}
+    origin = {"prompt_set": "", "prompt_id": "", "sample_index": 0, "source": TEMPLATE}
+    return names | origin | {"tokens": count_tokens([text])[0]}
 
 
 def _below(row: Row, params: FilterParams) -> str | None:

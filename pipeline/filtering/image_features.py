@@ -1,4 +1,4 @@
-"""CLIP features of an image set, and what stands for a whole class in image space."""
+"""CLIP features of an image set, and the mean of each class."""
 
 from typing import NamedTuple
 
@@ -11,25 +11,27 @@ from pipeline.clip.model import Clip, ImageEncoder, check_fit, image_encoder, to
 from pipeline.common.errors import UserError
 from pipeline.common.progress import track
 from pipeline.images.image_set import ImageSet, open_images
-from pipeline.images.streaming import Pixels, depth, read_ahead
+from pipeline.images.streaming import Pixels, depth, prefetch
 
 CHUNK = 4096
 
 
-def spread_over_classes(images: ImageSet, per_class: int | None) -> np.ndarray:
-    """Image numbers, int64 in rising order: at most `per_class` of each class at even
-    distances; None: all.
+def sample_per_class(images: ImageSet, per_class: int | None) -> np.ndarray:
+    """Image numbers, int64 in rising order: at most `per_class` of each class, evenly
+    spaced; None: all.
 
     Raises:
         UserError: a class has no image.
     """
     numbers = []
-    for label, entry in enumerate(images.classes):
-        own = np.flatnonzero(images.labels == label)
-        if not len(own):
-            raise UserError(f"data/images/{images.name}: class '{entry.class_id}' has no image")
-        count = min(per_class or len(own), len(own))
-        numbers.append(own[np.arange(count) * len(own) // count])
+    for label, class_entry in enumerate(images.classes):
+        class_numbers = np.flatnonzero(images.labels == label)
+        if not len(class_numbers):
+            raise UserError(
+                f"data/images/{images.name}: class '{class_entry.class_id}' has no image"
+            )
+        count = min(per_class or len(class_numbers), len(class_numbers))
+        numbers.append(class_numbers[np.arange(count) * len(class_numbers) // count])
     return np.sort(np.concatenate(numbers))
 
 
@@ -54,7 +56,7 @@ def set_features(
     images = open_images(dataset)
     encoder = image_encoder(model)
     check_fit(encoder, images.pixels.shape[-1], encoder.visual.output_dim, dataset)
-    numbers = spread_over_classes(images, per_class)
+    numbers = sample_per_class(images, per_class)
     features = encode_images(encoder, images.pixels, numbers, device)
     return SetFeatures(images, numbers, images.labels[numbers], features)
 
@@ -70,10 +72,10 @@ def encode_images(
     """Unit-norm features (len(numbers), D), float32 on the CPU, of uint8 (N, 3, S, S) pixels."""
     encoder = encoder.to(device).eval()
     parts = [numbers[start : start + batch] for start in range(0, len(numbers), batch)]
-    ahead = read_ahead(lambda part: pixels[part], parts, depth(pixels))
+    ahead = prefetch(lambda part: pixels[part], parts, depth(pixels))
     features = [
-        encoder(to_float_pixels(read, device)).pooled.cpu()
-        for _, read in zip(track(parts, "image features"), ahead, strict=True)
+        encoder(to_float_pixels(images, device)).pooled.cpu()
+        for _, images in zip(track(parts, "image features"), ahead, strict=True)
     ]
     return torch.cat(features)
 
@@ -81,23 +83,31 @@ def encode_images(
 def class_means(features: Tensor, labels: np.ndarray, classes: int) -> Tensor:
     """Unit-norm mean (C, D) of the unit-norm features (N, D) of each class."""
     sums = torch.zeros(classes, features.shape[1], dtype=torch.float64)
-    places = torch.from_numpy(labels)
+    label_tensor = torch.from_numpy(labels)
     for start in range(0, len(features), CHUNK):  # a copy in double precision of a part only
         part = slice(start, start + CHUNK)
-        sums.index_add_(0, places[part], features[part].double())
+        sums.index_add_(0, label_tensor[part], features[part].double())
     return F.normalize(sums, dim=-1).float()
 
 
 def nearest_to_mean(
     features: Tensor, labels: np.ndarray, classes: int, count: int
 ) -> list[list[tuple[int, float]]]:
-    """Per class the places of the `count` features nearest to the class's mean, best first
+    """Per class the indices of the `count` features nearest to the class's mean, best first
     (equal ones in their order), each with its cosine."""
     means = class_means(features, labels, classes)
-    chosen = []
+    nearest = []
     for label in range(classes):
-        own = np.flatnonzero(labels == label)
-        similarities = (features[torch.from_numpy(own)] @ means[label]).numpy()
+        class_numbers = np.flatnonzero(labels == label)
+        similarities = (features[torch.from_numpy(class_numbers)] @ means[label]).numpy()
         order = np.argsort(-similarities, kind="stable")[:count]
-        chosen.append([(int(own[place]), float(similarities[place])) for place in order])
-    return chosen
+        nearest.append([(int(class_numbers[index]), float(similarities[index])) for index in order])
+    return nearest
+
+
+def image_references(
+    model: Clip, dataset: str, images_per_class: int | None, device: torch.device
+) -> np.ndarray:
+    """Unit-norm mean image feature of each class of a set, float32 (C, D)."""
+    features = set_features(model, dataset, images_per_class, device)
+    return class_means(features.features, features.labels, len(features.images.classes)).numpy()

@@ -5,13 +5,14 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-# The fraction slash is what NFKC leaves of ½: 1, slash, 2.
+# NFKC writes ½ as 1, fraction slash, 2; the slash becomes a plain one.
 _TYPOGRAPHY = str.maketrans("‘’‚“”„‐‑‒–—―−⁄", "'''\"\"\"-------/")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]\w{1,31});")
 _TRADE_MARK = re.compile("[™℠®©]")
 # Would run into the number before it: 2½ is not 21/2, 10² is not 102.
 _FRACTION = re.compile(r"(?<=\d)(?=[¼-¾⅐-⅟↉]|[⁰¹²³⁴-⁹]+⁄)")
 _POWER = re.compile(r"(?<=\d)(?=[⁰¹²³⁴-⁻])")
+# What a line of a list begins with: "- A cat", "2. A cat", "(b) A cat", "## A cat" -> "A cat".
 _LEAD = re.compile(
     r"""^(?:
         [-*+•·>#|]+\s+ | \#+\s*                         # bullet, quotation, heading
@@ -22,20 +23,26 @@ _LEAD = re.compile(
     )+""",
     re.VERBOSE,
 )
+# "Description: a cat", "Caption #2: a cat" -> "a cat".
 _LABEL = re.compile(
     r"^(?:(?:short|brief|long|image|photo|visual|alt) )?"
     r"(?:sentence|description|caption|answer|output|response)s?(?: ?#?\d{1,3})?\s*:\s*(?=\S)",
     re.IGNORECASE,
 )
+# "[cat](https://x)" -> "cat"; "**cat**", "`cat`", "_cat_" -> "cat", but not "snake_case_name".
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _MARKS = re.compile(r"(\*\*|__|\*|`+|~~|(?<!\w)_)(?=\S)(.+?)(?<=\S)\1(?!(?<=_)\w)")
+# "<b>cat</b>" -> " cat ".
 _TAG = re.compile(r"</?[a-zA-Z][^<>]{0,40}>")
 
+# Where a sentence may end: ". It", "; it", " - it", ", it".
 _BREAK = re.compile(r"[.!?][\"')]*(?=\s+[\"'(]?[^\W_a-z])|;(?=\s)|\s-(?=\s)|,(?=\s)")
+# Text that ends so before a point is not at its end: "approx. 5 cm", "3 in. long", "E. coli".
 _ABBREVIATION = re.compile(
     r"(?<![^\W_])(?:[a-z]|approx|ca|cf|dr|etc|fig|ft|in|jr|lbs?|mrs?|ms|mt|no|oz|sp|spp|st|vs)$",
     re.IGNORECASE,
 )
+# Openers whose first comma does not end the sentence: "Unlike a cat, it barks".
 _OPENER = re.compile(
     r"(?:after|although|as|at|because|before|by|compared|despite|due|during|for|from|given|if|in"
     r"|like|on|once|since|though|to|under|unless|unlike|until|when|where|whereas|while|with"
@@ -49,6 +56,7 @@ _VERB = re.compile(
     r"|include|lie|live|look|make|present|provide|range|resemble|serve|show|showcase|sit|sport"
     r"|stand|tend|use|wear)s?|possess(?:es)?)\b"
 )
+# A beginning that lacks its noun: "It has a long" of "It has a long, thin tail".
 _LONE_ADJECTIVE = re.compile(
     r"\b(?:an?|its|the|their|with|has|have) (?:\w+ly |very )?"
     r"(?:big|broad|large|long|narrow|short|slender|small|tall|thick|thin|tiny|wide)$"
@@ -60,10 +68,12 @@ _FOLLOWS = (
 )
 _SURE = r"(?:allowing|creating|featuring|giving|including|making|providing)\b"
 _MANNER = r"(?:commonly|generally|often|sometimes|typically|usually) "
+# After a comma, what can be left off: "with a red beak", "which is long", "often living in ponds".
 _DROPPABLE = re.compile(
     rf"(?:(?:along |together )?with|such as|where(?:as)?|which|while|whos?e?)\b|{_SURE}"
     rf"|(?:{_MANNER})?[a-z]+ing {_FOLLOWS}|{_MANNER}(?:{_SURE}|(?:[\w-]+ )?{_FOLLOWS})"
 )
+# The same, after the first comma of a sentence only: "and has a red beak", "but is mostly grey".
 _AND = re.compile(rf"(?:and|but) (?:(?:are|can|has|have|is|may|they)\b|{_FOLLOWS})")
 
 
@@ -91,26 +101,30 @@ def _visible(character: str) -> bool:
 
 
 def beginnings(text: str) -> Iterator[str]:
-    """What stands in front of each place where `text` may end early, shortest first.
+    """The beginnings of `text` that can stand alone, shortest first.
 
-    Such places are, outside brackets and quotation marks: the end of a sentence, where the
+    They end, outside brackets and quotation marks, at the end of a sentence, where the
     point is not that of an abbreviation; a semicolon; a dash that is the only one; and a
     comma before something that can be left off.
     """
     for match in _BREAK.finditer(text):
-        part, mark, rest = text[: match.start()], match[0].strip(), text[match.end() :].lstrip()
-        whole = text[: match.end()]
-        if whole.count("(") != whole.count(")") or whole.count('"') % 2:
+        part, mark, remainder = (
+            text[: match.start()],
+            match[0].strip(),
+            text[match.end() :].lstrip(),
+        )
+        through_mark = text[: match.end()]
+        if through_mark.count("(") != through_mark.count(")") or through_mark.count('"') % 2:
             continue
         if mark[0] in ".!?":
             if not (mark[0] == "." and _ABBREVIATION.search(part)):
                 yield part + mark
-        elif mark == ";" or (mark == "-" and text.count(" - ") == 1) or _droppable(part, rest):
+        elif mark == ";" or (mark == "-" and text.count(" - ") == 1) or _droppable(part, remainder):
             yield f"{part}."
 
 
-def _droppable(part: str, rest: str) -> bool:
-    """Whether `rest`, behind a comma, can be left off `part`.
+def _droppable(part: str, remainder: str) -> bool:
+    """Whether `remainder`, after a comma, can be left off `part`.
 
     It is "which ...", "with ...", "making ..." and the like, "often ...", or an "and ..." that
     closes no list. `part` has a verb and is not "It has a long". The first comma of a sentence
@@ -122,4 +136,4 @@ def _droppable(part: str, rest: str) -> bool:
         return False
     if first and _OPENER.match(sentence):
         return False
-    return bool(_DROPPABLE.match(rest) or (first and _AND.match(rest)))
+    return bool(_DROPPABLE.match(remainder) or (first and _AND.match(remainder)))

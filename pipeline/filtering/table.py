@@ -1,7 +1,7 @@
-"""data/filtered/descriptions.parquet: every sentence with its verdict, and why.
+"""data/filtered/descriptions.parquet: every sentence, whether it is kept, and why.
 
 Classes in label order; within a class the K kept ones first, then the others by rank, then
-those that were out of the race.
+those that were not ranked.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ SCHEMA = pa.schema(
         ("score", pa.float32()),  # cosine with the reference of its class; null: not scored
         ("margin", pa.float32()),  # score minus the highest with another class
         ("nearest_class", pa.string()),  # id of that other class
-        ("rank", pa.int32()),  # from 0 within the class; null: out of the race
+        ("rank", pa.int32()),  # from 0 within the class; null: not ranked
         ("kept", pa.bool_()),
         ("reason", pa.string()),  # why it was dropped; null: kept
     ]

@@ -2,7 +2,7 @@
 
 A class is identified by `class_id` (a wnid where there is one); `name` is for prompts and
 people only and need not be unique. The table also carries the templates that belong to the
-data set itself, which the text sets of `embed.texts` may ask for.
+data set itself, which the text sets of `embed.texts` may name.
 """
 
 import json
@@ -41,16 +41,16 @@ def read_classes(name: str, folder: Path = CLASSES) -> list[ClassEntry]:
 
 def read_own_templates(name: str, folder: Path = CLASSES) -> list[str]:
     """The templates that belong to the data set of set `name`; [] where it has none."""
-    found = (pq.read_schema(folder / f"{name}.parquet").metadata or {}).get(TEMPLATES, b"[]")
-    return list(json.loads(found))
+    templates = (pq.read_schema(folder / f"{name}.parquet").metadata or {}).get(TEMPLATES, b"[]")
+    return list(json.loads(templates))
 
 
 def write_classes(path: Path, classes: Sequence[ClassEntry], templates: Sequence[str]) -> None:
     """Write the class table, with the data set's own templates if it has any."""
     columns = {
         "label": list(range(len(classes))),
-        "class_id": [entry.class_id for entry in classes],
-        "name": [entry.name for entry in classes],
+        "class_id": [class_entry.class_id for class_entry in classes],
+        "name": [class_entry.name for class_entry in classes],
     }
     schema = CLASS_SCHEMA
     if templates:

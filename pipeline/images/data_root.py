@@ -1,4 +1,4 @@
-"""Where raw inputs lie: data that is neither in git nor an output of a stage."""
+"""Where raw inputs are stored: data that is neither in git nor an output of a stage."""
 
 import os
 from pathlib import Path
@@ -17,8 +17,8 @@ class DataParams(Section):
 
 def locate(path: str) -> Path:
     """An absolute path as it is (~ is the home folder); a relative one under `root`."""
-    place = Path(path).expanduser()
-    return place if place.is_absolute() else root() / place
+    expanded = Path(path).expanduser()
+    return expanded if expanded.is_absolute() else root() / expanded
 
 
 def root() -> Path:

@@ -6,8 +6,7 @@ as torchvision's loaders do not. A truncated, empty or foreign file raises: noth
 guessed. Whatever loses something of the file is remarked on.
 
 JPEGs are decoded at full size: at libjpeg's 1/2, 1/4 and 1/8 (`Image.draft`) between 10 and 93 %
-of the values after the resize are others, by up to 32 (with `pytest -k smaller_scale`, which
-holds that they are).
+of the values after the resize differ, by up to 32 (measured by `pytest -k smaller_scale`).
 """
 
 import io
@@ -16,6 +15,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+
+from pipeline.common.errors import first_line
 
 ENDINGS = frozenset({
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".tif",
@@ -30,7 +31,7 @@ Resize = Literal["stretch", "crop", "native"]
 
 
 class Encoded(NamedTuple):
-    """Where the bytes of an image file lie: a file, or a part of one (a member of a tar)."""
+    """Where the bytes of an image file are stored: a file, or a part of one (a member of a tar)."""
 
     path: Path
     offset: int = 0
@@ -83,7 +84,7 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     """Any mode to RGB, with remarks on what that meant.
 
     Raises:
-        ValueError: floating-point pixels, whose range nothing tells.
+        ValueError: floating-point pixels, whose range is unknown.
     """
     if image.mode == "F":
         raise ValueError("floating-point pixels, save it with 8 or 16 bits")
@@ -103,7 +104,7 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
 
 
 def reason(error: Exception) -> str:
-    """Why an image cannot be read, in words that name no path and no object."""
+    """Why an image cannot be read, in words without a path or an object."""
     if isinstance(error, UnidentifiedImageError):
         return "not an image file"
     if isinstance(error, FileNotFoundError):
@@ -112,13 +113,13 @@ def reason(error: Exception) -> str:
         return f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels, a decompression bomb"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror.lower()
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return first_line(error)
 
 
 def _orientation(image: Image.Image) -> int:
     try:
         return image.getexif().get(ORIENTATION, 1)
-    except Exception:  # damaged metadata, of which the pixels know nothing
+    except Exception:  # damaged metadata says nothing about the pixels
         return 1
 
 

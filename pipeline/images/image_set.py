@@ -2,7 +2,7 @@
 
 A set `<name>` is
     data/images/<name>/images.npy      packed: uint8 (N, 3, S, S), RGB, values 0..255
-    data/images/<name>/files.parquet   streamed: where each image's bytes lie below the data root
+    data/images/<name>/files.parquet   streamed: where each image's bytes are below the data root
     data/images/<name>/items.parquet   one row per image, in that order
     data/images/<name>/summary.json    counts, what was converted or left out, a checksum
     data/classes/<name>.parquet        one row per class; row number = label
@@ -31,8 +31,8 @@ ITEM_SCHEMA = pa.schema([("label", pa.int32()), ("source", pa.string()), ("capti
 
 
 @dataclass(frozen=True)
-class Item:
-    """An image to be: its label, where it comes from, and a caption if it has its own."""
+class SourceImage:
+    """One image of a source, before decoding: its label, where it comes from, and its caption."""
 
     label: int
     source: str
@@ -55,11 +55,11 @@ class ImageSource:
 
     `decode(i)` gives item i as uint8 (3, size, size), RGB; it must be thread-safe and
     raise OSError, SyntaxError or ValueError on an unreadable image. `templates` are the data
-    set's own; `files` is None where images do not lie in files of their own.
+    set's own; `files` is None where images are not stored as files.
     """
 
     classes: Sequence[ClassEntry]
-    items: Sequence[Item]
+    items: Sequence[SourceImage]
     size: int
     decode: Callable[[int], Decoded]
     templates: Sequence[str] = ()
@@ -69,7 +69,7 @@ class ImageSource:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A set, opened.
+    """An opened image set.
 
     pixels: uint8 (N, 3, S, S), a memory map or decoded at each access; labels: int64 (N,);
     captions: N strings or None.
@@ -117,7 +117,7 @@ def checksum(name: str) -> str:
 
 
 def content_files(name: str) -> list[Path]:
-    """The files that say what set `name` holds, for fingerprints."""
+    """The files that define what set `name` holds, for fingerprints."""
     folder = IMAGES / name
     return [f for f in (folder / n for n in (PACKED, STREAMED, "items.parquet")) if f.exists()]
 
@@ -135,19 +135,19 @@ def _packed(folder: Path) -> np.ndarray:
 def _streamed(folder: Path, name: str) -> StreamedPixels:
     path = folder / STREAMED
     files = read_table(path, FILE_SCHEMA)
-    about = pq.read_schema(path).metadata or {}
-    if not {b"root", b"size", b"resize"} <= set(about):
+    metadata = pq.read_schema(path).metadata or {}
+    if not {b"root", b"size", b"resize"} <= set(metadata):
         raise UserError(f"{path}: not written by prepare; run `dvc repro -f prepare@{name}`")
-    root = locate(about[b"root"].decode())
+    root = locate(metadata[b"root"].decode())
     if not root.is_dir():
         raise UserError(f"{root}: not found, the images of set '{name}' are streamed from there")
-    resize: Any = about[b"resize"].decode()
-    return StreamedPixels(files, root, int(about[b"size"]), resize, name)
+    resize: Any = metadata[b"resize"].decode()
+    return StreamedPixels(files, root, int(metadata[b"size"]), resize, name)
 
 
 def check_classes(images: ImageSet, key: str) -> None:
-    """Raise UserError, naming the `key` of params.yaml that lists the set, unless there is
-    anything to tell apart."""
+    """Raise UserError, naming the `key` of params.yaml that lists the set, unless the set has at
+    least two classes."""
     if len(images.classes) < 2:
         raise UserError(
             f"params.yaml: {key}: set '{images.name}' has {len(images.classes)} class; an attack "
@@ -156,9 +156,9 @@ def check_classes(images: ImageSet, key: str) -> None:
 
 
 def check_name(name: str, where: str) -> None:
-    """Raise UserError if a file's or folder's name is no UTF-8, as tables and ids must be."""
+    """Raise UserError if a file's or folder's name is not UTF-8, as tables and ids must be."""
     try:
         name.encode()
     except UnicodeEncodeError:
-        shown = name.encode(errors="replace").decode()
-        raise UserError(f"{where}: the name '{shown}' is not UTF-8; rename it") from None
+        readable_name = name.encode(errors="replace").decode()
+        raise UserError(f"{where}: the name '{readable_name}' is not UTF-8; rename it") from None

@@ -1,7 +1,7 @@
-"""Pixels decoded when they are asked for, behind the interface of a packed array.
+"""Pixels decoded on access, behind the interface of a packed array.
 
 ImageNet's 1.28 million training images would take 193 GB packed; as files they take 138 GB
-that are there anyway. A streamed set keeps a table of where each image's bytes lie.
+that are there anyway. A streamed set keeps a table of where each image's bytes are stored.
 """
 
 import os
@@ -35,7 +35,7 @@ def workers() -> int:
 
 
 class StreamedPixels:
-    """What `ImageSet.pixels` is for a streamed set: uint8 (N, 3, S, S), decoded at each access.
+    """`ImageSet.pixels` of a streamed set: uint8 (N, 3, S, S), decoded at each access.
 
     Args:
         files: a table of FILE_SCHEMA, paths relative to `root`.
@@ -64,8 +64,8 @@ class StreamedPixels:
             return self._decode(int(key))
         numbers = np.arange(len(self))[key]
         out = np.empty((len(numbers), *self.shape[1:]), dtype=np.uint8)
-        for place, pixels in enumerate(self._pool.map(self._decode, numbers.tolist())):
-            out[place] = pixels
+        for row, pixels in enumerate(self._pool.map(self._decode, numbers.tolist())):
+            out[row] = pixels
         return out
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
@@ -93,27 +93,32 @@ class StreamedPixels:
 Pixels = np.ndarray | StreamedPixels  # uint8 (N, 3, S, S), both indexed alike
 
 
+def is_streamed(pixels: Pixels) -> bool:
+    """Whether images are decoded at each access; those of an array are in memory or mapped."""
+    return isinstance(pixels, StreamedPixels)
+
+
 def depth(pixels: Pixels) -> int:
     """How many batches to read ahead: of a streamed set several, so that its decoding threads
     go on with the next batch while the last images of one are decoded; of an array one."""
-    return STREAMED_DEPTH if isinstance(pixels, StreamedPixels) else 1
+    return STREAMED_DEPTH if is_streamed(pixels) else 1
 
 
-def read_ahead(read: Callable[[N], T], numbers: Iterable[N], depth: int = 1) -> Iterator[T]:
-    """`map(read, numbers)`, the next `depth` of them being read in as many threads while one is
-    used. `read` has to copy: a slice of a memory map is a view, of which nothing is read.
+def prefetch(read: Callable[[N], T], numbers: Iterable[N], depth: int = 1) -> Iterator[T]:
+    """`map(read, numbers)` that reads the next `depth` items in threads while one is used.
 
-    An exception of `read` is raised where its value would have come; after it, or when the
-    consumer stops early, what is not being read yet is not read any more.
+    `read` has to copy: a slice of a memory map is a view, of which nothing is read yet. An
+    exception of `read` is raised where its value would have been yielded; after it, or when the
+    consumer stops early, reads that have not started are cancelled.
     """
-    pool = ThreadPoolExecutor(depth, thread_name_prefix="read-ahead")
+    pool = ThreadPoolExecutor(depth, thread_name_prefix="prefetch")
     try:
-        rest = iter(numbers)
-        waiting = deque(pool.submit(read, number) for number in islice(rest, depth))
+        upcoming = iter(numbers)
+        waiting = deque(pool.submit(read, number) for number in islice(upcoming, depth))
         while waiting:
             oldest = waiting.popleft()
             value = oldest.result()
-            waiting.extend(pool.submit(read, number) for number in islice(rest, 1))
+            waiting.extend(pool.submit(read, number) for number in islice(upcoming, 1))
             yield value
     finally:
         pool.shutdown(cancel_futures=True)

@@ -45,6 +45,8 @@ def build(params: Params, inputs: MethodInputs) -> "Agft":
 class Agft(TemplateClassifier):
     """The objective. scale: r * scale; targets: (N, C), rows sum to 1."""
 
+    kept_per_image = ("classes",)
+
     def __init__(self, template: Tensor, scale: float, targets: Tensor) -> None:
         super().__init__(template, scale)
         self.targets = targets

@@ -16,7 +16,14 @@ from torch import Tensor
 
 from pipeline.clip.model import ImageEncoder
 from pipeline.training.frozen_features import precompute_on_clean_images
-from pipeline.training.objective import Batch, MethodInputs, MethodParams, Published, TrainingAttack
+from pipeline.training.objective import (
+    Batch,
+    MethodInputs,
+    MethodParams,
+    PerImage,
+    Published,
+    TrainingAttack,
+)
 
 TITLE = "FARE"
 PUBLISHED = Published(
@@ -47,6 +54,8 @@ def build(params: Params, inputs: MethodInputs) -> "Fare":
 
 class Fare:
     """The objective. embeddings: (N, D) of the base model, not normalised."""
+
+    kept_per_image: tuple[PerImage, ...] = ("width",)
 
     def __init__(self, embeddings: Tensor) -> None:
         self.embeddings = embeddings

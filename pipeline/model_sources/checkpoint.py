@@ -12,7 +12,7 @@ import torch
 from pipeline.clip import model as clip
 from pipeline.images.data_root import locate
 from pipeline.models import hub, state_dicts
-from pipeline.models.interface import About, BaseModel
+from pipeline.models.interface import BaseModel, ModelCardOrigin
 
 LOCAL = "local-dir:"
 
@@ -40,13 +40,13 @@ def build(params: Params, dataset: str, seed: int, device: torch.device) -> Base
     return base
 
 
-def about(params: Params, dataset: str) -> About:
+def about(params: Params, dataset: str) -> ModelCardOrigin:
     """Names of the checkpoint and of the CLIP around it."""
     file = f"the image encoder of checkpoint `{Path(params.file).name}`"
     if params.model.startswith(LOCAL):
-        return About(f"{file} in the open_clip folder `{Path(_folder(params)).name}`")
+        return ModelCardOrigin(f"{file} in the open_clip folder `{Path(_folder(params)).name}`")
     outer = hub.about(params)
-    return About(f"{file} in {outer.text}", outer.hub_id)
+    return ModelCardOrigin(f"{file} in {outer.text}", outer.hub_id)
 
 
 def _clip(params: Params) -> BaseModel:

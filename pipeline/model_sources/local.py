@@ -7,7 +7,7 @@ import torch
 from pipeline.clip import model as clip
 from pipeline.common.params import Section
 from pipeline.images.data_root import locate
-from pipeline.models.interface import About, BaseModel
+from pipeline.models.interface import BaseModel, ModelCardOrigin
 
 
 class Params(Section):
@@ -23,6 +23,6 @@ def build(params: Params, dataset: str, seed: int, device: torch.device) -> Base
     return BaseModel(loaded.model, loaded.config)
 
 
-def about(params: Params, dataset: str) -> About:
+def about(params: Params, dataset: str) -> ModelCardOrigin:
     """The folder's name, without the path to it."""
-    return About(f"the open_clip folder `{Path(params.path).name}`")
+    return ModelCardOrigin(f"the open_clip folder `{Path(params.path).name}`")

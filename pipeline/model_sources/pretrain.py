@@ -20,9 +20,9 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import Section, Template
 from pipeline.common.progress import track
 from pipeline.images.image_set import ImageSet, open_images
-from pipeline.models.caption_files import by_class, read_sentences
+from pipeline.models.caption_files import captions_by_class, read_sentences
 from pipeline.models.contrastive import pretrain_steps
-from pipeline.models.interface import About, BaseModel
+from pipeline.models.interface import BaseModel, ModelCardOrigin
 
 VOCABULARY = 49408  # of open_clip's own tokenizer
 
@@ -92,9 +92,9 @@ def build(params: Params, dataset: str, seed: int, device: torch.device) -> Base
     return BaseModel(model.cpu(), {"model_cfg": config, "preprocess_cfg": preprocess}, log)
 
 
-def about(params: Params, dataset: str) -> About:
+def about(params: Params, dataset: str) -> ModelCardOrigin:
     """Size and training of the small model."""
-    return About(
+    return ModelCardOrigin(
         f"a small CLIP trained from scratch on image set `{dataset}` ({params.steps} steps of "
         f"{params.batch_size} image-text pairs)"
     )
@@ -124,14 +124,14 @@ def model_config(params: Params, image_size: int) -> dict[str, Any]:
 def class_captions(images: ImageSet, params: Params) -> list[Sequence[str]]:
     """For each class, every sentence its images may be paired with."""
     pools: list[list[str]] = [
-        [template.replace("{}", entry.name) for template in params.templates]
-        for entry in images.classes
+        [template.replace("{}", class_entry.name) for template in params.templates]
+        for class_entry in images.classes
     ]
     for label, caption in zip(images.labels, images.captions, strict=True):
         if caption:
             pools[label].append(caption)
     path = Path(params.captions)
-    found = by_class(images.classes, read_sentences(path), path)
-    for pool, sentences in zip(pools, found, strict=True):
+    sentences_of_classes = captions_by_class(images.classes, read_sentences(path), path)
+    for pool, sentences in zip(pools, sentences_of_classes, strict=True):
         pool += sentences
     return list(pools)

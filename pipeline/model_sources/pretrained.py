@@ -7,7 +7,7 @@ The weights are downloaded on first use, or found in the hub's cache.
 import torch
 
 from pipeline.models import hub
-from pipeline.models.interface import About, BaseModel
+from pipeline.models.interface import BaseModel, ModelCardOrigin
 
 
 class Params(hub.HubParams):
@@ -23,6 +23,6 @@ def build(params: Params, dataset: str, seed: int, device: torch.device) -> Base
     return hub.load(params)
 
 
-def about(params: Params, dataset: str) -> About:
+def about(params: Params, dataset: str) -> ModelCardOrigin:
     """Its name, and the repository of the hub."""
     return hub.about(params)

@@ -19,8 +19,8 @@ from pipeline.common.tables import read_json
 from pipeline.images.classes import ClassEntry
 
 
-def by_class(
-    classes: Sequence[ClassEntry], found: Mapping[str, Sequence[str]], path: Path
+def captions_by_class(
+    classes: Sequence[ClassEntry], sentences_of: Mapping[str, Sequence[str]], path: Path
 ) -> list[Sequence[str]]:
     """The sentences of each class; none for a class that the file does not name.
 
@@ -29,12 +29,14 @@ def by_class(
     """
     shared = {name for name, count in Counter(c.name for c in classes).items() if count > 1}
     result = []
-    for entry in classes:
-        texts = found.get(entry.class_id)
+    for class_entry in classes:
+        texts = sentences_of.get(class_entry.class_id)
         if texts is None:
-            texts = found.get(entry.name, [])
-            if texts and entry.name in shared:
-                raise UserError(f"{path}: several classes are named '{entry.name}'; key them by id")
+            texts = sentences_of.get(class_entry.name, [])
+            if texts and class_entry.name in shared:
+                raise UserError(
+                    f"{path}: several classes are named '{class_entry.name}'; key them by id"
+                )
         result.append(texts)
     return result
 
@@ -67,10 +69,10 @@ def _from_parquet(path: Path) -> dict[str, list[str]]:
             raise UserError(f"{path}: column '{column}' holds {kind}, expected strings")
         if table[column].null_count:
             raise UserError(f"{path}: column '{column}' has {table[column].null_count} nulls")
-    found: dict[str, list[str]] = {}
+    sentences_of: dict[str, list[str]] = {}
     for row in table.select([key, "text"]).to_pylist():
-        found.setdefault(row[key], []).append(row["text"])
-    return found
+        sentences_of.setdefault(row[key], []).append(row["text"])
+    return sentences_of
 
 
 def _is_list_of_text(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 Loss: the symmetric image-text cross-entropy of CLIP (Radford et al. 2021, section 2.3) with
 every same-class pair of the batch counted as a positive (UniCL, Yang et al. 2022): small
-sets repeat their classes within a batch, and a repeat is no negative.
+sets repeat their classes within a batch, and a repeat is not a negative.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,7 @@
 """Published open_clip models: by name and tag, or by repository of the Hugging Face hub.
 
-Weights and configs come from the cache of the hub or, on first use, from the network; nothing
-of a model that this pipeline cannot take is downloaded but its config.
+Weights and configs come from the cache of the hub or, on first use, from the network; only
+the config is downloaded of a model that this pipeline cannot take.
 """
 
 import json
@@ -13,9 +13,9 @@ import open_clip
 import torch
 
 from pipeline.clip.model import CONFIG_FILE, preprocess_config
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, first_line
 from pipeline.common.params import Section
-from pipeline.models.interface import About, BaseModel
+from pipeline.models.interface import BaseModel, ModelCardOrigin
 
 HUB = "hf-hub:"
 OFFLINE = "download it once on a machine with network, or use source: local"
@@ -37,7 +37,7 @@ def title(params: HubParams) -> str:
     return f"{params.model} / {params.tag}" if params.tag else params.model
 
 
-def about(params: HubParams) -> About:
+def about(params: HubParams) -> ModelCardOrigin:
     """What a model card says of it, with the repository the weights come from; not loaded."""
     if params.model.startswith(HUB):
         repository = params.model.removeprefix(HUB)
@@ -45,14 +45,14 @@ def about(params: HubParams) -> About:
         repository = (open_clip.get_pretrained_cfg(params.model, params.tag or "") or {}).get(
             "hf_hub", ""
         )
-    return About(f"`{title(params)}` (open_clip)", repository.rstrip("/") or None)
+    return ModelCardOrigin(f"`{title(params)}` (open_clip)", repository.rstrip("/") or None)
 
 
 def load(params: HubParams) -> BaseModel:
     """The model in float32 on the CPU, with its config.
 
     The activation follows the weights: `ViT-B-32` with OpenAI's builds the wrong one, and
-    open_clip only warns. A repository's own config is believed.
+    open_clip only warns. The config of a repository is taken as it is.
 
     Raises:
         UserError: no such name or tag, the files cannot be had, or a layout that this pipeline
@@ -91,7 +91,7 @@ def repository_config(params: HubParams) -> dict[str, Any]:
     fetched where the cache does not have it.
 
     Raises:
-        UserError: a tag is given too, the file cannot be had, or it is no open_clip config.
+        UserError: a tag is given too, the file cannot be had, or it is not an open_clip config.
     """
     from huggingface_hub import hf_hub_download
 
@@ -100,7 +100,7 @@ def repository_config(params: HubParams) -> dict[str, Any]:
         path = hf_hub_download(
             params.model.removeprefix(HUB), CONFIG_FILE, cache_dir=params.cache_dir
         )
-    except Exception as error:  # the hub raises a dozen kinds, all meaning "not to be had"
+    except Exception as error:  # the hub raises a dozen kinds, all meaning "not available"
         raise _not_to_be_had(params, error) from None
     return read_config(Path(path), title(params))
 
@@ -109,23 +109,23 @@ def read_config(path: Path, what: str) -> dict[str, Any]:
     """{"model_cfg", "preprocess_cfg"} of a repository's config file; `what` is for messages.
 
     Raises:
-        UserError: it is no open_clip config.
+        UserError: it is not an open_clip config.
     """
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        sections = [found["model_cfg"][key] for key in ("vision_cfg", "text_cfg")]
+        config = json.loads(path.read_text(encoding="utf-8"))
+        sections = [config["model_cfg"][key] for key in ("vision_cfg", "text_cfg")]
         if not all(isinstance(section, dict) for section in sections):
             raise TypeError("vision_cfg and text_cfg must be objects")
     except (ValueError, LookupError, TypeError) as error:
         raise UserError(f"base_model: {what}: {CONFIG_FILE} is not usable: {error!r}") from None
     return {
-        "model_cfg": found["model_cfg"],
-        "preprocess_cfg": _preprocessing(found.get("preprocess_cfg", {})),
+        "model_cfg": config["model_cfg"],
+        "preprocess_cfg": _preprocessing(config.get("preprocess_cfg", {})),
     }
 
 
 def check_untagged(params: HubParams) -> None:
-    """Raise UserError if there is a tag beside a model that has no choice of weights."""
+    """Raise UserError if there is a tag for a model that has only one set of weights."""
     if params.tag is not None:
         raise UserError(
             f"base_model: model {params.model} has one set of weights, but tag is "
@@ -152,8 +152,8 @@ def check_layout(model: dict[str, Any], what: str) -> None:
 def _preprocessing(published: dict[str, Any]) -> dict[str, Any]:
     """CLIP's own preprocessing, changed by what was published."""
     keys = ("interpolation", "resize_mode", "size")
-    given = {key: published[key] for key in keys if published.get(key) is not None}
-    return preprocess_config(published.get("mean"), published.get("std")) | given
+    settings = {key: published[key] for key in keys if published.get(key) is not None}
+    return preprocess_config(published.get("mean"), published.get("std")) | settings
 
 
 def _create(params: HubParams, quick_gelu: bool) -> Any:
@@ -174,5 +174,5 @@ def _create(params: HubParams, quick_gelu: bool) -> Any:
 
 
 def _not_to_be_had(params: HubParams, error: Exception) -> UserError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(". ")
+    reason = first_line(error)[:200].rstrip(". ")
     return UserError(f"base_model: cannot load {title(params)}: {reason}; {OFFLINE}")

@@ -3,8 +3,8 @@
 A source module has
     class Params(Section)                                  its keys under `base_model.options`
     def build(params, dataset, seed, device) -> BaseModel  dataset: the set `pretrain` reads
-    def about(params, dataset) -> About                    for model cards; loads nothing
-What several sources share is in the modules whose names begin with an underscore.
+    def about(params, dataset) -> ModelCardOrigin          for model cards; loads nothing
+What several sources share is in the other modules of this package.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 
-class About(NamedTuple):
+class ModelCardOrigin(NamedTuple):
     """What a model card says of a base model, in Markdown; hub_id: the repository of the Hugging
     Face hub that its weights come from, where there is one."""
 

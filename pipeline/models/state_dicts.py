@@ -1,4 +1,4 @@
-"""State dicts of image encoders, as other projects leave them.
+"""State dicts of image encoders, as other projects save them.
 
 Accepted: the keys of OpenAI's or open_clip's `model.visual`, bare or under
 `vision_encoder_state_dict` (SAFT, TGA-ZSR and the code they descend from), `state_dict` or
@@ -18,19 +18,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, listed
 
 WRAPPERS = ("vision_encoder_state_dict", "state_dict", "model")
 DATA_PARALLEL, VISUAL = "module.", "visual."
 # what the rest of a CLIP is called, in open_clip's first layout and in its later one
-REST = (
+OTHER_PARTS = (
     "positional_embedding", "text_projection", "logit_scale", "logit_bias", "attn_mask",
     "token_embedding.", "ln_final.", "transformer.", "text.", "input_resolution",
     "context_length", "vocab_size",
 )  # fmt: skip
 # checkpoints hold an accuracy as a number of numpy's and their options as a Namespace: data only
 _scalar = np.float64(0).__reduce__()[0]
-HARMLESS: list[Any] = [
+SAFE_GLOBALS: list[Any] = [
     argparse.Namespace,
     np.dtype,
     *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64)),
@@ -50,8 +50,8 @@ def read(path: Path) -> State:
     """
     if not path.is_file():
         raise UserError(f"{path}: not found; base_model.options.checkpoint.file names a file")
-    found = _load_safetensors(path) if path.suffix == ".safetensors" else _unpickle(path)
-    state = _unprefixed(_state_dict(found, path), path)
+    checkpoint = _load_safetensors(path) if path.suffix == ".safetensors" else _unpickle(path)
+    state = _unprefixed(_state_dict(checkpoint, path), path)
     return {
         key: value.float() if value.is_floating_point() else value for key, value in state.items()
     }
@@ -63,24 +63,26 @@ def load_strictly(visual: nn.Module, state: State, path: Path, model: str) -> No
     Raises:
         UserError: keys are missing, unexpected or of another shape, or values are not finite.
     """
-    own = visual.state_dict()
+    expected = visual.state_dict()
     shapes = [
-        f"{key} {tuple(state[key].shape)} for {tuple(own[key].shape)}"
-        for key in own
-        if key in state and state[key].shape != own[key].shape
+        f"{key} {tuple(state[key].shape)} for {tuple(expected[key].shape)}"
+        for key in expected
+        if key in state and state[key].shape != expected[key].shape
     ]
-    wrong = {
-        "missing": [key for key in own if key not in state],
-        "unexpected": [key for key in state if key not in own],
+    mismatches = {
+        "missing": [key for key in expected if key not in state],
+        "unexpected": [key for key in state if key not in expected],
         "of another shape": shapes,
     }
-    parts = [f"{len(keys)} {kind} ({_first(keys)})" for kind, keys in wrong.items() if keys]
+    parts = [
+        f"{len(keys)} {kind} ({listed(keys, SHOWN)})" for kind, keys in mismatches.items() if keys
+    ]
     if parts:
         raise UserError(f"{path}: does not fit the image encoder of {model}: {'; '.join(parts)}")
     broken = [key for key, value in state.items() if not value.isfinite().all()]
     if broken:
         raise UserError(
-            f"{path}: {len(broken)} weights are not finite ({_first(broken)}); "
+            f"{path}: {len(broken)} weights are not finite ({listed(broken, SHOWN)}); "
             "choose another checkpoint"
         )
     visual.load_state_dict(state, strict=True)
@@ -95,7 +97,7 @@ def _load_safetensors(path: Path) -> Any:
 
 def _unpickle(path: Path) -> Any:
     try:
-        with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings():
+        with torch.serialization.safe_globals(SAFE_GLOBALS), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what it warns about, TorchScript, is refused below
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -103,7 +105,7 @@ def _unpickle(path: Path) -> Any:
         if "GLOBAL" in text or "Unsupported class" in text:
             raise UserError(
                 f"{path}: holds more than weights, and unpickling that runs its code "
-                f"({_culprit(text)}); where you trust it, save its state dict alone, see "
+                f"({_refused_name(text)}); where you trust it, save its state dict alone, see "
                 "docs/weights.md"
             ) from None
         raise UserError(f"{path}: not a checkpoint: torch.load cannot read it") from None
@@ -116,49 +118,50 @@ def _unpickle(path: Path) -> Any:
         raise UserError(f"{path}: not a checkpoint: {_line(error)}") from None
 
 
-def _state_dict(found: Any, path: Path) -> State:
+def _state_dict(checkpoint: Any, path: Path) -> State:
     """The dictionary of tensors in a checkpoint, out of its wrappers."""
     for _ in WRAPPERS:  # each at most once
-        if isinstance(found, dict):
-            found = next((found[k] for k in WRAPPERS if isinstance(found.get(k), dict)), found)
-    if not isinstance(found, dict) or not found:
-        raise UserError(f"{path}: holds no state dict, but {type(found).__name__}")
-    other = [str(key) for key, value in found.items() if not isinstance(value, Tensor)]
-    if other or not all(isinstance(key, str) for key in found):
+        if isinstance(checkpoint, dict):
+            checkpoint = next(
+                (checkpoint[k] for k in WRAPPERS if isinstance(checkpoint.get(k), dict)), checkpoint
+            )
+    if not isinstance(checkpoint, dict) or not checkpoint:
+        raise UserError(f"{path}: holds no state dict, but {type(checkpoint).__name__}")
+    other = [str(key) for key, value in checkpoint.items() if not isinstance(value, Tensor)]
+    if other or not all(isinstance(key, str) for key in checkpoint):
         raise UserError(
             f"{path}: no state dict, bare or under {', '.join(WRAPPERS)}: {len(other)} of its "
-            f"{len(found)} entries are no tensors ({_first(other)})"
+            f"{len(checkpoint)} entries are no tensors ({listed(other, SHOWN)})"
         )
-    return dict(found)
+    return dict(checkpoint)
 
 
 def _unprefixed(state: State, path: Path) -> State:
-    """Without `module.` and `visual.`, in whatever order; of a whole CLIP, `visual.*`."""
+    """The keys without `module.` and `visual.`, in either order; of a whole CLIP, `visual.*`.
+
+    For example "module.visual.proj" and "visual.module.proj" become "proj".
+    """
     for prefix in (DATA_PARALLEL, VISUAL, DATA_PARALLEL):
         bare = [key for key in state if not key.startswith(prefix)]
         if len(bare) == len(state):
             continue
-        if prefix == VISUAL and bare and all(key.startswith(REST) for key in bare):
+        if prefix == VISUAL and bare and all(key.startswith(OTHER_PARTS) for key in bare):
             print(f"{path.name}: a whole CLIP; taken is its image encoder ({VISUAL}*)", flush=True)
             state = {key: value for key, value in state.items() if key.startswith(prefix)}
         elif bare:
             raise UserError(
                 f"{path}: {len(state) - len(bare)} keys begin with '{prefix}', {len(bare)} do "
-                f"not ({_first(bare)}); expected the weights of one image encoder"
+                f"not ({listed(bare, SHOWN)}); expected the weights of one image encoder"
             )
         state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state
-
-
-def _first(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
 
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def _culprit(text: str) -> str:
+def _refused_name(text: str) -> str:
     """The name that torch.load refuses: the word after GLOBAL, or after "class"."""
     words = text.replace("`", " ").split()
     for mark in ("GLOBAL", "class"):

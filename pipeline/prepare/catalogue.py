@@ -1,7 +1,7 @@
-"""What every published data set has in common: its facts, where it lies, which part is used.
+"""What every published data set has in common: its facts, where it is stored, which part is used.
 
 An entry is a file with FACTS, a function that lists its images, and
-`open_source = catalogued(FACTS, listing)`.
+`open_source = make_open_source(FACTS, listing)`.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,10 +17,10 @@ from pipeline.common.params import Section
 from pipeline.images.classes import ClassEntry, check_labels
 from pipeline.images.data_root import locate
 from pipeline.images.decoding import Decoded, Encoded, Resize, decode, fit, to_rgb
-from pipeline.images.image_set import FileSource, ImageSource, Item
+from pipeline.images.image_set import FileSource, ImageSource, SourceImage
 from pipeline.prepare.download import obtain
 from pipeline.prepare.facts import Facts
-from pipeline.prepare.selection import choose, sample
+from pipeline.prepare.selection import sample_images, select_classes
 
 
 class CatalogueParams(Section):
@@ -52,7 +52,7 @@ class Listing(NamedTuple):
     """The images of a split, before anything is decoded.
 
     labels: one per image; sources: what to call each, stable across machines; files: where
-    each lies, or None, then `read(i)` gives image i.
+    each is stored, or None, then `read(i)` gives image i.
     """
 
     classes: Sequence[ClassEntry]
@@ -65,25 +65,29 @@ class Listing(NamedTuple):
 P = TypeVar("P", bound=CatalogueParams)
 
 
-def catalogued(
-    facts: Facts, listing: Callable[[Path, str, P], Listing]
+def make_open_source(
+    facts: Facts, list_images: Callable[[Path, str, P], Listing]
 ) -> Callable[[P], ImageSource]:
     """The `open_source` of an entry; it raises UserError when the set is missing or incomplete."""
 
     def open_source(params: P) -> ImageSource:
         split, root = split_of(facts, params), locate(params.root or ".")
         obtain(facts, split, root)
-        found = listing(root, split, params)
-        check_labels(np.asarray(found.labels), len(found.classes), f"{root}: {facts.title}")
+        listing = list_images(root, split, params)
+        check_labels(np.asarray(listing.labels), len(listing.classes), f"{root}: {facts.title}")
         if not params.partial:
-            _check_counts(facts, split, found, root)
-        return _source(facts, params, found)
+            _check_counts(facts, split, listing, root)
+        return _source(facts, params, listing)
 
     return open_source
 
 
 def split_of(facts: Facts, params: CatalogueParams) -> str:
-    """The split that params name, or the usual one."""
+    """The split that params name, or the one in `facts`.
+
+    Raises:
+        UserError: there is no such split, or its labels are not public.
+    """
     split = params.split or facts.split
     if split in facts.unlabelled:
         raise UserError(
@@ -97,40 +101,42 @@ def split_of(facts: Facts, params: CatalogueParams) -> str:
     return split
 
 
-def _check_counts(facts: Facts, split: str, found: Listing, root: Path) -> None:
-    wanted = facts.splits[split]
-    counts = (("images", len(found.labels), wanted.images),
-              ("classes", len(found.classes), wanted.classes))  # fmt: skip
-    for kind, number, published in counts:
-        if number != published:
+def _check_counts(facts: Facts, split: str, listing: Listing, root: Path) -> None:
+    split_size = facts.splits[split]
+    counts = (("images", len(listing.labels), split_size.images),
+              ("classes", len(listing.classes), split_size.classes))  # fmt: skip
+    for kind, count, expected in counts:
+        if count != expected:
             raise UserError(
-                f"{root}: {facts.title} ({split}) has {number} {kind} there, {published} were "
+                f"{root}: {facts.title} ({split}) has {count} {kind} there, {expected} were "
                 "published: extract the archive again, remove what does not belong there, or set "
                 "partial: true to take what there is"
             )
 
 
-def _source(facts: Facts, params: CatalogueParams, found: Listing) -> ImageSource:
-    ids = [entry.class_id for entry in found.classes]
-    chosen = choose(ids, params.classes, facts.title)
-    kept = sample(found.labels, ids, chosen, params.skip, params.images_per_class, facts.title)
-    label_of = {ids.index(class_id): label for label, class_id in enumerate(chosen)}
-    items = [Item(label_of[found.labels[i]], found.sources[i]) for i in kept]
+def _source(facts: Facts, params: CatalogueParams, listing: Listing) -> ImageSource:
+    ids = [class_entry.class_id for class_entry in listing.classes]
+    class_ids = select_classes(ids, params.classes, facts.title)
+    numbers = sample_images(
+        listing.labels, ids, class_ids, params.skip, params.images_per_class, facts.title
+    )
+    label_of = {ids.index(class_id): label for label, class_id in enumerate(class_ids)}
+    items = [SourceImage(label_of[listing.labels[i]], listing.sources[i]) for i in numbers]
     resize = params.resize or facts.resize
     files = None
-    if found.files is not None:
-        files = FileSource(params.root or ".", [found.files[i] for i in kept], resize)
-    names = {entry.class_id: entry for entry in found.classes}
+    if listing.files is not None:
+        files = FileSource(params.root or ".", [listing.files[i] for i in numbers], resize)
+    class_entries = {class_entry.class_id: class_entry for class_entry in listing.classes}
 
     def pixels(index: int) -> Decoded:
         if files is not None:
             return decode(files.files[index], params.size, resize)
-        assert found.read is not None
-        image, remarks = to_rgb(found.read(kept[index]))
+        assert listing.read is not None
+        image, remarks = to_rgb(listing.read(numbers[index]))
         return Decoded(fit(image, params.size, resize), remarks)
 
     return ImageSource(
-        [names[class_id] for class_id in chosen],
+        [class_entries[class_id] for class_id in class_ids],
         items,
         params.size,
         pixels,

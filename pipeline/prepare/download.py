@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 from pipeline.common.atomic import replacing_file
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, first_line
 from pipeline.common.progress import counter
 from pipeline.images.data_root import ROOT_VARIABLE, downloads_allowed
 from pipeline.prepare.facts import Archive, Facts
@@ -15,12 +15,12 @@ EXTRACT = {".zip": "unzip -q", ".gz": "gunzip"}  # tar files: "tar xf"
 TARS = (".tar", ".tar.gz", ".tgz")
 
 
-def absent(facts: Facts, split: str, root: Path) -> list[Path]:
-    """The paths that a split needs and `root` lacks."""
+def missing_paths(facts: Facts, split: str, root: Path) -> list[Path]:
+    """The paths that a split needs and that are not in `root`."""
     return [root / path for path in facts.splits[split].needs if not (root / path).exists()]
 
 
-def fetchable(facts: Facts) -> bool:
+def is_fetchable(facts: Facts) -> bool:
     """Whether everything can be fetched over TLS and checked against the publisher's checksum."""
     return (
         bool(facts.archives)
@@ -29,35 +29,35 @@ def fetchable(facts: Facts) -> bool:
     )
 
 
-def wanted(facts: Facts, split: str) -> list[Archive]:
+def archives_of(facts: Facts, split: str) -> list[Archive]:
     """The archives that a split comes in."""
     return [archive for archive in facts.archives if archive.split in ("", split)]
 
 
 def obtain(facts: Facts, split: str, root: Path) -> None:
-    """Nothing if the split is there; else fetch it, where params allow that.
+    """Fetch the split unless it is there, where params allow that.
 
     Raises:
         UserError: one message: what is missing where, and the commands that get it.
     """
-    if not absent(facts, split, root):
+    if not missing_paths(facts, split, root):
         return
-    if not (downloads_allowed() and fetchable(facts)):
+    if not (downloads_allowed() and is_fetchable(facts)):
         raise UserError(how_to_get(facts, split, root))
     try:
-        for archive in wanted(facts, split):
+        for archive in archives_of(facts, split):
             fetch(archive, root)
     except Exception as error:  # any of the network's, the archive's or the disk's
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise UserError(
             f"{facts.title}: download failed: {reason}; {how_to_get(facts, split, root)}"
         ) from None
-    if absent(facts, split, root):
+    if missing_paths(facts, split, root):
         raise UserError(f"{facts.title}: downloaded, but {how_to_get(facts, split, root)}")
 
 
 def fetch(archive: Archive, root: Path) -> None:
-    """Download one file unless it lies there already, check its md5, extract it."""
+    """Download one file unless it is there already, check its md5, extract it."""
     from torchvision.datasets.utils import check_integrity, extract_archive
 
     folder = root / archive.into
@@ -91,9 +91,9 @@ def download(url: str, file: Path) -> None:
 
 def how_to_get(facts: Facts, split: str, root: Path) -> str:
     """One line: what is missing, where it is expected, and the commands that get it."""
-    missing = ", ".join(str(path.relative_to(root)) for path in absent(facts, split, root))
+    missing = ", ".join(str(path.relative_to(root)) for path in missing_paths(facts, split, root))
     there = "" if root.exists() else f" (no such folder: set {ROOT_VARIABLE} or data.root)"
-    allow = fetchable(facts) and not downloads_allowed()
+    allow = is_fetchable(facts) and not downloads_allowed()
     ways = [
         facts.manual,
         " && ".join(commands_for(facts, split, root)),
@@ -106,18 +106,18 @@ def how_to_get(facts: Facts, split: str, root: Path) -> str:
 
 
 def commands_for(facts: Facts, split: str, root: Path) -> list[str]:
-    """Shell commands that fetch, check and extract every file into its place below `root`."""
-    root, place = root.absolute(), None
+    """Shell commands that fetch, check and extract every file into its folder below `root`."""
+    root, current_folder = root.absolute(), None
     lines: list[str] = []
 
     def enter(folder: Path) -> None:
-        nonlocal place
-        if folder != place:
+        nonlocal current_folder
+        if folder != current_folder:
             quoted = shlex.quote(str(folder))
             lines.extend([f"mkdir -p {quoted}", f"cd {quoted}"])
-            place = folder
+            current_folder = folder
 
-    for archive in wanted(facts, split):
+    for archive in archives_of(facts, split):
         enter(root if archive.into == "." else root / archive.into)
         name = archive.name
         lines.append(f"curl -fLO {archive.url}")

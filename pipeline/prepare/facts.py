@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import NamedTuple
 
 from pipeline.images.decoding import Resize
@@ -10,7 +11,7 @@ COMMON = "This is a photo of a {}"  # the reference's template, where a set has 
 
 
 class Split(NamedTuple):
-    """Published size of a split, and the paths below the root without which it is not there."""
+    """Published size of a split, and the paths below the root that it needs."""
 
     images: int
     classes: int
@@ -40,7 +41,7 @@ class Facts:
 
     split: what is evaluated unless params say otherwise, as in the reference (SAFT release);
     pixels: side of the images, None where they differ; resize: the reference's preprocessing;
-    templates: its own prompts, as in the reference, {} is the class name; disk_gb: unpacked,
+    templates: its prompts, as in the reference, {} is the class name; disk_gb: unpacked,
     all splits; manual: what people have to do by hand; archives: what can be fetched;
     finish: shell commands after that, {split} is the split; unlabelled: splits that exist
     without public labels.
@@ -61,3 +62,8 @@ class Facts:
     finish: tuple[str, ...] = ()
     unlabelled: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def published_facts(source: ModuleType) -> Facts | None:
+    """What a module of `pipeline.datasets` declares as FACTS; None: its set is not published."""
+    return getattr(source, "FACTS", None)

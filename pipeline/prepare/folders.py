@@ -22,21 +22,21 @@ def class_folders(root: Path) -> list[str]:
     """Names of the folders in `root`, sorted, hidden ones left out.
 
     Raises:
-        UserError: no folder, fewer than two in it, or a name that is no UTF-8.
+        UserError: no folder, fewer than two in it, or a name that is not UTF-8.
     """
     check_folder(root)
-    found = sorted(
-        entry.name
-        for entry in root.iterdir()
-        if entry.is_dir() and not entry.name.startswith(".") and entry.name not in STRAY
+    names = sorted(
+        path.name
+        for path in root.iterdir()
+        if path.is_dir() and not path.name.startswith(".") and path.name not in STRAY
     )
-    for name in found:
+    for name in names:
         check_name(name, str(root))
-    if len(found) < 2:
+    if len(names) < 2:
         raise UserError(
-            f"{root}: holds {len(found)} class folders; is it the folder *of* class folders?"
+            f"{root}: holds {len(names)} class folders; is it the folder *of* class folders?"
         )
-    return found
+    return names
 
 
 def files_of(folder: Path) -> list[Path]:
@@ -85,10 +85,10 @@ def listing_of(
         names: the folders' names, where they are not the class ids.
     """
     files, labels = [], []
-    for label, name in enumerate(names or [entry.class_id for entry in classes]):
-        own = files_of(folder / name)
-        files += own
-        labels += [label] * len(own)
+    for label, name in enumerate(names or [class_entry.class_id for class_entry in classes]):
+        class_files = files_of(folder / name)
+        files += class_files
+        labels += [label] * len(class_files)
     sources = [path.relative_to(root).as_posix() for path in files]
     return Listing(classes, labels, sources, [Encoded(path) for path in files])
 

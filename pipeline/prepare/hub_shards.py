@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, first_line
 from pipeline.images.data_root import downloads_allowed, locate
 
 HUB = "hf:"
@@ -34,18 +34,18 @@ def fetch(root: str, split: str) -> str:
     if is_whole(root, split):
         return relative
     if not downloads_allowed():
-        place = shlex.quote(str(folder.absolute()))
+        quoted_folder = shlex.quote(str(folder.absolute()))
         raise UserError(
             f"{folder}: '{root}' is not there yet; set data.download: true, or get it with: "
             f"hf download --repo-type dataset {repository} --include '*.txt' '{split}/*' "
-            f"--local-dir {place} && touch {place}/.{split}.complete"
+            f"--local-dir {quoted_folder} && touch {quoted_folder}/.{split}.complete"
         )
     try:
         _download(repository, split, folder)
     except UserError:
         raise
     except Exception as error:  # the hub raises a dozen kinds, all meaning "not to be had"
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        reason = first_line(error)[:200]
         raise UserError(f"{root}: download failed: {reason}") from None
     (folder / f".{split}.complete").touch()
     return relative
@@ -54,15 +54,15 @@ def fetch(root: str, split: str) -> str:
 def _download(repository: str, split: str, folder: Path) -> None:
     from huggingface_hub import HfApi, snapshot_download
 
-    about = HfApi().dataset_info(repository, files_metadata=True)
+    info = HfApi().dataset_info(repository, files_metadata=True)
     snapshot_download(
         repository,
         repo_type="dataset",
-        revision=about.sha,
+        revision=info.sha,
         allow_patterns=[*TABLES, f"{split}/*"],
         local_dir=folder,
     )
-    for sibling in about.siblings or []:
+    for sibling in info.siblings or []:
         _check(folder / sibling.rfilename, sibling)
 
 
@@ -71,7 +71,7 @@ def _check(path: Path, sibling: Any) -> None:
     if not path.exists() or sibling.lfs is None:
         return
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sibling.lfs.sha256:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != sibling.lfs.sha256:
         path.unlink()
         raise UserError(f"{path}: its sha256 is not the hub's; it was removed, run again")

@@ -5,8 +5,8 @@ A source is a module of `pipeline.datasets`, called as in `prepare.sets.<set>.so
     def open_source(params) -> ImageSource classes, items and a thread-safe decoder
 and, where it is a published data set, FACTS (see `prepare/facts.py`).
 
-An interrupted run goes on where it stopped: the pixels so far, and what is known of each
-image, lie in .scratch (see `pipeline.common.scratch`), never in an output.
+An interrupted run continues where it stopped: the pixels so far, and what is known of each
+image, are stored in .scratch (see `pipeline.common.scratch`), never in an output.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from pydantic import Field
 
 from pipeline.common import scratch
 from pipeline.common.atomic import replacing_directory
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, listed
 from pipeline.common.params import Section
 from pipeline.common.progress import counter
 from pipeline.common.tables import read_json, write_json, write_table
@@ -34,7 +34,7 @@ from pipeline.prepare.pixel_files import CHUNK, working_file, write_pixels
 from pipeline.prepare.summary import Findings, summarise
 
 SAVE_EVERY = 16  # chunks between resume points
-FINDINGS = "findings.json"  # without it, whatever pixels lie beside it are forgotten
+FINDINGS = "findings.json"  # without it, pixels in the same folder are discarded
 PROBES = 32  # images that tell rendered or in-memory sources apart
 Mode = Literal["error", "drop"]
 
@@ -59,11 +59,11 @@ def check_source(source: ImageSource, name: str) -> None:
     check_labels(labels, len(source.classes), name)
     empty = sorted(set(range(len(source.classes))) - set(labels.tolist()))
     if empty:
-        listed = ", ".join(source.classes[label].class_id for label in empty[:10])
-        raise UserError(f"{name}: {len(empty)} classes have no image: {listed}")
+        ids = [source.classes[label].class_id for label in empty]
+        raise UserError(f"{name}: {len(empty)} classes have no image: {listed(ids, 10)}")
     if source.stream and source.files is None:
         raise UserError(
-            f"{name}: its images do not lie in files of their own, so they cannot be streamed; "
+            f"{name}: its images are not stored in files of their own, so they cannot be streamed; "
             "set stream: false"
         )
 
@@ -78,22 +78,22 @@ def pack(
             dropped (all are listed by count, the first ones by name), or a drop empties a class.
     """
     check_source(source, name)
-    with scratch.locked("prepare", _mark(source)) as state:
-        found = _decode_all(source, name, state)
-        if found.unreadable and on_unreadable == "error":
-            raise UserError(_unreadable(name, found, source))
-        kept = [i for i in range(len(source.items)) if i not in found.unreadable]
-        _check_drop(source, kept, name)
+    with scratch.locked("prepare", _fingerprint(source)) as state:
+        findings = _decode_all(source, name, state)
+        if findings.unreadable and on_unreadable == "error":
+            raise UserError(_unreadable_message(name, findings, source))
+        numbers = [i for i in range(len(source.items)) if i not in findings.unreadable]
+        _check_drop(source, numbers, name)
         if not source.stream:  # the pixels are moved or changed from here on
             (state / FINDINGS).unlink()
         with replacing_directory(images) as folder:
-            digest = write_pixels(source, kept, state, folder)
-            items = [source.items[i] for i in kept]
+            digest = write_pixels(source, numbers, state, folder)
+            items = [source.items[i] for i in numbers]
             columns: dict[str, list[Any]] = {
                 key: [getattr(item, key) for item in items] for key in ITEM_SCHEMA.names
             }
             write_table(folder / "items.parquet", columns, ITEM_SCHEMA)
-            summary = summarise(source, kept, found, digest)
+            summary = summarise(source, numbers, findings, digest)
             write_json(folder / layout.SUMMARY, summary)
             write_classes(classes, source.classes, source.templates)
         scratch.clear(state)
@@ -104,35 +104,35 @@ def _decode_all(source: ImageSource, name: str, state: Path) -> Findings:
     """Decode what an earlier, interrupted run has not; images that failed are tried again."""
     total = len(source.items)
     path = state / FINDINGS
-    found = Findings.of(read_json(path)) if path.exists() else Findings(0, {}, {})
+    findings = Findings.of(read_json(path)) if path.exists() else Findings(0, {}, {})
     out = None if source.stream else working_file(source, state, new=not path.exists())
-    waiting = [*sorted(found.unreadable), *range(found.done, total)]
+    to_decode = [*sorted(findings.unreadable), *range(findings.done, total)]
     with counter(f"prepare {name}", total, "image") as bar:
-        bar.update(total - len(waiting))
-        for number, (index, result) in enumerate(_decoded(source, waiting), start=1):
+        bar.update(total - len(to_decode))
+        for count, (index, result) in enumerate(_decode_in_threads(source, to_decode), start=1):
             if isinstance(result, Exception):
-                found.unreadable[index] = reason(result)
+                findings.unreadable[index] = reason(result)
             else:
-                found.unreadable.pop(index, None)
+                findings.unreadable.pop(index, None)
                 if out is not None:
                     out[index] = result.pixels
                 if result.remarks:
-                    found.remarks[index] = list(result.remarks)
-            found.done = max(found.done, index + 1)
-            if number % (CHUNK * SAVE_EVERY) == 0:
-                _save(found, out, path)
+                    findings.remarks[index] = list(result.remarks)
+            findings.done = max(findings.done, index + 1)
+            if count % (CHUNK * SAVE_EVERY) == 0:
+                _save(findings, out, path)
             bar.update()
-    _save(found, out, path)
-    return found
+    _save(findings, out, path)
+    return findings
 
 
-def _save(found: Findings, out: np.memmap | None, path: Path) -> None:
+def _save(findings: Findings, out: np.memmap | None, path: Path) -> None:
     if out is not None:
         out.flush()
-    write_json(path, found.as_dict())
+    write_json(path, findings.as_dict())
 
 
-def _decoded(
+def _decode_in_threads(
     source: ImageSource, numbers: Sequence[int]
 ) -> Iterator[tuple[int, Decoded | Exception]]:
     """The images in that order, decoded by threads, a chunk at a time."""
@@ -149,18 +149,20 @@ def _decoded(
             yield from zip(part, pool.map(attempt, part), strict=True)
 
 
-def _unreadable(name: str, found: Findings, source: ImageSource) -> str:
-    broken = [f"{source.items[i].source} ({why})" for i, why in sorted(found.unreadable.items())]
+def _unreadable_message(name: str, findings: Findings, source: ImageSource) -> str:
+    reasons = [
+        f"{source.items[i].source} ({why})" for i, why in sorted(findings.unreadable.items())
+    ]
     return (
-        f"{name}: {len(broken)} of {len(source.items)} images cannot be read: "
-        f"{'; '.join(broken[:5])}{' ...' if len(broken) > 5 else ''}; replace them and run "
+        f"{name}: {len(reasons)} of {len(source.items)} images cannot be read: "
+        f"{listed(reasons, 5, '; ')}; replace them and run "
         "again (what is decoded is kept), or set prepare.on_unreadable: drop"
     )
 
 
-def _check_drop(source: ImageSource, kept: Sequence[int], name: str) -> None:
-    left = {source.items[i].label for i in kept}
-    empty = [e.class_id for label, e in enumerate(source.classes) if label not in left]
+def _check_drop(source: ImageSource, numbers: Sequence[int], name: str) -> None:
+    labels = {source.items[i].label for i in numbers}
+    empty = [e.class_id for label, e in enumerate(source.classes) if label not in labels]
     if empty:
         raise UserError(
             f"{name}: no image of class '{empty[0]}' can be read ({len(empty)} classes in all); "
@@ -168,14 +170,14 @@ def _check_drop(source: ImageSource, kept: Sequence[int], name: str) -> None:
         )
 
 
-def _mark(source: ImageSource) -> str:
-    """Whose state it is: the very images, how they are decoded, and the code that does it."""
+def _fingerprint(source: ImageSource) -> str:
+    """Hash of the images, their decoding and the code, which own a resume state."""
     digest = hashlib.sha256(f"{source.size} {source.stream}".encode())
     for number, item in enumerate(source.items):
         digest.update(f"\n{item.label} {item.source}".encode())
         if source.files is not None:
             digest.update(f" {source.files.files[number]} {source.files.resize}".encode())
-    if source.files is None:  # whose items need not say how, or from what, they are made
+    if source.files is None:  # labels and names do not tell how such images are drawn or read
         for number in range(0, len(source.items), max(1, len(source.items) // PROBES)):
             digest.update(source.decode(number).pixels.tobytes())
     for path in scratch.loaded_code():

@@ -20,7 +20,7 @@ from pipeline.images.decoding import Encoded, read_bytes, reason
 from pipeline.images.image_set import FileSource, ImageSource
 from pipeline.images.streaming import FILE_SCHEMA, workers
 
-CHUNK = 256  # images whose pixels or bytes wait for being written
+CHUNK = 256  # images whose pixels or bytes are in memory before they are written
 
 
 def working_file(source: ImageSource, state: Path, new: bool) -> np.memmap:
@@ -36,36 +36,37 @@ def working_file(source: ImageSource, state: Path, new: bool) -> np.memmap:
     return out
 
 
-def write_pixels(source: ImageSource, kept: Sequence[int], state: Path, folder: Path) -> str:
+def write_pixels(source: ImageSource, numbers: Sequence[int], state: Path, folder: Path) -> str:
     """images.npy without the dropped images, or files.parquet; the sha256 of the pixels, or of
     the streamed files' bytes."""
     if source.stream:
         assert source.files is not None
-        return _write_files(source, source.files, kept, folder)
+        return _write_files(source, source.files, numbers, folder)
     path = state / layout.PACKED
-    if len(kept) < len(source.items):
-        _compact(path, kept)
+    if len(numbers) < len(source.items):
+        _compact(path, numbers)
     target = folder / layout.PACKED
     shutil.move(path, target)
     with target.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _compact(path: Path, kept: Sequence[int]) -> None:
-    """Move the kept images up, in place; numpy's header has room for any smaller count."""
+def _compact(path: Path, numbers: Sequence[int]) -> None:
+    """Move images `numbers` (rising) to the front of the file, in place; numpy's header has room
+    for any smaller count."""
     out = np.lib.format.open_memmap(path, mode="r+")
-    shape = (len(kept), *out.shape[1:])
-    for place, number in enumerate(kept):
-        if place != number:
-            out[place] = out[number]
-    start, image = out.offset, out[0].nbytes
+    shape = (len(numbers), *out.shape[1:])
+    for row, number in enumerate(numbers):
+        if row != number:
+            out[row] = out[number]
+    data_offset, image_bytes = out.offset, out[0].nbytes
     out.flush()
     del out
     with path.open("r+b") as file:
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
-        assert file.tell() == start
-        file.truncate(start + len(kept) * image)
+        assert file.tell() == data_offset
+        file.truncate(data_offset + len(numbers) * image_bytes)
 
 
 def _read(encoded: Encoded) -> bytes:
@@ -77,20 +78,22 @@ def _read(encoded: Encoded) -> bytes:
         ) from None
 
 
-def _write_files(source: ImageSource, files: FileSource, kept: Sequence[int], folder: Path) -> str:
+def _write_files(
+    source: ImageSource, files: FileSource, numbers: Sequence[int], folder: Path
+) -> str:
     """files.parquet; the sha256 over all files' bytes, in order."""
     root, digest = locate(files.root), hashlib.sha256()
     columns: dict[str, list[Any]] = {name: [] for name in FILE_SCHEMA.names}
-    with ThreadPoolExecutor(workers()) as pool, counter("checksums", len(kept), "image") as bar:
-        for start in range(0, len(kept), CHUNK):
-            part = [files.files[number] for number in kept[start : start + CHUNK]]
-            for encoded, content in zip(part, pool.map(_read, part), strict=True):
+    with ThreadPoolExecutor(workers()) as pool, counter("checksums", len(numbers), "image") as bar:
+        for start in range(0, len(numbers), CHUNK):
+            encoded_files = [files.files[number] for number in numbers[start : start + CHUNK]]
+            for encoded, content in zip(encoded_files, pool.map(_read, encoded_files), strict=True):
                 bar.update()
                 digest.update(content)
                 path = encoded.path.relative_to(root).as_posix()
                 row = (path, encoded.offset, len(content), zlib.crc32(content))
                 for key, value in zip(columns, row, strict=True):
                     columns[key].append(value)
-    about = {"root": files.root, "size": str(source.size), "resize": files.resize}
-    write_table(folder / layout.STREAMED, columns, FILE_SCHEMA.with_metadata(about))
+    metadata = {"root": files.root, "size": str(source.size), "resize": files.resize}
+    write_table(folder / layout.STREAMED, columns, FILE_SCHEMA.with_metadata(metadata))
     return digest.hexdigest()

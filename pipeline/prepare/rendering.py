@@ -53,7 +53,7 @@ def render(shape: str, colour: str, rng: np.random.Generator) -> Image.Image:
     mask = Image.new("L", canvas.size, 0)
     draw = ImageDraw.Draw(mask)
 
-    def place(points: Points) -> Points:
+    def to_pixels(outline: Points) -> Points:
         cos, sin = math.cos(angle), math.sin(angle)
         x0, y0 = centre
         return [
@@ -61,17 +61,17 @@ def render(shape: str, colour: str, rng: np.random.Generator) -> Image.Image:
                 (x0 + radius * (x * cos - y * sin)) * canvas.width,
                 (y0 + radius * (x * sin + y * cos)) * canvas.width,
             )
-            for x, y in points
+            for x, y in outline
         ]
 
     for points, fill in SHAPES[shape]():
-        draw.polygon(place(points), fill=fill)
+        draw.polygon(to_pixels(points), fill=fill)
     canvas.paste(Image.new("RGB", canvas.size, shade(colour, rng)), mask=mask)
     return add_noise(add_haze(canvas.resize((SIZE, SIZE), Image.Resampling.BOX), rng), rng)
 
 
 def add_haze(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Blend with grey: photographs seldom use the full range either, and low contrast is
+    """Blend with grey: photographs rarely use the full range either, and low contrast is
     what makes a small perturbation matter."""
     grey = Image.new("RGB", image.size, (int(rng.integers(90, 165)),) * 3)
     return Image.blend(image, grey, rng.uniform(*HAZE))
@@ -178,8 +178,8 @@ def _glyph_mask(glyph: str, faces: list[Path], rng: np.random.Generator) -> Imag
     font = ImageFont.truetype(str(faces[rng.integers(len(faces))]), int(rng.integers(80, 130)))
     mask = Image.new("L", (SCALE * SIZE, SCALE * SIZE), 0)
     half = SCALE * SIZE / 2
-    place = tuple(half + rng.uniform(-10, 10, size=2))
-    ImageDraw.Draw(mask).text(place, glyph, fill=255, font=font, anchor="mm")
+    centre = tuple(half + rng.uniform(-10, 10, size=2))
+    ImageDraw.Draw(mask).text(centre, glyph, fill=255, font=font, anchor="mm")
     # slanted, turned and stretched as handwriting is
     turn, slant, wide = rng.uniform(-0.2, 0.2), rng.uniform(-0.35, 0.35), rng.uniform(0.8, 1.35)
     matrix = (wide, slant, half * (1 - wide - slant), turn, 1.0, -half * turn)

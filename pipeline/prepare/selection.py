@@ -6,62 +6,64 @@ from collections.abc import Sequence
 from pipeline.common.errors import UserError
 
 
-def choose(found: Sequence[str], wanted: list[str] | str | None, where: str) -> list[str]:
-    """The class ids to use, out of the ids `found`.
+def select_classes(
+    class_ids: Sequence[str], selection: list[str] | str | None, where: str
+) -> list[str]:
+    """The classes to use, out of `class_ids`: all for None, a slice such as "0:100", or a list.
 
     Raises:
         UserError: not a slice, an empty choice, or an id that is not there.
     """
-    if wanted is None:
-        return list(found)
-    if isinstance(wanted, str):
-        first, colon, last = wanted.partition(":")
+    if selection is None:
+        return list(class_ids)
+    if isinstance(selection, str):
+        first, colon, last = selection.partition(":")
         if not colon or not (first + last).isdecimal():
-            raise UserError(f"{where}: classes = '{wanted}': expected a slice such as 0:100")
-        chosen = found[int(first or 0) : int(last) if last else None]
-        if not chosen:
-            raise UserError(f"{where}: the slice {wanted} of {len(found)} classes is empty")
-        return list(chosen)
-    if not wanted:
+            raise UserError(f"{where}: classes = '{selection}': expected a slice such as 0:100")
+        selected = class_ids[int(first or 0) : int(last) if last else None]
+        if not selected:
+            raise UserError(f"{where}: the slice {selection} of {len(class_ids)} classes is empty")
+        return list(selected)
+    if not selection:
         raise UserError(f"{where}: classes is an empty list; null means all")
-    there = set(found)
-    absent = [class_id for class_id in wanted if class_id not in there]
+    known_ids = set(class_ids)
+    absent = [class_id for class_id in selection if class_id not in known_ids]
     if absent:
         raise UserError(f"{where}: there is no class '{absent[0]}' ({len(absent)} absent in all)")
-    return wanted
+    return selection
 
 
-def sample(
+def sample_images(
     labels: Sequence[int],
     ids: Sequence[str],
-    chosen: Sequence[str],
+    class_ids: Sequence[str],
     skip: int,
     per_class: int | None,
     where: str,
 ) -> list[int]:
-    """Image numbers, class by class in the order of `chosen`, rising within each.
+    """Image numbers, class by class in the order of `class_ids`, in rising order within each.
 
-    Files are often named in the order of taking: a shuffle fixed by the class id makes any
-    prefix a sample, and sets with different `skip` disjoint.
+    Files are often named in the order in which they were taken: a shuffle with the class id as
+    seed makes any prefix a random sample, and sets with different `skip` disjoint.
 
     Raises:
         UserError: a chosen class has no image, or none after `skip`.
     """
-    own: dict[str, list[int]] = {class_id: [] for class_id in chosen}
+    numbers_of: dict[str, list[int]] = {class_id: [] for class_id in class_ids}
     for number, label in enumerate(labels):
-        if ids[label] in own:
-            own[ids[label]].append(number)
-    kept = []
-    for class_id, numbers in own.items():
+        if ids[label] in numbers_of:
+            numbers_of[ids[label]].append(number)
+    sampled = []
+    for class_id, numbers in numbers_of.items():
         if not numbers:
             raise UserError(f"{where}: class '{class_id}' has no image")
         shuffled = list(numbers)
         random.Random(class_id).shuffle(shuffled)
-        part = shuffled[skip : None if per_class is None else skip + per_class]
-        if not part:
+        chosen_numbers = shuffled[skip : None if per_class is None else skip + per_class]
+        if not chosen_numbers:
             raise UserError(
                 f"{where}: class '{class_id}' has only {len(numbers)} images, none left after "
                 f"skip {skip}"
             )
-        kept += sorted(part)
-    return kept
+        sampled += sorted(chosen_numbers)
+    return sampled

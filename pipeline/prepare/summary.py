@@ -25,22 +25,22 @@ class Findings:
 
     @classmethod
     def of(cls, values: dict[str, Any]) -> "Findings":
-        """From what `as_dict` gave, after JSON has made the numbers strings."""
+        """From the values of `as_dict`, whose keys are strings after a round trip through JSON."""
         return cls(
             values["done"],
             {int(number): why for number, why in values["unreadable"].items()},
-            {int(number): found for number, found in values["remarks"].items()},
+            {int(number): kinds for number, kinds in values["remarks"].items()},
         )
 
 
 def summarise(
-    source: ImageSource, kept: Sequence[int], found: Findings, digest: str
+    source: ImageSource, numbers: Sequence[int], findings: Findings, digest: str
 ) -> dict[str, Any]:
     """Counts, per-class minimum and maximum, what was left out or converted, and a checksum."""
-    per_class = Counter(source.items[i].label for i in kept)
+    per_class = Counter(source.items[i].label for i in numbers)
     fewest = min(range(len(source.classes)), key=lambda label: (per_class[label], label))
     return {
-        "images": len(kept),
+        "images": len(numbers),
         "classes": len(source.classes),
         "images_per_class": {
             "minimum": per_class[fewest],
@@ -52,35 +52,35 @@ def summarise(
         "sha256": digest,
         "dropped": [
             {"source": source.items[i].source, "reason": why}
-            for i, why in sorted(found.unreadable.items())
+            for i, why in sorted(findings.unreadable.items())
         ],
-        "converted": _converted(source, kept, found.remarks),
+        "converted": _converted(source, numbers, findings.remarks),
     }
 
 
-def _converted(source: ImageSource, kept: Sequence[int], remarks: Remarks) -> dict[str, Any]:
+def _converted(source: ImageSource, numbers: Sequence[int], remarks: Remarks) -> dict[str, Any]:
     """Per kind of conversion the number of images and the first of them."""
-    numbers: dict[str, list[int]] = {}
-    for index in kept:
+    images_with: dict[str, list[int]] = {}
+    for index in numbers:
         for remark in remarks.get(index, ()):
-            numbers.setdefault(remark, []).append(index)
+            images_with.setdefault(remark, []).append(index)
     return {
-        remark: {"images": len(of), "first": source.items[of[0]].source}
-        for remark, of in sorted(numbers.items())
+        remark: {"images": len(images), "first": source.items[images[0]].source}
+        for remark, images in sorted(images_with.items())
     }
 
 
 def lines(name: str, summary: dict[str, Any]) -> list[str]:
     """The summary for the terminal."""
     per_class = summary["images_per_class"]
-    said = [
+    text_lines = [
         f"{name}: {summary['images']} images of {summary['classes']} classes, "
         f"{per_class['minimum']} to {per_class['maximum']} each "
         f"(fewest: {per_class['class with fewest']}); sha256 {summary['sha256'][:16]}"
     ]
-    said += [f"{name}: dropped {d['source']}: {d['reason']}" for d in summary["dropped"]]
-    said += [
-        f"{name}: {kind}: {found['images']} images, e.g. {found['first']}"
-        for kind, found in summary["converted"].items()
+    text_lines += [f"{name}: dropped {d['source']}: {d['reason']}" for d in summary["dropped"]]
+    text_lines += [
+        f"{name}: {kind}: {converted['images']} images, e.g. {converted['first']}"
+        for kind, converted in summary["converted"].items()
     ]
-    return said
+    return text_lines

@@ -7,20 +7,24 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, first_line
 from pipeline.images.classes import ClassEntry
 from pipeline.images.decoding import Encoded
 from pipeline.prepare.catalogue import CatalogueParams, Listing
 from pipeline.prepare.folders import plain_name
 
 
-def opened(make: Callable[[], Any], title: str, root: Path) -> Any:
-    """What `make` gives, with whatever a damaged copy makes it raise as one line."""
+def run_reader(open_reader: Callable[[], Any], title: str, root: Path) -> Any:
+    """The data set that `open_reader` returns.
+
+    Raises:
+        UserError: in place of whatever torchvision raises on a damaged copy.
+    """
     try:
-        return make()
+        return open_reader()
     except Exception as error:  # unpickling, parsing and indexing all fail in their own ways
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        reason = reason.partition(". You can use download")[0]  # here it is not how one does it
+        # "Dataset not found. You can use download=True": an argument that params do not have
+        reason = first_line(error).partition(". You can use download")[0]
         raise UserError(
             f"{root}: {title} cannot be read: {reason}; extract the archive again"
         ) from None
@@ -52,8 +56,10 @@ def from_files(
     )
 
 
-def entries(names: Iterable[str], clean: Callable[[str], str] = plain_name) -> list[ClassEntry]:
-    """Classes whose id is the data set's own name for them."""
+def class_entries(
+    names: Iterable[str], clean: Callable[[str], str] = plain_name
+) -> list[ClassEntry]:
+    """Classes whose id is the data set's name for them."""
     return [ClassEntry(name, clean(name)) for name in names]
 
 
@@ -61,7 +67,7 @@ def batches(reader: Any, title: str) -> Callable[[Path, str, CatalogueParams], L
     """The listing of CIFAR's pickled batches; `reader` is torchvision's class for them."""
 
     def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
-        found = opened(lambda: reader(root, train=split == "train"), title, root)
-        return from_arrays(entries(found.classes), found.targets, found.data, split)
+        dataset = run_reader(lambda: reader(root, train=split == "train"), title, root)
+        return from_arrays(class_entries(dataset.classes), dataset.targets, dataset.data, split)
 
     return listing

@@ -23,13 +23,13 @@ class WnidParams(CatalogueParams):
 
 
 def all_wnids() -> list[str]:
-    """The 1,000 wnids of ImageNet-1k, sorted: their place is their label there."""
+    """The 1,000 wnids of ImageNet-1k, sorted: the index of one is its label there."""
     from timm.data import ImageNetInfo
 
     return list(ImageNetInfo("imagenet-1k").label_names())
 
 
-def entries(
+def class_entries(
     wnids: Sequence[str], names: Literal["wordnet", "openai"], where: Path
 ) -> list[ClassEntry]:
     """Classes with their display names.
@@ -38,7 +38,7 @@ def entries(
     names, which tell the bird from the machine.
 
     Args:
-        where: the folder or table that the wnids stand in, for messages.
+        where: the folder or table with the wnids, for messages.
 
     Raises:
         UserError: a wnid is not one of ImageNet-1k's.
@@ -46,20 +46,20 @@ def entries(
     import open_clip
     from timm.data import ImageNetInfo
 
-    info, place = ImageNetInfo("imagenet-1k"), {w: i for i, w in enumerate(all_wnids())}
-    strange = [wnid for wnid in wnids if wnid not in place]
-    if strange:
+    info, label_of = ImageNetInfo("imagenet-1k"), {w: i for i, w in enumerate(all_wnids())}
+    unknown = [wnid for wnid in wnids if wnid not in label_of]
+    if unknown:
         raise UserError(
-            f"{where}: '{strange[0]}' is no class of ImageNet-1k ({len(strange)} in all); remove "
+            f"{where}: '{unknown[0]}' is no class of ImageNet-1k ({len(unknown)} in all); remove "
             "what does not belong there"
         )
-    openai = {wnid: open_clip.IMAGENET_CLASSNAMES[place[wnid]] for wnid in wnids}
+    openai = {wnid: open_clip.IMAGENET_CLASSNAMES[label_of[wnid]] for wnid in wnids}
     if names == "openai":
         return [ClassEntry(wnid, openai[wnid]) for wnid in wnids]
     lemma = {wnid: plain_name(info.label_name_to_description(wnid).split(",")[0]) for wnid in wnids}
-    shared = Counter(name.lower() for name in lemma.values())
+    counts = Counter(name.lower() for name in lemma.values())
     return [
-        ClassEntry(wnid, openai[wnid] if shared[lemma[wnid].lower()] > 1 else lemma[wnid])
+        ClassEntry(wnid, openai[wnid] if counts[lemma[wnid].lower()] > 1 else lemma[wnid])
         for wnid in wnids
     ]
 
@@ -69,6 +69,6 @@ def wnid_folders(name: str) -> Callable[[Path, str, WnidParams], Listing]:
 
     def listing(root: Path, split: str, params: WnidParams) -> Listing:
         folder = root / name
-        return listing_of(folder, root, entries(class_folders(folder), params.names, folder))
+        return listing_of(folder, root, class_entries(class_folders(folder), params.names, folder))
 
     return listing

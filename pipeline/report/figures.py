@@ -43,7 +43,7 @@ STYLE: dict[Any, Any] = {
 }
 
 
-class Bar(NamedTuple):
+class AccuracyBar(NamedTuple):
     """One data set in a bar chart."""
 
     name: str
@@ -51,7 +51,7 @@ class Bar(NamedTuple):
     tuned: Share
 
 
-class Drop(NamedTuple):
+class AccuracyDrop(NamedTuple):
     """One data set on the way from the base model to the attacked models, shares in 0..1."""
 
     name: str
@@ -61,14 +61,14 @@ class Drop(NamedTuple):
     robust_tuned: float
 
 
-def accuracy_bars(bars: Sequence[Bar], title: str) -> str:
+def accuracy_bars(bars: Sequence[AccuracyBar], title: str) -> str:
     """Base and fine-tuned side by side for every data set, with 95 % intervals."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        place = np.arange(len(bars))
-        _bars(axes, place - 0.19, [bar.base for bar in bars], "base", BASE, "")
-        _bars(axes, place + 0.19, [bar.tuned for bar in bars], "fine-tuned", TUNED, "///")
+        positions = np.arange(len(bars))
+        _bars(axes, positions - 0.19, [bar.base for bar in bars], "base", BASE, "")
+        _bars(axes, positions + 0.19, [bar.tuned for bar in bars], "fine-tuned", TUNED, "///")
         _dataset_rows(axes, [bar.name for bar in bars])
         axes.set(title=title, xlabel="accuracy [%], with 95 % Wilson interval")
         figure.legend(loc="outside lower center", ncols=2)
@@ -76,7 +76,7 @@ def accuracy_bars(bars: Sequence[Bar], title: str) -> str:
     return _svg(draw, 1.5 + 0.5 * len(bars))
 
 
-def accuracy_drop(drops: Sequence[Drop]) -> str:
+def accuracy_drop(drops: Sequence[AccuracyDrop]) -> str:
     """Per data set: clean base, clean fine-tuned, and both under attack, on one line."""
     series = (
         ("clean_base", "base, clean", "o", BASE, "white"),
@@ -231,12 +231,12 @@ def picture(pixels: np.ndarray) -> str:
 
 
 def _bars(
-    axes: Axes, place: np.ndarray, shares: Sequence[Share], label: str, colour: str, hatch: str
+    axes: Axes, positions: np.ndarray, shares: Sequence[Share], label: str, colour: str, hatch: str
 ) -> None:
     values = np.array([share.value for share in shares])
     error = np.abs(np.array([[s.low, s.high] for s in shares]).T - values)
     axes.barh(
-        place,
+        positions,
         100 * values,
         height=0.36,
         label=label,

@@ -1,6 +1,6 @@
 """What the report is made of, read and checked: the only part that touches the disk.
 
-The data sets are those of params.yaml, never what happens to lie in the folder.
+The data sets are those of params.yaml, never whatever else is in the folder.
 """
 
 import csv
@@ -17,9 +17,9 @@ from pipeline.common.params import Section, read_params, read_section, validate
 from pipeline.common.tables import read_json, read_table
 from pipeline.filtering.table import FILTERED
 from pipeline.filtering.table import SCHEMA as DESCRIPTIONS
-from pipeline.results.evaluated import Evaluated, read_evaluated
+from pipeline.results.evaluated import EvaluatedSet, read_evaluated
 from pipeline.results.files import CHECKS
-from pipeline.soundness.verdicts import Measured
+from pipeline.soundness.verdicts import CheckMeasurements
 
 TRAINING = MODEL / "training.csv"
 RECIPE = MODEL / "recipe.json"
@@ -94,9 +94,9 @@ class Inputs:
     evaluate: EvaluateSettings
     tuned_on: str
     recipe: TrainedOn
-    sets: list[Evaluated]
-    other_texts: list[Evaluated]
-    checks: list[Measured]
+    sets: list[EvaluatedSet]
+    other_texts: list[EvaluatedSet]
+    checks: list[CheckMeasurements]
     training: dict[str, np.ndarray]
     sentences: list[dict[str, Any]]
     filter: FilterSettings
@@ -125,7 +125,7 @@ def read_inputs() -> Inputs:
         tuned_on=read_section("finetune", _Finetune).dataset,
         recipe=validate(read_json(RECIPE), TrainedOn, str(RECIPE)),
         sets=sets[0],
-        other_texts=[entry for part in sets[1:] for entry in part],
+        other_texts=[evaluated for part in sets[1:] for evaluated in part],
         checks=[read_measured(CHECKS / f"{name}.json") for name in evaluate.checks.datasets],
         training=read_training(TRAINING),
         sentences=read_table(FILTERED, DESCRIPTIONS).to_pylist(),
@@ -134,9 +134,9 @@ def read_inputs() -> Inputs:
     )
 
 
-def read_measured(path: Path) -> Measured:
+def read_measured(path: Path) -> CheckMeasurements:
     """One file of stages.check."""
-    return validate(read_json(path), Measured, str(path))
+    return validate(read_json(path), CheckMeasurements, str(path))
 
 
 def read_training(path: Path) -> dict[str, np.ndarray]:
@@ -151,4 +151,4 @@ def read_training(path: Path) -> dict[str, np.ndarray]:
         raise UserError(f"{path}: not a table of numbers: {error}") from None
     if not {"step", "learning_rate", "loss"} <= set(header) or not len(values):
         raise UserError(f"{path}: expected rows under step, learning_rate, loss, ...")
-    return {name: values[:, place] for place, name in enumerate(header)}
+    return {name: values[:, column] for column, name in enumerate(header)}

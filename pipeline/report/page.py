@@ -1,4 +1,4 @@
-"""The report: what the earlier stages left, as one table of numbers and one HTML page.
+"""The report: the results of the earlier stages, as one table of numbers and one HTML page.
 
 Everything maps `Inputs` to values, without clock, host or random draw, so that the same
 inputs give the same bytes.
@@ -18,7 +18,7 @@ from pipeline.report.sentences import decimal, filter_view, number, signed
 from pipeline.report.views import figure_view, set_view, summary_view, threat_view
 from pipeline.results.accuracy import accuracies, means, measures
 from pipeline.results.evaluated import MODELS
-from pipeline.soundness.verdicts import Check, judge
+from pipeline.soundness.verdicts import Check, run_checks
 
 METRICS = Path("reports/metrics.json")
 ACCURACY = Path("reports/plots/accuracy.csv")
@@ -33,8 +33,10 @@ def metrics(inputs: Inputs) -> dict[str, Any]:
     checks = [check.passed for check in checks_of(inputs)]
     return {
         "datasets": {
-            entry.metrics.dataset: {model: _rounded(accuracies(entry, model)) for model in MODELS}
-            for entry in inputs.sets
+            evaluated.metrics.dataset: {
+                model: _rounded(accuracies(evaluated, model)) for model in MODELS
+            }
+            for evaluated in inputs.sets
         },
         "mean": {model: _rounded(values) for model, values in means(inputs.sets).items()},
         "checks": {"passed": checks.count(True), "failed": checks.count(False)},
@@ -46,9 +48,9 @@ def _precision(inputs: Inputs) -> dict[str, Any]:
     """What another precision than float32 changed on the checked images, per set and model."""
     counts = {
         measured.dataset: {
-            model: found.model_dump()
+            model: precision.model_dump()
             for model in MODELS
-            if (found := getattr(measured, model).precision) is not None
+            if (precision := getattr(measured, model).precision) is not None
         }
         for measured in inputs.checks
     }
@@ -58,10 +60,10 @@ def _precision(inputs: Inputs) -> dict[str, Any]:
 def accuracy_rows(inputs: Inputs) -> Iterator[list[Any]]:
     """Header and rows of reports/plots/accuracy.csv, which `dvc plots` draws."""
     yield ["series", "dataset", "model", "measure", "accuracy"]
-    for entry in inputs.sets:
-        dataset, labels = entry.metrics.dataset, measures(entry)
+    for evaluated in inputs.sets:
+        dataset, labels = evaluated.metrics.dataset, measures(evaluated)
         for model in MODELS:
-            for key, share in accuracies(entry, model).items():
+            for key, share in accuracies(evaluated, model).items():
                 series = f"{dataset} {model} {labels[key]}"
                 yield [series, dataset, model, labels[key], round(share, 4)]
 
@@ -73,7 +75,7 @@ def open_checks(inputs: Inputs) -> list[Check]:
 
 def checks_of(inputs: Inputs) -> list[Check]:
     """All checks, under every text set."""
-    return judge([*inputs.sets, *inputs.other_texts], inputs.checks)
+    return run_checks([*inputs.sets, *inputs.other_texts], inputs.checks)
 
 
 def render(inputs: Inputs) -> str:
@@ -84,13 +86,13 @@ def render(inputs: Inputs) -> str:
     environment.filters |= {"percent": percent, "points": points, "p_value": p_value}
     environment.filters |= {"decimal": decimal, "signed": signed, "number": number}
     template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    sets = [set_view(entry, inputs.params.examples) for entry in inputs.sets]
+    sets = [set_view(evaluated, inputs.params.examples) for evaluated in inputs.sets]
     return template.render(
         title=inputs.params.title,
         tuned_on=inputs.tuned_on,
         method=inputs.recipe.title,
         sets=sets,
-        others=[set_view(entry, 0) for entry in inputs.other_texts],
+        others=[set_view(evaluated, 0) for evaluated in inputs.other_texts],
         mean=means(inputs.sets),
         summary=summary_view(sets),
         threat=threat_view(inputs.sets[0]),

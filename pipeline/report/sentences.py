@@ -1,8 +1,8 @@
 """What the report says about the filter: counts, reasons, fills, close calls, sentences.
 
-Rows are those of data/filtered/descriptions.parquet, in its order. A fill is a row that nobody
-wrote for its class: the template, or one of the class's own sentences once more. Fills take
-slots but are no sentences, so they are counted apart from them.
+Rows are those of data/filtered/descriptions.parquet, in its order. A fill is a row that was not
+written for its class: the template, or a repeated sentence of the class. Fills take slots but
+are not sentences, so they are counted separately.
 """
 
 from collections import Counter
@@ -39,23 +39,23 @@ def filter_view(
     """The section as the template reads it."""
     labels = class_labels(rows)
     marked = [_mark(row) for row in rows]
-    own = [row for row in marked if row["fill"] is None]
+    sentences = [row for row in marked if row["fill"] is None]
     classes = _by_class(marked, labels)
-    used = {row["reason"] for row in own}
+    used = {row["reason"] for row in sentences}
     count = min(SAMPLE_CLASSES, len(classes))
     return {
         "settings": settings,
         "origin": origin(provenance),
         "classes": classes,
         "sample": [classes[i * len(classes) // count] for i in range(count)],
-        "reasons": reason_counts(own, settings),
+        "reasons": reason_counts(sentences, settings),
         "unused": [code for code in REASONS if code not in used],
         "fills": fills(classes),
         "slots": sum(row["kept"] for row in marked),
-        "lowest": lowest_margins(own, labels),
-        "histogram": histogram(own, settings),
-        **_counts(own),
-        **_planted_counts(own, labels),
+        "lowest": lowest_margins(sentences, labels),
+        "histogram": histogram(sentences, settings),
+        **_counts(sentences),
+        **_planted_counts(sentences, labels),
     }
 
 
@@ -68,26 +68,26 @@ def class_labels(rows: Sequence[Row]) -> dict[str, str]:
 
 def reason_counts(rows: Sequence[Row], settings: FilterSettings) -> list[tuple[str, int, str]]:
     """(code, sentences, explanation) of the reasons that occur, in the filter's order."""
-    found = Counter(row["reason"] for row in rows if not row["kept"])
-    codes = [*REASONS, *sorted(code for code in found if code not in REASONS)]
+    counts = Counter(row["reason"] for row in rows if not row["kept"])
+    codes = [*REASONS, *sorted(code for code in counts if code not in REASONS)]
     numbers = settings.model_dump() | settings.cleaning.model_dump()
     values = {key: number(value) for key, value in numbers.items()}
     return [
-        (code, found[code], REASONS.get(code, "").format_map(values))
+        (code, counts[code], REASONS.get(code, "").format_map(values))
         for code in codes
-        if found[code]
+        if counts[code]
     ]
 
 
 def fills(classes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The classes with slots that no sentence of their own fills, and how many of each kind."""
-    found = []
-    for entry in classes:
-        kinds = Counter(row["fill"] for row in entry["rows"])
+    filled = []
+    for class_view in classes:
+        kinds = Counter(row["fill"] for row in class_view["rows"])
         if kinds["template"] or kinds["repeated"]:
             counts = {kind: kinds[kind] for kind in ("template", "repeated")}
-            found.append({"name": entry["name"], **counts})
-    return found
+            filled.append({"name": class_view["name"], **counts})
+    return filled
 
 
 def lowest_margins(rows: Sequence[Row], labels: Mapping[str, str]) -> list[Row]:
@@ -123,10 +123,10 @@ def histogram(rows: Sequence[Row], settings: FilterSettings) -> str | None:
 def origin(provenance: Mapping[str, Any]) -> str:
     """Backend, model and questions of provenance.json in one line, as far as it tells them."""
     sampling = provenance.get("sampling")
-    asked = sampling if isinstance(sampling, dict) else {}
+    sampling_values = sampling if isinstance(sampling, dict) else {}
     parts = {
         "backend": provenance.get("backend"),
-        "model": provenance.get("model") or asked.get("model"),
+        "model": provenance.get("model") or sampling_values.get("model"),
         "revision": provenance.get("revision"),
         "commit": str(provenance.get("commit") or "")[:12],
         "file": provenance.get("file"),
@@ -167,8 +167,12 @@ def _by_class(rows: Sequence[Row], labels: Mapping[str, str]) -> list[dict[str, 
     for row in rows:
         grouped[row["class_id"]].append(row)
     return [
-        {"name": labels[key], "rows": found, **_counts([row for row in found if not row["fill"]])}
-        for key, found in grouped.items()
+        {
+            "name": labels[key],
+            "rows": class_rows,
+            **_counts([row for row in class_rows if not row["fill"]]),
+        }
+        for key, class_rows in grouped.items()
     ]
 
 

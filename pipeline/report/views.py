@@ -8,9 +8,9 @@ from pipeline.common.errors import UserError
 from pipeline.report import figures
 from pipeline.report.inputs import Inputs
 from pipeline.results.accuracy import rows, verdicts
-from pipeline.results.evaluated import MODELS, NORMS, Evaluated, options_text
+from pipeline.results.evaluated import MODELS, NORMS, EvaluatedSet, options_text
 from pipeline.results.files import EVALUATION
-from pipeline.results.statistics import disjoint, survivors
+from pipeline.results.statistics import accuracy_per_iterate, disjoint
 from pipeline.soundness.verdicts import TITLES
 
 SPACES = {
@@ -19,52 +19,52 @@ SPACES = {
 }
 
 
-def set_view(entry: Evaluated, examples: int) -> dict[str, Any]:
+def set_view(evaluated: EvaluatedSet, examples: int) -> dict[str, Any]:
     """One data set as the template reads it."""
-    notes = [f.metrics for f in entry.attacks if f.metrics.note]
+    notes = [f.metrics for f in evaluated.attacks if f.metrics.note]
     return {
-        "found": entry.metrics,
-        "epsilon": f"{entry.metrics.epsilon_255:g}/255",
-        "rows": rows(entry),
-        "notes": [f"{found.title}: {found.note}" for found in notes],
-        "texts": entry.metrics.texts,
-        "attacker": entry.metrics.attacker,
-        "curve": _attack_curve(entry),
-        "examples": [_example(entry, place) for place in range(examples)[: _kept(entry)]],
-        "amplified": _amplification(entry.metrics.epsilon_255),
+        "metrics": evaluated.metrics,
+        "epsilon": f"{evaluated.metrics.epsilon_255:g}/255",
+        "rows": rows(evaluated),
+        "notes": [f"{noted.title}: {noted.note}" for noted in notes],
+        "texts": evaluated.metrics.texts,
+        "attacker": evaluated.metrics.attacker,
+        "curve": _attack_curve(evaluated),
+        "examples": [_example(evaluated, index) for index in range(examples)[: _kept(evaluated)]],
+        "amplified": _amplification(evaluated.metrics.epsilon_255),
     }
 
 
-def threat_view(entry: Evaluated) -> dict[str, Any]:
+def threat_view(evaluated: EvaluatedSet) -> dict[str, Any]:
     """What the attacker may do; the same for every set but for the text and the pixels."""
-    found = entry.metrics
+    metrics = evaluated.metrics
     return {
-        "norm": NORMS.get(found.norm, found.norm),
-        "epsilon": f"{found.epsilon_255:g}/255",
-        "space": SPACES.get(found.space, found.space),
-        "pixels": found.pixels,
-        "precision": found.precision,
-        "seed": found.seed,
+        "norm": NORMS.get(metrics.norm, metrics.norm),
+        "epsilon": f"{metrics.epsilon_255:g}/255",
+        "space": SPACES.get(metrics.space, metrics.space),
+        "pixels": metrics.pixels,
+        "precision": metrics.precision,
+        "seed": metrics.seed,
         "attacks": [
-            {"title": attacked.metrics.title, "options": options_text(attacked.metrics)}
-            for attacked in entry.attacks
+            {"title": result.metrics.title, "options": options_text(result.metrics)}
+            for result in evaluated.attacks
         ],
     }
 
 
 def summary_view(sets: list[dict[str, Any]]) -> dict[str, Any]:
     """What the first paragraph counts: the data sets on which an accuracy rose or fell."""
-    found = [{row.key: row for row in s["rows"]} for s in sets]
-    robust, clean = ([rows[key] for rows in found] for key in ("robust", "clean"))
+    rows_of_sets = [{row.key: row for row in s["rows"]} for s in sets]
+    robust, clean = ([rows[key] for rows in rows_of_sets] for key in ("robust", "clean"))
     worst = min(range(len(sets)), key=lambda i: clean[i].change.difference)
     return {
         "robust_up": sum(row.change.difference > 0 for row in robust),
         "robust_apart": sum(disjoint(row.base, row.tuned) for row in robust),
         "clean_down": sum(row.change.difference < 0 for row in clean),
-        "worst": sets[worst]["found"].dataset,
+        "worst": sets[worst]["metrics"].dataset,
         "worst_difference": clean[worst].change.difference,
-        "unseen": sum(s["found"].seen_in_training == 0 for s in sets),
-        "fewest": min(s["found"].images for s in sets),
+        "unseen": sum(s["metrics"].seen_in_training == 0 for s in sets),
+        "fewest": min(s["metrics"].images for s in sets),
         "widest": max(max(s.high - s.low for s in (r.base, r.tuned)) for r in robust) / 2,
     }
 
@@ -74,18 +74,19 @@ def figure_view(sets: list[dict[str, Any]], inputs: Inputs) -> dict[str, str]:
     training = inputs.training
     curves = [name for name in training if name.endswith("accuracy")]
     losses = [n for n in training if n not in ("step", "learning_rate", *curves)]
-    names = [s["found"].dataset for s in sets]
-    found = [{row.key: row for row in s["rows"]} for s in sets]
+    names = [s["metrics"].dataset for s in sets]
+    rows_of_sets = [{row.key: row for row in s["rows"]} for s in sets]
     drops = [
-        figures.Drop(
+        figures.AccuracyDrop(
             name, *(getattr(r[k], m).value for k in ("clean", "robust") for m in ("base", "tuned"))
         )
-        for name, r in zip(names, found, strict=True)
+        for name, r in zip(names, rows_of_sets, strict=True)
     ]
     result = {"drop": figures.accuracy_drop(drops)}
     for key, title in (("clean", "clean"), ("robust", "robust (worst case)")):
         bars = [
-            figures.Bar(n, r[key].base, r[key].tuned) for n, r in zip(names, found, strict=True)
+            figures.AccuracyBar(n, r[key].base, r[key].tuned)
+            for n, r in zip(names, rows_of_sets, strict=True)
         ]
         result[key] = figures.accuracy_bars(bars, f"Accuracy, {title}")
     result["losses"] = figures.loss_curves(training, losses)
@@ -100,23 +101,25 @@ def figure_view(sets: list[dict[str, Any]], inputs: Inputs) -> dict[str, str]:
     }
 
 
-def _attack_curve(entry: Evaluated) -> str | None:
+def _attack_curve(evaluated: EvaluatedSet) -> str | None:
     """Of the first attack that tells its iterates; None where none does."""
-    found = next((f for f in entry.attacks if f.metrics.budget > 1), None)
-    if found is None:
+    result = next((f for f in evaluated.attacks if f.metrics.budget > 1), None)
+    if result is None:
         return None
-    right = verdicts(entry, "clean")
+    right = verdicts(evaluated, "clean")
     curves = [
-        survivors(right[m], found.predictions[m]["fooled_at"].to_numpy(), found.metrics.budget - 1)
+        accuracy_per_iterate(
+            right[m], result.predictions[m]["fooled_at"].to_numpy(), result.metrics.budget - 1
+        )
         for m in MODELS
     ]
     clean = (float(right["base"].mean()), float(right["finetuned"].mean()))
-    name = f"{entry.metrics.dataset}, {found.metrics.title}"
+    name = f"{evaluated.metrics.dataset}, {result.metrics.title}"
     return figures.attack_curve(name, curves[0], curves[1], clean)
 
 
-def _kept(entry: Evaluated) -> int:
-    return len(entry.examples["numbers"])
+def _kept(evaluated: EvaluatedSet) -> int:
+    return len(evaluated.examples["numbers"])
 
 
 def _amplification(epsilon_255: float) -> int:
@@ -124,30 +127,32 @@ def _amplification(epsilon_255: float) -> int:
     return max(1, int(127 // max(1, epsilon_255)))
 
 
-def _example(entry: Evaluated, place: int) -> dict[str, Any]:
-    """Pictures and predicted classes of example `place`, for both models."""
-    number, clean = int(entry.examples["numbers"][place]), entry.examples["clean"][place]
+def _example(evaluated: EvaluatedSet, index: int) -> dict[str, Any]:
+    """Pictures and predicted classes of example `index`, for both models."""
+    number, clean = int(evaluated.examples["numbers"][index]), evaluated.examples["clean"][index]
     models = []
     for model, title in TITLES.items():
-        table = entry.attacks[0].predictions[model]
-        index = pc.index(table["number"], number).as_py()
-        if index < 0:
-            found = entry.metrics
-            folder = EVALUATION / found.dataset / found.texts.name / found.attack
+        table = evaluated.attacks[0].predictions[model]
+        row_index = pc.index(table["number"], number).as_py()
+        if row_index < 0:
+            metrics = evaluated.metrics
+            folder = EVALUATION / metrics.dataset / metrics.texts.name / metrics.attack
             raise UserError(f"{folder / 'examples.safetensors'}: image {number} has no prediction")
-        row = table.slice(index, 1).to_pylist()[0]
-        change = entry.examples[model][place]
+        row = table.slice(row_index, 1).to_pylist()[0]
+        change = evaluated.examples[model][index]
         models.append(
             {
                 "title": title,
-                "clean": entry.classes[row["clean_prediction"]],
+                "clean": evaluated.classes[row["clean_prediction"]],
                 "clean_right": row["clean_prediction"] == row["label"],
-                "change": figures.picture(0.5 + _amplification(entry.metrics.epsilon_255) * change),
+                "change": figures.picture(
+                    0.5 + _amplification(evaluated.metrics.epsilon_255) * change
+                ),
                 "attacked": figures.picture(clean + change),
-                "prediction": entry.classes[row["adversarial_prediction"]],
+                "prediction": evaluated.classes[row["adversarial_prediction"]],
                 "right": row["adversarial_prediction"] == row["label"],
                 "fooled_at": row["fooled_at"],
             }
         )
-        label = entry.classes[row["label"]]
+        label = evaluated.classes[row["label"]]
     return {"number": number, "label": label, "clean": figures.picture(clean), "models": models}

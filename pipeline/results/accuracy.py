@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.compute as pc
 
-from pipeline.results.evaluated import MODELS, Attacked, Evaluated
+from pipeline.results.evaluated import MODELS, AttackResult, EvaluatedSet
 from pipeline.results.statistics import Paired, Share, paired, wilson
 
 
@@ -27,74 +27,81 @@ class Row(NamedTuple):
     change: Paired
 
 
-def measures(entry: Evaluated) -> dict[str, str]:
+def measures(evaluated: EvaluatedSet) -> dict[str, str]:
     """Keys and labels of what was measured on the set, in the order of the tables."""
     labels = {"clean": "clean", "robust": "robust (worst case)"}
-    for found in entry.attacks:
-        labels[found.metrics.attack] = found.metrics.title
-    for found in entry.attacks:
-        if all(getattr(found.metrics, model).robust_last for model in MODELS):
-            labels[f"{found.metrics.attack}_last"] = f"{found.metrics.title}, last iterate"
+    for attack in evaluated.attacks:
+        labels[attack.metrics.attack] = attack.metrics.title
+    for attack in evaluated.attacks:
+        if all(getattr(attack.metrics, model).robust_last for model in MODELS):
+            labels[f"{attack.metrics.attack}_last"] = f"{attack.metrics.title}, last iterate"
     return labels
 
 
-def verdicts(entry: Evaluated, measure: str) -> dict[str, np.ndarray]:
+def verdicts(evaluated: EvaluatedSet, measure: str) -> dict[str, np.ndarray]:
     """bool verdicts of each model, on the images where both have one."""
     if measure == "clean":
-        columns = [_clean(entry.attacks[0], model) for model in MODELS]
+        columns = [_clean(evaluated.attacks[0], model) for model in MODELS]
     elif measure == "robust":
         every = [
-            [_column(found, model, "robust_any") for found in entry.attacks] for model in MODELS
+            [_column(result, model, "robust_any") for result in evaluated.attacks]
+            for model in MODELS
         ]
         columns = [np.logical_and.reduce(flags) for flags in every]
     else:
         kind = "robust_last" if measure.endswith("_last") else "robust_any"
-        found = _attacked(entry, measure.removesuffix("_last"))
-        columns = [_column(found, model, kind) for model in MODELS]
+        result = _attacked(evaluated, measure.removesuffix("_last"))
+        columns = [_column(result, model, kind) for model in MODELS]
     both = np.logical_and(*(column >= 0 for column in columns))
     return {model: column[both] > 0 for model, column in zip(MODELS, columns, strict=True)}
 
 
-def rows(entry: Evaluated) -> list[Row]:
+def rows(evaluated: EvaluatedSet) -> list[Row]:
     """The lines of the table of one image set."""
     result = []
-    for key, label in measures(entry).items():
-        right = verdicts(entry, key)
+    for key, label in measures(evaluated).items():
+        right = verdicts(evaluated, key)
         base, tuned = (wilson(int(right[model].sum()), len(right[model])) for model in MODELS)
         result.append(Row(key, label, base, tuned, paired(right["base"], right["finetuned"])))
     return result
 
 
-def accuracies(entry: Evaluated, model: str) -> dict[str, float]:
-    """Every measure taken on all images of the set, in 0..1: what may be put beside another."""
+def accuracies(evaluated: EvaluatedSet, model: str) -> dict[str, float]:
+    """Every measure taken on all images of the set, in 0..1: only those are comparable."""
     result = {}
-    for key in measures(entry):
-        right = verdicts(entry, key)[model]
-        if len(right) == entry.metrics.images:
+    for key in measures(evaluated):
+        right = verdicts(evaluated, key)[model]
+        if len(right) == evaluated.metrics.images:
             result[key] = float(right.mean())
     return result
 
 
-def means(entries: list[Evaluated]) -> dict[str, dict[str, float]]:
+def means(evaluated_sets: list[EvaluatedSet]) -> dict[str, dict[str, float]]:
     """Per model the means over the sets, each counting the same whatever its size."""
     result: dict[str, dict[str, Any]] = {}
     for model in MODELS:
-        found = [accuracies(entry, model) for entry in entries]
-        shared = [key for key in found[0] if all(key in values for values in found)]
-        result[model] = {key: float(np.mean([v[key] for v in found])) for key in shared}
+        accuracies_of_sets = [accuracies(evaluated, model) for evaluated in evaluated_sets]
+        shared = [
+            key
+            for key in accuracies_of_sets[0]
+            if all(key in values for values in accuracies_of_sets)
+        ]
+        result[model] = {
+            key: float(np.mean([v[key] for v in accuracies_of_sets])) for key in shared
+        }
     return result
 
 
-def _attacked(entry: Evaluated, attack: str) -> Attacked:
-    return next(found for found in entry.attacks if found.metrics.attack == attack)
+def _attacked(evaluated: EvaluatedSet, attack: str) -> AttackResult:
+    return next(result for result in evaluated.attacks if result.metrics.attack == attack)
 
 
-def _clean(found: Attacked, model: str) -> np.ndarray:
-    table = found.predictions[model]
+def _clean(result: AttackResult, model: str) -> np.ndarray:
+    table = result.predictions[model]
     return pc.equal(table["clean_prediction"], table["label"]).to_numpy().astype(np.int8)
 
 
-def _column(found: Attacked, model: str, name: str) -> np.ndarray:
+def _column(result: AttackResult, model: str, name: str) -> np.ndarray:
     """int8: 1 right, 0 wrong, -1 not measured."""
-    values = found.predictions[model][name].cast("int8")
+    values = result.predictions[model][name].cast("int8")
     return values.fill_null(-1).to_numpy()

@@ -1,6 +1,6 @@
-"""What the evaluate stages left of one image set, read and checked for the report.
+"""The results of the evaluate stages for one image set, read and checked for the report.
 
-The sets, texts and attacks are those of params.yaml, never what happens to lie in the folder.
+The sets, texts and attacks are those of params.yaml, never whatever else is in the folder.
 """
 
 import json
@@ -73,13 +73,13 @@ class Metrics(Section, extra="ignore"):
     finetuned: Accuracies
 
 
-def options_text(found: Metrics) -> str:
+def options_text(metrics: Metrics) -> str:
     """The options of an attack as people read them."""
-    return ", ".join(f"{key} {json.dumps(value)}" for key, value in found.options.items())
+    return ", ".join(f"{key} {json.dumps(value)}" for key, value in metrics.options.items())
 
 
 @dataclass(frozen=True)
-class Attacked:
+class AttackResult:
     """One attack on one data set: its metrics, and per model the columns of PREDICTIONS sorted
     by image number (the same images in both)."""
 
@@ -88,33 +88,33 @@ class Attacked:
 
 
 @dataclass(frozen=True)
-class Evaluated:
+class EvaluatedSet:
     """One data set under one text set: every attack of `evaluate.attacks` in that order, on the
     same images; class names by label; the arrays of the first attack's examples.safetensors."""
 
-    attacks: list[Attacked]
+    attacks: list[AttackResult]
     classes: list[str]
     examples: dict[str, np.ndarray]
 
     @property
     def metrics(self) -> Metrics:
-        """Of the first attack: what all of them share."""
+        """Those of the first attack, for what all attacks of the set share."""
         return self.attacks[0].metrics
 
 
-def read_evaluated(dataset: str, texts: str, attacks: list[str]) -> Evaluated:
+def read_evaluated(dataset: str, texts: str, attacks: list[str]) -> EvaluatedSet:
     """Read data/evaluation/<dataset>/<texts>/<attack>/ for every attack, and the class names."""
-    classes = [entry.name for entry in read_classes(dataset)]
+    classes = [class_entry.name for class_entry in read_classes(dataset)]
     folders = [EVALUATION / dataset / texts / attack for attack in attacks]
-    found = [read_attacked(folder, len(classes)) for folder in folders]
-    numbers = [entry.predictions["base"]["number"] for entry in found]
-    for folder, entry in zip(folders, numbers, strict=True):
-        if entry != numbers[0]:
+    results = [read_attacked(folder, len(classes)) for folder in folders]
+    numbers = [result.predictions["base"]["number"] for result in results]
+    for folder, image_numbers in zip(folders, numbers, strict=True):
+        if image_numbers != numbers[0]:
             raise UserError(f"{folder}: not the images of {folders[0]}; run `dvc repro`")
-    return Evaluated(found, classes, read_examples(folders[0] / "examples.safetensors"))
+    return EvaluatedSet(results, classes, read_examples(folders[0] / "examples.safetensors"))
 
 
-def read_attacked(folder: Path, classes: int) -> Attacked:
+def read_attacked(folder: Path, classes: int) -> AttackResult:
     """Read one folder of stages.evaluate."""
     metrics = validate(read_json(folder / "metrics.json"), Metrics, str(folder / "metrics.json"))
     path = folder / "predictions.parquet"
@@ -126,14 +126,14 @@ def read_attacked(folder: Path, classes: int) -> Attacked:
     numbers = [predictions[model]["number"] for model in MODELS]
     if numbers[0] != numbers[1] or len(numbers[0]) != metrics.images:
         raise UserError(f"{path}: not the {metrics.images} images of metrics.json for each model")
-    return Attacked(metrics, predictions)
+    return AttackResult(metrics, predictions)
 
 
 def read_examples(path: Path) -> dict[str, np.ndarray]:
     """The arrays numbers (E,), clean, base and finetuned, each (E, 3, S, S)."""
     try:
-        found = load_file(path)
-        arrays = {name: found[name] for name in ("numbers", "clean", *MODELS)}
+        tensors = load_file(path)
+        arrays = {name: tensors[name] for name in ("numbers", "clean", *MODELS)}
     except FileNotFoundError:
         raise UserError(f"{path}: not found; run `dvc repro` first") from None
     except (SafetensorError, KeyError) as error:

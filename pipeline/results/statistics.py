@@ -1,6 +1,6 @@
 """Counts to statements: intervals, paired comparison, accuracy along the attack.
 
-Intervals and tests come from scipy; there is no formula of our own here.
+Intervals and tests come from scipy; this module has no formula for them.
 """
 
 from typing import NamedTuple
@@ -49,7 +49,7 @@ def paired(first: np.ndarray, second: np.ndarray) -> Paired:
     return Paired(len(first), gained, lost, (gained - lost) / len(first), p_value)
 
 
-def survivors(clean_right: np.ndarray, fooled_at: np.ndarray, steps: int) -> np.ndarray:
+def accuracy_per_iterate(clean_right: np.ndarray, fooled_at: np.ndarray, steps: int) -> np.ndarray:
     """float64 (steps + 1,): share right on the clean image and at every iterate 0..t.
 
     Args:

@@ -1,4 +1,4 @@
-"""Is the evaluation itself to be trusted? Measurements that a sound attack cannot fail.
+"""Can the evaluation be trusted? Measurements that a sound attack cannot fail.
 
 PGD on a few images over a curve of epsilons, at an epsilon that no classifier withstands,
 and with more and more steps (Carlini et al. 2019, "On evaluating adversarial robustness",
@@ -6,7 +6,7 @@ sections 3 and 4). `pipeline.soundness.verdicts` says what they mean.
 """
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,8 +63,8 @@ def measure_model(
     targets = inputs.targets
     prediction, _ = clean_predictions(classifier, targets, params.batch_size, device)
     right = np.flatnonzero(prediction == targets.labels)
-    chosen = Targets(targets.pixels, targets.numbers[right], targets.labels[right])
-    counts = measure(classifier, chosen, checks, params, device, *runs)
+    right_targets = Targets(targets.pixels, targets.numbers[right], targets.labels[right])
+    counts = measure(classifier, right_targets, checks, params, device, *runs)
     return {"images": len(targets.labels)} | counts
 
 
@@ -80,58 +80,73 @@ def measure(
     """Counts of images that stay right, for metrics of one model.
 
     Args:
-        run, run_in_float32: fixed-step PGD, or the same over several devices; on
-            `classifier` and on what it is in float32.
+        run, run_in_float32: fixed-step PGD, or the same over several devices; on `classifier`
+            and on its copy in float32.
 
     Returns:
         curve: [epsilon in 1/255, images right at every iterate], from 0 (clean) upwards;
         large: the same at `large_epsilon_255`; steps: [steps, images right at every iterate]
-        at `evaluate.epsilon_255`, every run with a step size of its own; precision: None where
-        attacks are float32, else {name, right, right_in_float32, changed}: images right at every
-        iterate of the attack in `evaluate.precision` and of the same attack in float32, and the
-        images whose verdicts differ.
+        at `evaluate.epsilon_255`, the step size of a run follows from its steps; precision:
+        None where attacks are float32, else {name, right, right_in_float32, changed}: images
+        right at every iterate of the attack in `evaluate.precision` and of the same attack in
+        float32, and the images whose verdicts differ.
     """
 
     @cache  # the curve, the ladder of steps and the two precisions share points
     def robust(epsilon_255: float, steps: int, in_float32: bool = False) -> np.ndarray:
-        options = fixed_step.FixedStepParams(
-            steps=steps,
-            step_255=OVERSHOOT * epsilon_255 / steps,
-            restarts=1,
-            random_start=True,
-            momentum=0.0,
+        attack, attacked = (
+            (run_in_float32, classifier.in_float32()) if in_float32 else (run, classifier)
         )
-        settings = Settings(
-            norm=params.norm,
-            epsilon=epsilon_255 / 255,
-            batch_size=params.batch_size,
-            seed=params.seed,
-            follow=np.zeros(len(targets.labels), dtype=bool),
-            examples=np.zeros(0, dtype=np.int64),
-            device=device,
-            guard_band=0.0 if in_float32 else params.band,
-        )
-        if in_float32:
-            outcome = run_in_float32(classifier.in_float32(), targets, options, settings)
-        else:
-            outcome = run(classifier, targets, options, settings)
+        band = 0.0 if in_float32 else params.band
+        settings = _settings(targets, params, epsilon_255, device)._replace(guard_band=band)
+        outcome = attack(attacked, targets, _crossing_the_ball(epsilon_255, steps), settings)
         return outcome.fooled_at < 0
 
-    def survivors(epsilon_255: float, steps: int) -> int:
+    def robust_count(epsilon_255: float, steps: int) -> int:
         return int(robust(epsilon_255, steps).sum())
 
-    ladder = [checks.steps // 4, checks.steps // 2, checks.steps, 2 * checks.steps]
-    precision = None
-    if params.band:
-        low = robust(params.epsilon_255, checks.steps)
-        exact = robust(params.epsilon_255, checks.steps, in_float32=True)
-        counts = {"right": int(low.sum()), "right_in_float32": int(exact.sum())}
-        name = precision_name(params.precision, params.compile)
-        precision = {"name": name, **counts, "changed": int((low != exact).sum())}
+    steps, ladder = checks.steps, [checks.steps // 4, checks.steps // 2, checks.steps]
+    clean = [0.0, len(targets.labels)]
+    low = partial(robust, params.epsilon_255, steps)
     return {
-        "precision": precision,
-        "curve": [[0.0, len(targets.labels)]]
-        + [[e, survivors(e, checks.steps)] for e in sorted(checks.epsilons_255)],
-        "large": [checks.large_epsilon_255, survivors(checks.large_epsilon_255, checks.steps)],
-        "steps": [[steps, survivors(params.epsilon_255, steps)] for steps in ladder],
+        "precision": _compared(params, low(), low(in_float32=True)) if params.band else None,
+        "curve": [clean, *([e, robust_count(e, steps)] for e in sorted(checks.epsilons_255))],
+        "large": [checks.large_epsilon_255, robust_count(checks.large_epsilon_255, steps)],
+        "steps": [[n, robust_count(params.epsilon_255, n)] for n in [*ladder, 2 * steps]],
+    }
+
+
+def _crossing_the_ball(epsilon_255: float, steps: int) -> fixed_step.FixedStepParams:
+    """So many steps, together OVERSHOOT times as long as the radius."""
+    return fixed_step.FixedStepParams(
+        steps=steps,
+        step_255=OVERSHOOT * epsilon_255 / steps,
+        restarts=1,
+        random_start=True,
+        momentum=0.0,
+    )
+
+
+def _settings(
+    targets: Targets, params: EvaluateParams, epsilon_255: float, device: torch.device
+) -> Settings:
+    """Of an attack that drops every misclassified image and keeps no example."""
+    return Settings(
+        norm=params.norm,
+        epsilon=epsilon_255 / 255,
+        batch_size=params.batch_size,
+        seed=params.seed,
+        follow=np.zeros(len(targets.labels), dtype=bool),
+        examples=np.zeros(0, dtype=np.int64),
+        device=device,
+    )
+
+
+def _compared(params: EvaluateParams, low: np.ndarray, exact: np.ndarray) -> dict[str, Any]:
+    """Which images withstand the attack in its own precision, and in float32."""
+    return {
+        "name": precision_name(params.precision, params.compile),
+        "right": int(low.sum()),
+        "right_in_float32": int(exact.sum()),
+        "changed": int((low != exact).sum()),
     }

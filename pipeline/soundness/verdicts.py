@@ -1,8 +1,8 @@
-"""Is the evaluation to be trusted? The report's verdicts on measurements a sound attack passes.
+"""Can the evaluation be trusted? The report's verdicts on measurements a sound attack passes.
 
 After Carlini et al. 2019, "On evaluating adversarial robustness", and Athalye et al. 2018,
 "Obfuscated gradients give a false sense of security". A check that fails does not say that a
-number is wrong: it says that it must not be believed before somebody has looked.
+number is wrong: it says that somebody must look before it is trusted.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ from pydantic import Field
 
 from pipeline.common.params import Section
 from pipeline.results.accuracy import accuracies
-from pipeline.results.evaluated import MODELS, Evaluated
+from pipeline.results.evaluated import MODELS, EvaluatedSet
 
 UNDEFENDED = 0.05  # accuracy under attack that an undefended model may keep
 GAP = 0.03  # PGD may leave this much more than APGD
@@ -42,7 +42,7 @@ class Counts(Section):
     steps: list[Count] = Field(min_length=2)
 
 
-class Measured(Section):
+class CheckMeasurements(Section):
     """data/checks/<set>.json."""
 
     dataset: str
@@ -52,70 +52,75 @@ class Measured(Section):
 
 
 class Check(NamedTuple):
-    """passed: None where it could not be judged; found: what was measured; meaning: what it
+    """passed: None where it could not be judged; measured: what was measured; meaning: what it
     means when it fails."""
 
     name: str
     where: str
     passed: bool | None
-    found: str
+    measured: str
     meaning: str
 
 
-def judge(sets: Iterable[Evaluated], measured: Iterable[Measured]) -> list[Check]:
+def run_checks(
+    sets: Iterable[EvaluatedSet], measurements: Iterable[CheckMeasurements]
+) -> list[Check]:
     """All checks, those over evaluated sets first."""
-    checks = [check for entry in sets for check in _of_set(entry)]
-    return checks + [check for found in measured for check in _of_measured(found)]
+    checks = [check for evaluated in sets for check in _of_set(evaluated)]
+    return checks + [check for measured in measurements for check in _of_measured(measured)]
 
 
-def _of_set(entry: Evaluated) -> Iterator[Check]:
-    yield undefended(entry)
+def _of_set(evaluated: EvaluatedSet) -> Iterator[Check]:
+    yield check_undefended(evaluated)
     for model in MODELS:
-        yield gap(entry, model)
+        yield check_attack_gap(evaluated, model)
     for model in MODELS:
-        yield zero_gradients(entry, model)
+        yield check_zero_gradients(evaluated, model)
 
 
-def _of_measured(found: Measured) -> Iterator[Check]:
+def _of_measured(measured: CheckMeasurements) -> Iterator[Check]:
     for model in MODELS:
-        where, counts = f"{found.dataset}, {TITLES[model]}", getattr(found, model)
-        yield falling_curve(where, counts)
-        yield large_epsilon(where, counts)
-        yield more_steps(where, counts)
+        where, counts = f"{measured.dataset}, {TITLES[model]}", getattr(measured, model)
+        yield check_epsilon_curve(where, counts)
+        yield check_large_epsilon(where, counts)
+        yield check_more_steps(where, counts)
         if counts.precision is not None:
-            yield precision(where, counts.precision, counts.images)
+            yield check_precision(where, counts.precision, counts.images)
 
 
-def undefended(entry: Evaluated) -> Check:
+def check_undefended(evaluated: EvaluatedSet) -> Check:
     """The base model is near 0 under PGD (or the first attack, if PGD was not run)."""
-    found = accuracies(entry, "base")
-    attack = "pgd" if "pgd" in found else entry.metrics.attack
-    weak = found["clean"] <= 2 * UNDEFENDED  # has nothing to lose: shows nothing if it falls
+    accuracy_of = accuracies(evaluated, "base")
+    attack = "pgd" if "pgd" in accuracy_of else evaluated.metrics.attack
+    # a model this weak has nothing to lose: that it falls shows nothing about the attack
+    weak_model = accuracy_of["clean"] <= 2 * UNDEFENDED
     return Check(
         f"the undefended model falls (at most {UNDEFENDED:.0%} left)",
-        _where(entry, "base"),
-        None if weak and found[attack] <= UNDEFENDED else found[attack] <= UNDEFENDED,
-        f"{found[attack]:.1%} right under {attack}, {found['clean']:.1%} clean",
+        _where(evaluated, "base"),
+        None
+        if weak_model and accuracy_of[attack] <= UNDEFENDED
+        else accuracy_of[attack] <= UNDEFENDED,
+        f"{accuracy_of[attack]:.1%} right under {attack}, {accuracy_of['clean']:.1%} clean",
         "an attack that leaves an undefended CLIP standing is too weak (too few steps, masked "
         "gradients, half precision) and flatters every model; or epsilon is so small for these "
         "images and this model that little can be learned from it: see the curve over epsilon",
     )
 
 
-def gap(entry: Evaluated, model: str) -> Check:
+def check_attack_gap(evaluated: EvaluatedSet, model: str) -> Check:
     """Fixed-step PGD and the strongest APGD that was run leave about the same: at most GAP more
     by PGD, and an APGD that leaves more than that beyond PGD was held back by something."""
-    found = accuracies(entry, model)
-    adaptive = [key for key in found if key.startswith(("apgd", "autoattack"))]
-    known = "pgd" in found and bool(adaptive)
-    strongest = min(adaptive, key=lambda key: found[key]) if known else ""
-    more = found["pgd"] - found[strongest] if known else 0.0
+    accuracy_of = accuracies(evaluated, model)
+    adaptive = [key for key in accuracy_of if key.startswith(("apgd", "autoattack"))]
+    comparable = "pgd" in accuracy_of and bool(adaptive)
+    strongest = min(adaptive, key=lambda key: accuracy_of[key]) if comparable else ""
+    more = accuracy_of["pgd"] - accuracy_of[strongest] if comparable else 0.0
     return Check(
         f"PGD and APGD agree (gap at most {100 * GAP:g} points)",
-        _where(entry, model),
-        abs(more) <= GAP if known else None,
+        _where(evaluated, model),
+        abs(more) <= GAP if comparable else None,
         f"{100 * more:+.1f} points against {strongest}"
-        if known
+        if comparable
         else "needs pgd and an apgd_* attack in evaluate.attacks",
         "PGD leaves more: its step size or number of steps does not suit this model, and its "
         "number is no measure of robustness; APGD leaves more: it was held back, for instance by "
@@ -123,14 +128,16 @@ def gap(entry: Evaluated, model: str) -> Check:
     )
 
 
-def zero_gradients(entry: Evaluated, model: str) -> Check:
+def check_zero_gradients(evaluated: EvaluatedSet, model: str) -> Check:
     """Hardly any image's gradient is mostly exactly zero at the start."""
-    shares = [found.predictions[model]["zero_gradient"].drop_null() for found in entry.attacks]
+    shares = [
+        result.predictions[model]["zero_gradient"].drop_null() for result in evaluated.attacks
+    ]
     values = np.concatenate([share.to_numpy() for share in shares]) if shares else np.zeros(0)
     dead = int((values > DEAD).sum())
     return Check(
         "gradients are alive",
-        _where(entry, model),
+        _where(evaluated, model),
         dead <= _slack(len(values)) if len(values) else None,
         f"{dead} of {len(values)} starts with more than {DEAD:.0%} zero entries; "
         f"mean {values.mean():.1%}"
@@ -141,23 +148,23 @@ def zero_gradients(entry: Evaluated, model: str) -> Check:
     )
 
 
-def falling_curve(where: str, counts: Counts) -> Check:
+def check_epsilon_curve(where: str, counts: Counts) -> Check:
     """Accuracy never rises with epsilon, and is lower at the end than without an attack."""
     right = [count for _, count in counts.curve]
-    shown = ", ".join(f"{epsilon:g}: {count}" for epsilon, count in counts.curve)
+    points = ", ".join(f"{epsilon:g}: {count}" for epsilon, count in counts.curve)
     fell = right[-1] < right[0] or not right[0]
     return Check(
         "accuracy falls with epsilon",
         where,
         _never_rises(right, counts.images) and fell,
-        f"right of {counts.images} at epsilon × 255 = {shown}",
+        f"right of {counts.images} at epsilon × 255 = {points}",
         "a larger ball contains the smaller one: the attack loses its way in the larger one "
         "(step size, clipping), finds nothing at all (masked gradients), or the images are too "
         "few to tell",
     )
 
 
-def large_epsilon(where: str, counts: Counts) -> Check:
+def check_large_epsilon(where: str, counts: Counts) -> Check:
     """No classifier is right where the ball holds images of every class."""
     epsilon, right = counts.large
     return Check(
@@ -169,20 +176,20 @@ def large_epsilon(where: str, counts: Counts) -> Check:
     )
 
 
-def more_steps(where: str, counts: Counts) -> Check:
+def check_more_steps(where: str, counts: Counts) -> Check:
     """A longer attack never finds fewer errors."""
     right = [count for _, count in counts.steps]
-    shown = ", ".join(f"{steps:g}: {count}" for steps, count in counts.steps)
+    points = ", ".join(f"{steps:g}: {count}" for steps, count in counts.steps)
     return Check(
         "more steps never help the defender",
         where,
         _never_rises(right, counts.images),
-        f"right of {counts.images} after steps {shown}",
+        f"right of {counts.images} after steps {points}",
         "the attack does not converge: the step size does not suit its number of steps",
     )
 
 
-def precision(where: str, counts: PrecisionCounts, images: int) -> Check:
+def check_precision(where: str, counts: PrecisionCounts, images: int) -> Check:
     """An attack in a lower precision finds what the same attack finds in float32."""
     more = counts.right - counts.right_in_float32
     return Check(
@@ -201,11 +208,11 @@ def _slack(images: int) -> int:
 
 
 def _never_rises(counts: list[int], images: int) -> bool:
-    """No count lies above any earlier one by more than rounding: many small rises add up."""
+    """No count is above any earlier one by more than rounding: many small rises add up."""
     return all(
-        later <= min(counts[: place + 1]) + _slack(images) for place, later in enumerate(counts[1:])
+        later <= min(counts[: index + 1]) + _slack(images) for index, later in enumerate(counts[1:])
     )
 
 
-def _where(entry: Evaluated, model: str) -> str:
-    return f"{entry.metrics.dataset}, {entry.metrics.texts.name}, {TITLES[model]}"
+def _where(evaluated: EvaluatedSet, model: str) -> str:
+    return f"{evaluated.metrics.dataset}, {evaluated.metrics.texts.name}, {TITLES[model]}"

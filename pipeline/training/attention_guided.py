@@ -15,7 +15,7 @@ from torch import Tensor
 from pipeline.clip.model import ImageEncoder
 from pipeline.training.attention import TokenNorm, attention_map, map_distance, upsampling_factor
 from pipeline.training.frozen_features import precompute_on_clean_images
-from pipeline.training.objective import Batch, MethodInputs, MethodParams
+from pipeline.training.objective import Batch, MethodInputs, MethodParams, PerImage
 from pipeline.zeroshot.ensemble import ensemble_accuracy, ensemble_cross_entropy, ensemble_logits
 
 
@@ -31,6 +31,8 @@ class AttentionParams(MethodParams):
 class AttentionGuided:
     """The objective. texts: (C, K, D) unit norm; maps: (N, T), the base model's attention on
     the clean images, computed once, after which the base model is forgotten."""
+
+    kept_per_image: tuple[PerImage, ...] = ("patches",)
 
     def __init__(self, params: AttentionParams, texts: Tensor, inputs: MethodInputs) -> None:
         self.params, self.texts, self.scale = params, texts, inputs.scale

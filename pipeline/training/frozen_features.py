@@ -13,7 +13,7 @@ from pipeline.clip.model import Features, to_float_pixels
 from pipeline.common.progress import track
 from pipeline.distributed.collectives import fill_blocks
 from pipeline.distributed.ranks import rows_to_compute
-from pipeline.images.streaming import depth, read_ahead
+from pipeline.images.streaming import depth, prefetch
 from pipeline.training.objective import MethodInputs
 
 
@@ -35,7 +35,7 @@ def precompute_on_clean_images(
     rows = rows_to_compute(count, inputs.ranks)
     starts = range(rows.start, rows.stop, size)
     parts = [slice(start, min(start + size, rows.stop)) for start in starts]
-    ahead = read_ahead(lambda part: np.array(pixels_of_set[part]), parts, depth(pixels_of_set))
+    ahead = prefetch(lambda part: np.array(pixels_of_set[part]), parts, depth(pixels_of_set))
     for part, pixels in zip(track(parts, label), ahead, strict=True):
         images = to_float_pixels(pixels, device)
         labels = torch.from_numpy(inputs.labels[part]).to(device)

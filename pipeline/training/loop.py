@@ -19,7 +19,7 @@ from pipeline.clip.precision import compile_blocks
 from pipeline.clip.schedule import warmup_cosine
 from pipeline.clip.upload import Sent, Uploader
 from pipeline.distributed.ranks import SINGLE, Ranks, rows_to_compute
-from pipeline.images.streaming import Pixels, depth, read_ahead
+from pipeline.images.streaming import Pixels, depth, prefetch
 from pipeline.training import weights
 from pipeline.training.objective import Batch, Objective
 from pipeline.training.recipe import Recipe
@@ -147,7 +147,7 @@ def _batches(
         index, part = read_pixels(pixels, step, recipe, ranks)
         return uploader.send(part, labels[index], index)
 
-    for sent in read_ahead(read, steps, depth(pixels)):
+    for sent in prefetch(read, steps, depth(pixels)):
         yield _received(uploader, sent)
 
 

@@ -59,8 +59,17 @@ class MethodInputs(NamedTuple):
 AttackLoss = Callable[[ImageEncoder, Tensor, Batch], Tensor]
 
 
+PerImage = Literal["patches", "classes", "width"]
+
+
 class Objective(Protocol):
     """A training objective; texts are features already, nothing here encodes text."""
+
+    @property
+    def kept_per_image(self) -> tuple[PerImage, ...]:
+        """What is stored of every training image, an element per tensor with a float32 row for
+        each image: a number per patch of the image, per class, or per dimension of the joint
+        space. For estimates of memory."""
 
     @property
     def attack_loss(self) -> AttackLoss | None:

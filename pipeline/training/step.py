@@ -17,7 +17,7 @@ from pipeline.clip.cuda_graph import Replay
 from pipeline.clip.device import allow_tf32
 from pipeline.clip.model import ImageEncoder
 from pipeline.clip.precision import frozen_copy, refresh
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, listed
 from pipeline.distributed.collectives import sum_gradients
 from pipeline.distributed.gathered import gathering_encoder
 from pipeline.distributed.ranks import SINGLE, Ranks, rows_to_compute
@@ -193,12 +193,10 @@ def check_finite_step(log: StepLog, loss: float, norm: float, step: int, recipe:
     if math.isfinite(loss) and math.isfinite(norm):
         return
     name, value = ("gradient's norm", norm) if math.isfinite(loss) else ("loss", loss)
-    numbers = log.numbers.tolist()
-    listed = ", ".join(map(str, numbers[:SHOWN]))
-    more = f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else ""
+    numbers = listed([str(number) for number in log.numbers.tolist()], SHOWN)
     raise UserError(
         f"finetune: the {name} is {value} at step {step} "
-        f"(images {listed}{more} of {recipe.dataset}); {advice(recipe)}"
+        f"(images {numbers} of {recipe.dataset}); {advice(recipe)}"
     )
 
 

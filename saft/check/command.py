@@ -1,14 +1,17 @@
 """`saft check`: is everything there that `dvc repro` needs, and what will it take."""
 
 import json
-import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pipeline.common.errors import UserError
+from saft.errors import one_line_errors
+
+if TYPE_CHECKING:
+    from saft.check.part import Part
 
 
+@one_line_errors("saft check")
 def main(
     as_json: Annotated[
         bool, typer.Option("--json", help="one JSON object on stdout, with all numbers")
@@ -19,26 +22,31 @@ def main(
     Computes and downloads nothing. Ends with OK, or with a numbered list of what to mend and
     status 1.
     """
-    from saft.check import parts as checks  # with torch: only here, so that --help is quick
+    from saft.check import parts  # with torch: only here, so that --help is quick
     from saft.check.plan import Plan
 
-    try:
-        plan, parts = Plan(), []
-    except (UserError, OSError) as error:  # OSError: params.yaml is a folder, or not ours to read
-        print(f"error: saft check: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
-    for part in checks.run(plan):
-        parts.append(part)
+    done: list[Part] = []
+    for part in parts.run(Plan()):
+        done.append(part)
         if not as_json:
-            typer.secho(f"{part.title}:", bold=True)
-            typer.echo("".join(f"  {line}\n" for line in part.lines), nl=False)
-    found = checks.as_values(parts)
+            _print_part(part)
+    findings = parts.as_values(done)
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
-    elif found["ok"]:
-        typer.secho("OK", fg="green")
+        typer.echo(json.dumps(findings, indent=2))
     else:
-        typer.secho("To mend:", fg="red")
-        for number, text in enumerate(found["problems"], start=1):
-            typer.echo(f"  {number}. {text}")
-    raise SystemExit(0 if found["ok"] else 1)
+        _print_verdict(findings)
+    raise SystemExit(0 if findings["ok"] else 1)
+
+
+def _print_part(part: "Part") -> None:
+    typer.secho(f"{part.title}:", bold=True)
+    typer.echo("".join(f"  {line}\n" for line in part.lines), nl=False)
+
+
+def _print_verdict(findings: dict[str, Any]) -> None:
+    if findings["ok"]:
+        typer.secho("OK", fg="green")
+        return
+    typer.secho("To mend:", fg="red")
+    for number, text in enumerate(findings["problems"], start=1):
+        typer.echo(f"  {number}. {text}")

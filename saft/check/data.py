@@ -1,96 +1,105 @@
 """Image sets and their class tables: what is there, what is missing and how to get it."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from pipeline.descriptions.matching import normalise
+from pipeline.common.errors import listed
+from pipeline.evaluation.seen_classes import training_overlap
 from pipeline.images.classes import ClassEntry
 from saft.check import text_sets
 from saft.check.part import Part
+from saft.check.plan import Plan
+from saft.check.sets import SetState
 from saft.references import named_sets
-
-if TYPE_CHECKING:
-    from saft.check.plan import Plan
 
 SHOWN = 5
 USERS = {"base_model", "describe", "finetune", "evaluate"}  # the sections that name sets
 
 
-def images(plan: "Plan") -> Part:
+def images(plan: Plan) -> Part:
     """Part 2: every image set, for `dvc repro` prepares them all, used or not."""
     part = Part("image data")
     used = {name for _, name in named_sets(plan.values, plan.sound)}
     if not USERS.issubset(plan.sound):  # what those use that cannot be read is not known
         used |= set(plan.sets)
-    for name, found in plan.sets.items():
-        counts = f"{found.images} images, {found.classes} classes" if found.images else "unknown"
-        side = f", {found.size} x {found.size} pixels" if found.size else ""
-        unused = "" if name in used else "; no stage uses it, prepared all the same"
-        streamed = ", streamed" if found.stream else ""
-        part.lines.append(f"{name:24}{found.state:10}{counts}{side}{streamed}{unused}")
-        if found.state == "missing":
-            remark = found.remark
-            own = remark.startswith(f"{plan.file}: prepare.sets.{name}")
-            part.problems.append(remark if own else f"prepare.sets.{name}: {remark}")
-        elif found.remark:
-            part.lines.append(f"{'':24}{found.remark}")
-        part.values[name] = {"state": found.state, "images": found.images,
-                             "classes": found.classes}  # fmt: skip
-    part.problems += _too_few_classes(plan)
+    for name, state in plan.sets.items():
+        part.lines += _set_lines(state, name in used)
+        if state.state == "missing":
+            in_params = state.remark.startswith(f"{plan.file}: prepare.sets.{name}")
+            part.problems.append(
+                state.remark if in_params else f"prepare.sets.{name}: {state.remark}"
+            )
+        part.values[name] = {"state": state.state, "images": state.images,
+                             "classes": state.classes}  # fmt: skip
+    attacked = named_sets(plan.values, plan.sound & {"finetune", "evaluate"})
+    part.problems += _too_few_classes(attacked, plan.sets, str(plan.file))
     return part
 
 
-def _too_few_classes(plan: "Plan") -> Iterator[str]:
+def _set_lines(state: SetState, used: bool) -> list[str]:
+    counts = f"{state.images} images, {state.classes} classes" if state.images else "unknown"
+    side = f", {state.size} x {state.size} pixels" if state.size else ""
+    streamed = ", streamed" if state.stream else ""
+    unused = "" if used else "; no stage uses it, prepared all the same"
+    lines = [f"{state.name:24}{state.state:10}{counts}{side}{streamed}{unused}"]
+    if state.remark and state.state != "missing":  # then it is a problem of its own
+        lines.append(f"{'':24}{state.remark}")
+    return lines
+
+
+def _too_few_classes(
+    attacked: Iterable[tuple[str, str]], sets: Mapping[str, SetState], file: str
+) -> Iterator[str]:
     """What `image_set.check_classes` would say, for finetune only after all the preparing
-    and for the others only after the training."""
-    for key, name in named_sets(plan.values, plan.sound & {"finetune", "evaluate"}):
-        found = plan.sets.get(name)
-        if found is not None and found.classes is not None and found.classes < 2:
+    and for the others only after the training.
+
+    Args:
+        attacked: (key of params.yaml, image set).
+    """
+    for key, name in attacked:
+        state = sets.get(name)
+        if state is not None and state.classes is not None and state.classes < 2:
             yield (
-                f"{plan.file}: {key}: set '{name}' has {found.classes} class; an attack needs at "
+                f"{file}: {key}: set '{name}' has {state.classes} class; an attack needs at "
                 "least 2 to tell apart, take the set out of the list"
             )
 
 
-def classes(plan: "Plan") -> Part:
+def classes(plan: Plan) -> Part:
     """Part 3: names that two classes share, classes that were trained on, templates and
     descriptions that a text set needs."""
     part = Part("class tables")
-    for name, found in plan.sets.items():
-        if found.entries:
-            part.lines += [f"{name}: warning: {text}" for text in _same_names(found.entries)]
+    for name, state in plan.sets.items():
+        part.lines += [f"{name}: warning: {text}" for text in _same_names(state.class_entries)]
     if not USERS.issubset(plan.sound):
         part.lines.append("not compared: a section that names sets cannot be read")
         return part
-    trained = plan.sets.get(plan.finetune.dataset)
-    away: list[str] = []
-    for name in dict.fromkeys([*plan.evaluate.datasets, *plan.checks.datasets]):
-        found = plan.sets.get(name)
-        if not (found and found.entries and trained and trained.entries):
-            away.append(name)
-            continue
-        both = overlap(found.entries, trained.entries)
-        part.values[name] = both
-        part.lines.append(
-            f"{name}: {both} of {len(found.entries)} classes are fine-tuned on (by id or name)"
-        )
-    if away:
-        part.lines.append(f"not compared, for images are missing: {', '.join(away)}")
+    evaluated = dict.fromkeys([*plan.evaluate.datasets, *plan.checks.datasets])
+    _compare(part, plan.sets, plan.finetune.dataset, list(evaluated))
     part.problems += text_sets.problems(plan)
     return part
 
 
-def overlap(entries: Sequence[ClassEntry], trained: Sequence[ClassEntry]) -> int:
-    """How many of `entries` are among `trained`, by id or by name but for case and punctuation."""
-    ids = {entry.class_id for entry in trained}
-    names = {normalise(entry.name) for entry in trained}
-    return sum(e.class_id in ids or normalise(e.name) in names for e in entries)
+def _compare(
+    part: Part, sets: Mapping[str, SetState], trained_set: str, evaluated: Sequence[str]
+) -> None:
+    """How many classes of each evaluated set are trained on, as `evaluate` will count them."""
+    tables = {name: state.class_entries for name, state in sets.items() if state.class_entries}
+    trained, unknown = tables.get(trained_set), []
+    for name in evaluated:
+        if name not in tables or trained is None:
+            unknown.append(name)
+            continue
+        part.values[name] = training_overlap(tables[name], trained)
+        part.lines.append(
+            f"{name}: {part.values[name]} of {len(tables[name])} classes are fine-tuned on (by id)"
+        )
+    if unknown:
+        part.lines.append(f"not compared, for images are missing: {', '.join(unknown)}")
 
 
-def _same_names(entries: Sequence[ClassEntry]) -> list[str]:
-    counts = Counter(entry.name for entry in entries)
-    twice = [name for name, count in counts.items() if count > 1]
-    more = f" and {len(twice) - SHOWN} more" if len(twice) > SHOWN else ""
-    listed = ", ".join(f"'{name}' x {counts[name]}" for name in twice[:SHOWN])
-    return [f"classes with the same name cannot be told apart: {listed}{more}"] if twice else []
+def _same_names(class_entries: Sequence[ClassEntry]) -> list[str]:
+    counts = Counter(class_entry.name for class_entry in class_entries)
+    repeated = [name for name, count in counts.items() if count > 1]
+    names = listed([f"'{name}' x {counts[name]}" for name in repeated], SHOWN)
+    return [f"classes with the same name cannot be told apart: {names}"] if repeated else []

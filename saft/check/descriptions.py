@@ -4,66 +4,76 @@ import contextlib
 import io
 import os
 from collections import Counter
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import Any
 
 import torch
 
 from pipeline.common.errors import UserError
-from pipeline.common.options import chosen
-from pipeline.descriptions.artifact import without_sentence
+from pipeline.common.options import load_plugin
+from pipeline.descriptions.artifact import classes_without_sentence
 from pipeline.descriptions.interface import Answers, Task
-from pipeline.descriptions.params import wanted_classes
+from pipeline.descriptions.params import DescribeParams, classes_to_describe
 from pipeline.descriptions.prompts import read_prompts
+from pipeline.filtering.filter import FilterParams
 from pipeline.images.classes import ClassEntry
 from saft.check.part import Part
-
-if TYPE_CHECKING:
-    from saft.check.plan import Plan
+from saft.check.plan import Plan
 
 
-def descriptions(plan: "Plan") -> Part:
+def descriptions(plan: Plan) -> Part:
     """Part 4: the backend, and the classes that it would leave without enough sentences."""
     part, params = Part("descriptions"), plan.describe
-    if not plan.runs.will("describe"):
+    if not plan.runs.includes("describe"):
         part.lines.append(f"backend {params.backend}: data/descriptions is up to date")
         return part
-    module, options = chosen(
+    backend, options = load_plugin(
         "pipeline.backends", "describe", "backend", params.backend, params.options
     )
-    known = plan.sets.get(params.dataset)
-    entries = list(known.entries) if known else []
-    if hasattr(options, "model"):
-        _asking(plan, part, options, len(entries) or (known.classes if known else None))
-    elif not entries:
+    state = plan.sets.get(params.dataset)
+    class_entries = list(state.class_entries) if state else []
+    if backend.ASKS_MODEL:
+        count = len(class_entries) or (state.classes if state else None)
+        _check_request(part, params, options, count)
+    elif not class_entries:
         part.lines.append(
             f"backend {params.backend}: coverage not checked: the images of '{params.dataset}' "
-            f"({known.state if known else 'no such set'}) tell the classes; once they are there "
+            f"({state.state if state else 'no such set'}) tell the classes; once they are there "
             "`saft check` says which are described"
         )
     else:
-        _ready_made(plan, part, module, options, entries)
+        answers = _try_reading(part, params, backend, options, class_entries)
+        if answers is not None and plan.filter.short_class == "error":
+            part.problems += _short_classes(answers, class_entries, plan.filter)
     return part
 
 
-def _ready_made(
-    plan: "Plan", part: Part, module: Any, options: Any, entries: list[ClassEntry]
-) -> None:
-    """The backend itself, which reads a file: what it gives, or its own error."""
-    params = plan.describe
+def _try_reading(
+    part: Part, params: DescribeParams, backend: ModuleType, options: Any,
+    class_entries: list[ClassEntry],
+) -> Answers | None:  # fmt: skip
+    """What a backend gives that reads a file; None where it ends with an error."""
     try:
-        classes = wanted_classes(entries, params.only, f"set '{params.dataset}'")
-        task = Task(
-            classes, params.prompts, read_prompts(params.prompts), {}, params.seed, None, entries
-        )
+        classes = classes_to_describe(class_entries, params.only, f"set '{params.dataset}'")
+        prompts = read_prompts(params.prompts)
+        task = Task(classes, params.prompts, prompts, {}, params.seed, None, class_entries)
         with contextlib.redirect_stderr(io.StringIO()):  # the stage prints lines to complete
-            answers = module.describe(task, options)
+            answers = backend.describe(task, options)
     except UserError as error:
         part.problems.append(str(error).replace(" (the lines to complete are printed above)",
                                                 ": `dvc repro describe` prints them"))  # fmt: skip
-        return
-    empty = without_sentence(answers, classes)
+        return None
+    _count_described(part, params, answers, classes)
+    return answers
+
+
+def _count_described(
+    part: Part, params: DescribeParams, answers: Answers, classes: Sequence[ClassEntry]
+) -> None:
+    empty = classes_without_sentence(answers, classes)
     part.values = {"classes": len(classes), "described": len(classes) - len(empty)}
     part.lines.append(
         f"backend {params.backend}: {len(answers.sentences)} sentences for "
@@ -74,7 +84,6 @@ def _ready_made(
             f"describe: no sentence for {len(empty)} of {len(classes)} classes, e.g. {empty[0]}; "
             "write some, or set describe.empty_class: allow"
         )
-    _short(plan, part, answers, classes)
 
 
 def _tiers(answers: Answers) -> str:
@@ -82,57 +91,66 @@ def _tiers(answers: Answers) -> str:
     return f", matched by {', '.join(f'{k} {v}' for k, v in matched.items())}" if matched else ""
 
 
-def _short(plan: "Plan", part: Part, answers: Answers, classes: list[ClassEntry]) -> None:
+def _short_classes(
+    answers: Answers, classes: Sequence[ClassEntry], params: FilterParams
+) -> list[str]:
     """Too few sentences even if the filter drops none."""
     counts = Counter(s.class_id for s in answers.sentences if s.text.strip())
-    top_k = plan.filter.top_k
-    few = [e.class_id for e in classes if 0 < counts[e.class_id] < top_k]
-    if few and plan.filter.short_class == "error":
-        part.problems.append(
-            f"filter: {len(few)} classes have fewer than filter.top_k = {top_k} sentences, e.g. "
-            f"{few[0]} ({counts[few[0]]}); lower it, or set filter.short_class"
-        )
+    short = [e.class_id for e in classes if 0 < counts[e.class_id] < params.top_k]
+    if not short:
+        return []
+    return [
+        f"filter: {len(short)} classes have fewer than filter.top_k = {params.top_k} sentences, "
+        f"e.g. {short[0]} ({counts[short[0]]}); lower it, or set filter.short_class"
+    ]
 
 
-def _asking(plan: "Plan", part: Part, options: Any, classes: int | None) -> None:
-    """A backend that asks a model: is there one to ask."""
-    params = plan.describe
+def _check_request(part: Part, params: DescribeParams, options: Any, classes: int | None) -> None:
+    """How much a backend asks a model, and whether it can be asked."""
     questions = len(read_prompts(params.prompts).questions) * options.answers
     total = f"{classes * questions} in all" if classes else "times the classes"
     part.lines.append(
         f"backend {params.backend}: {options.model}, {questions} answers per class, {total}"
     )
-    if hasattr(options, "tensor_parallel_size"):
-        _vllm(part, options)
-    variable = getattr(options, "api_key_env", None)
+    if params.backend in CHECK_BACKEND:
+        CHECK_BACKEND[params.backend](part, options)
+
+
+def _openai(part: Part, options: Any) -> None:
+    variable = options.api_key_env
     if variable and not os.environ.get(variable, "").strip():
         part.problems.append(
-            f"describe.options.{params.backend}: environment variable {variable} is not set, "
-            "which api_key_env names; export it"
+            f"describe.options.openai: environment variable {variable} is not set, which "
+            "api_key_env names; export it"
         )
-    if hasattr(options, "base_url"):
-        part.lines.append(f"the server at {options.base_url.rpartition('@')[2]} is not asked now")
+    part.lines.append(f"the server at {options.base_url.rpartition('@')[2]} is not asked now")
 
 
 def _vllm(part: Part, options: Any) -> None:
-    where, seen = "describe.options.vllm", torch.cuda.device_count()
+    where, count = "describe.options.vllm", torch.cuda.device_count()
     if find_spec("vllm") is None:
         part.problems.append(
             f"{where}: vLLM is not installed: pip install -e .[vllm], or take descriptions that "
             "somebody made (`dvc pull describe`), or describe.backend: openai"
         )
-    if seen < options.tensor_parallel_size:
+    if count < options.tensor_parallel_size:
         part.problems.append(
-            f"{where}: needs {options.tensor_parallel_size} GPU(s), torch sees {seen}; take "
+            f"{where}: needs {options.tensor_parallel_size} GPU(s), torch sees {count}; take "
             "descriptions that somebody made, or describe.backend: openai"
         )
-    if options.model.startswith((".", "/", "~")):
-        there = Path(options.model).is_dir()
-        if not there:
-            part.problems.append(f"{where}: model: {options.model}: there is no such folder")
-        return
+    if not options.model.startswith((".", "/", "~")):
+        part.lines.append(_hub_model(options))
+    elif not Path(options.model).is_dir():
+        part.problems.append(f"{where}: model: {options.model}: there is no such folder")
+
+
+def _hub_model(options: Any) -> str:
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(options.model, "config.json", revision=options.revision)
-    cached = "in the cache" if isinstance(found, str) else "will be downloaded"
-    part.lines.append(f"{options.model} at {options.revision}: {cached}")
+    file = try_to_load_from_cache(options.model, "config.json", revision=options.revision)
+    cached = "in the cache" if isinstance(file, str) else "will be downloaded"
+    return f"{options.model} at {options.revision}: {cached}"
+
+
+# what more is known of a backend that asks a model
+CHECK_BACKEND: dict[str, Callable[[Part, Any], None]] = {"openai": _openai, "vllm": _vllm}

@@ -1,22 +1,21 @@
-"""Free space for what the stages that will run write: where data, DVC's cache and the raw data
-sets lie."""
+"""Free space for what the stages that will run write: on the disks of data, DVC's cache and the raw
+data sets."""
 
 import os
 import shutil
 from collections import defaultdict
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeline.cost import vision_transformer as vit
+from pipeline.evaluation.evaluate import EvaluateParams
 from pipeline.images.data_root import ROOT_VARIABLE
 from pipeline.training.recipe import Recipe
-from saft.check.model_state import model_bytes
 from saft.check.part import Part, size
+from saft.check.plan import Plan
 from saft.check.sets import SetState, packed_bytes
-
-if TYPE_CHECKING:
-    from saft.check.plan import Plan
+from saft.check.times import text_count
 
 DATA = Path("data")
 PREDICTION = 80  # bytes of a row of predictions.parquet, not compressed
@@ -25,33 +24,31 @@ BLOCK = 512  # bytes, the unit of st_blocks
 LINKS = {"hardlink", "symlink"}  # cache types with which a file takes its space once
 
 
-def written(plan: "Plan") -> dict[str, int]:
+def written(plan: Plan) -> dict[str, int]:
     """Bytes of the outputs of each stage that will run."""
     runs = plan.runs
-    found = {
+    outputs = {
         f"prepare@{name}": packed_bytes(state)
         for name, state in plan.sets.items()
-        if runs.will(f"prepare@{name}")
+        if runs.includes(f"prepare@{name}")
     }
     for stage in ("base_model", "finetune"):
-        if runs.will(stage):
-            found[stage] = model_bytes(plan)
-    if runs.will("embed"):
-        found["embed"] = _embeddings(plan)
-    found["evaluate"] = sum(_predictions(plan, name) for name in plan.evaluate.datasets)
-    return found
+        if runs.includes(stage):
+            outputs[stage] = plan.model.bytes
+    if runs.includes("embed"):
+        outputs["embed"] = _embeddings(plan)
+    evaluated = (plan.sets.get(name) for name in plan.evaluate.datasets)
+    outputs["evaluate"] = sum(_predictions(state, plan.evaluate) for state in evaluated)
+    return outputs
 
 
-def _embeddings(plan: "Plan") -> int:
-    from saft.check.times import texts
-
+def _embeddings(plan: Plan) -> int:
     width = plan.model.config["embed_dim"] if plan.model.config else 0
-    return texts(plan) * (vit.FLOAT * width + 60)
+    return text_count(plan) * (vit.FLOAT * width + 60)
 
 
-def _predictions(plan: "Plan", name: str) -> int:
+def _predictions(state: SetState | None, params: EvaluateParams) -> int:
     """Of one set under every attack and text set: rows of both models, and the examples."""
-    state, params = plan.sets.get(name), plan.evaluate
     if state is None or not state.images:
         return 0
     images = min(state.images, params.images or state.images)
@@ -59,11 +56,11 @@ def _predictions(plan: "Plan", name: str) -> int:
     return len(params.attacks) * len(params.texts) * 2 * (images * PREDICTION + examples)
 
 
-def checkpoint_bytes(recipe: Recipe, found: vit.Vit) -> int:
+def checkpoint_bytes(recipe: Recipe, encoder: vit.Vit) -> int:
     """Bytes of a resume point, and as many while it is replaced."""
     moments = 2 if recipe.optimiser == "adamw" else 1 if recipe.momentum else 0
-    trained = vit.trained_weights(found, recipe.last_blocks) * (moments + bool(recipe.averaging))
-    return 2 * vit.FLOAT * (vit.weights(found) + trained)
+    trained = vit.trained_weights(encoder, recipe.last_blocks) * (moments + bool(recipe.averaging))
+    return 2 * vit.FLOAT * (vit.weights(encoder) + trained)
 
 
 def times_kept(links: str, same_disk: bool) -> tuple[int, str]:
@@ -77,7 +74,7 @@ def times_kept(links: str, same_disk: bool) -> tuple[int, str]:
 
 
 def _reflinks() -> bool:
-    """Whether the disk of this folder shares the blocks of copies; asked of dvc's own code."""
+    """Whether the disk of this folder shares the blocks of copies; by dvc's code."""
     try:
         from dvc.utils import tmp_fname
         from dvc_objects.fs import LocalFileSystem
@@ -88,16 +85,16 @@ def _reflinks() -> bool:
     return "reflink" in test_links(["reflink"], fs, str(folder), fs, str(folder / tmp_fname()))
 
 
-def downloads(plan: "Plan") -> dict[Path, float]:
+def downloads(sets: Mapping[str, SetState]) -> dict[Path, float]:
     """Folder -> bytes of archives and content that will be downloaded into it."""
-    wanted = {state.download for state in plan.sets.values() if state.download is not None}
-    found: dict[Path, float] = defaultdict(float)
-    for one in wanted:  # sets of one data set share it
-        found[one.folder] += one.disk or 0
-    return {folder: count for folder, count in found.items() if count}
+    expected = {state.download for state in sets.values() if state.download is not None}
+    totals: dict[Path, float] = defaultdict(float)
+    for download in expected:  # sets of one data set share it
+        totals[download.folder] += download.disk or 0
+    return {folder: count for folder, count in totals.items() if count}
 
 
-def disk(plan: "Plan") -> Part:
+def disk(plan: Plan) -> Part:
     """Part 6: what will be written, against what is free."""
     part, outputs = Part("disk"), written(plan)
     total = sum(outputs.values())
@@ -109,15 +106,15 @@ def disk(plan: "Plan") -> Part:
     large = sorted(outputs.items(), key=lambda item: -item[1])[:6]
     listed = ", ".join(f"{stage} {size(count)}" for stage, count in large if count)
     part.lines.append(f"outputs: {size(total)} ({listed or 'nothing to write'}); {why}")
-    if plan.runs.will("finetune") and plan.model.config is not None:
+    if plan.runs.includes("finetune") and plan.model.config is not None:
         kept = checkpoint_bytes(plan.recipe, plan.model.vit)
         needs[_device(Path("."))] += kept
         part.lines.append(f"resume points: {size(kept)} while finetune runs")
-    raw = downloads(plan)
+    raw = downloads(plan.sets)
     for folder, count in raw.items():
         needs[_device(folder)] += count
         part.lines.append(f"downloads to {folder}: {size(count)}, archives and what is in them")
-    part.lines += _uncounted(plan) + _abandoned()
+    part.lines += _uncounted(plan.sets) + _abandoned()
     part.values = {"outputs": outputs, "times": times, "downloads": sum(raw.values())}
     fetched = {_device(folder) for folder in raw}
     for path in (DATA, cache, Path("."), *raw):
@@ -128,9 +125,9 @@ def disk(plan: "Plan") -> Part:
     return part
 
 
-def _uncounted(plan: "Plan") -> list[str]:
-    packed = [name for name, state in plan.sets.items() if not packed_bytes(state)]
-    fetched = [name for name, state in plan.sets.items() if _of_unknown_size(state)]
+def _uncounted(sets: Mapping[str, SetState]) -> list[str]:
+    packed = [name for name, state in sets.items() if not packed_bytes(state)]
+    fetched = [name for name, state in sets.items() if _of_unknown_size(state)]
     lines = [f"not counted, for their images are missing: {', '.join(packed)}"] if packed else []
     if fetched:
         lines.append(f"not counted, for the hub tells no size: download of {', '.join(fetched)}")

@@ -1,4 +1,4 @@
-"""What DVC would do: the stages that `dvc repro` would run, and where its cache lies.
+"""What DVC would do: the stages that `dvc repro` would run, and where its cache is.
 
 `dvc status` tells what changed. (`dvc repro --dry` stops at the first output that does not exist
 yet, which in a fresh clone is at once.)
@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-DEFAULT_LINKS = "reflink,copy"  # dvc's own default of cache.type
+DEFAULT_LINKS = "reflink,copy"  # dvc's default of cache.type
 _EDGE = re.compile(r'^"(.+)" -> "(.+)";', re.MULTILINE)
 
 
@@ -25,13 +25,13 @@ class Runs(NamedTuple):
     cache: Path
     links: str
 
-    def will(self, stage: str, otherwise: bool = True) -> bool:
+    def includes(self, stage: str, otherwise: bool = True) -> bool:
         """Whether a stage ("describe", "prepare@digits") would run; `otherwise` if unknown."""
         return otherwise if self.stages is None else stage in self.stages
 
 
-def ask() -> Runs:
-    """Ask dvc, with several processes at once (each takes up to seconds to start)."""
+def stages_to_run() -> Runs:
+    """What dvc says, by several processes at once (each takes up to seconds to start)."""
     with ThreadPoolExecutor() as pool:
         settings = [pool.submit(_dvc, "cache", "dir"), pool.submit(_dvc, "config", "cache.type")]
         status, text = _dvc("status", "--json")
@@ -47,17 +47,16 @@ def ask() -> Runs:
 def _changed(text: str) -> list[str]:
     """Stages in the JSON of `dvc status`, before or after which there may be other lines."""
     start = text.find("{")
-    found = json.JSONDecoder().raw_decode(text[start:])[0] if start >= 0 else {}
-    return list(found)
+    return list(json.JSONDecoder().raw_decode(text[start:])[0]) if start >= 0 else []
 
 
 def _with_downstream(changed: list[str], graph: str) -> list[str]:
     """The stages that changed and all that depend on them, whose inputs will be others."""
     edges = _EDGE.findall(graph)
-    found = list(changed)
-    for stage in found:  # grows
-        found += [to for start, to in edges if start == stage and to not in found]
-    return found
+    stages = list(changed)
+    for stage in stages:  # grows: ["a"] with a -> b -> c becomes ["a", "b", "c"]
+        stages += [end for start, end in edges if start == stage and end not in stages]
+    return stages
 
 
 def _dvc(*arguments: str) -> tuple[int, str]:

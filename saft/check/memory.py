@@ -7,7 +7,7 @@ The larger of the two counts; both, where the attack is a CUDA graph that keeps 
 """
 
 import os
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -16,20 +16,13 @@ from pipeline.clip.precision import Precision
 from pipeline.cost import vision_transformer as vit
 from pipeline.training.recipe import Recipe
 from saft.check.part import Part, size
-from saft.check.probe import Passes
-
-if TYPE_CHECKING:
-    from saft.check.plan import Plan
+from saft.check.plan import Plan
+from saft.check.probe import EncoderPasses
 
 RUNTIME = 7e8  # bytes of the CUDA context, or of the process with its libraries, assumed
-ROW = {
-    "patches": lambda v, _: v.tokens - 1,
-    "classes": lambda _, c: c,
-    "width": lambda v, _: v.output,
-}
 
 
-class Need(NamedTuple):
+class MemoryNeed(NamedTuple):
     """Bytes: fixed, and per image of a batch; batch: images at once."""
 
     fixed: float
@@ -42,37 +35,38 @@ class Need(NamedTuple):
         return self.fixed + self.per_image * self.batch
 
 
-def training(
-    found: vit.Vit,
+def training_need(
+    encoder: vit.Vit,
     recipe: Recipe,
-    passes: Passes,
+    passes: EncoderPasses,
     images: int = 0,
     classes: int = 0,
     graphs: bool = False,
-) -> Need:
+) -> MemoryNeed:
     """Peak of the fine-tuning loop.
 
     Args:
         images, classes: of the training set, for what a method keeps of every image.
-        graphs: whether the attack is a CUDA graph (`pipeline.cuda_graph`).
+        graphs: whether the attack is a CUDA graph (`pipeline.clip.cuda_graph`).
     """
-    whole, trained = vit.weights(found), vit.trained_weights(found, recipe.last_blocks)
+    whole, trained = vit.weights(encoder), vit.trained_weights(encoder, recipe.last_blocks)
     moments = 2 if recipe.optimiser == "adamw" else 1 if recipe.momentum else 0
     copies = moments + 1 + bool(recipe.averaging) + (recipe.mix_alpha < 1)  # 1: the gradients
-    rows = sum(ROW[row](found, classes) for row in passes.rows) * images
+    row_lengths = {"patches": encoder.tokens - 1, "classes": classes, "width": encoder.output}
+    rows = sum(row_lengths[row] for row in passes.kept_per_image) * images
     fixed = vit.FLOAT * (whole * (1 + passes.copies) + trained * copies + rows)
-    blocks = found.layers if recipe.last_blocks is None else recipe.last_blocks
-    fixed += _other_weights(found, recipe, blocks)
-    transient = vit.transient_bytes(found, recipe.precision)
-    descent = passes.graph * (vit.saved_bytes(found, blocks, 0, recipe.precision) + transient)
+    blocks = encoder.layers if recipe.last_blocks is None else recipe.last_blocks
+    fixed += _other_weights(encoder, recipe, blocks)
+    transient = vit.transient_bytes(encoder, recipe.precision)
+    descent = passes.graph * (vit.saved_bytes(encoder, blocks, 0, recipe.precision) + transient)
     attack = 0.0
     if recipe.attack is not None:
         attacked = 0 if _attacks_a_copy(recipe) else blocks  # whose weights have gradients
         attack = transient + vit.saved_bytes(
-            found, attacked, found.layers - attacked, recipe.precision
+            encoder, attacked, encoder.layers - attacked, recipe.precision
         )
     kept = descent + attack if graphs else max(descent, attack)
-    return Need(RUNTIME + fixed, kept, recipe.batch_size)
+    return MemoryNeed(RUNTIME + fixed, kept, recipe.batch_size)
 
 
 def _attacks_a_copy(recipe: Recipe) -> bool:
@@ -80,26 +74,26 @@ def _attacks_a_copy(recipe: Recipe) -> bool:
     return recipe.attack is not None and (recipe.precision == "bf16" or recipe.compile)
 
 
-def _other_weights(found: vit.Vit, recipe: Recipe, blocks: int) -> float:
+def _other_weights(encoder: vit.Vit, recipe: Recipe, blocks: int) -> float:
     """Bytes of the frozen copy that is attacked, and of the trained matrices as autocast rounds
     them once per step."""
     number = vit.BLOCK_NUMBER[recipe.precision]
-    rounded = number * vit.matrix_weights(found, blocks) if recipe.precision == "bf16" else 0
-    return rounded + (_copy(found, recipe.precision) if _attacks_a_copy(recipe) else 0)
+    rounded = number * vit.matrix_weights(encoder, blocks) if recipe.precision == "bf16" else 0
+    return rounded + (_copy(encoder, recipe.precision) if _attacks_a_copy(recipe) else 0)
 
 
-def _copy(found: vit.Vit, precision: Precision) -> float:
+def _copy(encoder: vit.Vit, precision: Precision) -> float:
     """Bytes of the weights of `pipeline.clip.precision.frozen_copy`."""
-    matrices = vit.matrix_weights(found, found.layers)
-    return vit.FLOAT * (vit.weights(found) - matrices) + vit.BLOCK_NUMBER[precision] * matrices
+    matrices = vit.matrix_weights(encoder, encoder.layers)
+    return vit.FLOAT * (vit.weights(encoder) - matrices) + vit.BLOCK_NUMBER[precision] * matrices
 
 
-def attacking(found: vit.Vit, batch: int, precision: Precision = "float32") -> Need:
+def attack_need(encoder: vit.Vit, batch: int, precision: Precision = "float32") -> MemoryNeed:
     """Peak of an attack on a frozen encoder, one model at a time; in bf16 on a copy of it."""
-    per_image = vit.saved_bytes(found, 0, found.layers, precision)
-    per_image += vit.transient_bytes(found, precision)
-    copy = 0 if precision == "float32" else _copy(found, precision)
-    return Need(RUNTIME + vit.FLOAT * vit.weights(found) + copy, per_image, batch)
+    per_image = vit.saved_bytes(encoder, 0, encoder.layers, precision)
+    per_image += vit.transient_bytes(encoder, precision)
+    copy = 0 if precision == "float32" else _copy(encoder, precision)
+    return MemoryNeed(RUNTIME + vit.FLOAT * vit.weights(encoder) + copy, per_image, batch)
 
 
 def available(device: torch.device) -> tuple[float, str]:
@@ -109,38 +103,38 @@ def available(device: torch.device) -> tuple[float, str]:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "CPU"
 
 
-def memory(plan: "Plan") -> Part:
+def memory(plan: Plan) -> Part:
     """Part 7: training and evaluation."""
     if plan.model.config is None and not plan.model.problem:  # of the hub, or of missing images
         return Part(
             "memory",
             ["not checked: the model's config is not known before stage base_model has run"],
         )
-    part, found, recipe = Part("memory"), plan.model.vit, plan.recipe
-    there, name = available(plan.device)
-    trains_on = plan.sets.get(recipe.dataset)
-    images, classes = (trains_on.images or 0, trains_on.classes or 0) if trains_on else (0, 0)
+    part, encoder, recipe, evaluate = Part("memory"), plan.model.vit, plan.recipe, plan.evaluate
+    free, name = available(plan.device)
+    trained = plan.sets.get(recipe.dataset)
+    images, classes = (trained.images or 0, trained.classes or 0) if trained else (0, 0)
     graphs = plan.device.type == "cuda" and cuda_graph.switched_on()
     needs = {
-        "finetune.batch_size": training(found, recipe, plan.passes, images, classes, graphs),
-        "evaluate.batch_size": attacking(found, plan.evaluate.batch_size, plan.evaluate.precision),
+        "finetune.batch_size": training_need(encoder, recipe, plan.passes, images, classes, graphs),
+        "evaluate.batch_size": attack_need(encoder, evaluate.batch_size, evaluate.precision),
     }
     for key, need in needs.items():
-        part.values[key] = {"bytes": need.total, "available": there}
+        part.values[key] = {"bytes": need.total, "available": free}
         part.lines.append(
             f"{key} {need.batch}: about {size(need.total)} = {size(need.fixed)} + {need.batch} x "
-            f"{size(need.per_image)}; {name} has {size(there)}"
+            f"{size(need.per_image)}; {name} has {size(free)}"
         )
-        if need.total > there:
-            part.problems.append(_too_much(key, need, there, name))
+        if need.total > free:
+            part.problems.append(_too_much(key, need, free, name))
     part.lines.append(
         "estimate: weights, gradients, optimiser, copies + batch x (what autograd keeps + 2 T M)"
     )
     return part
 
 
-def _too_much(key: str, need: Need, there: float, name: str) -> str:
-    most = int((there - need.fixed) / need.per_image)
+def _too_much(key: str, need: MemoryNeed, free: float, name: str) -> str:
+    most = int((free - need.fixed) / need.per_image)
     blocks = ", or set finetune.last_blocks" if key.startswith("finetune") else ""
     advice = f"lower it to {most} or less{blocks}" if most >= 1 else "take a larger device"
-    return f"{key} {need.batch} needs about {size(need.total)}, {name} has {size(there)}; {advice}"
+    return f"{key} {need.batch} needs about {size(need.total)}, {name} has {size(free)}; {advice}"

@@ -1,15 +1,14 @@
 """What `saft check` looks at before `dvc repro`: everything is checked and estimated, nothing is
 computed, downloaded or written.
 
-    plan      params.yaml, read once, and what is known of sets and model
-    sets      the state of an image set        data     image sets and class tables
-    texts     descriptions
-    text_sets what classifies them             stages   which run, and for how long
-    weights   the base model                   vit      size and work of a vision transformer
-    probe     how often a method encodes       memory   training and evaluation
-    disk      space                            dvc      what it would run
-    times     FLOPs of the stages              published   models of the hub, before loading
-    checks    all parts, in order
+    parts         all parts, in order      plan          params.yaml, and what follows from it
+    sets          state of an image set    data          image sets and class tables
+    descriptions  the backend              text_sets     what classifies the image sets
+    model_state   the model to be          base_model    its weights, and whether images fit
+    published     models of the hub        probe         how often a method encodes an image
+    stages        what runs, how long      times         FLOPs of the stages
+    memory        training and attacks     disk          free space
+    dvc           what it would run
 No stage imports this package.
 """
 
@@ -19,7 +18,7 @@ from typing import Any
 
 @dataclass
 class Part:
-    """What one part found: lines to read, problems (one line each, with what to do), and the
+    """The findings of one part: lines to read, problems (one line each, with what to do), and the
     numbers behind them, JSON-serialisable."""
 
     title: str
@@ -47,5 +46,5 @@ def duration(seconds: float) -> str:
 
 
 def error_line(error: Exception) -> str:
-    """One line for an error that no part of this project raised."""
+    """One line for an error that this project did not raise itself."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,12 +1,10 @@
-"""All parts of the preflight, in order; a part that fails does not stop the others."""
+"""All parts of `saft check`, in order; a part that fails does not stop the others."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from pipeline.common.errors import UserError
-from saft.check import data, disk, memory, stages
-from saft.check import descriptions as texts
-from saft.check import model_state as weights
+from saft.check import base_model, data, descriptions, disk, memory, stages
 from saft.check.part import Part, error_line
 from saft.check.plan import Plan
 from saft.schema import check_params
@@ -25,8 +23,8 @@ PARTS: dict[str, Callable[[Plan], Part]] = {
     "params": params,
     "image data": data.images,
     "class tables": data.classes,
-    "descriptions": texts.descriptions,
-    "base model": weights.base_model,
+    "descriptions": descriptions.descriptions,
+    "base model": base_model.base_model,
     "disk": disk.disk,
     "memory": memory.memory,
     "stages": stages.stages,
@@ -43,23 +41,23 @@ def run(plan: Plan) -> Iterator[Part]:
         yield part
 
 
-def _attempt(title: str, check: Callable[[Plan], Part], plan: Plan, troubled: bool) -> Part:
+def _attempt(title: str, check: Callable[[Plan], Part], plan: Plan, has_problems: bool) -> Part:
     """The part, or why there is none.
 
     Args:
-        troubled: whether there are problems already, from which this one follows.
+        has_problems: whether there are problems already, from which this one follows.
     """
     try:
         return check(plan)
     except UserError as error:
         problem = str(error)
-    except Exception as error:  # of a disk, or of this preflight: the other parts still count
-        problem, troubled = f"{title}: {UNEXPECTED}: {error_line(error)}", False
-    return Part(title, [f"not checked: {problem}"], [] if troubled else [problem])
+    except Exception as error:  # of a disk, or of the check itself: the other parts still count
+        problem, has_problems = f"{title}: {UNEXPECTED}: {error_line(error)}", False
+    return Part(title, [f"not checked: {problem}"], [] if has_problems else [problem])
 
 
 def as_values(parts: list[Part]) -> dict[str, Any]:
     """For JSON: whether all is well, the problems in order, and every part's findings."""
     problems = [text for part in parts for text in part.problems]
-    found = {part.title: {"lines": part.lines, "values": part.values} for part in parts}
-    return {"ok": not problems, "problems": problems, "parts": found}
+    findings = {part.title: {"lines": part.lines, "values": part.values} for part in parts}
+    return {"ok": not problems, "problems": problems, "parts": findings}

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from pipeline.clip.device import pick_device
-from pipeline.common.options import chosen
+from pipeline.common.errors import UserError
+from pipeline.common.options import load_plugin
 from pipeline.common.params import PARAMS_FILE, Section, read_params, validate
 from pipeline.descriptions.params import DescribeParams
 from pipeline.embeddings.tables import EmbedParams
@@ -18,9 +19,10 @@ from pipeline.prepare.pack import PrepareParams
 from pipeline.soundness.measure import ChecksParams
 from pipeline.training.objective import MethodParams
 from pipeline.training.recipe import FinetuneParams, Recipe, resolve
-from saft.check import dvc, sets
-from saft.check import model_state as weights
-from saft.check.probe import Passes, passes
+from saft.check import dvc
+from saft.check.model_state import ModelState, inspect_model
+from saft.check.probe import EncoderPasses, measure_passes
+from saft.check.sets import SetState, inspect_set
 from saft.schema import sections
 
 
@@ -28,7 +30,11 @@ class Plan:
     """Everything is read at first use; UserError where params.yaml does not allow it."""
 
     def __init__(self, file: Path = PARAMS_FILE) -> None:
-        self.file, self.values = file, read_params(file)
+        self.file = file
+        try:
+            self.values = read_params(file)
+        except OSError as error:  # it is a folder, or may not be read
+            raise UserError(str(error)) from None
 
     def _section(self, name: str, schema: type[Section]) -> Any:
         return validate(self.values.get(name), schema, f"{self.file}: {name}")
@@ -82,7 +88,7 @@ class Plan:
     def method(self) -> tuple[Any, MethodParams]:
         """The chosen method's module and options."""
         params = self.finetune
-        module, options = chosen(
+        module, options = load_plugin(
             "pipeline.methods", "finetune", "method", params.method, params.options
         )
         assert isinstance(options, MethodParams)
@@ -95,9 +101,9 @@ class Plan:
         return resolve(self.finetune, module.PUBLISHED, options)
 
     @cached_property
-    def passes(self) -> Passes:
+    def passes(self) -> EncoderPasses:
         """How often the method encodes an image."""
-        return passes(*self.method)
+        return measure_passes(*self.method)
 
     @cached_property
     def device(self) -> torch.device:
@@ -107,19 +113,19 @@ class Plan:
     @cached_property
     def runs(self) -> dvc.Runs:
         """What DVC would run."""
-        return dvc.ask()
+        return dvc.stages_to_run()
 
     @cached_property
-    def sets(self) -> dict[str, sets.SetState]:
+    def sets(self) -> dict[str, SetState]:
         """Every image set of prepare.sets."""
         return {
-            name: sets.look(name, spec, f"{self.file}: prepare.sets.{name}", self.runs)
+            name: inspect_set(name, spec, f"{self.file}: prepare.sets.{name}", self.runs)
             for name, spec in self.prepare.sets.items()
         }
 
     @cached_property
-    def model(self) -> weights.ModelState:
-        """The base model to be."""
-        pretrains_on = self.sets.get(self.base_model.dataset)
-        size = pretrains_on.size if pretrains_on else None
-        return weights.look(self.base_model, size, self.runs.will("base_model"))
+    def model(self) -> ModelState:
+        """The base model that its stage would give."""
+        trained_on = self.sets.get(self.base_model.dataset)
+        size = trained_on.size if trained_on else None
+        return inspect_model(self.base_model, size, self.runs.includes("base_model"))

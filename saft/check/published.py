@@ -1,4 +1,4 @@
-"""Published models before they are loaded: what the cache has, what will be downloaded."""
+"""Published models before they are loaded: what is in the cache, what will be downloaded."""
 
 from pathlib import Path
 from typing import Any
@@ -8,17 +8,15 @@ import open_clip
 from pipeline.clip import model as clip
 from pipeline.cost import vision_transformer as vit
 from pipeline.models import hub
+from pipeline.models.hub import HubParams
 from saft.check.part import size
 
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-URL_CACHE = Path("~/.cache/clip").expanduser()  # open_clip's own, for weights that are no hub's
+URL_CACHE = Path("~/.cache/clip").expanduser()  # open_clip's, of weights not on the hub
 
 
-def look(options: Any) -> tuple[dict[str, Any] | None, str]:
+def inspect_published(options: HubParams) -> tuple[dict[str, Any] | None, str]:
     """(model_cfg, where the weights come from); the config is None where only the hub knows it.
-
-    Args:
-        options: see `pipeline.models.hub.HubParams`.
 
     Raises:
         UserError: no such name or tag, or a layout that the pipeline does not take.
@@ -28,18 +26,18 @@ def look(options: Any) -> tuple[dict[str, Any] | None, str]:
     config, what = hub.tagged_config(options)["model_cfg"], hub.title(options)
     hub.check_layout(config, what)
     about = open_clip.get_pretrained_cfg(options.model, options.tag)
-    found = _cached(about, options.cache_dir)
-    if found:
-        return config, f"{what}: in the cache, {found}"
+    file = _cached(about, options.cache_dir)
+    if file:
+        return config, f"{what}: in the cache, {file}"
     origin = about.get("hf_hub", "").rstrip("/") or about.get("url", "")
     return (
         config,
         f"{what}: will be downloaded from {origin}, "
-        f"about {size(all_bytes(config))} (without network: source local, or fill the cache)",
+        f"about {size(weight_bytes(config))} (without network: source local, or fill the cache)",
     )
 
 
-def _repository(options: Any) -> tuple[dict[str, Any] | None, str]:
+def _repository(options: HubParams) -> tuple[dict[str, Any] | None, str]:
     """A repository of the hub: nothing is known of it but what the cache has."""
     from huggingface_hub import try_to_load_from_cache
 
@@ -50,9 +48,9 @@ def _repository(options: Any) -> tuple[dict[str, Any] | None, str]:
         return None, f"{what}: will be downloaded, of a size that its config will tell"
     config = hub.read_config(Path(path), what)["model_cfg"]
     hub.check_layout(config, what)
-    found = _cached({"hf_hub": f"{repository}/"}, options.cache_dir)
-    there = f"in the cache, {found}" if found else "its weights will be downloaded"
-    return config, f"{what}: {there}"
+    file = _cached({"hf_hub": f"{repository}/"}, options.cache_dir)
+    origin = f"in the cache, {file}" if file else "its weights will be downloaded"
+    return config, f"{what}: {origin}"
 
 
 def _cached(about: dict[str, Any], folder: str | None) -> Path | None:
@@ -61,14 +59,14 @@ def _cached(about: dict[str, Any], folder: str | None) -> Path | None:
 
     repository, _, file = about.get("hf_hub", "").rpartition("/")
     for name in [file] if file else HUB_FILES:
-        found = try_to_load_from_cache(repository, name, cache_dir=folder) if repository else None
-        if isinstance(found, str):
-            return Path(found)
+        cached = try_to_load_from_cache(repository, name, cache_dir=folder) if repository else None
+        if isinstance(cached, str):
+            return Path(cached)
     name = about.get("url", "").rpartition("/")[2]
     path = (Path(folder) if folder else URL_CACHE) / name
     return path if name and not repository and path.is_file() else None
 
 
-def all_bytes(config: dict[str, Any]) -> int:
-    """Of the weights of both halves in float32."""
+def weight_bytes(config: dict[str, Any]) -> int:
+    """Bytes of the weights of both halves, image and text, in float32."""
     return vit.FLOAT * (vit.weights(vit.read(config)) + vit.text_weights(config))

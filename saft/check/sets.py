@@ -1,25 +1,29 @@
-"""The state of an image set: what is there of it, and what is known of what is not.
+"""The state of an image set: what of it is there, and what is known of what is not.
 
 A source is opened, which lists its images; nothing is decoded, and nothing downloaded.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pipeline.common.errors import UserError
+from pipeline.datasets import webdataset
 from pipeline.images.classes import ClassEntry, read_own_templates
 from pipeline.images.data_root import downloads_allowed, locate
 from pipeline.images.image_set import IMAGES, open_images
+from pipeline.images.streaming import is_streamed
 from pipeline.prepare.catalogue import split_of
-from pipeline.prepare.download import absent, fetchable, how_to_get
+from pipeline.prepare.download import how_to_get, is_fetchable, missing_paths
+from pipeline.prepare.facts import published_facts
 from pipeline.prepare.hub_shards import HUB, folder_of, is_whole
 from pipeline.prepare.pack import check_source
 from saft.check.dvc import Runs
 from saft.check.part import error_line
 from saft.schema import open_params
 
-LEAST = 8  # pixels that every source takes at least
+MIN_PIXELS = 8  # side that every source takes at least
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Download:
 @dataclass(frozen=True)
 class SetState:
     """An image set. state: packed | there | download (when its stage runs) | missing; images,
-    classes, size in pixels: None where they cannot be known; entries: the class table, where
+    classes, size in pixels: None where they cannot be known; class_entries: the class table, where
     the images or the packed set are there; remark: what to say of it."""
 
     name: str
@@ -44,22 +48,21 @@ class SetState:
     classes: int | None = None
     size: int | None = None
     stream: bool = False
-    entries: tuple[ClassEntry, ...] = ()
+    class_entries: tuple[ClassEntry, ...] = ()
     templates: tuple[str, ...] = ()
     remark: str = ""
     download: Download | None = None
 
 
-def look(name: str, spec: dict[str, Any], where: str, runs: Runs) -> SetState:
-    """The state of one entry of prepare.sets; raises nothing."""
+def inspect_set(name: str, spec: dict[str, Any], where: str, runs: Runs) -> SetState:
+    """The state of one set of prepare.sets; raises nothing."""
     try:
-        if (IMAGES / name).is_dir() and not runs.will(f"prepare@{name}", otherwise=False):
+        if (IMAGES / name).is_dir() and not runs.includes(f"prepare@{name}", otherwise=False):
             return _packed(name)
         module, params = open_params(spec, where)
-        away = _published(name, module.FACTS, params) if hasattr(module, "FACTS") else None
-        away = away or _hub(name, params)
-        if away:
-            return away
+        absent_set = _absent_published(name, module, params) or _absent_shards(name, params)
+        if absent_set is not None:
+            return absent_set
         source = module.open_source(params)
         check_source(source, name)
     except UserError as error:
@@ -81,31 +84,33 @@ def look(name: str, spec: dict[str, Any], where: str, runs: Runs) -> SetState:
 
 def _missing(name: str, spec: dict[str, Any], remark: str) -> SetState:
     pixels = spec.get("size")
-    known = isinstance(pixels, int) and pixels >= LEAST
+    known = isinstance(pixels, int) and pixels >= MIN_PIXELS
     return SetState(name, "missing", size=pixels if known else None, remark=remark)
 
 
 def _packed(name: str) -> SetState:
     images = open_images(name)
-    streamed = not hasattr(images.pixels, "nbytes")
     return SetState(
         name,
         "packed",
         len(images.labels),
         len(images.classes),
         images.pixels.shape[-1],
-        streamed,
+        is_streamed(images.pixels),
         tuple(images.classes),
         tuple(read_own_templates(name)),
     )
 
 
-def _published(name: str, facts: Any, params: Any) -> SetState | None:
-    """A published set that is not there, with the published numbers; None where it is there."""
-    split, root = split_of(facts, params), locate(params.root or ".")
-    if not absent(facts, split, root):
+def _absent_published(name: str, source: ModuleType, params: Any) -> SetState | None:
+    """A published set whose files are missing, with the published numbers; None for any other."""
+    facts = published_facts(source)
+    if facts is None:
         return None
-    fetched = fetchable(facts) and downloads_allowed()
+    split, root = split_of(facts, params), locate(params.root or ".")
+    if not missing_paths(facts, split, root):
+        return None
+    fetched = is_fetchable(facts) and downloads_allowed()
     remark = (
         f"{facts.title} ({split}) will be downloaded to {root}, {facts.disk_gb:g} GB unpacked"
         if fetched
@@ -113,8 +118,10 @@ def _published(name: str, facts: Any, params: Any) -> SetState | None:
     )
     published = facts.splits[split]
     classes = len(params.classes) if isinstance(params.classes, list) else published.classes
-    most = published.images * classes // published.classes
-    images = min(most, classes * params.images_per_class) if params.images_per_class else most
+    split_images = published.images * classes // published.classes
+    images = split_images
+    if params.images_per_class:
+        images = min(images, classes * params.images_per_class)
     state = "download" if fetched else "missing"
     download = Download(facts.title, root, 2e9 * facts.disk_gb) if fetched else None
     return SetState(
@@ -123,10 +130,12 @@ def _published(name: str, facts: Any, params: Any) -> SetState | None:
     )  # fmt: skip
 
 
-def _hub(name: str, params: Any) -> SetState | None:
+def _absent_shards(name: str, params: Any) -> SetState | None:
     """Shards of the hub that opening would download; None where it would not."""
-    root = getattr(params, "root", None) or ""
-    if not root.startswith(HUB) or not downloads_allowed() or is_whole(root, params.split):
+    if not isinstance(params, webdataset.Params) or not params.root.startswith(HUB):
+        return None
+    root = params.root
+    if not downloads_allowed() or is_whole(root, params.split):
         return None
     folder = locate(folder_of(root))
     remark = f"{root} ({params.split}) will be downloaded to {folder}"
@@ -136,8 +145,8 @@ def _hub(name: str, params: Any) -> SetState | None:
     )  # fmt: skip
 
 
-def packed_bytes(found: SetState) -> int:
+def packed_bytes(state: SetState) -> int:
     """Bytes that `prepare` writes: N x 3 x S x S, and about 64 a row for the tables."""
-    if not found.images or not found.size:
+    if not state.images or not state.size:
         return 0
-    return found.images * (64 + (0 if found.stream else 3 * found.size**2))
+    return state.images * (64 + (0 if state.stream else 3 * state.size**2))

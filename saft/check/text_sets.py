@@ -1,48 +1,60 @@
 """The text sets that classify or are attacked, and whether each has texts for its image sets."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from pipeline.common.errors import UserError
-from pipeline.embeddings.tables import templates_of
-from pipeline.zeroshot.text_sets import DESCRIPTIONS, SAME, TEMPLATE
-
-if TYPE_CHECKING:
-    from saft.check.plan import Plan
-
-
-def problems(plan: "Plan") -> list[str]:
-    """What `embed` would refuse: a text set that has nothing for an image set in use."""
-    found_wrong: list[str] = []
-    described = plan.sets.get(plan.describe.dataset)
-    ids = {e.class_id for e in described.entries} if described else set()
-    ids = ids & set(plan.describe.only) if plan.describe.only else ids
-    for text, name in in_use(plan):
-        found = plan.sets.get(name)
-        if found is None or (text != DESCRIPTIONS and text not in plan.embed.texts):
-            continue  # part 1 says so
-        if text != DESCRIPTIONS:
-            unknown = found.state == "missing" or found.images is None
-            own = found.templates or (("{}",) if unknown else ())
-            try:
-                templates_of(text, name, plan.embed, own)
-            except UserError as error:
-                found_wrong.append(str(error))
-        elif ids and found.entries and {e.class_id for e in found.entries} - ids:
-            count = len({e.class_id for e in found.entries} - ids)
-            found_wrong.append(
-                f"{plan.file}: text set '{DESCRIPTIONS}': {count} of {len(found.entries)} classes "
-                f"of '{name}' are not described; take it out of evaluate.texts and attacker, or "
-                f"'{name}' out of evaluate.datasets"
-            )
-    return found_wrong
+from pipeline.embeddings.tables import templates_of, text_sets_in_use
+from pipeline.zeroshot.text_sets import DESCRIPTIONS
+from saft.check.plan import Plan
+from saft.check.sets import SetState
 
 
-def in_use(plan: "Plan") -> list[tuple[str, str]]:
+def in_use(plan: Plan) -> list[tuple[str, str]]:
     """(text set, image set) that `embed` encodes for finetune, evaluate and check."""
-    evaluate, checks = plan.evaluate, plan.checks
-    pairs = [(TEMPLATE, plan.finetune.dataset)]
-    pairs += [(text, name) for text in evaluate.texts for name in evaluate.datasets]
-    pairs += [(checks.texts, name) for name in checks.datasets]
-    if evaluate.attacker != SAME:
-        pairs += [(evaluate.attacker, name) for name in [*evaluate.datasets, *checks.datasets]]
-    return list(dict.fromkeys(pairs))
+    return text_sets_in_use(
+        trained=plan.finetune.dataset,
+        datasets=plan.evaluate.datasets,
+        texts=plan.evaluate.texts,
+        attacker=plan.evaluate.attacker,
+        checked=plan.checks.datasets,
+        check_texts=plan.checks.texts,
+    )
+
+
+def problems(plan: Plan) -> Iterator[str]:
+    """What `embed` would refuse: a text set that has nothing for an image set in use."""
+    described = _described_ids(plan)
+    for texts, dataset in in_use(plan):
+        state = plan.sets.get(dataset)
+        if state is None:
+            continue  # part 1 says so
+        if texts == DESCRIPTIONS:
+            yield from _undescribed(state, described, f"{plan.file}")
+        elif texts in plan.embed.texts:
+            try:
+                templates_of(texts, dataset, plan.embed, _own_templates(state))
+            except UserError as error:
+                yield str(error)
+
+
+def _own_templates(state: SetState) -> tuple[str, ...]:
+    """Those of a set that nobody has seen are not known: any will do."""
+    unknown = state.state == "missing" or state.images is None
+    return state.templates or (("{}",) if unknown else ())
+
+
+def _described_ids(plan: Plan) -> set[str]:
+    """Ids of the classes that will have descriptions; empty where they are not known."""
+    state = plan.sets.get(plan.describe.dataset)
+    ids = {class_entry.class_id for class_entry in state.class_entries} if state else set()
+    return ids & set(plan.describe.only) if plan.describe.only else ids
+
+
+def _undescribed(state: SetState, described: set[str], file: str) -> Iterator[str]:
+    missing = {class_entry.class_id for class_entry in state.class_entries} - described
+    if described and missing:
+        yield (
+            f"{file}: text set '{DESCRIPTIONS}': {len(missing)} of {len(state.class_entries)} "
+            f"classes of '{state.name}' are not described; take it out of evaluate.texts and "
+            f"attacker, or '{state.name}' out of evaluate.datasets"
+        )

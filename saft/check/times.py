@@ -11,32 +11,36 @@ each precision.
 prepare: pixels written x PIXEL_SECONDS / cores. All of it is right to a factor of two or so.
 """
 
-from typing import TYPE_CHECKING
+import itertools
+from collections.abc import Callable
 
 import torch
 
 from pipeline.clip.precision import Precision
 from pipeline.common import registry
 from pipeline.common.errors import UserError
-from pipeline.common.options import chosen
+from pipeline.common.options import load_plugin
 from pipeline.cost import vision_transformer as vit
 from pipeline.cost.matrix_speed import matrix_flop, precisions
 from pipeline.embeddings.tables import templates_of
-from pipeline.evaluation import autoattack_library
 from pipeline.model_sources import pretrain
+from pipeline.soundness.measure import ChecksParams
+from pipeline.training.recipe import Recipe
 from pipeline.zeroshot.text_sets import DESCRIPTIONS
 from saft.check import text_sets
+from saft.check.plan import Plan
+from saft.check.probe import EncoderPasses
 
-if TYPE_CHECKING:
-    from saft.check.plan import Plan
-
-EFFICIENCY = 0.5  # of large matrix products, assumed
+# Share of the speed of large matrix products in the same precision. CUDA: a training step of
+# ViT-B/32, batch 128, on an H100, tf32 before there were CUDA graphs (docs/performance.md); other
+# models and cards were not measured. CPU: the training step of the same page; bf16 is assumed.
+EFFICIENCY: dict[str, dict[Precision, float]] = {
+    "cuda": {"float32": 0.70, "tf32": 0.18, "bf16": 0.17},
+    "cpu": {"float32": 0.70, "bf16": 0.50},
+}
 PIXEL_SECONDS = 1.5e-7  # decode and resize, per pixel and core, assumed: 7.5 ms at 224 x 224
 SENTENCES = 10  # per class that a backend writes, where it is not known
 MEASURE_SECONDS = 0.5
-# iterates of the library's attacks, which tell no budget: APGD 100 each, APGD-T and FAB-T 900;
-# Square's 5,000 queries are forwards, 5,000 f = 2,500 a
-LIBRARY = {"autoattack": 100 + 900 + 900 + 2500, "autoattack_ce_dlr": 200}
 
 
 def speeds(device: torch.device) -> dict[Precision, float]:
@@ -47,41 +51,42 @@ def speeds(device: torch.device) -> dict[Precision, float]:
 def iterates(name: str, options: object) -> int:
     """Most steps of attack `name` on an image, restarts and targets included."""
     module = registry.load("pipeline.attacks", name, "evaluate.attacks")
-    if module.budget is autoattack_library.budget:
-        return LIBRARY.get(name, 100)
-    return module.budget(options)
+    count = module.max_iterates(options)
+    return module.LIBRARY_STEPS if count is None else count
 
 
-def finetune_flop(plan: "Plan", images: int) -> float:
+def finetune_flop(encoder: vit.Vit, recipe: Recipe, passes: EncoderPasses, images: int) -> float:
     """FLOPs of the whole training."""
-    found, recipe, passes = plan.model.vit, plan.recipe, plan.passes
     steps = recipe.attack.steps if recipe.attack else 0
     per_image = (
-        steps * vit.ascend_flop(found)
-        + passes.graph * vit.descend_flop(found, recipe.last_blocks)
-        + passes.plain * vit.forward_flop(found)
+        steps * vit.ascend_flop(encoder)
+        + passes.graph * vit.descend_flop(encoder, recipe.last_blocks)
+        + passes.plain * vit.forward_flop(encoder)
     )
-    return images * (recipe.epochs * per_image + passes.setup * vit.forward_flop(found))
+    return images * (recipe.epochs * per_image + passes.setup * vit.forward_flop(encoder))
 
 
-def evaluate_flop(found: vit.Vit, images: int, steps: int) -> float:
+def evaluate_flop(encoder: vit.Vit, images: int, steps: int) -> float:
     """FLOPs of both models under one attack."""
-    return 2 * images * (vit.forward_flop(found) + steps * vit.ascend_flop(found))
+    return 2 * images * (vit.forward_flop(encoder) + steps * vit.ascend_flop(encoder))
 
 
-def check_steps(plan: "Plan") -> int:
+def check_steps(checks: ChecksParams, epsilon_255: float) -> int:
     """PGD steps on an image over all points of one stage `check`; a point that curve and ladder
-    share is measured once."""
-    checks = plan.checks
+    share is measured once.
+
+    Args:
+        epsilon_255: of section evaluate, the radius of the ladder of steps.
+    """
     points = {(radius, checks.steps) for radius in checks.epsilons_255}
     points.add((checks.large_epsilon_255, checks.steps))
     ladder = (checks.steps // 4, checks.steps // 2, checks.steps, 2 * checks.steps)
-    points |= {(plan.evaluate.epsilon_255, steps) for steps in ladder}
+    points |= {(epsilon_255, steps) for steps in ladder}
     pgd_starts = 1
     return sum(steps + pgd_starts for _, steps in points)
 
 
-def texts(plan: "Plan") -> int:
+def text_count(plan: Plan) -> int:
     """Texts that `embed` encodes."""
     described = plan.sets.get(plan.describe.dataset)
     total = plan.filter.top_k * ((described and described.classes) or 0)
@@ -97,53 +102,74 @@ def texts(plan: "Plan") -> int:
     return total
 
 
-def stage_flop(plan: "Plan", stage: str) -> float | None:
+def stage_flop(plan: Plan, stage: str) -> float | None:
     """FLOPs of a stage; None where they are not known."""
-    name, _, rest = stage.partition("@")
-    if name == "finetune":
-        images = _images(plan, plan.recipe.dataset)
-        return finetune_flop(plan, images) if images else None
-    if name == "evaluate":
-        return _evaluate(plan, rest)
-    if name == "check":
-        count = min(plan.checks.images, _images(plan, rest) or plan.checks.images)
-        return evaluate_flop(plan.model.vit, count, check_steps(plan))
-    text = vit.text_flop(plan.model.config) if plan.model.config else 0.0
-    if name == "base_model" and plan.base_model.source == "pretrain":
-        pairs = _pretraining_pairs(plan)
-        return 3 * pairs * (vit.forward_flop(plan.model.vit) + text)
-    if name == "filter":
-        described = plan.sets.get(plan.describe.dataset)
-        return text * SENTENCES * ((described.classes if described else None) or 0)
-    return text * texts(plan) if name == "embed" else None
+    name, _, item = stage.partition("@")
+    estimate = ESTIMATES.get(name)
+    return estimate(plan, item) if estimate else None
 
 
-def _pretraining_pairs(plan: "Plan") -> int:
-    given = plan.base_model
-    _, options = chosen(
-        "pipeline.model_sources", "base_model", "source", given.source, given.options
+def _finetune(plan: Plan, _: str) -> float | None:
+    images = _images(plan, plan.recipe.dataset)
+    return finetune_flop(plan.model.vit, plan.recipe, plan.passes, images) if images else None
+
+
+def _check(plan: Plan, dataset: str) -> float:
+    count = min(plan.checks.images, _images(plan, dataset) or plan.checks.images)
+    return evaluate_flop(plan.model.vit, count, check_steps(plan.checks, plan.evaluate.epsilon_255))
+
+
+def _base_model(plan: Plan, _: str) -> float | None:
+    if plan.base_model.source != "pretrain":
+        return None
+    _, options = load_plugin(
+        "pipeline.model_sources", "base_model", "source", "pretrain", plan.base_model.options
     )
     assert isinstance(options, pretrain.Params)
-    return options.steps * options.batch_size
+    pairs = options.steps * options.batch_size
+    return 3 * pairs * (vit.forward_flop(plan.model.vit) + _text_flop(plan))
 
 
-def _images(plan: "Plan", dataset: str) -> int | None:
+def _filter(plan: Plan, _: str) -> float:
+    described = plan.sets.get(plan.describe.dataset)
+    return _text_flop(plan) * SENTENCES * ((described.classes if described else None) or 0)
+
+
+def _embed(plan: Plan, _: str) -> float:
+    return _text_flop(plan) * text_count(plan)
+
+
+def _evaluate(plan: Plan, item: str) -> float | None:
+    """`item` is <set>-<attack>-<text set>, each of which may hold dashes too."""
+    params = plan.evaluate
+    names = itertools.product(params.datasets, params.attacks, params.texts)
+    for dataset, attack, texts in names:
+        if item == f"{dataset}-{attack}-{texts}":
+            images = _images(plan, dataset)
+            if images is None:
+                return None
+            _, options = load_plugin(
+                "pipeline.attacks", "evaluate", "attacks", attack, params.options
+            )
+            count = min(images, params.images or images)
+            return evaluate_flop(plan.model.vit, count, iterates(attack, options))
+    return None
+
+
+ESTIMATES: dict[str, Callable[[Plan, str], float | None]] = {
+    "base_model": _base_model,
+    "filter": _filter,
+    "embed": _embed,
+    "finetune": _finetune,
+    "evaluate": _evaluate,
+    "check": _check,
+}
+
+
+def _text_flop(plan: Plan) -> float:
+    return vit.text_flop(plan.model.config) if plan.model.config else 0.0
+
+
+def _images(plan: Plan, dataset: str) -> int | None:
     state = plan.sets.get(dataset)
     return state.images if state else None
-
-
-def _evaluate(plan: "Plan", rest: str) -> float | None:
-    """`rest` is <set>-<attack>-<text set>, whose parts may hold dashes too."""
-    params = plan.evaluate
-    for dataset in params.datasets:
-        for attack in params.attacks:
-            if any(rest == f"{dataset}-{attack}-{text}" for text in params.texts):
-                images = _images(plan, dataset)
-                if images is None:
-                    return None
-                _, options = chosen(
-                    "pipeline.attacks", "evaluate", "attacks", attack, params.options
-                )
-                count = min(images, params.images or images)
-                return evaluate_flop(plan.model.vit, count, iterates(attack, options))
-    return None

@@ -5,179 +5,51 @@ finetune.method (and options named on the command line) changed, without checks 
 iterates. What has not changed comes from DVC's cache, so a second call is quick.
 """
 
-import contextlib
 import csv
-import os
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import typer
 
-from pipeline.clip.folders import MODEL
-from pipeline.common import registry
 from pipeline.common.atomic import replacing_directory
-from pipeline.common.errors import UserError
-from pipeline.common.params import PARAMS_FILE, read_value
-from pipeline.common.tables import read_json
-from pipeline.results.evaluated import read_evaluated
-from pipeline.results.files import EVALUATION
-from saft.compare import table as compare
+from saft.compare import experiments, table
+from saft.errors import one_line_errors
 
 FOLDER = Path("reports/comparison")
-# what the table does not show and would take half the evaluation's time
-LEFT_OUT = ("evaluate.last_images=0", "evaluate.checks.datasets=[]")
-NEEDED = (str(EVALUATION), "data/classes", str(MODEL), PARAMS_FILE.name)
+Methods = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="METHOD[:KEY=VALUE,...]",
+        help="methods, the first is what the others are tested against; METHOD:KEY=VALUE,... "
+        "changes options of it (saft:attention_norm=channel); none: all, saft first",
+    ),
+]
+Run = Annotated[bool, typer.Option(help="--no-run: only read the experiments that there are")]
+Out = Annotated[Path, typer.Option(help="folder for the table and the plot")]
 
 
-class Spec(NamedTuple):
-    """A method and the options of it that differ from params.yaml."""
-
-    method: str
-    options: dict[str, str]
-
-    @property
-    def experiment(self) -> str:
-        """Its name among DVC's experiments."""
-        parts = [self.method, *(f"{k}-{v}" for k, v in self.options.items())]
-        return "compare-" + "-".join(parts).replace("_", "-").replace(".", "-")
-
-
-def main(
-    methods: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="METHOD[:KEY=VALUE,...]",
-            help="methods, the first is what the others are tested against; METHOD:KEY=VALUE,... "
-            "changes options of it (saft:attention_norm=channel); none: all, saft first",
-        ),
-    ] = None,
-    run: Annotated[
-        bool, typer.Option(help="--no-run: only read the experiments that there are")
-    ] = True,
-    out: Annotated[Path, typer.Option(help="folder for the table and the plot")] = FOLDER,
-) -> None:
+@one_line_errors("saft compare")
+def main(methods: Methods = None, run: Run = True, out: Out = FOLDER) -> None:
     """Train and evaluate every method alike, and put the results side by side."""
-    try:
-        specs = [parse(text) for text in methods or default_methods()]
-        for spec in specs:
-            if run:
-                run_experiment(spec)
-        runs = [read_run(spec) for spec in specs]
-        compare.check_alike(runs)
-        write(out, runs)
-    except UserError as error:
-        text = str(error)
-        text = text if text.startswith("saft compare") else f"saft compare: {text}"
-        print(f"error: {text}", file=sys.stderr)
-        raise SystemExit(1) from None
+    specs = [experiments.parse(text) for text in methods or experiments.default_methods()]
+    for spec in specs if run else ():
+        experiments.run_experiment(spec)
+    runs = [experiments.read_run(spec) for spec in specs]
+    table.check_alike(runs)
+    write(out, runs)
     print((out / "table.md").read_text(encoding="utf-8"), end="")
     print(f"\n{out}: table.md, table.csv, clean-robust.svg")
 
 
-def default_methods() -> list[str]:
-    """All registered methods, SAFT first."""
-    return sorted(registry.names("pipeline.methods"), key=lambda name: (name != "saft", name))
-
-
-def parse(text: str) -> Spec:
-    """ "saft:attention_norm=channel" -> Spec.
-
-    Raises:
-        UserError: no such method, or a change that is not KEY=VALUE of params.yaml.
-    """
-    method, _, changes = text.partition(":")
-    registry.load("pipeline.methods", method, "saft compare")
-    pairs = [change.partition("=") for change in changes.split(",") if change]
-    options = {key: value for key, _, value in pairs}
-    known = read_value(f"finetune.options.{method}", dict)
-    for key, sign, _ in pairs:
-        if not sign or key not in known:
-            raise UserError(
-                f"saft compare: '{text}': {key} is no option of {method}; "
-                f"{PARAMS_FILE}: finetune.options.{method} has {', '.join(known)}"
-            )
-    return Spec(method, options)
-
-
-def run_experiment(spec: Spec) -> None:
-    """One `dvc exp run` in a folder of its own, which takes the place of an earlier one.
-
-    Raises:
-        UserError: it failed.
-    """
-    changes = [*LEFT_OUT, f"finetune.method={spec.method}"]
-    changes += [f"finetune.options.{spec.method}.{k}={v}" for k, v in spec.options.items()]
-    dvc("exp", "remove", "-q", spec.experiment, quiet=True)
-    arguments = ["exp", "run", "--temp", "--name", spec.experiment]
-    arguments += [part for change in changes for part in ("-S", change)]
-    print(f"$ dvc {' '.join(arguments)}", flush=True)
-    if dvc(*arguments):
-        raise UserError(f"saft compare: {spec.experiment} failed, see above; the others are kept")
-
-
-def dvc(*arguments: str, quiet: bool = False) -> int:
-    """Run this environment's dvc, whose stages find this environment's python; its status."""
-    scripts = str(Path(sys.executable).parent)
-    path = os.pathsep.join([scripts, os.environ.get("PATH", "")])
-    command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, env=os.environ | {"PATH": path}, capture_output=quiet)
-    return done.returncode
-
-
-def read_run(spec: Spec) -> compare.Run:
-    """What an experiment left, from DVC's cache.
-
-    Raises:
-        UserError: there is no such experiment, or an output of it is not in the cache.
-    """
-    from pipeline.cost.meter import read_cost  # with torch: seconds to import
-
-    root = Path.cwd()
-    with tempfile.TemporaryDirectory() as folder:
-        fetch(spec.experiment, Path(folder))
-        with contextlib.chdir(folder):
-            texts = read_value("evaluate.texts", list[str])[0]
-            attacks = read_value("evaluate.attacks", list[str])
-            datasets = read_value("evaluate.datasets", list[str])
-            title = read_json(MODEL / "recipe.json")["title"]
-            options = ", ".join(f"{k} = {v}" for k, v in spec.options.items())
-            return compare.Run(
-                f"{title} ({options})" if options else title,
-                [read_evaluated(name, texts, attacks) for name in datasets],
-                read_cost(MODEL / "open_clip_model.safetensors", root),
-            )
-
-
-def fetch(experiment: str, folder: Path) -> None:
-    """Copy what the comparison needs of an experiment into `folder`."""
-    from dvc.api import DVCFileSystem  # seconds to import
-    from dvc.exceptions import DvcException
-    from scmrepo.exceptions import SCMError
-
-    try:
-        files = DVCFileSystem(rev=experiment)
-        for path in NEEDED:
-            files.get(path, str(folder / path), recursive=True)
-    except (DvcException, SCMError, FileNotFoundError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"saft compare: experiment {experiment} cannot be read ({reason}); "
-            "run it without --no-run"
-        ) from None
-
-
-def write(out: Path, runs: list[compare.Run]) -> None:
+def write(out: Path, runs: list[table.ComparedRun]) -> None:
     """Write the table, its numbers and the plot as a whole."""
-    from saft.compare.figure import clean_against_robust  # matplotlib, likewise
+    from saft.compare.figure import clean_against_robust  # matplotlib: seconds to import
 
-    worst = list(compare.columns(runs[0].sets[0]).values())[-1]
+    worst = list(table.columns(runs[0].sets[0]).values())[-1]
     with replacing_directory(out) as folder:
-        text = f"{compare.caption(runs)}\n{compare.markdown(runs)}"
+        text = f"{table.caption(runs)}\n{table.markdown(runs)}"
         (folder / "table.md").write_text(text, encoding="utf-8")
         with (folder / "table.csv").open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(compare.csv_rows(runs))
-        plot = clean_against_robust(compare.points(runs), worst)
+            csv.writer(file, lineterminator="\n").writerows(table.csv_rows(runs))
+        plot = clean_against_robust(table.scatter_points(runs), worst)
         (folder / "clean-robust.svg").write_bytes(plot)

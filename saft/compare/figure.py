@@ -15,11 +15,11 @@ def clean_against_robust(points: Sequence[tuple[str, float, float]], attack: str
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for place, (label, clean, robust) in enumerate(points):
-            colour = BASE if not place else LINES[(place - 1) % len(LINES)]
+        for number, (label, clean, robust) in enumerate(points):
+            colour = BASE if not number else LINES[(number - 1) % len(LINES)]
             axes.plot(
-                100 * clean, 100 * robust, MARKERS[place % len(MARKERS)], color=colour,
-                markerfacecolor="white" if not place else colour, markersize=8, label=label,
+                100 * clean, 100 * robust, MARKERS[number % len(MARKERS)], color=colour,
+                markerfacecolor="white" if not number else colour, markersize=8, label=label,
                 clip_on=False,
             )  # fmt: skip
         axes.set(xlabel="clean accuracy [%], mean", ylabel=f"{attack} [%], mean")

@@ -1,30 +1,26 @@
-"""`saft cost`: what the stages cost whose outputs lie in the workspace."""
+"""`saft cost`: what the stages cost whose outputs are in the workspace."""
 
 import itertools
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pipeline.clip.folders import MODEL
 from pipeline.common.atomic import replacing_file
-from pipeline.common.errors import UserError
 from pipeline.common.params import read_value
 from pipeline.results.files import CHECKS, EVALUATION
 from saft.cost.table import Recorded, markdown
+from saft.errors import one_line_errors
 
 FILE = Path("reports/cost.md")
 
 
+@one_line_errors("saft cost")
 def main() -> None:
     """Show seconds, images/s, memory and energy of training, evaluation and checks."""
-    try:
-        table = markdown([recorded(stage, output) for stage, output in outputs()])
-        with replacing_file(FILE) as partial:
-            partial.write_text(table, encoding="utf-8")
-    except UserError as error:
-        print(f"error: saft cost: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+    table = markdown([recorded(stage, output) for stage, output in outputs()])
+    with replacing_file(FILE) as partial:
+        partial.write_text(table, encoding="utf-8")
     print(table, end="")
     print(f"\n{FILE}: the same table")
 

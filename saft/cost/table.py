@@ -3,27 +3,29 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from pipeline.common.errors import listed
+
 HEAD = (
     "stage", "seconds", "images", "images/s", "peak memory, MiB", "energy, J", "TFLOP",
     "of the speed of matrix products", "device",
 )  # fmt: skip
-NUMBERS = 7  # columns, after the first, that are set to the right
-SHOWN = 4  # most names in a sentence
+NUMBERS = 7  # columns, after the first, that are aligned right
+LISTED = 4  # most names in a sentence
 
 
 class Recorded(NamedTuple):
     """A stage by its name, and the fields of `meter.Cost` of its output; None: there is
-    an output, but nobody measured it here; computed: there is an output at all."""
+    an output, but it was not measured here; computed: there is an output at all."""
 
     stage: str
     cost: dict[str, Any] | None
     computed: bool
 
 
-def markdown(found: Sequence[Recorded]) -> str:
+def markdown(stages: Sequence[Recorded]) -> str:
     """The table, its sum, and a sentence on the stages that it lacks."""
-    costs = [entry.cost for entry in found if entry.cost is not None]
-    lines = [sentence for sentence in (_unmeasured(found), _not_computed(found)) if sentence]
+    costs = [stage.cost for stage in stages if stage.cost is not None]
+    lines = [sentence for sentence in (_unmeasured(stages), _not_computed(stages)) if sentence]
     if not costs:
         return "\n".join(lines) + "\n"
     table = [
@@ -63,21 +65,17 @@ def _sum(costs: Sequence[dict[str, Any]]) -> tuple[str, ...]:
     return ("sum", f"{seconds:,.1f}", "", "", "", total, "", "", "")
 
 
-def _unmeasured(found: Sequence[Recorded]) -> str:
-    names = [entry.stage for entry in found if entry.computed and entry.cost is None]
+def _unmeasured(stages: Sequence[Recorded]) -> str:
+    names = [stage.stage for stage in stages if stage.computed and stage.cost is None]
     if not names:
         return ""
     return (
-        f"Not measured here, but from DVC's cache or from another machine: {_named(names)}; "
+        f"Not measured here, but from DVC's cache or from another machine: "
+        f"{listed(names, LISTED)}; "
         "`dvc repro -f -s STAGE` computes one again."
     )
 
 
-def _not_computed(found: Sequence[Recorded]) -> str:
-    names = [entry.stage for entry in found if not entry.computed]
-    return f"Not computed yet: {_named(names)}." if names else ""
-
-
-def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+def _not_computed(stages: Sequence[Recorded]) -> str:
+    names = [stage.stage for stage in stages if not stage.computed]
+    return f"Not computed yet: {listed(names, LISTED)}." if names else ""

@@ -1,7 +1,7 @@
 """Figures about a description artifact, for people who decide whether to use it.
 
-Plain values throughout, so that the printed page and the JSON object cannot differ. `found`
-is everywhere class id -> rows of pipeline.descriptions.artifact.SCHEMA, never without a sentence.
+Plain values throughout, so that the printed page and the JSON object cannot differ. `class_rows`
+is everywhere class id -> rows of pipeline.descriptions.artifact.SCHEMA, at least one per class.
 """
 
 import math
@@ -16,14 +16,14 @@ from pipeline.filtering.cleaning import REASONS, Cleaned, CleaningParams, CountT
 from pipeline.images.classes import ClassEntry
 
 Row = dict[str, Any]
-Found = Mapping[str, Sequence[Row]]
+ClassRows = Mapping[str, Sequence[Row]]
 CONTEXT = 77  # tokens that OpenAI's CLIP models read, with start and end
 # What `filter.cleaning` is in the committed params.yaml, for artifacts outside a project.
 DEFAULT_CLEANING = CleaningParams(min_words=3, near_duplicate=0.95, too_long="shorten")
 
 
 def datasheet(
-    found: Found,
+    class_rows: ClassRows,
     classes: Sequence[ClassEntry] | None,
     cleaning: CleaningParams,
     context: int,
@@ -34,36 +34,36 @@ def datasheet(
     Args:
         classes: the class table; None: there is none to compare with.
         context: tokens that the text encoder reads.
-        count_tokens: asked only for texts that cleaning changed; the others are counted
+        count_tokens: called only for texts that cleaning changed; the others are counted
             in the artifact.
     """
-    rows = list(chain.from_iterable(found.values()))
+    rows = list(chain.from_iterable(class_rows.values()))
     counting = _remembering(rows, count_tokens)
     verdicts = {
-        class_id: clean([row["sentence"] for row in own], cleaning, context, counting)
-        for class_id, own in found.items()
+        class_id: clean([row["sentence"] for row in rows_of_class], cleaning, context, counting)
+        for class_id, rows_of_class in class_rows.items()
     }
     return {
-        "coverage": coverage(found, classes),
-        "sentences": per_class({class_id: len(own) for class_id, own in found.items()}),
+        "coverage": coverage(class_rows, classes),
+        "sentences": per_class({class_id: len(rows) for class_id, rows in class_rows.items()}),
         "prompts": _counted(rows, "prompt_set", "prompt_id"),
         "sources": _counted(rows, "source"),
         "words": spread([len(row["sentence"].split()) for row in rows]),
         "tokens": _tokens(rows, context),
-        "duplicates": duplicates(found, verdicts),
-        "cleaning": cleaned(found, verdicts) | cleaning.model_dump() | {"context": context},
-        "classes": _class_rows(found, verdicts, classes or []),
+        "duplicates": duplicates(class_rows, verdicts),
+        "cleaning": cleaned(class_rows, verdicts) | cleaning.model_dump() | {"context": context},
+        "classes": _class_rows(class_rows, verdicts, classes or []),
     }
 
 
-def coverage(found: Found, classes: Sequence[ClassEntry] | None) -> dict[str, Any]:
+def coverage(class_rows: ClassRows, classes: Sequence[ClassEntry] | None) -> dict[str, Any]:
     """How many classes are described, of how many; ids of `missing` and of `unknown` ones,
     which the class table does not have. Without a table, `of` and both lists are None."""
     if classes is None:
-        return {"described": len(found), "of": None, "missing": None, "unknown": None}
-    ids = dict.fromkeys(entry.class_id for entry in classes)
-    missing = [class_id for class_id in ids if class_id not in found]
-    unknown = [class_id for class_id in found if class_id not in ids]
+        return {"described": len(class_rows), "of": None, "missing": None, "unknown": None}
+    ids = dict.fromkeys(class_entry.class_id for class_entry in classes)
+    missing = [class_id for class_id in ids if class_id not in class_rows]
+    unknown = [class_id for class_id in class_rows if class_id not in ids]
     described = len(ids) - len(missing)
     return {"described": described, "of": len(ids), "missing": missing, "unknown": unknown}
 
@@ -80,11 +80,11 @@ def per_class(counts: Mapping[str, int]) -> dict[str, Any]:
     """Total and spread of sentences over classes, and the ids of those with the fewest."""
     least = min(counts.values())
     fewest = [class_id for class_id, count in counts.items() if count == least]
-    found = spread(list(counts.values()))
-    return {"total": sum(counts.values()), "per_class": found, "fewest": fewest}
+    per_class_spread = spread(list(counts.values()))
+    return {"total": sum(counts.values()), "per_class": per_class_spread, "fewest": fewest}
 
 
-def duplicates(found: Found, verdicts: Mapping[str, Sequence[Cleaned]]) -> dict[str, Any]:
+def duplicates(class_rows: ClassRows, verdicts: Mapping[str, Sequence[Cleaned]]) -> dict[str, Any]:
     """Repeats, the first one never counted.
 
     `exact`: equal to an earlier sentence of the class, letter by letter; `near`: the others
@@ -92,32 +92,32 @@ def duplicates(found: Found, verdicts: Mapping[str, Sequence[Cleaned]]) -> dict[
     `examples` with most classes.
     """
     exact, near = 0, 0
-    homes: dict[str, dict[str, None]] = {}
-    for class_id, own in found.items():
+    classes_of: dict[str, dict[str, None]] = {}  # sentence -> ids of its classes, in order
+    for class_id, rows in class_rows.items():
         seen: set[str] = set()
-        for row, verdict in zip(own, verdicts[class_id], strict=True):
+        for row, verdict in zip(rows, verdicts[class_id], strict=True):
             text = row["sentence"]
             if text in seen:
                 exact += 1
             elif verdict.reason in ("duplicate", "near_duplicate"):
                 near += 1
             seen.add(text)
-            homes.setdefault(text, {})[class_id] = None
-    return {"exact": exact, "near": near, "shared": _shared(homes)}
+            classes_of.setdefault(text, {})[class_id] = None
+    return {"exact": exact, "near": near, "shared": _shared(classes_of)}
 
 
-def cleaned(found: Found, verdicts: Mapping[str, Sequence[Cleaned]]) -> dict[str, Any]:
+def cleaned(class_rows: ClassRows, verdicts: Mapping[str, Sequence[Cleaned]]) -> dict[str, Any]:
     """What cleaning would leave and shorten, and per reason code what it would drop: the
     number of sentences and the first of them."""
     dropped: dict[str, dict[str, Any]] = {}
-    for class_id, own in found.items():
-        for row, verdict in zip(own, verdicts[class_id], strict=True):
+    for class_id, rows in class_rows.items():
+        for row, verdict in zip(rows, verdicts[class_id], strict=True):
             if verdict.reason:
                 first = {"class_id": class_id, "sentence": row["sentence"]}
-                entry = dropped.setdefault(verdict.reason, {"sentences": 0, "example": first})
-                entry["sentences"] += 1
+                figures = dropped.setdefault(verdict.reason, {"sentences": 0, "example": first})
+                figures["sentences"] += 1
     return {
-        "left": per_class({class_id: _left(own) for class_id, own in verdicts.items()}),
+        "left": per_class({key: _kept(of_class) for key, of_class in verdicts.items()}),
         "shortened": sum(v.shortened and not v.reason for v in chain(*verdicts.values())),
         "dropped": {reason: dropped[reason] for reason in REASONS if reason in dropped},
     }
@@ -145,9 +145,9 @@ def _tokens(rows: Sequence[Row], context: int) -> dict[str, float]:
     return spread(counts) | {key: sum(c > most for c in counts) for key, most in over.items()}
 
 
-def _shared(homes: Mapping[str, Mapping[str, None]]) -> dict[str, Any]:
-    shared = [(text, list(ids)) for text, ids in homes.items() if len(ids) > 1]
-    shared.sort(key=lambda entry: (-len(entry[1]), entry[0]))
+def _shared(classes_of: Mapping[str, Mapping[str, None]]) -> dict[str, Any]:
+    shared = [(text, list(ids)) for text, ids in classes_of.items() if len(ids) > 1]
+    shared.sort(key=lambda item: (-len(item[1]), item[0]))
     return {
         "sentences": len(shared),
         "classes": len(set(chain.from_iterable(ids for _, ids in shared))),
@@ -156,28 +156,28 @@ def _shared(homes: Mapping[str, Mapping[str, None]]) -> dict[str, Any]:
 
 
 def _class_rows(
-    found: Found, verdicts: Mapping[str, Sequence[Cleaned]], classes: Sequence[ClassEntry]
+    class_rows: ClassRows, verdicts: Mapping[str, Sequence[Cleaned]], classes: Sequence[ClassEntry]
 ) -> list[Row]:
     """One row per class, those of the class table first and in its order."""
-    names = {entry.class_id: entry.name for entry in classes}
-    names |= {key: own[0]["class_name"] for key, own in found.items() if key not in names}
-    rows = []
+    names = {class_entry.class_id: class_entry.name for class_entry in classes}
+    names |= {key: rows[0]["class_name"] for key, rows in class_rows.items() if key not in names}
+    lines = []
     for class_id, name in names.items():
-        tokens = [row["tokens"] for row in found.get(class_id, [])]
-        rows.append(
+        tokens = [row["tokens"] for row in class_rows.get(class_id, [])]
+        lines.append(
             {
                 "class_id": class_id,
                 "name": name,
                 "sentences": len(tokens),
-                "clean": _left(verdicts.get(class_id, [])),
+                "clean": _kept(verdicts.get(class_id, [])),
                 "min_tokens": min(tokens, default=None),
                 "max_tokens": max(tokens, default=None),
             }
         )
-    return rows
+    return lines
 
 
-def _left(verdicts: Sequence[Cleaned]) -> int:
+def _kept(verdicts: Sequence[Cleaned]) -> int:
     return sum(verdict.reason is None for verdict in verdicts)
 
 
@@ -188,13 +188,13 @@ def _counted(rows: Sequence[Row], *keys: str) -> list[Row]:
 
 
 def _remembering(rows: Sequence[Row], count_tokens: CountTokens) -> CountTokens:
-    """The artifact's own counts; a tokenizer takes seconds to load and is seldom needed."""
+    """The artifact's counts; a tokenizer takes seconds to load and is rarely needed."""
     known = {row["sentence"]: row["tokens"] for row in rows}
 
     def count(texts: Sequence[str]) -> list[int]:
-        fresh = [text for text in dict.fromkeys(texts) if text not in known]
-        if fresh:
-            known.update(zip(fresh, count_tokens(fresh), strict=True))
+        unknown = [text for text in dict.fromkeys(texts) if text not in known]
+        if unknown:
+            known.update(zip(unknown, count_tokens(unknown), strict=True))
         return [known[text] for text in texts]
 
     return count

@@ -27,29 +27,29 @@ def lines(figures: Mapping[str, Any]) -> list[str]:
         "Filter": _filter(figures["filter"]),
         "Classes": _classes(figures.get("classes", [])),
     }
-    found = [figures["file"]]
+    page = [figures["file"]]
     for heading, body in sections.items():
-        found += ["", heading, *body] if body else []
-    return found
+        page += ["", heading, *body] if body else []
+    return page
 
 
 def facts(provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(label, text) of everything in provenance.json that says something; a list of objects,
     as `saft descriptions merge` writes, becomes a numbered block each."""
-    found: list[tuple[str, str]] = []
-    places = {key: place for place, key in enumerate(FIRST)}
+    pairs: list[tuple[str, str]] = []
+    order = {key: number for number, key in enumerate(FIRST)}
     nested = ("provenance", "merged")
-    for key in sorted(provenance, key=lambda k: (k in nested, places.get(k, len(FIRST)), k)):
+    for key in sorted(provenance, key=lambda k: (k in nested, order.get(k, len(FIRST)), k)):
         value, label = provenance[key], key.replace("_", " ")
         if key == "provenance" and isinstance(value, dict):
-            found += facts(value)
+            pairs += facts(value)
         elif isinstance(value, list) and value and all(isinstance(v, dict) for v in value):
             for number, inner in enumerate(value, start=1):
-                found.append((f"{label} {number}", ""))
-                found += [(f"  {name}", text) for name, text in facts(inner)]
+                pairs.append((f"{label} {number}", ""))
+                pairs += [(f"  {name}", text) for name, text in facts(inner)]
         elif value is not None and value != {}:
-            found.append((label, _text(value)))
-    return found
+            pairs.append((label, _text(value)))
+    return pairs
 
 
 def listing(names: Sequence[str]) -> str:
@@ -69,7 +69,7 @@ def _text(value: Any) -> str:
     return f"{text[:12]}..." if digest else text
 
 
-def _entry(label: str, text: str) -> list[str]:
+def _labelled(label: str, text: str) -> list[str]:
     """A label and what it is, wrapped under itself, or under what follows its number."""
     start = f"  {label}"
     start = start.ljust(INDENT) if len(start) < INDENT else f"{start}  "
@@ -84,8 +84,8 @@ def _number(count: int, text: str = "") -> str:
     return f"{count:>7}  {text}".rstrip()
 
 
-def _entries(pairs: Sequence[tuple[str, str]]) -> list[str]:
-    return [line for label, text in pairs for line in _entry(label, text)]
+def _block(pairs: Sequence[tuple[str, str]]) -> list[str]:
+    return [line for label, text in pairs for line in _labelled(label, text)]
 
 
 def _quoted(sentence: str, most: int = 100) -> str:
@@ -95,18 +95,18 @@ def _quoted(sentence: str, most: int = 100) -> str:
 
 def _origin(provenance: Mapping[str, Any] | None) -> list[str]:
     if provenance is None:
-        return _entry("unknown", "there is no provenance.json beside the Parquet file")
-    return _entries(facts(provenance)) or _entry("unknown", "provenance.json says nothing")
+        return _labelled("unknown", "there is no provenance.json beside the Parquet file")
+    return _block(facts(provenance)) or _labelled("unknown", "provenance.json says nothing")
 
 
 def _coverage(coverage: Mapping[str, Any], table: str | None) -> list[str]:
     if table is None:
-        return _entry("described", f"{coverage['described']}; no class table to compare with")
+        return _labelled("described", f"{coverage['described']}; no class table to compare with")
     pairs = [("described", f"{coverage['described']} of {coverage['of']} classes of {table}")]
     for key, label in (("missing", "without a sentence"), ("unknown", "not in the table")):
         if coverage[key]:
             pairs.append((label, listing(coverage[key])))
-    return _entries(pairs)
+    return _block(pairs)
 
 
 def _per_class(counts: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -121,27 +121,27 @@ def _sentences(figures: Mapping[str, Any]) -> list[str]:
     pairs = [("in all", str(figures["sentences"]["total"])), *_per_class(figures["sentences"])]
     for label, key in (("by prompt", "prompts"), ("by source", "sources")):
         counts = figures[key]
-        for place, entry in enumerate(counts[:PROMPTS]):
-            parts = [entry[name] for name in ("prompt_set", "prompt_id", "source") if name in entry]
+        for number, row in enumerate(counts[:PROMPTS]):
+            parts = [row[name] for name in ("prompt_set", "prompt_id", "source") if name in row]
             name = " / ".join(filter(None, parts)) or "(nobody was asked)"
-            pairs.append(("" if place else label, _number(entry["sentences"], name)))
+            pairs.append(("" if number else label, _number(row["sentences"], name)))
         if len(counts) > PROMPTS:
             pairs.append(("", " " * HANG + f"... ({len(counts)} in all)"))
-    return _entries(pairs)
+    return _block(pairs)
 
 
 def _lengths(figures: Mapping[str, Any]) -> list[str]:
-    found = [" " * INDENT + "    min  median    95 %     max"]
+    lines = [" " * INDENT + "    min  median    95 %     max"]
     for key in ("words", "tokens"):
         spread = figures[key]
         numbers = [spread["min"], spread["median"], spread["p95"], spread["max"]]
-        found.append(f"  {key}".ljust(INDENT) + " ".join(f"{number:>7g}" for number in numbers))
+        lines.append(f"  {key}".ljust(INDENT) + " ".join(f"{number:>7g}" for number in numbers))
     context, tokens = figures["cleaning"]["context"], figures["tokens"]
-    found += _entry("over 77 tokens", _number(tokens["over_77"], "sentences"))
+    lines += _labelled("over 77 tokens", _number(tokens["over_77"], "sentences"))
     if context != 77:
-        own = f"sentences; the base model reads {context}"
-        found += _entry(f"over {context} tokens", _number(tokens["over_context"], own))
-    return found
+        remark = f"sentences; the base model reads {context}"
+        lines += _labelled(f"over {context} tokens", _number(tokens["over_context"], remark))
+    return lines
 
 
 def _duplicates(counts: Mapping[str, Any], threshold: float) -> list[str]:
@@ -157,22 +157,23 @@ def _duplicates(counts: Mapping[str, Any], threshold: float) -> list[str]:
         where = f"{len(example['classes'])} classes: {listing(example['classes'][:3])}"
         more = ", ..." if len(example["classes"]) > 3 else ""
         pairs.append(("", f"{' ' * HANG}{_quoted(example['sentence'])} in {where}{more}"))
-    return _entries(pairs)
+    return _block(pairs)
 
 
 def _cleaning(cleaning: Mapping[str, Any], total: int) -> list[str]:
     rules = {key: cleaning[key] for key in ("min_words", "near_duplicate", "too_long", "context")}
-    gone = sum(entry["sentences"] for entry in cleaning["dropped"].values())
+    dropped = sum(figures["sentences"] for figures in cleaning["dropped"].values())
     pairs = [
         ("rules", f"{_text(rules)} ({cleaning['rules_from']})"),
-        ("would drop", _number(gone, f"of {total} sentences")),
+        ("would drop", _number(dropped, f"of {total} sentences")),
     ]
-    for reason, entry in cleaning["dropped"].items():
-        example = f"{entry['example']['class_id']}: {_quoted(entry['example']['sentence'], 80)}"
-        pairs.append((f"  {reason}", _number(entry["sentences"], example)))
+    for reason, figures in cleaning["dropped"].items():
+        first = figures["example"]
+        example = f"{first['class_id']}: {_quoted(first['sentence'], 80)}"
+        pairs.append((f"  {reason}", _number(figures["sentences"], example)))
     pairs.append(("would shorten", _number(cleaning["shortened"])))
-    left = [(f"{label} left", text) for label, text in _per_class(cleaning["left"])]
-    return _entries(pairs + left)
+    pairs += [(f"{label} left", text) for label, text in _per_class(cleaning["left"])]
+    return _block(pairs)
 
 
 def _filter(counts: Mapping[str, Any] | None) -> list[str]:
@@ -183,15 +184,15 @@ def _filter(counts: Mapping[str, Any] | None) -> list[str]:
     pairs += [(f"dropped: {key}", _number(count)) for key, count in counts["dropped"].items()]
     if not counts["current"]:
         pairs.append(("note", "made from another artifact; `dvc repro filter` makes it again"))
-    return _entries(pairs)
+    return _block(pairs)
 
 
 def _classes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """One line per class; the numbers come first, for names may be long."""
     ids = max([len("class id"), *(len(row["class_id"]) for row in rows)])
-    found = [f"  sentences  clean  {'tokens':>9}  {'class id':{ids}}  name"]
+    lines = [f"  sentences  clean  {'tokens':>9}  {'class id':{ids}}  name"]
     for row in rows:
         counts = f"{row['sentences']:>11}  {row['clean']:>5}"
         tokens = f"{row['min_tokens']} to {row['max_tokens']}" if row["sentences"] else "-"
-        found.append(f"{counts}  {tokens:>9}  {row['class_id']:{ids}}  {row['name']}")
-    return found if rows else []
+        lines.append(f"{counts}  {tokens:>9}  {row['class_id']:{ids}}  {row['name']}")
+    return lines if rows else []

@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, listed
 from pipeline.report.page import percent
 from pipeline.results.evaluated import NORMS, options_text
 from saft.export.inputs import Inputs
@@ -18,7 +18,7 @@ from saft.export.lineage import METRICS
 
 TEMPLATE = Path(__file__).with_name("model_card.md.j2")
 FALLBACK = "a photo of a {}"  # for the example, where the classifier has no template
-SHOWN = 3  # templates; OpenAI's 80 are counted
+LISTED = 3  # templates; OpenAI's 80 are counted
 
 
 def render(inputs: Inputs, name: str) -> str:
@@ -27,7 +27,7 @@ def render(inputs: Inputs, name: str) -> str:
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"percent": percent, "cell": cell, "quoted": json.dumps}
-    measured = [found[0] for found in inputs.measured.values()]
+    measured = [metrics[0] for metrics in inputs.measured.values()]
     first = next(iter(inputs.measured.values()))
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         name=name,
@@ -36,13 +36,13 @@ def render(inputs: Inputs, name: str) -> str:
         training=training_rows(inputs),
         rows=result_rows(inputs),
         mean=inputs.results.mean,
-        attacks=[(found.title, options_text(found)) for found in first],
+        attacks=[(metrics.title, options_text(metrics)) for metrics in first],
         threat=first[0],
         norm=NORMS.get(first[0].norm, first[0].norm),
-        texts=[(found.dataset, texts_line(found.texts.templates)) for found in measured],
+        texts=[(m.dataset, texts_line(m.texts.templates)) for m in measured],
         # the shortest is the least about one data set
         example=min((t for m in measured for t in m.texts.templates), key=len, default=FALLBACK),
-        notes=sorted({m.note for found in inputs.measured.values() for m in found if m.note}),
+        notes=sorted({m.note for attacks in inputs.measured.values() for m in attacks if m.note}),
         NORMS=NORMS,
     )
 
@@ -87,11 +87,11 @@ def result_rows(inputs: Inputs) -> list[dict[str, Any]]:
         UserError: reports/metrics.json has other data sets or measures.
     """
     rows = []
-    for name, found in inputs.measured.items():
+    for name, metrics in inputs.measured.items():
         shares = inputs.results.datasets.get(name, {})
         if not all({"clean", "robust"} <= set(shares.get(m, {})) for m in ("base", "finetuned")):
             raise UserError(f"{METRICS}: no accuracies of '{name}'; run `dvc repro report`")
-        about = found[0]
+        about = metrics[0]
         seen = f"{about.seen_in_training} of {about.classes}"
         rows.append({"dataset": name, "images": about.images, "seen": seen, **shares})
     return rows
@@ -101,8 +101,7 @@ def texts_line(templates: list[str]) -> str:
     """The first templates, and how many more there are."""
     if not templates:
         return "its classes' descriptions"
-    more = f" and {len(templates) - SHOWN} more" if len(templates) > SHOWN else ""
-    return ", ".join(f"“{text}”" for text in templates[:SHOWN]) + more
+    return listed([f"“{text}”" for text in templates], LISTED)
 
 
 def cell(text: str) -> str:
@@ -110,6 +109,6 @@ def cell(text: str) -> str:
     return " ".join(str(text).split()).replace("|", "\\|")
 
 
-def _options(found: dict[str, Any]) -> str:
-    listed = ", ".join(f"{key} {value}" for key, value in found.items())
+def _options(options: dict[str, Any]) -> str:
+    listed = ", ".join(f"{key} {value}" for key, value in options.items())
     return f" ({listed})" if listed else ""

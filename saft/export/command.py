@@ -1,15 +1,16 @@
 """`saft export DEST`: the fine-tuned model as a folder for open_clip and the Hugging Face hub."""
 
 import shutil
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pipeline.common.errors import UserError
+from saft.errors import one_line_errors
 
 
+@one_line_errors("saft export")
 def main(
     dest: Annotated[
         Path, typer.Argument(help="folder to make; its name is the model's name on the card")
@@ -21,13 +22,9 @@ def main(
     """
     try:
         export(dest)
-    except UserError as error:
-        print(f"error: saft export: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
     except OSError as error:
         reason = error.strerror or str(error)
-        print(f"error: saft export: {error.filename or dest}: {reason}", file=sys.stderr)
-        raise SystemExit(1) from None
+        raise UserError(f"{error.filename or dest}: {reason}") from None
     print(f'{dest}: open_clip.create_model_and_transforms("local-dir:{dest}")')
     print(f"to share it: hf upload <user>/{dest.resolve().name} {dest}")
 

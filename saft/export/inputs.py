@@ -13,7 +13,8 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import Section, validate
 from pipeline.common.tables import read_json
 from pipeline.images.classes import CLASSES, read_classes
-from pipeline.models.interface import About
+from pipeline.models.interface import ModelCardOrigin
+from pipeline.prepare.facts import published_facts
 from pipeline.results.evaluated import Metrics
 from pipeline.results.files import EVALUATION
 from saft.export.lineage import LOCK, METRICS, Lock, check_measured
@@ -21,7 +22,7 @@ from saft.export.lineage import LOCK, METRICS, Lock, check_measured
 RECIPE = MODEL / "recipe.json"
 
 
-class _Named(Section, extra="ignore"):
+class EvaluatedNames(Section, extra="ignore"):
     """What of section `evaluate` tells what was measured."""
 
     datasets: list[str] = Field(min_length=1)
@@ -43,8 +44,9 @@ class Results(Section, extra="ignore"):
 
 
 @dataclass(frozen=True)
-class Terms:
-    """A data set that weights were trained on; the rest is None where nothing is published."""
+class DatasetLicence:
+    """A data set that weights were trained on; title, licence and citation are None where the set
+    is not a published one."""
 
     dataset: str
     source: str
@@ -62,8 +64,8 @@ class Inputs:
     results: Results
     measured: dict[str, list[Metrics]]
     classes: int
-    base: About
-    terms: list[Terms]
+    base: ModelCardOrigin
+    terms: list[DatasetLicence]
 
 
 def read_inputs(lock: Lock) -> Inputs:
@@ -73,29 +75,29 @@ def read_inputs(lock: Lock) -> Inputs:
         UserError: a file is missing or broken, or the results are not those of data/model.
     """
     _check_there()
-    named = validate(lock.params(METRICS).get("evaluate"), _Named, f"{LOCK}: evaluate")
+    named = validate(lock.params(METRICS).get("evaluate"), EvaluatedNames, f"{LOCK}: evaluate")
     folders = {
         name: [EVALUATION / name / named.texts[0] / attack for attack in named.attacks]
         for name in named.datasets
     }
-    check_measured(lock, [folder for found in folders.values() for folder in found])
+    check_measured(lock, [folder for of_set in folders.values() for folder in of_set])
     recipe = read_json(RECIPE)
-    base, learnt_from = _base(lock)
+    base, base_datasets = _base(lock)
     return Inputs(
         recipe=recipe,
         results=validate(read_json(METRICS), Results, str(METRICS)),
-        measured={name: [_metrics(f) for f in found] for name, found in folders.items()},
+        measured={name: [_metrics(f) for f in of_set] for name, of_set in folders.items()},
         classes=len(read_classes(recipe["dataset"])),
         base=base,
-        terms=[_terms(lock, name) for name in (recipe["dataset"], *learnt_from)],
+        terms=[_terms(lock, name) for name in (recipe["dataset"], *base_datasets)],
     )
 
 
 def _check_there() -> None:
-    of_model = [MODEL / CONFIG_FILE, MODEL / WEIGHTS_FILE, RECIPE]
-    for path in [*of_model, METRICS]:
+    model_files = [MODEL / CONFIG_FILE, MODEL / WEIGHTS_FILE, RECIPE]
+    for path in [*model_files, METRICS]:
         if not path.is_file():
-            stage = "finetune" if path in of_model else "report"
+            stage = "finetune" if path in model_files else "report"
             raise UserError(f"{path}: not found; `dvc repro {stage}` makes it")
 
 
@@ -104,20 +106,23 @@ def _metrics(folder: Path) -> Metrics:
     return validate(read_json(path), Metrics, str(path))
 
 
-def _base(lock: Lock) -> tuple[About, list[str]]:
+def _base(lock: Lock) -> tuple[ModelCardOrigin, list[str]]:
     """The base model, and the image set that it was trained on where that happened here."""
     values = lock.params(BASE_MODEL)
     source, dataset = values.get("base_model.source", ""), values.get("base_model.dataset", "")
-    found = {source: values.get(f"base_model.options.{source}", {})}
-    module, params = options.chosen("pipeline.model_sources", "base_model", "source", source, found)
+    values_of = {source: values.get(f"base_model.options.{source}", {})}
+    module, params = options.load_plugin(
+        "pipeline.model_sources", "base_model", "source", source, values_of
+    )
     return module.about(params, dataset), [dataset] if source == "pretrain" else []
 
 
-def _terms(lock: Lock, dataset: str) -> Terms:
+def _terms(lock: Lock, dataset: str) -> DatasetLicence:
     """What the module of the set's source states of it."""
     spec = lock.params(CLASSES / f"{dataset}.parquet").get(f"prepare.sets.{dataset}", {})
     source = str(spec.get("source"))
     module = registry.load("pipeline.datasets", source, f"{LOCK}: prepare.sets.{dataset}.source")
-    facts = getattr(module, "FACTS", None)
-    known = (getattr(facts, key, None) for key in ("title", "licence", "citation"))
-    return Terms(dataset, source, *known)
+    facts = published_facts(module)
+    if facts is None:
+        return DatasetLicence(dataset, source, None, None, None)
+    return DatasetLicence(dataset, source, facts.title, facts.licence, facts.citation)

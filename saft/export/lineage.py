@@ -22,22 +22,22 @@ METRICS = Path("reports/metrics.json")
 
 
 class Lock:
-    """dvc.lock; stages are found by an output of theirs, for names of old ones stay in it."""
+    """dvc.lock; a stage is looked up by its output, since names of former stages stay in it."""
 
     def __init__(self, stages: dict[str, Any]):
         self._makers = {
-            out["path"]: entry for entry in stages.values() for out in entry.get("outs", [])
+            out["path"]: stage for stage in stages.values() for out in stage.get("outs", [])
         }
 
     def params(self, output: Path) -> dict[str, Any]:
         """The values of params.yaml that `output` was made with, by dotted key."""
         return self._maker(output).get("params", {}).get("params.yaml", {})
 
-    def made(self, output: Path) -> str:
-        """Hash of `output` as its stage left it."""
+    def output_hash(self, output: Path) -> str:
+        """Hash of `output` as its stage wrote it."""
         return self._hash(output, "outs", output)
 
-    def read(self, output: Path, dependency: Path) -> str:
+    def input_hash(self, output: Path, dependency: Path) -> str:
         """Hash of `dependency` as the stage that made `output` read it."""
         return self._hash(output, "deps", dependency)
 
@@ -86,15 +86,15 @@ def check_measured(lock: Lock, folders: Iterable[Path]) -> None:
     `folders`, of data/evaluation, has to be measured on data/model as it is.
     """
     model = digest(MODEL)
-    if lock.made(MODEL) != model:
+    if lock.output_hash(MODEL) != model:
         raise UserError(f"{MODEL}: not what `dvc repro finetune` made last; run `dvc repro`")
-    if lock.read(MODEL, BASE_MODEL) != lock.made(BASE_MODEL):
+    if lock.input_hash(MODEL, BASE_MODEL) != lock.output_hash(BASE_MODEL):
         raise UserError(f"{MODEL}: fine-tuned from another {BASE_MODEL}; run `dvc repro`")
     for folder in folders:
-        if lock.read(folder, MODEL) != model:
+        if lock.input_hash(folder, MODEL) != model:
             raise UserError(f"{folder}: measured on another model than {MODEL}; run `dvc repro`")
-    unchanged = lock.made(METRICS) == digest(METRICS)
-    if not unchanged or lock.read(METRICS, EVALUATION) != digest(EVALUATION):
+    unchanged = lock.output_hash(METRICS) == digest(METRICS)
+    if not unchanged or lock.input_hash(METRICS, EVALUATION) != digest(EVALUATION):
         raise UserError(
             f"{METRICS}: not what the report stage makes of {EVALUATION} as it is, so that it may "
             "tell of another model; run `dvc repro report`"

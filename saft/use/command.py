@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE
+from saft.errors import one_line_errors
 from saft.use import profiles
 
 COLOURS = {"+": "green", "-": "red", "@": "cyan"}
@@ -18,6 +18,7 @@ def list_profiles() -> None:
         typer.echo(f"{name:28}{about}".rstrip())
 
 
+@one_line_errors("saft use")
 def use(
     name: Annotated[str, typer.Argument(help="a profile, see `saft profiles`")],
     dry: Annotated[bool, typer.Option("--dry", help="show the difference, change nothing")] = False,
@@ -33,22 +34,18 @@ def use(
     Edits of params.yaml that are not committed are never overwritten. `saft use demo` brings the
     demo back.
     """
-    try:
-        profile = profiles.find(name)
-        if show:
-            sys.stdout.buffer.write(profile.content)
-            return
-        lines = profiles.difference(profile)
-        for line in lines:
-            typer.secho(line, fg=None if line[:3] in ("+++", "---") else COLOURS.get(line[:1]))
-        if dry:
-            return
-        if not lines and PARAMS_FILE.exists() and PARAMS_FILE.read_bytes() == profile.content:
-            typer.echo(f"{PARAMS_FILE} is {profile.file} already")
-            return
-        profiles.check_replaceable(force)
-        profiles.write(profile)
-    except UserError as error:
-        print(f"error: saft use: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+    profile = profiles.find(name)
+    if show:
+        sys.stdout.buffer.write(profile.content)
+        return
+    lines = profiles.difference(profile)
+    for line in lines:
+        typer.secho(line, fg=None if line[:3] in ("+++", "---") else COLOURS.get(line[:1]))
+    if dry:
+        return
+    if not lines and PARAMS_FILE.exists() and PARAMS_FILE.read_bytes() == profile.content:
+        typer.echo(f"{PARAMS_FILE} is {profile.file} already")
+        return
+    profiles.check_replaceable(force)
+    profiles.write(profile)
     typer.echo(f"{PARAMS_FILE} is now {profile.file}; next: saft check, then dvc repro")

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.common.atomic import replacing_file
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, listed
 from pipeline.common.params import PARAMS_FILE
 from saft.use import commented_yaml, overlay
 
@@ -47,8 +47,7 @@ def find(name: str) -> Profile:
     profile = Profile(FOLDER / f"{name}.yaml", rendered(FOLDER / f"{name}.yaml"))
     problems = check_params(_values(profile), profile.file)
     if problems:
-        more = f" and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        raise UserError("; ".join(problems[:SHOWN]) + more)
+        raise UserError(listed(problems, SHOWN, "; "))
     return profile
 
 

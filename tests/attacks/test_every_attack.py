@@ -40,7 +40,7 @@ WITH_LAST = [name for name in OURS if getattr(attack(name)[0], "LAST_ITERATE", F
 
 @pytest.fixture(autouse=True)
 def quick_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library's own budgets take seconds; test_autoattack.py spends them once."""
+    """The library's own settings take seconds; test_autoattack.py spends them once."""
     from pipeline.evaluation import autoattack_library
 
     whole = autoattack_library._make_adversary
@@ -104,7 +104,8 @@ def test_outcomes_are_inside_the_ball_and_say_what_the_classifier_says(
     expected = margins(logits, labels).cpu()
     np.testing.assert_allclose(outcome.margin, expected, rtol=1e-4, atol=1e-4)
     assert ((outcome.margin < 0) == fooled).all()
-    assert outcome.fooled_at.max() < attack(name)[0].budget(attack(name)[1])
+    module, params = attack(name)
+    assert outcome.fooled_at.max() < (module.max_iterates(params) or 1)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -186,8 +187,9 @@ def test_dropping_fooled_images_changes_no_verdict_and_saves_forwards(name, targ
     assert cheap < 0.9 * counted.images
     assert (dropped.last_prediction == -1).all()
     assert (whole.last_prediction >= 0).all()
-    budget = attack(name, **options)[0].budget(attack(name, **options)[1])
-    assert counted.images >= N * budget, "whoever is followed takes every iterate"
+    module, params = attack(name, **options)
+    iterates = N * module.max_iterates(params)
+    assert counted.images >= iterates, "whoever is followed takes every iterate"
 
 
 @pytest.mark.parametrize("name", RESTARTED)
@@ -202,7 +204,7 @@ def test_restarts_only_add_and_only_where_nothing_has_fooled(name, targets):
         forwards = counted.images
         module, params = attack(name, **options, restarts=restarts)
         fooled_at = outcomes[restarts].fooled_at
-        steps = np.where(fooled_at < 0, module.budget(params), fooled_at + 1)
+        steps = np.where(fooled_at < 0, module.max_iterates(params), fooled_at + 1)
         # one forward per iterate, and one more of each that is judged for good
         judged = N
         assert forwards == steps.sum() + judged
@@ -320,3 +322,12 @@ def test_no_image_at_all_is_no_error(name, classifier, targets):
     none = Targets(targets.pixels, targets.numbers[:0], targets.labels[:0])
     assert run(name, classifier, none).fooled_at.shape == (0,)
     assert FIRST > 0, "numbers are not positions"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_attack_declares_how_many_iterates_it_takes(name):
+    module, params = attack(name)
+    declared = module.LIBRARY_STEPS if name in LIBRARY else module.max_iterates(params)
+    assert type(declared) is int
+    assert declared >= 1
+    assert (module.max_iterates(params) is None) == (name in LIBRARY)

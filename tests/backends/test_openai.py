@@ -4,7 +4,6 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -16,68 +15,10 @@ from pipeline.common.params import validate
 from pipeline.descriptions import asking
 from pipeline.descriptions.answer_log import AnswerLog, Reply
 from pipeline.descriptions.interface import Answers, Task
-from tests.descriptions.test_asking import CLASSES, OPTIONS, PROMPTS
+from tests.support.openai_server import Response, Server, completion, refusal
+from tests.support.tasks import CLASSES, OPTIONS, PROMPTS
 
-Response = tuple[int, dict[str, str], str]
 KEY = "sk-very-secret-0123456789"
-
-
-def completion(body: dict[str, Any], text: str | None = None, reason: str = "stop") -> Response:
-    if text is None:
-        text = json.dumps({"sentences": [f"{body['seed']} {i}" for i in range(3)]})
-    message = {"role": "assistant", "content": text}
-    found = {
-        "id": "x", "object": "chat.completion", "created": 0, "model": body["model"],
-        "choices": [{"index": 0, "finish_reason": reason, "message": message}],
-        "usage": {"prompt_tokens": 7, "completion_tokens": 3, "total_tokens": 10},
-    }  # fmt: skip
-    return 200, {"Content-Type": "application/json"}, json.dumps(found)
-
-
-def refusal(status: int, message: str, **headers: str) -> Response:
-    body = json.dumps({"error": {"message": message, "type": "x", "param": None, "code": status}})
-    return status, {"Content-Type": "application/json"} | headers, body
-
-
-class Server:
-    """Counts requests; `answer(number, body)` says what comes back."""
-
-    def __init__(self, answer: Callable[[int, dict[str, Any]], Response]) -> None:
-        self.answer = answer
-        self.bodies: list[dict[str, Any]] = []
-        self.keys: set[str] = set()
-        self.under_way = self.most = 0
-        self.lock = threading.Lock()
-        owner = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                with owner.lock:
-                    number = len(owner.bodies)
-                    owner.bodies.append(body)
-                    owner.keys.add(self.headers["Authorization"])
-                    owner.under_way += 1
-                    owner.most = max(owner.most, owner.under_way)
-                status, headers, text = owner.answer(number, body)
-                with owner.lock:
-                    owner.under_way -= 1
-                self.send_response(status)
-                for name, value in headers.items():
-                    self.send_header(name, value)
-                self.send_header("Content-Length", str(len(text.encode())))
-                self.end_headers()
-                self.wfile.write(text.encode())
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.http.server_port}/v1"
 
 
 @pytest.fixture
@@ -137,8 +78,8 @@ def test_every_request_is_complete_and_answers_are_matched(serve, tmp_path):
     assert all("JSON object" in message for message in seeds)
     assert len(answers.sentences) == 90
     assert {s.source for s in answers.sentences} == {"openai"}
-    said = {int(s.text.split()[0]) for s in answers.sentences}
-    assert said == {m["seed"] for m in server.bodies}
+    seeds = {int(s.text.split()[0]) for s in answers.sentences}
+    assert seeds == {m["seed"] for m in server.bodies}
     counts = answers.provenance["counts"]
     assert (counts["prompt_tokens"], counts["completion_tokens"]) == (210, 90)
 
@@ -152,7 +93,7 @@ def test_a_password_in_the_url_is_not_shown(tmp_path):
 def test_ctrl_c_while_an_answer_is_worked_on_loses_none(serve, tmp_path, monkeypatch):
     server = serve(lambda number, body: completion(body))
     task = Task(CLASSES, "cupl", PROMPTS, {}, 7, AnswerLog(tmp_path / "answers.jsonl"))
-    real, calls = asking.readable, []
+    real, calls = asking.parse_reply, []
 
     def interrupted(reply: Reply) -> list[str]:
         if threading.current_thread() is threading.main_thread():
@@ -161,7 +102,7 @@ def test_ctrl_c_while_an_answer_is_worked_on_loses_none(serve, tmp_path, monkeyp
                 raise KeyboardInterrupt
         return real(reply)
 
-    monkeypatch.setattr(asking, "readable", interrupted)
+    monkeypatch.setattr(asking, "parse_reply", interrupted)
     with pytest.raises(KeyboardInterrupt):
         backend.describe(task, params(server.url))
     assert kept(tmp_path) == len(server.bodies)
@@ -232,7 +173,7 @@ def test_a_server_that_is_down_or_goes_down(serve, tmp_path):
     server.http.server_close()
     message = refused(tmp_path, url)
     assert "cannot be reached" in message
-    assert "start it, mend base_url, or take" in message
+    assert "start it, fix base_url, or take" in message
     assert "dvc pull describe" in message
 
 
@@ -372,9 +313,9 @@ def test_the_key_comes_from_the_environment_and_is_written_nowhere(
     message = refused(tmp_path / "b", server.url, api_key_env="SOME_KEY")
     assert "Incorrect API key provided: ***" in message
     written = b"".join(f.read_bytes() for f in tmp_path.rglob("*") if f.is_file())
-    shown = message + str(answers.provenance) + "".join(capsys.readouterr())
+    texts = message + str(answers.provenance) + "".join(capsys.readouterr())
     assert KEY.encode() not in written
-    assert KEY not in shown
+    assert KEY not in texts
     monkeypatch.delenv("SOME_KEY")
     message = refused(tmp_path, server.url, api_key_env="SOME_KEY")
     assert "the environment has no SOME_KEY" in message

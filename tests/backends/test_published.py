@@ -80,8 +80,8 @@ def test_a_part_of_the_classes_is_matched_as_in_the_whole(tmp_path):
 
 def test_lists_by_name_keep_their_order_and_are_counted_from_0(tmp_path):
     content = {"African elephant": ["grey", " big "], "ant": ["small"], "bee": ["striped"]}
-    found = imported(tmp_path, [ANT, ELEPHANT], content)
-    assert found.sentences == [
+    answers = imported(tmp_path, [ANT, ELEPHANT], content)
+    assert answers.sentences == [
         Sentence("n1", "small", "published"),
         Sentence("n2", "grey", "published"),
         Sentence("n2", " big ", "published", sample_index=1),
@@ -94,10 +94,10 @@ def test_a_file_with_a_byte_order_mark_is_read(tmp_path):
 
 def test_questions_become_prompt_ids_each_counted_from_0(tmp_path):
     content = {"ant": {"What is it?": ["x", "y"], "And now?": ["z"]}}
-    found = [
+    answers = [
         (s.prompt_id, s.sample_index, s.text) for s in imported(tmp_path, [ANT], content).sentences
     ]
-    assert found == [("What is it?", 0, "x"), ("What is it?", 1, "y"), ("And now?", 0, "z")]
+    assert answers == [("What is it?", 0, "x"), ("What is it?", 1, "y"), ("And now?", 0, "z")]
 
 
 def test_several_keys_of_a_class_follow_one_another(tmp_path):

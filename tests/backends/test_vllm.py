@@ -18,7 +18,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import validate
 from pipeline.descriptions.answer_log import AnswerLog
 from pipeline.descriptions.interface import Answers, Task
-from tests.descriptions.test_asking import CLASSES, OPTIONS, PROMPTS
+from tests.support.tasks import CLASSES, OPTIONS, PROMPTS
 
 ENGINE: dict[str, Any] = {
     "revision": "abc",
@@ -207,12 +207,12 @@ def test_other_weights_in_the_same_folder_are_another_model(monkeypatch, tmp_pat
     model.mkdir()
     (model / "weights").write_bytes(b"1")
     monkeypatch.setattr(backend, "_commit", lambda llm: None)
-    for content, asked in ((b"1", 30), (b"1", 0), (b"22", 30)):
+    for content, requests in ((b"1", 30), (b"1", 0), (b"22", 30)):
         if (model / "weights").read_bytes() != content:
             (model / "weights").write_bytes(content)
         engine = install(monkeypatch)
         describe(tmp_path, model=str(model))
-        assert len(engine.seen) == asked
+        assert len(engine.seen) == requests
 
 
 def test_exemplars_are_shown_and_announced(monkeypatch, tmp_path):
@@ -234,14 +234,20 @@ def test_on_a_cpu_prompts_are_not_split(monkeypatch, tmp_path):
 
 def test_provenance_names_what_ran(monkeypatch, tmp_path):
     install(monkeypatch)
-    found: Answers = describe(tmp_path)
-    made = found.provenance
-    assert json.loads(json.dumps(made)) == made
-    assert (made["model"], made["revision"], made["commit"]) == ("maker/model", "abc", "f00d")
-    assert (made["vllm"], made["torch"]) == ("0.0", torch.__version__)
-    assert made["device"] == "Some GPU"
-    assert made["engine"] == {key: ENGINE[key] for key in (*backend.ENGINE, "batch_invariant")}
-    assert made["sampling"]["answers"] == 2
+    answers: Answers = describe(tmp_path)
+    provenance = answers.provenance
+    assert json.loads(json.dumps(provenance)) == provenance
+    assert (provenance["model"], provenance["revision"], provenance["commit"]) == (
+        "maker/model",
+        "abc",
+        "f00d",
+    )
+    assert (provenance["vllm"], provenance["torch"]) == ("0.0", torch.__version__)
+    assert provenance["device"] == "Some GPU"
+    assert provenance["engine"] == {
+        key: ENGINE[key] for key in (*backend.ENGINE, "batch_invariant")
+    }
+    assert provenance["sampling"]["answers"] == 2
 
 
 def test_missing_vllm_is_a_user_error(monkeypatch, tmp_path):

@@ -7,16 +7,19 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from benchmarks import device_acceptance, results_table
+from benchmarks import device_acceptance, measure, results_table
 from benchmarks.acceptance import against_released, goals, inputs, variants
 from benchmarks.acceptance.context import Context
 from benchmarks.acceptance.report import FILE, Report, Result
+from benchmarks.acceptance.time_limit import time_limit
+from benchmarks.released import ReleasedAmp
 
 ROOT = Path(__file__).parents[2]
 ABSENT = ("dvc", "vllm", "dvclive", "babel", "inflect", "rapidfuzz", "xdist")  # on a bare machine
@@ -103,6 +106,17 @@ def test_the_tables_hold_what_was_measured(dry_run):
     speed = content["sections"]["training"]["result"]["variants"]["bf16"]["images_per_second"]
     (row,) = [line for line in text.splitlines() if line.startswith("| bf16 | ")][:1]
     assert results_table._number(speed) in row
+    assert "Cut off" not in text
+
+
+def test_the_tables_of_a_kept_run_say_where_it_was_cut_off_and_each_variants_own_share():
+    text = results_table.read(ROOT / "benchmarks/results/h100-2026-11-26-before-graphs.json")
+    assert "Failed checks: none.\n" in text
+    (row,) = [line for line in text.splitlines() if line.startswith("| float32 | 0.313 ")]
+    assert row == "| float32 | 0.313 | 0.07 | 409 | 406 | 0.698 | 10.5 | - |"
+    graphs = results_table.read(ROOT / "benchmarks/results/h100-2026-11-26.json")
+    assert "Cut off in: against_released.\n" in graphs
+    assert "| bf16, batch 512 | 0.000159 | 59.4 | 1,047 | 11 | 18.6 |" in graphs
 
 
 def test_a_failing_check_is_named_and_ends_in_exit_status_1(tmp_path, monkeypatch, capsys):
@@ -201,6 +215,45 @@ def test_variants_that_the_budget_has_no_time_for_are_recorded_as_skipped(tmp_pa
         assert all(set(measured) == {"skipped"} for measured in entries.values())
 
 
+def test_a_released_variant_that_does_not_end_is_cut_off_and_the_next_measured(
+    tmp_path, monkeypatch
+):
+    def first_step(variant: Any, attack_steps: int) -> Any:
+        if isinstance(variant, ReleasedAmp):
+            raise TimeoutError("not done within 9 s")
+        return measure.first_step(variant, attack_steps)
+
+    monkeypatch.setattr(against_released, "first_step", first_step)
+    device_acceptance.main(tmp_path, device="cpu", tiny=True, only="against_released")
+    content = content_of(tmp_path)
+    assert content["failed_checks"] == []
+    result = content["sections"]["against_released"]["result"]
+    assert (result["classes"], result["captions"]) == (5, 2)
+    assert set(result["variants"]["released_amp"]) == {
+        "build_seconds", "first_ascent_seconds", "cut_off"
+    }  # fmt: skip
+    assert result["variants"]["released"]["images_per_second"] > 0
+    assert "released / pipeline" in result
+    assert "released_amp / pipeline" not in result
+
+
+def test_a_time_limit_ends_what_lasts_longer_and_leaves_the_rest_alone():
+    before = signal.getsignal(signal.SIGALRM)
+    with pytest.raises(TimeoutError, match="not done within 0 s"), time_limit(0.1):
+        time.sleep(60)
+    with time_limit(60):
+        pass
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+def test_the_released_code_is_measured_with_fewer_classes(tmp_path):
+    context = Context(torch.device("cpu"), False, tmp_path, Report(tmp_path, budget=60))
+    assert context.setting().classes == 200
+    assert context.released_setting(64).classes == 50
+    assert context.released_setting(64).batch_size == 64
+
+
 def test_the_file_is_complete_after_every_section(tmp_path):
     report = Report(tmp_path, budget=60)
     report.section("one", 0, lambda result: result.update(value=1))
@@ -259,7 +312,11 @@ def sections_with(training: float, pgd: float, withstood: float, tiny: bool = Fa
             },
         },
         "evaluation": {"variants": {"bf16, batch 256": evaluated}},
-        "against_released": {"batch": 64, "variants": {"released_amp": {"images_per_second": 200}}},
+        "against_released": {
+            "batch": 64,
+            "classes": 200,
+            "variants": {"released_amp": {"images_per_second": 200}},
+        },
     }
     return {name: {"result": result} for name, result in results.items()}
 
@@ -281,6 +338,15 @@ def test_a_missed_goal_says_no_and_an_unmeasured_one_that_it_was_not_measured():
     assert [goals.verdict(goal) for goal in missed] == ["no", "no", "no", "no", "no", "no", "-"]
     nothing = goals.goals({})
     assert {goals.verdict(goal) for goal in nothing} == {"not measured"}
+
+
+def test_a_ratio_with_fewer_classes_than_the_goals_can_only_meet_it():
+    for training, verdict in ((4400, "yes"), (400, "-")):
+        sections = sections_with(training, 200, 0.01)
+        sections["against_released"]["result"]["classes"] = 50
+        (goal,) = [g for g in goals.goals(sections) if g.name == "training against the release"]
+        assert goals.verdict(goal) == verdict
+        assert goal.basis == "bf16 against released_amp, batch 64, 50 classes"
 
 
 def test_a_model_that_withstands_says_nothing_about_one_that_falls_at_once():

@@ -49,15 +49,15 @@ def keys_without_comment(file: Path) -> list[str]:
     bare, path, explained = [], [], set()
     lines = file.read_text().splitlines()
     for previous, line in zip(["", *lines], lines, strict=False):
-        found = re.match(r"( *)([\w-]+):", line)
-        if not found:
+        key_line = re.match(r"( *)([\w-]+):", line)
+        if not key_line:
             continue
-        depth = len(found[1]) // 2
-        path = [*path[:depth], found[2]]
+        depth = len(key_line[1]) // 2
+        path = [*path[:depth], key_line[2]]
         commented = previous.strip().startswith("#")
         shared = (path[0] == "prepare" and depth == 3) or (path[1:2] == ["options"] and depth == 3)
-        identity = (path[0], found[2]) if shared else tuple(path)
-        free = found[2] in ("options", "source") or path[:2] == ["embed", "texts"]
+        identity = (path[0], key_line[2]) if shared else tuple(path)
+        free = key_line[2] in ("options", "source") or path[:2] == ["embed", "texts"]
         if commented:
             explained.add(identity)
         elif not free and identity not in explained:
@@ -134,4 +134,4 @@ def test_an_unknown_plugin_names_those_there_are():
     with pytest.raises(UserError, match="finetune.method: 'magic' is not one of .*saft"):
         registry.load("pipeline.methods", "magic", "params.yaml: finetune.method")
     with pytest.raises(UserError, match="options has no 'saft'"):
-        options.chosen("pipeline.methods", "finetune", "method", "saft", {})
+        options.load_plugin("pipeline.methods", "finetune", "method", "saft", {})

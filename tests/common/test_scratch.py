@@ -1,5 +1,6 @@
 """Resume state: whose it is, who may write it, and that it is plain data."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.clip import origins
 from pipeline.clip.origins import fingerprint, hash_origins
 from pipeline.common import scratch
 from pipeline.common.errors import UserError
@@ -57,18 +59,19 @@ def test_the_fingerprint_follows_the_code(project):
             [sys.executable, "-c", command], cwd=folder, capture_output=True, text=True, check=True
         ).stdout
 
-    copy = project / "copy" / "pipeline"
-    copy.mkdir(parents=True)
-    for name in ("__init__", "checkpoint", "scratch", "atomic", "errors"):
-        (copy / f"{name}.py").write_text((ROOT / "pipeline" / f"{name}.py").read_text())
-    before = printed(copy.parent)
-    assert before == printed(copy.parent)
-    (copy / "atomic.py").write_text((copy / "atomic.py").read_text() + "\nX = 1\n")
-    assert before != printed(copy.parent)
+    copy = project / "copy"
+    for package in ("clip", "common"):
+        shutil.copytree(ROOT / "pipeline" / package, copy / "pipeline" / package)
+    (copy / "pipeline/__init__.py").touch()
+    before = printed(copy)
+    assert before == printed(copy)
+    scratch_file = copy / "pipeline/common/scratch.py"
+    scratch_file.write_text(scratch_file.read_text() + "\nX = 1\n")
+    assert before != printed(copy)
 
 
 def test_large_files_are_sampled_not_skipped(project, monkeypatch):
-    monkeypatch.setattr(checkpoint, "BLOCK", 16)
+    monkeypatch.setattr(origins, "BLOCK", 16)
     content = bytearray(range(256)) * 16
     (project / "a").write_bytes(content)
     first = mark({}, project / "a")

@@ -29,7 +29,7 @@ from pipeline.cost.meter import (
     share,
     write_cost,
 )
-from tests.saft.test_check_vision_transformer import config, encoder
+from tests.support.vision_transformers import config, encoder
 
 CPU = torch.device("cpu")
 SPENT = Spent(2.0, None, {"float32": Work(plain=3, descents=2), "bf16": Work(ascents=5)})

@@ -16,7 +16,7 @@ from pipeline.datasets import cifar10, cifar100, eurosat, flowers102
 from pipeline.datasets import oxford_pets as pets
 from pipeline.prepare import download
 from pipeline.prepare.facts import Facts
-from tests.support.dataset_fixtures import WRITERS, of
+from tests.support.dataset_fixtures import WRITERS, open_miniature
 from tests.support.dataset_fixtures.base import not_opened as refused
 
 ENTRIES = sorted({case.split()[0] for case in WRITERS})
@@ -51,11 +51,11 @@ class Response(io.BytesIO):
         self.url, self.headers = url, {"Content-Length": str(len(content))}
 
 
-def tar_of(root: Path, *names: str) -> bytes:
+def tar_of(data_root: Path, *names: str) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for name in names:
-            tar.add(root / name, name)
+            tar.add(data_root / name, name)
     return buffer.getvalue()
 
 
@@ -69,7 +69,7 @@ def with_sums(module: ModuleType, files: dict[str, bytes], patch: pytest.MonkeyP
 
 
 def test_with_downloads_allowed_a_set_is_fetched_checked_and_extracted(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     allow(True)
     miniature = WRITERS["cifar10"](tmp_path, monkeypatch)
@@ -77,15 +77,15 @@ def test_with_downloads_allowed_a_set_is_fetched_checked_and_extracted(
     files = {url: tar_of(tmp_path, "cifar-10-batches-py")}
     with_sums(cifar10, files, monkeypatch)
     server = Server(files, monkeypatch)
-    assert [item.label for item in of(miniature).items] == miniature.labels
+    assert [item.label for item in open_miniature(miniature).items] == miniature.labels
     assert server.asked == [url]
-    assert [p.name for p in root.iterdir()] == ["cifar-10-batches-py"]  # the archive is gone
-    of(miniature)
+    assert [p.name for p in data_root.iterdir()] == ["cifar-10-batches-py"]  # the archive is gone
+    open_miniature(miniature)
     assert server.asked == [url]  # what is there is not fetched again
 
 
 def test_several_files_and_a_folder_of_their_own(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Flowers-102: an archive to extract and two files to leave as they are; EuroSAT: a zip."""
     allow(True)
@@ -102,15 +102,15 @@ def test_several_files_and_a_folder_of_their_own(
     with_sums(flowers102, files, monkeypatch)
     with_sums(eurosat, files, monkeypatch)
     server = Server(files, monkeypatch)
-    assert len(of(flowers).items) == 4
-    assert len(of(land).items) == 30
+    assert len(open_miniature(flowers).items) == 4
+    assert len(open_miniature(land).items) == 30
     assert server.asked == [*urls, eurosat.URL]
-    names = {p.name for p in (root / "flowers-102").iterdir()}
+    names = {p.name for p in (data_root / "flowers-102").iterdir()}
     assert names == {"jpg", "imagelabels.mat", "setid.mat"}
 
 
 def test_a_failing_download_is_one_line_with_the_commands(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+    data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And no second try without TLS, as torchvision makes."""
     allow(True)
@@ -122,17 +122,17 @@ def test_a_failing_download_is_one_line_with_the_commands(
 
 
 def test_another_checksum_than_the_publishers_is_refused_and_removed(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+    data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     allow(True)
     Server({cifar100.FACTS.archives[0].url: b"a page that says sorry"}, monkeypatch)
     message = refused("cifar100")
     assert "download failed: cifar-100-python.tar.gz has another checksum than" in message
-    assert list(root.iterdir()) == []
+    assert list(data_root.iterdir()) == []
 
 
 def test_an_archive_without_what_is_needed_is_one_line(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     allow(True)
     (tmp_path / "other").write_text("x")
@@ -144,18 +144,18 @@ def test_an_archive_without_what_is_needed_is_one_line(
 
 
 def test_a_redirect_to_a_page_without_tls_is_refused(
-    root: Path, monkeypatch: pytest.MonkeyPatch
+    data_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     allow(True)
     away = "http://mirror.example/cifar.tar.gz"
     monkeypatch.setattr(download, "urlopen", lambda request, timeout: Response(away, b"x"))
     assert f"leads to {away}, which has no TLS" in refused("cifar10")
-    assert list(root.iterdir()) == []
+    assert list(data_root.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ENTRIES)
 def test_only_what_has_tls_and_a_checksum_is_ever_fetched(
-    root: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    data_root: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Whatever is fetched by itself needs nothing done by hand, before or after."""
     facts = entry(name).FACTS
@@ -164,7 +164,7 @@ def test_only_what_has_tls_and_a_checksum_is_ever_fetched(
     message = refused(name)
     safe = all(a.url.startswith("https://") and a.md5 for a in facts.archives)
     if facts.archives and safe and not facts.manual and not facts.finish:
-        assert server.asked == [download.wanted(facts, facts.split)[0].url]
+        assert server.asked == [download.archives_of(facts, facts.split)[0].url]
         assert "download failed" in message
     else:
         assert server.asked == []
@@ -173,13 +173,13 @@ def test_only_what_has_tls_and_a_checksum_is_ever_fetched(
 
 
 def test_what_can_be_fetched() -> None:
-    fetched = {name for name in ENTRIES if download.fetchable(entry(name).FACTS)}
+    fetched = {name for name in ENTRIES if download.is_fetchable(entry(name).FACTS)}
     assert fetched == {"caltech256", "cifar10", "cifar100", "country211", "dtd", "eurosat",
                        "flowers102", "oxford_pets", "pcam"}  # fmt: skip
 
 
 @pytest.mark.parametrize("written", [None, False])
-def test_without_leave_nothing_is_fetched(root: Path, monkeypatch, written) -> None:
+def test_without_leave_nothing_is_fetched(data_root: Path, monkeypatch, written) -> None:
     """Neither without a params.yaml nor with `data.download: false`."""
     if written is not None:
         allow(written)

@@ -28,41 +28,41 @@ def entry(name: str) -> ModuleType:
 
 @MISSING
 def test_a_missing_set_is_one_line_with_folder_paths_and_commands(
-    root: Path, name: str, split: str
+    data_root: Path, name: str, split: str
 ) -> None:
     facts = entry(name).FACTS
     message = refused(name, split=split)
     assert message.startswith(f"{facts.title} ({split}) is missing: no ")
-    assert f" in {root}" in message
+    assert f" in {data_root}" in message
     for path in facts.splits[split].needs:
         assert path in message
     assert "no such folder" not in message
     for archive in facts.archives:
-        own = archive.split in ("", split)
-        assert (f"curl -fLO {archive.url} " in f"{message} ") == own
-        assert ((archive.md5 or archive.url) in message) == own
+        in_split = archive.split in ("", split)
+        assert (f"curl -fLO {archive.url} " in f"{message} ") == in_split
+        assert ((archive.md5 or archive.url) in message) == in_split
     assert facts.manual in message
     assert "{split}" not in message
     assert facts.manual or facts.archives
 
 
-def test_a_missing_data_root_is_named_with_what_sets_it(root: Path, monkeypatch) -> None:
-    monkeypatch.setenv("SAFT_DATA", str(root / "absent"))
+def test_a_missing_data_root_is_named_with_what_sets_it(data_root: Path, monkeypatch) -> None:
+    monkeypatch.setenv("SAFT_DATA", str(data_root / "absent"))
     message = refused("dtd")
-    assert f"in {root / 'absent'} (no such folder: set SAFT_DATA or data.root)" in message
+    assert f"in {data_root / 'absent'} (no such folder: set SAFT_DATA or data.root)" in message
 
 
-def test_only_what_is_missing_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    WRITERS["food101"](root, monkeypatch)
-    (root / "food-101/meta/test.json").unlink()
+def test_only_what_is_missing_is_named(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    WRITERS["food101"](data_root, monkeypatch)
+    (data_root / "food-101/meta/test.json").unlink()
     assert "is missing: no food-101/meta/test.json in " in refused("food101")
 
 
 @MISSING
 def test_the_commands_are_shell(tmp_path: Path, name: str, split: str) -> None:
     """In a folder whose name needs quoting."""
-    root = tmp_path / "my data's $HOME"
-    commands = " && ".join(download.commands_for(entry(name).FACTS, split, root))
+    data_root = tmp_path / "my data's $HOME"
+    commands = " && ".join(download.commands_for(entry(name).FACTS, split, data_root))
     checked = subprocess.run(["bash", "-n", "-c", commands], capture_output=True, text=True)
     assert (checked.returncode, checked.stderr) == (0, "")
     assert "{split}" not in commands
@@ -96,8 +96,8 @@ def test_the_commands_put_files_where_the_entry_looks(
     done = subprocess.run(["bash", "-ec", path + commands], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     single = not archive.name.endswith((".zip", ".tar", ".tgz", ".tar.gz"))
-    found = archive.name.removesuffix(".gz") if single else "inside.txt"
-    assert (tmp_path / "the root" / archive.into / found).read_text() == "hello\n"
+    file_name = archive.name.removesuffix(".gz") if single else "inside.txt"
+    assert (tmp_path / "the root" / archive.into / file_name).read_text() == "hello\n"
 
 
 @pytest.mark.parametrize(
@@ -110,11 +110,13 @@ def test_the_commands_put_files_where_the_entry_looks(
         (pets, "val", "Oxford-IIIT Pet: split is 'val', expected one of trainval, test"),
     ],
 )
-def test_splits_that_there_are_not(root: Path, module: ModuleType, split: str, message) -> None:
+def test_splits_that_there_are_not(
+    data_root: Path, module: ModuleType, split: str, message
+) -> None:
     assert message in refused(module.__name__.rsplit(".", 1)[1], split=split)
 
 
-def test_the_test_split_of_tiny_imagenet_has_no_labels(root: Path) -> None:
+def test_the_test_split_of_tiny_imagenet_has_no_labels(data_root: Path) -> None:
     assert "the labels of split 'test' are not public" in refused("tiny_imagenet", split="test")
 
 

@@ -17,7 +17,7 @@ from pipeline.images.image_set import IMAGES, ImageSource, open_images
 from pipeline.prepare import pixel_files
 from pipeline.prepare.pack import FINDINGS, check_source, pack
 from tests.conftest import folder_params
-from tests.support.dataset_fixtures import of
+from tests.support.dataset_fixtures import open_miniature
 from tests.support.dataset_fixtures.base import noise, refused
 from tests.support.dataset_fixtures.foldered import WNIDS, imagenet_r
 
@@ -26,26 +26,26 @@ FIRST = next(iter(WNIDS))
 
 
 @pytest.mark.parametrize("case", ["tiny_imagenet regrouped", "imagenet val", "imagenet_a"])
-def test_a_file_where_a_folder_belongs(root: Path, made, case: str) -> None:
-    miniature = made(case)
-    base = (root / miniature.sources[0]).parents[1]
+def test_a_file_where_a_folder_belongs(data_root: Path, write_dataset, case: str) -> None:
+    miniature = write_dataset(case)
+    base = (data_root / miniature.sources[0]).parents[1]
     shutil.rmtree(base)
     base.write_text("not a folder")
     assert f"{base}: is no folder; extract the archive again" in refused(miniature)
 
 
-def test_a_table_that_is_no_text_or_empty(root: Path, made) -> None:
-    stock = made("tiny_imagenet stock")
-    table = root / TINY / "val_annotations.txt"
+def test_a_table_that_is_no_text_or_empty(data_root: Path, write_dataset) -> None:
+    stock = write_dataset("tiny_imagenet stock")
+    table = data_root / TINY / "val_annotations.txt"
     table.write_bytes(b"val_1.JPEG\tn\xe9\n")
     assert "val_annotations.txt: not UTF-8 text" in refused(stock)
     table.write_text("")
     assert "expected image<TAB>wnid in every line" in refused(stock, partial=True)
 
 
-def test_an_image_that_no_row_lists_or_two_rows_do(root: Path, made) -> None:
-    stock = made("tiny_imagenet stock")
-    table = root / TINY / "val_annotations.txt"
+def test_an_image_that_no_row_lists_or_two_rows_do(data_root: Path, write_dataset) -> None:
+    stock = write_dataset("tiny_imagenet stock")
+    table = data_root / TINY / "val_annotations.txt"
     rows = table.read_text().splitlines(keepends=True)
     table.write_text("".join(rows[1:]))
     name = rows[0].split("\t")[0]
@@ -54,53 +54,59 @@ def test_an_image_that_no_row_lists_or_two_rows_do(root: Path, made) -> None:
     assert f"{name} stands there more than once (1 in all)" in refused(stock)
 
 
-def test_an_empty_images_folder_beside_the_sorted_ones_is_left_out(root: Path, made) -> None:
-    regrouped = made("tiny_imagenet regrouped")
-    before = [item.source for item in of(regrouped).items]
-    (root / TINY / "images").mkdir()
-    assert [item.source for item in of(regrouped).items] == before
+def test_an_empty_images_folder_beside_the_sorted_ones_is_left_out(
+    data_root: Path, write_dataset
+) -> None:
+    regrouped = write_dataset("tiny_imagenet regrouped")
+    before = [item.source for item in open_miniature(regrouped).items]
+    (data_root / TINY / "images").mkdir()
+    assert [item.source for item in open_miniature(regrouped).items] == before
 
 
-def test_a_stray_folder_of_eurosat_is_no_class(root: Path, made) -> None:
-    miniature = made("eurosat")
-    shutil.copytree(root / "eurosat/2750/Forest", root / "eurosat/2750/Desert")
+def test_a_stray_folder_of_eurosat_is_no_class(data_root: Path, write_dataset) -> None:
+    miniature = write_dataset("eurosat")
+    shutil.copytree(data_root / "eurosat/2750/Forest", data_root / "eurosat/2750/Desert")
     assert "eurosat/2750/Desert: no class of EuroSAT; remove the folder" in refused(miniature)
 
 
-def test_what_archivers_leave_behind_is_no_class(root: Path, made) -> None:
-    miniature = made("caltech101")
-    before = [entry.class_id for entry in of(miniature, partial=True).classes]
+def test_what_archivers_leave_behind_is_no_class(data_root: Path, write_dataset) -> None:
+    miniature = write_dataset("caltech101")
+    before = [
+        class_entry.class_id for class_entry in open_miniature(miniature, partial=True).classes
+    ]
     shutil.copytree(
-        root / "caltech101/101_ObjectCategories/Faces",
-        root / "caltech101/101_ObjectCategories/__MACOSX",
+        data_root / "caltech101/101_ObjectCategories/Faces",
+        data_root / "caltech101/101_ObjectCategories/__MACOSX",
     )
-    assert [entry.class_id for entry in of(miniature, partial=True).classes] == before
+    assert [
+        class_entry.class_id for class_entry in open_miniature(miniature, partial=True).classes
+    ] == before
 
 
-def folder(root: Path) -> ImageSource:
-    return imagefolder.open_source(folder_params(root / "imagenet-r"))
+def folder(data_root: Path) -> ImageSource:
+    return imagefolder.open_source(folder_params(data_root / "imagenet-r"))
 
 
-def test_names_that_are_no_utf8_are_named(root: Path, monkeypatch) -> None:
-    imagenet_r(root, monkeypatch)
-    latin = os.fsencode(root / "imagenet-r" / FIRST) + b"/caf\xe9.jpg"
-    shutil.copy(next((root / "imagenet-r" / FIRST).iterdir()), latin)
+def test_names_that_are_no_utf8_are_named(data_root: Path, monkeypatch) -> None:
+    imagenet_r(data_root, monkeypatch)
+    latin = os.fsencode(data_root / "imagenet-r" / FIRST) + b"/caf\xe9.jpg"
+    shutil.copy(next((data_root / "imagenet-r" / FIRST).iterdir()), latin)
     with pytest.raises(UserError, match="set: the name .*caf.* is not UTF-8; rename it"):
-        check_source(folder(root), "set")
-    os.rename(latin, os.fsencode(root / "imagenet-r") + b"/caf\xe9")
-    os.unlink(os.fsencode(root / "imagenet-r") + b"/caf\xe9")
-    os.mkdir(os.fsencode(root / "imagenet-r") + b"/caf\xe9")
+        check_source(folder(data_root), "set")
+    os.rename(latin, os.fsencode(data_root / "imagenet-r") + b"/caf\xe9")
+    os.unlink(os.fsencode(data_root / "imagenet-r") + b"/caf\xe9")
+    os.mkdir(os.fsencode(data_root / "imagenet-r") + b"/caf\xe9")
     with pytest.raises(UserError, match="imagenet-r: the name 'caf.' is not UTF-8"):
-        folder(root)
+        folder(data_root)
 
 
-def test_images_behind_linked_folders_are_found(root: Path, monkeypatch) -> None:
-    imagenet_r(root, monkeypatch)
-    count = len(folder(root).items)
-    (root / "elsewhere").mkdir()
-    Image.fromarray(noise(3, 30, 30)).save(root / "elsewhere/x.jfif", "JPEG")
-    (root / "imagenet-r" / FIRST / "linked").symlink_to(root / "elsewhere")
-    assert len(folder(root).items) == count + 1
+def test_images_behind_linked_folders_are_found(data_root: Path, monkeypatch) -> None:
+    imagenet_r(data_root, monkeypatch)
+    count = len(folder(data_root).items)
+    (data_root / "elsewhere").mkdir()
+    Image.fromarray(noise(3, 30, 30)).save(data_root / "elsewhere/x.jfif", "JPEG")
+    (data_root / "imagenet-r" / FIRST / "linked").symlink_to(data_root / "elsewhere")
+    assert len(folder(data_root).items) == count + 1
 
 
 @pytest.mark.parametrize("shape", [(1, 60_000), (60_000, 1)])
@@ -119,19 +125,19 @@ def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
         decode(Encoded(tmp_path / "float.tif"), 16, "stretch")
 
 
-def streamed(root: Path) -> ImageSource:
-    return imagefolder.open_source(folder_params(root / "imagenet-r", stream=True))
+def streamed(data_root: Path) -> ImageSource:
+    return imagefolder.open_source(folder_params(data_root / "imagenet-r", stream=True))
 
 
-def test_an_interrupted_checksum_pass_decodes_nothing_again(root: Path, monkeypatch) -> None:
-    imagenet_r(root, monkeypatch)
+def test_an_interrupted_checksum_pass_decodes_nothing_again(data_root: Path, monkeypatch) -> None:
+    imagenet_r(data_root, monkeypatch)
     where = (IMAGES / "s", CLASSES / "s.parquet")
     with monkeypatch.context() as patch:
         patch.setattr(pixel_files, "read_bytes", lambda _: exec("raise KeyboardInterrupt"))
         with pytest.raises(KeyboardInterrupt):
-            pack(streamed(root), "s", *where)
+            pack(streamed(data_root), "s", *where)
     assert len(list(Path(".scratch").glob(f"prepare-*/{FINDINGS}"))) == 1
-    source = streamed(root)
+    source = streamed(data_root)
     decoded: list[int] = []
     object.__setattr__(source, "decode", lambda index: decoded.append(index))
     pack(source, "s", *where)
@@ -139,9 +145,9 @@ def test_an_interrupted_checksum_pass_decodes_nothing_again(root: Path, monkeypa
     assert len(open_images("s").labels) == len(source.items)
 
 
-def test_a_file_that_vanishes_before_its_checksum_is_named(root: Path, monkeypatch) -> None:
-    imagenet_r(root, monkeypatch)
-    victim = streamed(root).files.files[1].path
+def test_a_file_that_vanishes_before_its_checksum_is_named(data_root: Path, monkeypatch) -> None:
+    imagenet_r(data_root, monkeypatch)
+    victim = streamed(data_root).files.files[1].path
     original = pixel_files.read_bytes
 
     def vanishing(encoded: Encoded) -> bytes:
@@ -151,7 +157,7 @@ def test_a_file_that_vanishes_before_its_checksum_is_named(root: Path, monkeypat
 
     monkeypatch.setattr(pixel_files, "read_bytes", vanishing)
     with pytest.raises(UserError, match=f"{victim.name}: file not found, though it could be"):
-        pack(streamed(root), "s", IMAGES / "s", CLASSES / "s.parquet")
+        pack(streamed(data_root), "s", IMAGES / "s", CLASSES / "s.parquet")
     assert not (IMAGES / "s").exists()
 
 

@@ -17,7 +17,7 @@ from pipeline.images.decoding import Decoded
 from pipeline.images.image_set import IMAGES, ImageSource, open_images
 from pipeline.prepare import pack as prepare
 from tests.conftest import SIZE, folder_params
-from tests.support.dataset_fixtures import WRITERS, enter, of, opened
+from tests.support.dataset_fixtures import WRITERS, enter_project, open_miniature, open_set
 from tests.support.dataset_fixtures.base import noise
 from tests.support.dataset_fixtures.foldered import WNIDS, imagenet_r
 
@@ -27,17 +27,17 @@ Files = dict[str, bytes]
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Four images in each of four classes, the third one CMYK; a resume point every two."""
     monkeypatch.setattr(prepare, "CHUNK", 2)
     monkeypatch.setattr(prepare, "SAVE_EVERY", 1)
-    found = enter(tmp_path, monkeypatch)
-    imagenet_r(found, monkeypatch)
+    folder = enter_project(tmp_path, monkeypatch)
+    imagenet_r(folder, monkeypatch)
     for number, wnid in enumerate(WNIDS):
         for extra in ("x", "y"):
             picture = Image.fromarray(noise(50 + number, 30, 40))
-            picture.convert("CMYK").save(found / "imagenet-r" / wnid / f"{extra}.jpg")
-    return found
+            picture.convert("CMYK").save(folder / "imagenet-r" / wnid / f"{extra}.jpg")
+    return folder
 
 
 class Counted:
@@ -60,7 +60,7 @@ class Counted:
 
 
 def source_of(stream: bool = False) -> ImageSource:
-    return opened("imagenet_r", size=SIZE, resize="stretch", stream=stream)
+    return open_set("imagenet_r", size=SIZE, resize="stretch", stream=stream)
 
 
 def pack(source: ImageSource, drop: bool = False) -> Files:
@@ -89,7 +89,7 @@ def uninterrupted(source: ImageSource, drop: bool = False) -> Files:
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("at", [0, 1, 9, TOTAL - 1])
-def test_an_interrupted_run_decodes_only_the_rest(root: Path, at: int, stream: bool) -> None:
+def test_an_interrupted_run_decodes_only_the_rest(data_root: Path, at: int, stream: bool) -> None:
     expected = uninterrupted(source_of(stream))
     first = Counted(source_of(stream), at)
     with pytest.raises(KeyboardInterrupt):
@@ -101,7 +101,7 @@ def test_an_interrupted_run_decodes_only_the_rest(root: Path, at: int, stream: b
     assert not states()
 
 
-def test_two_interruptions(root: Path) -> None:
+def test_two_interruptions(data_root: Path) -> None:
     expected = uninterrupted(source_of())
     for at in (5, 11):
         with pytest.raises(KeyboardInterrupt):
@@ -134,7 +134,7 @@ print(min(numbers), len(numbers))
 """
 
 
-def test_a_killed_process_leaves_a_state_that_the_next_one_takes_up(root: Path) -> None:
+def test_a_killed_process_leaves_a_state_that_the_next_one_takes_up(data_root: Path) -> None:
     """Without any Python clean-up, as the kernel kills."""
     folder = imagefolder.open_source(folder_params(Path("imagenet-r")))
     expected = uninterrupted(folder)
@@ -151,9 +151,9 @@ def test_a_killed_process_leaves_a_state_that_the_next_one_takes_up(root: Path) 
     assert outputs() == expected
 
 
-def test_after_an_error_only_the_mended_file_is_decoded(root: Path) -> None:
+def test_after_an_error_only_the_mended_file_is_decoded(data_root: Path) -> None:
     """What users do: read the message, replace the file, run again."""
-    broken = root / source_of().items[6].source
+    broken = data_root / source_of().items[6].source
     content = broken.read_bytes()
     expected = uninterrupted(source_of())
     broken.write_bytes(content[:100])
@@ -169,8 +169,8 @@ def test_after_an_error_only_the_mended_file_is_decoded(root: Path) -> None:
     assert mended.numbers == [6]
 
 
-def test_after_an_error_drop_decodes_only_what_failed(root: Path) -> None:
-    (root / source_of().items[6].source).write_bytes(b"")
+def test_after_an_error_drop_decodes_only_what_failed(data_root: Path) -> None:
+    (data_root / source_of().items[6].source).write_bytes(b"")
     expected = uninterrupted(source_of(), drop=True)
     with pytest.raises(UserError):
         pack(source_of())
@@ -180,8 +180,8 @@ def test_after_an_error_drop_decodes_only_what_failed(root: Path) -> None:
     assert len(open_images("s").pixels) == TOTAL - 1
 
 
-def test_an_error_in_an_interrupted_run_is_not_forgotten(root: Path) -> None:
-    (root / source_of().items[1].source).write_bytes(b"")
+def test_an_error_in_an_interrupted_run_is_not_forgotten(data_root: Path) -> None:
+    (data_root / source_of().items[1].source).write_bytes(b"")
     with pytest.raises(KeyboardInterrupt):
         pack(Counted(source_of(), 9).source)
     again = Counted(source_of())
@@ -193,12 +193,12 @@ def test_an_error_in_an_interrupted_run_is_not_forgotten(root: Path) -> None:
 @pytest.mark.parametrize("step", ["write_classes", "summarise"])
 @pytest.mark.parametrize("drop", [False, True])
 def test_a_disk_that_is_full_at_the_end_leaves_no_half_consumed_state(
-    root: Path, monkeypatch: pytest.MonkeyPatch, step: str, drop: bool
+    data_root: Path, monkeypatch: pytest.MonkeyPatch, step: str, drop: bool
 ) -> None:
     """The pixels have been moved, or closed up, by then: the next run must not take them for
     those of all images."""
     if drop:
-        (root / source_of().items[2].source).write_bytes(b"")
+        (data_root / source_of().items[2].source).write_bytes(b"")
     expected = uninterrupted(source_of(), drop)
     with monkeypatch.context() as patch:
         patch.setattr(prepare, step, full_disk)
@@ -213,51 +213,53 @@ def full_disk(*_: object) -> None:
 
 
 @pytest.mark.parametrize("change", ["size", "resize", "classes", "images_per_class"])
-def test_another_set_takes_up_nothing(root: Path, change: str) -> None:
+def test_another_set_takes_up_nothing(data_root: Path, change: str) -> None:
     """Params that change the pixels or the images."""
     values = {"size": 24, "resize": "crop", "classes": list(WNIDS)[::-1], "images_per_class": 2}
     base = {"size": SIZE, "resize": "stretch"}
     with pytest.raises(KeyboardInterrupt):
-        pack(Counted(opened("imagenet_r", **base), 9).source)
-    other = Counted(opened("imagenet_r", **base | {change: values[change]}))
+        pack(Counted(open_set("imagenet_r", **base), 9).source)
+    other = Counted(open_set("imagenet_r", **base | {change: values[change]}))
     pack(other.source)
     assert sorted(other.numbers) == list(range(len(other.source.items)))
 
 
 @pytest.mark.parametrize("change", ["resize", "root"])
 def test_an_array_set_takes_up_only_its_own_pixels(
-    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     """Its images have the same names, whatever the preprocessing and whatever copy they are of."""
-    miniature = WRITERS["stl10"](root, monkeypatch)
-    before = of(miniature, size=24, resize="stretch")
+    miniature = WRITERS["stl10"](data_root, monkeypatch)
+    before = open_miniature(miniature, size=24, resize="stretch")
     with pytest.raises(KeyboardInterrupt):
         pack(Counted(before, 9, times=1).source)
     assert len(states()) == 1
     if change == "root":
-        folder = root / "stl10_binary"
+        folder = data_root / "stl10_binary"
         pixels = np.fromfile(folder / "test_X.bin", dtype=np.uint8)
         (255 - pixels).tofile(folder / "test_X.bin")
         monkeypatch.setattr("torchvision.datasets.stl10.check_integrity", lambda *_: True)
-    after = of(miniature, size=24, resize="crop" if change == "resize" else "stretch")
+    after = open_miniature(miniature, size=24, resize="crop" if change == "resize" else "stretch")
     pack(after)
     pixels = np.stack([after.decode(n).pixels for n in range(len(after.items))])
     np.testing.assert_array_equal(open_images("s").pixels, pixels)
     assert (pixels[0] != before.decode(0).pixels).any()
 
 
-def test_an_array_set_does_take_up_its_own(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    miniature = WRITERS["cifar10"](root, monkeypatch)
-    expected = uninterrupted(of(miniature, size=SIZE))
+def test_an_array_set_does_take_up_its_own(
+    data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    miniature = WRITERS["cifar10"](data_root, monkeypatch)
+    expected = uninterrupted(open_miniature(miniature, size=SIZE))
     with pytest.raises(KeyboardInterrupt):
-        pack(Counted(of(miniature, size=SIZE), 11, times=1).source)
+        pack(Counted(open_miniature(miniature, size=SIZE), 11, times=1).source)
     assert len(states()) == 1
-    again = Counted(of(miniature, size=SIZE))
+    again = Counted(open_miniature(miniature, size=SIZE))
     assert pack(again.source) == expected
     assert again.numbers == [*range(12), 10, 11]  # a look at what it is, then the rest
 
 
-def test_two_processes_do_not_pack_the_same_set(root: Path) -> None:
+def test_two_processes_do_not_pack_the_same_set(data_root: Path) -> None:
     class Nested(Counted):
         def decode(self, index: int) -> Decoded:
             with pytest.raises(UserError, match="another process is running this very prepare"):

@@ -25,7 +25,7 @@ from stages import evaluate, exemplars
 from tests.conftest import SIZE, folder_params
 from tests.stages import test_finetune_stage
 from tests.support.classifiers import tiny_project, write_params
-from tests.support.dataset_fixtures import WRITERS, enter, of, opened
+from tests.support.dataset_fixtures import WRITERS, enter_project, open_miniature, open_set
 from tests.support.dataset_fixtures.base import noise
 from tests.support.dataset_fixtures.foldered import WNIDS, imagenet_r
 
@@ -34,27 +34,27 @@ FOLDER = IMAGES / "s"
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    found = enter(tmp_path, monkeypatch)
-    imagenet_r(found, monkeypatch)
-    return found
+def data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = enter_project(tmp_path, monkeypatch)
+    imagenet_r(folder, monkeypatch)
+    return folder
 
 
 def prepared(name: str, stream: bool, drop: bool = False, **changes: Any) -> ImageSet:
     values = {"size": SIZE, "resize": "crop", "stream": stream} | changes
     mode: Any = "drop" if drop else "error"
-    source = opened("imagenet_r", **values)
+    source = open_set("imagenet_r", **values)
     pack(source, name, IMAGES / name, CLASSES / f"{name}.parquet", mode)
     return open_images(name)
 
 
 @pytest.fixture
-def both(root: Path) -> tuple[np.ndarray, StreamedPixels]:
+def both(data_root: Path) -> tuple[np.ndarray, StreamedPixels]:
     """The same set packed and streamed; the streamed one is "s"."""
-    whole, streamed = prepared("packed", False).pixels, prepared("s", True).pixels
-    assert isinstance(whole, np.memmap)
+    packed, streamed = prepared("packed", False).pixels, prepared("s", True).pixels
+    assert isinstance(packed, np.memmap)
     assert isinstance(streamed, StreamedPixels)
-    return np.asarray(whole), streamed
+    return np.asarray(packed), streamed
 
 
 KEYS: dict[str, Any] = {
@@ -75,10 +75,10 @@ KEYS: dict[str, Any] = {
 @pytest.mark.parametrize("key", KEYS)
 def test_streamed_pixels_are_indexed_like_packed_ones(both, key: str) -> None:
     packed, streamed = both
-    found = streamed[KEYS[key]]
-    assert found.dtype == np.uint8
-    assert found.shape == packed[KEYS[key]].shape
-    np.testing.assert_array_equal(found, packed[KEYS[key]])
+    batch = streamed[KEYS[key]]
+    assert batch.dtype == np.uint8
+    assert batch.shape == packed[KEYS[key]].shape
+    np.testing.assert_array_equal(batch, packed[KEYS[key]])
 
 
 def test_streamed_pixels_look_like_an_array(both) -> None:
@@ -106,11 +106,11 @@ def test_everything_else_is_as_packed(both) -> None:
     }  # fmt: skip
 
 
-def test_the_checksums_are_those_of_the_pixels_and_of_the_files(root: Path, both) -> None:
+def test_the_checksums_are_those_of_the_pixels_and_of_the_files(data_root: Path, both) -> None:
     summaries = [json.loads((IMAGES / n / "summary.json").read_text()) for n in ("packed", "s")]
     array = (IMAGES / "packed/images.npy").read_bytes()
     sources = pq.read_table(FOLDER / "items.parquet")["source"].to_pylist()
-    files = b"".join((root / source).read_bytes() for source in sources)
+    files = b"".join((data_root / source).read_bytes() for source in sources)
     assert summaries[0]["sha256"] == hashlib.sha256(array).hexdigest()
     assert summaries[1]["sha256"] == hashlib.sha256(files).hexdigest()
     assert [summary["streamed"] for summary in summaries] == [False, True]
@@ -118,7 +118,9 @@ def test_the_checksums_are_those_of_the_pixels_and_of_the_files(root: Path, both
     assert summaries[0] | varying == summaries[1] | varying
 
 
-def test_a_streamed_set_that_is_resized_otherwise_has_another_checksum(root: Path, both) -> None:
+def test_a_streamed_set_that_is_resized_otherwise_has_another_checksum(
+    data_root: Path, both
+) -> None:
     cropped, first = both[1][:], checksum("s")
     stretched = prepared("s", True, resize="stretch").pixels[:]
     assert not np.array_equal(cropped, stretched)
@@ -129,21 +131,21 @@ def test_a_streamed_set_that_is_resized_otherwise_has_another_checksum(root: Pat
     assert checksum("packed") == whole
 
 
-def test_no_path_of_this_machine_is_in_the_outputs(root: Path, both) -> None:
+def test_no_path_of_this_machine_is_in_the_outputs(data_root: Path, both) -> None:
     """The root is written as params.yaml names it, so the data may lie elsewhere elsewhere."""
     written = [pq.read_table(FOLDER / name) for name in ("files.parquet", "items.parquet")]
     text = str([table.to_pylist() for table in written]) + str(written[0].schema.metadata)
-    assert str(root) not in text + (FOLDER / "summary.json").read_text()
+    assert str(data_root) not in text + (FOLDER / "summary.json").read_text()
 
 
-def test_the_data_may_move(root: Path, both, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_data_may_move(data_root: Path, both, monkeypatch: pytest.MonkeyPatch) -> None:
     packed, _ = both
-    root.rename(root.parent / "moved")
+    data_root.rename(data_root.parent / "moved")
     with pytest.raises(UserError) as caught:
         open_images("s")
     message = str(caught.value)
-    assert message == f"{root}: not found, the images of set 's' are streamed from there"
-    monkeypatch.setenv("SAFT_DATA", str(root.parent / "moved"))
+    assert message == f"{data_root}: not found, the images of set 's' are streamed from there"
+    monkeypatch.setenv("SAFT_DATA", str(data_root.parent / "moved"))
     np.testing.assert_array_equal(np.asarray(open_images("s").pixels), packed)
 
 
@@ -171,31 +173,33 @@ def as_jpeg(picture: Image.Image) -> bytes:
 
 
 @pytest.mark.parametrize("damage", damages(b"." * 99))
-def test_a_file_that_changed_since_is_one_line_that_names_it(root: Path, both, damage: str) -> None:
+def test_a_file_that_changed_since_is_one_line_that_names_it(
+    data_root: Path, both, damage: str
+) -> None:
     packed, _ = both
     source = pq.read_table(FOLDER / "items.parquet")["source"].to_pylist()[4]
-    content = damages((root / source).read_bytes())[damage]
-    before = (root / source).stat().st_size
-    (root / source).unlink()
+    content = damages((data_root / source).read_bytes())[damage]
+    before = (data_root / source).stat().st_size
+    (data_root / source).unlink()
     if damage.endswith("same length"):
         assert content is not None
         assert len(content) == before
     if content is not None:
-        (root / source).write_bytes(content)
+        (data_root / source).write_bytes(content)
     pixels = open_images("s").pixels
     for key in (4, slice(None), np.array([4])):
         with pytest.raises(UserError) as caught:
             pixels[key]
         message = str(caught.value)
-        assert message.startswith(f"{root / source}: ")
+        assert message.startswith(f"{data_root / source}: ")
         assert "unlike when set 's' was prepared; restore it or run `dvc repro -f pre" in message
         assert "\n" not in message
     np.testing.assert_array_equal(pixels[:4], packed[:4])  # the others are still there
 
 
-def test_images_replaced_in_time_are_found_by_prepare(root: Path, both) -> None:
+def test_images_replaced_in_time_are_found_by_prepare(data_root: Path, both) -> None:
     """Another prepare takes the files as they are now."""
-    source = root / pq.read_table(FOLDER / "items.parquet")["source"].to_pylist()[4]
+    source = data_root / pq.read_table(FOLDER / "items.parquet")["source"].to_pylist()[4]
     before = json.loads((FOLDER / "summary.json").read_text())["sha256"]
     picture = Image.fromarray(noise(77, 40, 30))
     picture.save(source)
@@ -204,8 +208,8 @@ def test_images_replaced_in_time_are_found_by_prepare(root: Path, both) -> None:
     np.testing.assert_array_equal(pixels[4], prepared("packed", False).pixels[4])
 
 
-def test_dropped_images_are_not_streamed(root: Path) -> None:
-    victim = root / "imagenet-r" / list(WNIDS)[1]
+def test_dropped_images_are_not_streamed(data_root: Path) -> None:
+    victim = data_root / "imagenet-r" / list(WNIDS)[1]
     sorted(victim.iterdir())[0].write_bytes(b"")
     packed, streamed = prepared("packed", False, True), prepared("s", True, True)
     assert len(streamed.pixels) == 7
@@ -216,20 +220,20 @@ def test_dropped_images_are_not_streamed(root: Path) -> None:
 
 
 @pytest.mark.parametrize("resize", ["stretch", "crop"])
-def test_the_preprocessing_of_the_set_is_kept(root: Path, resize: str) -> None:
+def test_the_preprocessing_of_the_set_is_kept(data_root: Path, resize: str) -> None:
     expected = np.array(prepared("packed", False, resize=resize, size=24).pixels)
     np.testing.assert_array_equal(prepared("s", True, resize=resize, size=24).pixels[:], expected)
 
 
 @pytest.mark.parametrize("case", ["cifar10", "cifar100", "stl10", "pcam"])
-def test_images_that_lie_in_one_file_cannot_be_streamed(root: Path, monkeypatch, case) -> None:
-    source = of(WRITERS[case](root, monkeypatch), stream=True)
-    with pytest.raises(UserError, match="do not lie in files of their own.* set stream: false"):
+def test_images_that_lie_in_one_file_cannot_be_streamed(data_root: Path, monkeypatch, case) -> None:
+    source = open_miniature(WRITERS[case](data_root, monkeypatch), stream=True)
+    with pytest.raises(UserError, match="are not stored in files of their own.* set stream: false"):
         pack(source, "s", FOLDER, CLASSES / "s.parquet")
     assert not Path("data").exists()
 
 
-def test_a_table_that_prepare_did_not_write(root: Path, both) -> None:
+def test_a_table_that_prepare_did_not_write(data_root: Path, both) -> None:
     table = pq.read_table(FOLDER / "files.parquet")
     columns = {name: table[name].to_pylist() for name in table.column_names}
     write_table(FOLDER / "files.parquet", columns, table.schema.remove_metadata())
@@ -298,7 +302,9 @@ def test_a_streamed_file_that_is_gone_ends_the_training_in_one_line(
     assert not Path("data/model").exists()
 
 
-def test_an_interrupted_streamed_prepare_has_no_pixels_to_keep(root: Path, monkeypatch) -> None:
+def test_an_interrupted_streamed_prepare_has_no_pixels_to_keep(
+    data_root: Path, monkeypatch
+) -> None:
     """Its state is what is known of each image, nothing more."""
     monkeypatch.setattr(prepare, "write_classes", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):

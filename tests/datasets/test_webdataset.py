@@ -39,12 +39,12 @@ def write(root: Path, labels=((2, 0), (1, 0, 2)), kinds=("WEBP", "PNG")) -> list
     (root / "classnames.txt").write_text("cat\npolar bear\ncrane\n")
     (root / "zeroshot_classification_templates.txt").write_text("a bad photo of a {c}.\n{c}\n")
     (root / "test/nshards.txt").write_text(f"{len(labels)}\n")
-    for number, own in enumerate(labels):
+    for number, shard_labels in enumerate(labels):
         with tarfile.open(root / f"test/{number}.tar", "w") as tar:
-            for place, label in enumerate(own):
+            for index, label in enumerate(shard_labels):
                 pixels = rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)
                 pictures.append(Image.fromarray(pixels))
-                key = f"s{number}{place:03d}"
+                key = f"s{number}{index:03d}"
                 kind = kinds[number % len(kinds)]
                 add(tar, f"{key}.cls", str(label).encode())
                 add(tar, f"{key}.{kind.lower()}", encode(pictures[-1], kind))
@@ -86,10 +86,10 @@ def test_images_labels_names_and_pixels_come_out_of_the_shards(project):
 
 def test_streaming_reads_the_same_pixels_out_of_the_tar(project):
     write(project / "wds")
-    whole, streamed = packed("w"), packed("s", stream=True)
+    packed_set, streamed = packed("w"), packed("s", stream=True)
     assert not (IMAGES / "s/images.npy").exists()
-    np.testing.assert_array_equal(np.asarray(streamed.pixels), whole.pixels)
-    assert streamed.labels.tolist() == whole.labels.tolist()
+    np.testing.assert_array_equal(np.asarray(streamed.pixels), packed_set.pixels)
+    assert streamed.labels.tolist() == packed_set.labels.tolist()
     (project / "wds/test/1.tar").write_bytes(b"x" * 3000)
     with pytest.raises(UserError, match=r"1\.tar: .*unlike when set 's' was prepared"):
         streamed.pixels[:]
@@ -137,7 +137,7 @@ def test_a_template_without_one_slot_is_refused(project, line):
 def test_classes_are_chosen_by_label(project):
     write(project / "wds")
     images = packed("w", classes=["2", "0"])
-    assert [entry.name for entry in images.classes] == ["crane", "cat"]
+    assert [class_entry.name for class_entry in images.classes] == ["crane", "cat"]
     assert images.labels.tolist() == [0, 0, 1, 1]
 
 

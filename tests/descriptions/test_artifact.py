@@ -8,9 +8,14 @@ import pytest
 from pipeline.backends import bundled
 from pipeline.common.errors import UserError
 from pipeline.common.tables import write_table
-from pipeline.descriptions.artifact import SCHEMA, read_artifact, to_columns, without_sentence
+from pipeline.descriptions.artifact import (
+    SCHEMA,
+    classes_without_sentence,
+    read_artifact,
+    to_columns,
+)
 from pipeline.descriptions.interface import Answers, Sentence, Task
-from pipeline.descriptions.params import wanted_classes
+from pipeline.descriptions.params import classes_to_describe
 from pipeline.descriptions.prompts import read_prompts
 from pipeline.descriptions.tokens import count_tokens
 from pipeline.images.classes import ClassEntry
@@ -39,8 +44,8 @@ def test_rows_are_in_class_prompt_and_sample_order_whatever_came_first(tmp_path)
     assert columns["tokens"] == [5, 8, 3, 3]
     write_table(tmp_path / "a.parquet", columns, SCHEMA)
     assert pq.read_schema(tmp_path / "a.parquet").equals(SCHEMA)
-    found = read_artifact(tmp_path / "a.parquet", [ANT, ELEPHANT])
-    assert [row["sample_index"] for row in found["n2"]] == [0, 1]
+    rows_of = read_artifact(tmp_path / "a.parquet", [ANT, ELEPHANT])
+    assert [row["sample_index"] for row in rows_of["n2"]] == [0, 1]
     with pytest.raises(UserError, match="class 'n2' is not in the class table"):
         read_artifact(tmp_path / "a.parquet", [ANT])
 
@@ -50,22 +55,22 @@ def test_strangers_and_doubles_are_refused():
         to_columns([said("n2", "grey")], [ANT], count_tokens)
     with pytest.raises(UserError, match="two sentences are sample .*'n1'.*'cupl', 'p', 0"):
         to_columns([said("n1", "a"), said("n1", "b")], [ANT], count_tokens)
-    assert without_sentence(Answers([said("n1", " ")]), [ANT, ELEPHANT]) == ["n1", "n2"]
-    assert without_sentence(Answers([said("n1", "a")]), [ANT, ELEPHANT]) == ["n2"]
+    assert classes_without_sentence(Answers([said("n1", " ")]), [ANT, ELEPHANT]) == ["n1", "n2"]
+    assert classes_without_sentence(Answers([said("n1", "a")]), [ANT, ELEPHANT]) == ["n2"]
 
 
 def test_some_classes_only_and_by_id():
     classes = [ANT, ELEPHANT]
-    assert wanted_classes(classes, None, "t") == classes
-    assert wanted_classes(classes, ["n2"], "t") == [ELEPHANT]
+    assert classes_to_describe(classes, None, "t") == classes
+    assert classes_to_describe(classes, ["n2"], "t") == [ELEPHANT]
     with pytest.raises(UserError, match=r"describe.only: 'ant' is no class id of t"):
-        wanted_classes(classes, ["ant"], "t")
+        classes_to_describe(classes, ["ant"], "t")
     with pytest.raises(UserError, match="describe.only: names no class"):
-        wanted_classes(classes, [], "t")
+        classes_to_describe(classes, [], "t")
     with pytest.raises(UserError, match="t: class 'n3' has an empty name; name it"):
-        wanted_classes([ANT, ClassEntry("n3", " ")], None, "t")
+        classes_to_describe([ANT, ClassEntry("n3", " ")], None, "t")
     with pytest.raises(UserError, match="t: class id 'n1' stands there more than once"):
-        wanted_classes([ANT, ANT], None, "t")
+        classes_to_describe([ANT, ANT], None, "t")
 
 
 def test_the_bundled_file_covers_the_demo_and_plants_wrong_sentences(monkeypatch):

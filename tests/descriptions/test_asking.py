@@ -12,30 +12,24 @@ import pytest
 
 from pipeline.common.errors import UserError
 from pipeline.descriptions.answer_log import AnswerLog, Reply, request_key
-from pipeline.descriptions.asking import COUNTED, Asking, Keep, ask, asked_with
+from pipeline.descriptions.asking import (
+    COUNTED,
+    GenerationParams,
+    Keep,
+    collect_answers,
+    generation_provenance,
+)
 from pipeline.descriptions.interface import Sentence, Task
 from pipeline.descriptions.messages import (
     Query,
     answer_schema,
     message_content,
-    parse,
+    parse_answer,
     request_seed,
 )
-from pipeline.descriptions.prompts import read_prompts
 from pipeline.images.classes import ClassEntry
+from tests.support.tasks import CLASSES, OPTIONS, PROMPTS, ROOT
 
-ROOT = Path(__file__).parents[2]
-CLASSES = [ClassEntry("c0", "apple"), ClassEntry("c1", "Ostrich"), ClassEntry("c2", "crane {x}")]
-PROMPTS = read_prompts("cupl", ROOT / "data/prompts")
-OPTIONS: dict[str, Any] = {
-    "model": "maker/model",
-    "answers": 2,
-    "sentences": 3,
-    "temperature": 0.9,
-    "top_p": 0.95,
-    "max_tokens": 256,
-    "retries": 2,
-}
 Says = Callable[[Query], Reply]
 
 
@@ -66,18 +60,18 @@ def task(folder: Path, classes: Sequence[ClassEntry] = CLASSES, **changes: Any) 
 
 
 def run(folder: Path, model: Model, **changes: Any) -> tuple[list[Sentence], dict[str, Any]]:
-    params = Asking.model_validate(OPTIONS | changes.pop("options", {}))
-    return ask(task(folder, **changes), params, "test", {"revision": "abc"}, model.send)
+    params = GenerationParams.model_validate(OPTIONS | changes.pop("options", {}))
+    return collect_answers(task(folder, **changes), params, "test", {"revision": "abc"}, model.send)
 
 
 def test_everything_is_asked_at_once_and_comes_back_in_order(tmp_path):
     model = Model()
-    sentences, made = run(tmp_path, model)
-    [asked] = model.batches
-    assert len(asked) == 3 * 5 * 2
-    assert asked[0].text.startswith("Describe what an apple looks like\n")
-    assert "an Ostrich" in asked[10].text
-    assert "a crane {x}" in asked[20].text
+    sentences, statistics = run(tmp_path, model)
+    [queries] = model.batches
+    assert len(queries) == 3 * 5 * 2
+    assert queries[0].text.startswith("Describe what an apple looks like\n")
+    assert "an Ostrich" in queries[10].text
+    assert "a crane {x}" in queries[20].text
     assert [s.class_id for s in sentences] == ["c0"] * 30 + ["c1"] * 30 + ["c2"] * 30
     first = sentences[:6]
     assert {(s.prompt_set, s.prompt_id, s.source) for s in first} == {
@@ -85,7 +79,7 @@ def test_everything_is_asked_at_once_and_comes_back_in_order(tmp_path):
     }
     assert [s.sample_index for s in first] == [0, 1, 2, 3, 4, 5]
     counts = dict.fromkeys(COUNTED, 0) | {"answers": 30}
-    assert made["counts"] == counts | {"prompt_tokens": 300, "completion_tokens": 150}
+    assert statistics["counts"] == counts | {"prompt_tokens": 300, "completion_tokens": 150}
 
 
 def seeds(model: Model) -> dict[tuple[str, str, int], int]:
@@ -114,12 +108,12 @@ def test_unreadable_answers_are_asked_again_with_another_seed(tmp_path, capsys):
         return good(query)
 
     model = Model(says)
-    sentences, made = run(tmp_path, model)
+    sentences, statistics = run(tmp_path, model)
     assert [len(batch) for batch in model.batches] == [30, 3, 1]
     first = seeds(model)
     for query in model.batches[1] + model.batches[2]:
         assert query.seed != first[query.class_id, query.prompt_id, query.answer]
-    counts = made["counts"]
+    counts = statistics["counts"]
     assert (counts["truncated"], counts["unreadable"], counts["lost"]) == (2, 2, 0)
     assert len(sentences) == 90, "every answer was got in the end"
     assert [s.sample_index for s in sentences if s.prompt_id == "identify"][:6] == list(range(6))
@@ -130,8 +124,8 @@ def test_answers_lost_for_good_are_counted(tmp_path):
     def says(query: Query) -> Reply:
         return Reply('["  "]', True, 1, 1) if query.class_id == "c1" else good(query)
 
-    sentences, made = run(tmp_path, Model(says), options={"retries": 1})
-    assert (made["counts"]["unreadable"], made["counts"]["lost"]) == (20, 10)
+    sentences, statistics = run(tmp_path, Model(says), options={"retries": 1})
+    assert (statistics["counts"]["unreadable"], statistics["counts"]["lost"]) == (20, 10)
     assert {s.class_id for s in sentences} == {"c0", "c2"}
 
 
@@ -152,9 +146,9 @@ def test_an_interrupted_run_asks_for_the_rest_only(tmp_path):
     with log.open("a") as file:
         file.write('["torn by a kill", "{')
     model = Model()
-    sentences, made = run(tmp_path / "cut", model)
+    sentences, statistics = run(tmp_path / "cut", model)
     assert len(model.batches[0]) == 30 - 7
-    assert made["counts"]["from_earlier_run"] == 7
+    assert statistics["counts"]["from_earlier_run"] == 7
     assert sentences == expected
     assert all(json.loads(line) for line in log.read_text().splitlines())
     # what was paid for serves a larger wish as well
@@ -167,14 +161,14 @@ def test_a_finished_run_forgets_its_own_answers_only(tmp_path):
     run(tmp_path, Model())
     log = AnswerLog(tmp_path / "answers.jsonl")
     some = task(tmp_path, CLASSES[1:2])
-    params = Asking.model_validate(OPTIONS)
+    params = GenerationParams.model_validate(OPTIONS)
     finished = replace(some, log=log)
-    ask(finished, params, "test", {"revision": "abc"}, Model().send)
+    collect_answers(finished, params, "test", {"revision": "abc"}, Model().send)
     log.forget_used()
     model = Model()
-    _, made = run(tmp_path, model)
+    _, statistics = run(tmp_path, model)
     assert {query.class_id for query in model.batches[0]} == {"c1"}
-    assert made["counts"]["from_earlier_run"] == 20
+    assert statistics["counts"]["from_earlier_run"] == 20
     log = AnswerLog(tmp_path / "answers.jsonl")
     for key in list(log.replies):
         log.get(key)
@@ -199,14 +193,14 @@ def test_another_request_is_not_answered_from_the_log(tmp_path, changes):
     if changes.get("exemplars", {}).get("c0") == [b"another"]:
         run(tmp_path, Model(), exemplars={c.class_id: [b"png"] for c in CLASSES})
     model = Model()
-    _, made = run(tmp_path, model, **changes)
+    _, statistics = run(tmp_path, model, **changes)
     assert len(model.batches[0]) == 30
-    assert made["counts"]["from_earlier_run"] == 0
+    assert statistics["counts"]["from_earlier_run"] == 0
 
 
 def test_a_damaged_log_is_named(tmp_path):
     (tmp_path / "answers.jsonl").write_text("{}\nnonsense\n")
-    with pytest.raises(UserError, match=r"answers.jsonl: line 1 is no answer; delete the file"):
+    with pytest.raises(UserError, match=r"answers.jsonl: line 1 is not an answer; delete the file"):
         AnswerLog(tmp_path / "answers.jsonl")
     for content in ("\n", "\0" * 64 + "\n", "\r\n"):
         (tmp_path / "answers.jsonl").write_text(content)
@@ -252,7 +246,7 @@ def test_exemplars_come_before_the_question(tmp_path):
      '["I’m sorry, but I cannot describe it.", "As an AI model I have no eyes."]'],
 )  # fmt: skip
 def test_unreadable_texts(text):
-    assert parse(text) == []
+    assert parse_answer(text) == []
 
 
 @pytest.mark.parametrize(
@@ -266,27 +260,30 @@ def test_unreadable_texts(text):
      '<think>a [list] {?}</think>\n{"sentences": ["One.", "Two."]}'],
 )  # fmt: skip
 def test_readable_texts(text):
-    assert parse(text) == ["One.", "Two."]
+    assert parse_answer(text) == ["One.", "Two."]
 
 
 def test_a_tag_inside_a_sentence_is_left_alone():
-    assert parse('["a <think> b </think> c", "d {e}"]') == ["a <think> b </think> c", "d {e}"]
-    assert parse('["I cannot think of a tench without red eyes."]') != []
+    assert parse_answer('["a <think> b </think> c", "d {e}"]') == [
+        "a <think> b </think> c",
+        "d {e}",
+    ]
+    assert parse_answer('["I cannot think of a tench without red eyes."]') != []
 
 
 def test_an_answer_that_was_cut_off_is_never_taken_for_whole(tmp_path):
-    assert parse('{"sentences": ["[", "a b"]') == []
-    assert parse('["[\\"a b\\"]') == []
-    whole = Model(lambda query: good(query)._replace(complete=query.attempt > 0))
-    sentences, made = run(tmp_path, whole)
-    assert (made["counts"]["truncated"], made["counts"]["lost"]) == (30, 0)
+    assert parse_answer('{"sentences": ["[", "a b"]') == []
+    assert parse_answer('["[\\"a b\\"]') == []
+    model = Model(lambda query: good(query)._replace(complete=query.attempt > 0))
+    sentences, statistics = run(tmp_path, model)
+    assert (statistics["counts"]["truncated"], statistics["counts"]["lost"]) == (30, 0)
     assert len(sentences) == 90
 
 
 def test_what_cannot_be_read_is_not_kept(tmp_path):
     bad = Model(lambda query: Reply("[]", True, 1, 1))
-    _, made = run(tmp_path, bad)
-    assert made["counts"]["lost"] == 30
+    _, statistics = run(tmp_path, bad)
+    assert statistics["counts"]["lost"] == 30
     assert not (tmp_path / "answers.jsonl").exists()
     mended = Model()
     sentences, _ = run(tmp_path, mended)
@@ -295,7 +292,7 @@ def test_what_cannot_be_read_is_not_kept(tmp_path):
 
 
 def test_one_refusal_among_sentences_is_left_to_the_filter():
-    assert parse('["I cannot say more.", "A tench is green."]') == [
+    assert parse_answer('["I cannot say more.", "A tench is green."]') == [
         "I cannot say more.", "A tench is green.",
     ]  # fmt: skip
 
@@ -310,16 +307,16 @@ def test_a_model_that_says_too_much_is_cut_to_the_number_asked(tmp_path):
     def says(query: Query) -> Reply:
         return Reply(json.dumps([f"{query.seed} {i}" for i in range(9)]), True, 1, 1)
 
-    sentences, made = run(tmp_path, Model(says), classes=CLASSES[:1])
-    assert made["counts"]["surplus_sentences"] == 10 * 6
+    sentences, statistics = run(tmp_path, Model(says), classes=CLASSES[:1])
+    assert statistics["counts"]["surplus_sentences"] == 10 * 6
     assert [s.sample_index for s in sentences[:6]] == [0, 1, 2, 3, 4, 5]
     assert len(sentences) == 30
 
 
 def test_provenance_names_questions_and_sampling(tmp_path):
-    params = Asking.model_validate(OPTIONS)
-    found = asked_with(task(tmp_path, exemplars={"c0": [b"1", b"2"]}), params)
-    assert found == {
+    params = GenerationParams.model_validate(OPTIONS)
+    provenance = generation_provenance(task(tmp_path, exemplars={"c0": [b"1", b"2"]}), params)
+    assert provenance == {
         "model": "maker/model",
         "prompts": "cupl",
         "prompts_version": PROMPTS.version,
@@ -339,4 +336,4 @@ def test_provenance_names_questions_and_sampling(tmp_path):
 )  # fmt: skip
 def test_wrong_values_are_refused(key, value):
     with pytest.raises(ValueError, match=key):
-        Asking.model_validate(OPTIONS | {key: value})
+        GenerationParams.model_validate(OPTIONS | {key: value})

@@ -17,7 +17,7 @@ from pipeline.filtering.image_features import (
     class_means,
     encode_images,
     nearest_to_mean,
-    spread_over_classes,
+    sample_per_class,
 )
 from pipeline.images.classes import ClassEntry
 from pipeline.images.image_set import ImageSet, open_images
@@ -28,11 +28,11 @@ CLASSES = [ClassEntry("n1", "ant"), ClassEntry("n2", "bee")]
 
 def test_candidates_are_spread_over_each_class():
     images = ImageSet("x", np.zeros((9, 3, 2, 2)), np.array([0, 1] * 4 + [0]), [None] * 9, CLASSES)
-    assert spread_over_classes(images, None).tolist() == list(range(9))
-    assert spread_over_classes(images, 2).tolist() == [0, 1, 4, 5]
+    assert sample_per_class(images, None).tolist() == list(range(9))
+    assert sample_per_class(images, 2).tolist() == [0, 1, 4, 5]
     empty = ImageSet("x", np.zeros((1, 3, 2, 2)), np.array([0]), [None], CLASSES)
     with pytest.raises(UserError, match="data/images/x: class 'n2' has no image"):
-        spread_over_classes(empty, None)
+        sample_per_class(empty, None)
 
 
 def test_the_nearest_to_the_mean_come_first():
@@ -42,8 +42,8 @@ def test_the_nearest_to_the_mean_come_first():
     torch.testing.assert_close(means.norm(dim=-1), torch.ones(2))
     torch.testing.assert_close(means[0], F.normalize(features[[0, 1, 2, 4]].mean(0), dim=-1))
     near = nearest_to_mean(features, labels, 2, count=2)
-    assert [place for place, _ in near[0]] == [2, 4]
-    assert [place for place, _ in near[1]] == [3], "a class may have fewer"
+    assert [index for index, _ in near[0]] == [2, 4]
+    assert [index for index, _ in near[1]] == [3], "a class may have fewer"
     assert near[0][0][1] == pytest.approx(float(features[2] @ means[0]), abs=1e-6)
 
 
@@ -51,10 +51,10 @@ def test_features_are_those_of_the_encoder_on_unit_pixels(packed, clip_folder):
     images = open_images("tiny")
     encoder = clip.image_encoder(clip.load(clip_folder))
     numbers = np.array([4, 0, 7])
-    found = encode_images(encoder, images.pixels, numbers, CPU, batch=2)
+    features = encode_images(encoder, images.pixels, numbers, CPU, batch=2)
     pixels = torch.from_numpy(np.stack([images.pixels[n] for n in numbers])).float() / 255
     with torch.no_grad():
-        torch.testing.assert_close(found, encoder(pixels).pooled)
+        torch.testing.assert_close(features, encoder(pixels).pooled)
 
 
 def test_an_exemplar_file_carries_the_images_themselves(tmp_path, monkeypatch):
@@ -65,9 +65,9 @@ def test_an_exemplar_file_carries_the_images_themselves(tmp_path, monkeypatch):
     first = (exemplars.FOLDER / "near.parquet").read_bytes()
     write_table(exemplars.FOLDER / "near.parquet", columns, exemplars.SCHEMA)
     assert (exemplars.FOLDER / "near.parquet").read_bytes() == first
-    found = exemplars.read_exemplars("near", CLASSES)
-    assert [len(found[c]) for c in ("n1", "n2")] == [2, 1]
-    back = np.asarray(Image.open(io.BytesIO(found["n1"][0]))).transpose(2, 0, 1)
+    pngs_of = exemplars.read_exemplars("near", CLASSES)
+    assert [len(pngs_of[c]) for c in ("n1", "n2")] == [2, 1]
+    back = np.asarray(Image.open(io.BytesIO(pngs_of["n1"][0]))).transpose(2, 0, 1)
     np.testing.assert_array_equal(back, pixels[2])
     more = [*CLASSES, ClassEntry("n3", "cat")]
     with pytest.raises(UserError, match="no exemplar for class 'n3'.*dvc repro exemplars@near"):

@@ -65,7 +65,7 @@ def test_a_part_of_a_name_is_never_enough():
 def test_a_key_that_two_classes_find_goes_to_neither():
     matches, undecided = match([BIRD, ANT, MACHINE], ["crane", "ant", "crane bird"], {})
     assert list(matches) == ["n1"]
-    assert [(u.entry, u.reason) for u in undecided] == [
+    assert [(u.class_entry, u.reason) for u in undecided] == [
         (BIRD, "fits the same key as n4"),
         (MACHINE, "fits the same key as n3"),
     ]

@@ -25,8 +25,8 @@ def prompt_set(name: str) -> PromptSet:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_changed_text_has_a_new_version(name):
-    found = prompt_set(name)
-    assert found.digest()[:16] == DIGESTS[name, found.version]
+    prompts = prompt_set(name)
+    assert prompts.digest()[:16] == DIGESTS[name, prompts.version]
 
 
 def test_the_sets_of_the_field_are_there():
@@ -42,16 +42,16 @@ def test_the_sets_of_the_field_are_there():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_message_names_class_and_count_and_pictures_where_there_are_any(name):
-    found = prompt_set(name)
-    for prompt_id in found.questions:
-        plain = found.message(prompt_id, "owl {1}", 4, with_images=False)
-        shown = found.message(prompt_id, "owl {1}", 4, with_images=True)
+    prompts = prompt_set(name)
+    for prompt_id in prompts.questions:
+        plain = prompts.message(prompt_id, "owl {1}", 4, with_images=False)
+        with_images = prompts.message(prompt_id, "owl {1}", 4, with_images=True)
         assert "an owl {1}" in plain.split("\n")[0]
         assert "exactly 4 strings" in plain
         assert "{}" not in plain
         assert "{count}" not in plain
-        assert shown.startswith("The pictures above show an owl {1}.")
-        assert shown.endswith(plain)
+        assert with_images.startswith("The pictures above show an owl {1}.")
+        assert with_images.endswith(plain)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from pipeline.attacks import apgd_ce, pgd
 from pipeline.common.errors import UserError
-from pipeline.common.options import chosen
+from pipeline.common.options import load_plugin
 from pipeline.common.params import read_section
 from pipeline.cost.meter import read_cost
 from pipeline.evaluation.clean_predictions import clean_predictions
@@ -24,9 +24,9 @@ from pipeline.evaluation.evaluate import (
     merge_notes,
     prediction_columns,
     run_to_last_mask,
-    training_overlap,
 )
 from pipeline.evaluation.interface import Outcome, Targets
+from pipeline.evaluation.seen_classes import training_overlap
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.images.classes import ClassEntry
 from pipeline.results.files import PREDICTIONS
@@ -255,7 +255,7 @@ def test_what_is_wrong_in_the_params_is_named(tmp_path, monkeypatch, key, value,
 
     def read() -> None:
         options = read_section("evaluate", EvaluateParams).options
-        chosen("pipeline.attacks", "evaluate", "attacks", name, options)
+        load_plugin("pipeline.attacks", "evaluate", "attacks", name, options)
 
     with pytest.raises(UserError, match=message):
         read()

@@ -119,12 +119,12 @@ def test_what_is_no_description_is_dropped_with_its_reason(text, reason):
     ],
 )
 def test_descriptions_are_left_alone(text):
-    [found] = cleaned(text)
-    assert (found.text, found.reason, found.shortened) == (text, None, False)
+    [result] = cleaned(text)
+    assert (result.text, result.reason, result.shortened) == (text, None, False)
 
 
 def test_repeats_are_dropped_the_first_stays():
-    found = cleaned(
+    result = cleaned(
         "A tench is green and slimy.",
         "a TENCH is green, and slimy",
         "A tench is green and slimey.",
@@ -132,7 +132,7 @@ def test_repeats_are_dropped_the_first_stays():
         "I cannot say what it is.",
         "I cannot say what it is.",
     )
-    assert [c.reason for c in found] == [
+    assert [c.reason for c in result] == [
         None, "duplicate", "near_duplicate", None, "refusal", "refusal",
     ]  # fmt: skip
 
@@ -157,32 +157,32 @@ def test_repeats_are_dropped_the_first_stays():
     ],
 )
 def test_near_duplicates_differ_in_no_word_of_weight(one, other, alike):
-    found = cleaned(one, other, near_duplicate=0.7)
-    assert [c.reason for c in found] == [None, "near_duplicate" if alike else None]
+    result = cleaned(one, other, near_duplicate=0.7)
+    assert [c.reason for c in result] == [None, "near_duplicate" if alike else None]
     assert [c.reason for c in cleaned(one, other, near_duplicate=1.0)] == [None, None]
 
 
 def test_near_duplicates_are_as_alike_as_asked_or_more():
     pair = ("0123 tench fish", "0123 tench fishy")  # 30 of 31 letters are in common
-    for asked, reason in [(30 / 31, "near_duplicate"), (30.01 / 31, None)]:
-        assert [c.reason for c in cleaned(*pair, near_duplicate=asked)] == [None, reason]
+    for threshold, reason in [(30 / 31, "near_duplicate"), (30.01 / 31, None)]:
+        assert [c.reason for c in cleaned(*pair, near_duplicate=threshold)] == [None, reason]
 
 
 def test_a_sentence_clip_would_cut_ends_early_or_is_dropped():
     text = "A tench is green, it has small scales; it lives in ponds, and it is slow to move."
-    [found] = cleaned(text, context=12)
-    assert (found.text, found.shortened, found.reason) == (
+    [result] = cleaned(text, context=12)
+    assert (result.text, result.shortened, result.reason) == (
         "A tench is green, it has small scales.", True, None,
     )  # fmt: skip
-    assert found.tokens == 10
+    assert result.tokens == 10
     [exact] = cleaned(text, context=10)
-    assert (exact.text, exact.tokens) == (found.text, 10), "exactly as many as are read"
+    assert (exact.text, exact.tokens) == (result.text, 10), "exactly as many as are read"
     [short] = cleaned(text, context=9)
     assert (short.reason, short.text, short.tokens) == ("too_long", text, 20)
     [dropped] = cleaned(text, context=12, too_long="drop")
     assert (dropped.reason, dropped.shortened) == ("too_long", False)
-    [whole] = cleaned(text, context=20)
-    assert (whole.reason, whole.shortened) == (None, False)
+    [unshortened] = cleaned(text, context=20)
+    assert (unshortened.reason, unshortened.shortened) == (None, False)
     assert cleaned(text, context=19)[0].shortened
 
 
@@ -213,20 +213,20 @@ def test_the_longest_beginning_that_fits_is_taken(context, kept):
     ],
 )
 def test_what_is_no_description_is_not_what_is_left_of_a_long_one(text):
-    [found] = cleaned(text, context=9)
-    assert (found.reason, found.text) == ("too_long", text.strip())
+    [result] = cleaned(text, context=9)
+    assert (result.reason, result.text) == ("too_long", text.strip())
 
 
 def test_a_shortened_sentence_can_be_a_repeat():
-    found = cleaned("A tench is green.", "A tench is green; " + "very " * 20, context=10)
-    assert [c.reason for c in found] == [None, "duplicate"]
+    result = cleaned("A tench is green.", "A tench is green; " + "very " * 20, context=10)
+    assert [c.reason for c in result] == [None, "duplicate"]
 
 
 def test_a_text_without_end_is_no_trap():
     start = time.perf_counter()
     for text in ("`a" * 10_000, "Aa. " * 5_000, "1. " * 6_666, "a, " * 6_000, "which " * 4_000):
-        [found] = cleaned(text)
-        assert found.reason is not None or found.tokens <= 77
+        [result] = cleaned(text)
+        assert result.reason is not None or result.tokens <= 77
     assert time.perf_counter() - start < 20
 
 

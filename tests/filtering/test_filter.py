@@ -10,11 +10,11 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import validate
 from pipeline.filtering.filter import (
     FilterParams,
-    choose,
+    choose_rows,
     clean_rows,
+    rank_rows,
     reference_names,
     score_rows,
-    select,
 )
 from pipeline.filtering.ranking import order_by_relevance, score
 from pipeline.filtering.table import SCHEMA
@@ -48,25 +48,25 @@ def unit(*values: float) -> np.ndarray:
 
 def encode(texts: list[str]) -> np.ndarray:
     """Direction by the words ant, bee and cat in a text, 1 for each that is there."""
-    found = [[0.1 + text.count(entry.name) for entry in CLASSES] for text in texts]
-    return np.stack([unit(*row) for row in found])
+    vectors = [[0.1 + text.count(class_entry.name) for class_entry in CLASSES] for text in texts]
+    return np.stack([unit(*row) for row in vectors])
 
 
 def run(texts: Mapping[str, list[str]], **changes: object):
     """The whole filter on sentences by class id: rows, and the short classes."""
     chosen = params(**changes)
-    found = {
+    rows_of = {
         class_id: [
             {"class_id": class_id, "class_name": class_id, "sentence": text, "prompt_set": "s",
              "prompt_id": "p", "sample_index": i, "source": "file", "tokens": 0}
-            for i, text in enumerate(own)
+            for i, text in enumerate(class_texts)
         ]
-        for class_id, own in texts.items()
+        for class_id, class_texts in texts.items()
     }  # fmt: skip
-    rows = clean_rows(found, CLASSES, chosen, 77, words)
+    rows = clean_rows(rows_of, CLASSES, chosen, 77, words)
     names = reference_names(CLASSES, chosen)
     features = score_rows(rows, CLASSES, encode(names), names, encode)
-    return choose(rows, features, CLASSES, chosen)
+    return choose_rows(rows, features, CLASSES, chosen)
 
 
 FULL = {"n1": ["ant ant bee", "ant", "ant bee"], "n2": ["bee cat", "bee"], "n3": ["cat", "cat ant"]}
@@ -95,12 +95,12 @@ def test_equal_scores_keep_their_order():
 
 def test_dropped_sentences_stay_with_their_reason():
     rows, _ = run({**FULL, "n2": ["bee", "I cannot say", "bee!", "", "bee cat", "- **bee** ant"]})
-    own = {row["sentence"]: row for row in rows if row["class_id"] == "n2"}
-    assert [row["reason"] for row in own.values()] == [
+    row_of = {row["sentence"]: row for row in rows if row["class_id"] == "n2"}
+    assert [row["reason"] for row in row_of.values()] == [
         None, None, "rank", "refusal", "duplicate", "empty",
     ]  # fmt: skip
-    assert own["bee ant"]["rank"] == 2, "cleaned before it was ranked"
-    refused = own["I cannot say"]
+    assert row_of["bee ant"]["rank"] == 2, "cleaned before it was ranked"
+    refused = row_of["I cannot say"]
     assert (refused["score"], refused["rank"], refused["kept"]) == (None, None, False)
 
 
@@ -148,7 +148,7 @@ def test_classes_of_one_name_are_told_apart_by_their_images():
 
 def test_a_single_class_has_no_margin_to_fall_short_of():
     rows = [{"reason": None, "score": 0.5, "margin": None}]
-    picked = select(rows, np.zeros((1, 2), np.float32), params(min_margin=0.1))
+    picked = rank_rows(rows, np.zeros((1, 2), np.float32), params(min_margin=0.1))
     assert [(row["kept"], row["reason"]) for row in picked] == [(True, None)]
 
 
@@ -156,9 +156,9 @@ def test_a_threshold_is_reached_by_equal_values():
     rows = [{"reason": None, "score": 0.5, "margin": 0.25}] * 2
     features = np.zeros((2, 2), np.float32)
     for changes in ({"min_similarity": 0.5}, {"min_margin": 0.25}):
-        assert all(row["kept"] for row in select(rows, features, params(**changes)))
+        assert all(row["kept"] for row in rank_rows(rows, features, params(**changes)))
     for changes in ({"min_similarity": 0.51}, {"min_margin": 0.26}):
-        assert not any(row["kept"] for row in select(rows, features, params(**changes)))
+        assert not any(row["kept"] for row in rank_rows(rows, features, params(**changes)))
 
 
 def test_a_threshold_that_leaves_too_few_is_named():
@@ -176,7 +176,7 @@ def test_diversity_prefers_the_unlike():
     # after 0: 1 gives .4 * .89 - .6 * 1, 2 gives .4 * .8 - .6 * .8, 3 gives .4 * .3
     assert order == [0, 3, 2, 1]
     rows = [{"reason": None, "score": float(s), "margin": 0.0} for s in scores]
-    picked = select(rows, features, params(diversity=0.6))
+    picked = rank_rows(rows, features, params(diversity=0.6))
     assert [round(row["score"], 2) for row in picked if row["kept"]] == [0.9, 0.3]
 
 
@@ -194,11 +194,11 @@ def test_a_short_class_is_an_error_that_says_why():
 def test_a_short_class_repeats_its_own_and_says_so():
     rows, short = run({**FULL, "n2": ["bee", "I cannot say"]}, short_class="repeat", top_k=3)
     assert short == ["n2", "n3"]
-    own = [row for row in rows if row["class_id"] == "n2"]
-    assert [row["sentence"] for row in own] == ["bee"] * 3 + ["I cannot say"]
-    assert [row["source"] for row in own] == ["file", *["file, repeated"] * 2, "file"]
-    assert [row["rank"] for row in own] == [0, 1, 2, None]
-    assert [row["kept"] for row in own] == [True, True, True, False]
+    class_rows = [row for row in rows if row["class_id"] == "n2"]
+    assert [row["sentence"] for row in class_rows] == ["bee"] * 3 + ["I cannot say"]
+    assert [row["source"] for row in class_rows] == ["file", *["file, repeated"] * 2, "file"]
+    assert [row["rank"] for row in class_rows] == [0, 1, 2, None]
+    assert [row["kept"] for row in class_rows] == [True, True, True, False]
 
 
 def test_a_short_class_is_filled_with_the_template_and_says_so():

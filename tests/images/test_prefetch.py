@@ -17,11 +17,17 @@ from pipeline.clip.model import to_float_pixels
 from pipeline.common.errors import UserError
 from pipeline.filtering.image_features import encode_images
 from pipeline.images import decoding
-from pipeline.images.streaming import FILE_SCHEMA, StreamedPixels, depth, read_ahead
+from pipeline.images.streaming import (
+    FILE_SCHEMA,
+    StreamedPixels,
+    depth,
+    is_streamed,
+    prefetch,
+)
 from pipeline.training import frozen_features
 from pipeline.training.loop import _epoch_order, batch_indices
 from pipeline.training.objective import MethodInputs
-from saft.check.probe import _encoder, _setup
+from saft.check.probe import counting_encoder, tiny_inputs
 from tests.support.dataset_fixtures.base import noise
 
 IMAGES, SIDE = 23, 8
@@ -29,7 +35,7 @@ CPU = torch.device("cpu")
 
 
 def readers() -> list[threading.Thread]:
-    return [t for t in threading.enumerate() if t.name.startswith("read-ahead")]
+    return [t for t in threading.enumerate() if t.name.startswith("prefetch")]
 
 
 @pytest.mark.parametrize("ahead", [1, 2, 5, 40])
@@ -38,15 +44,15 @@ def test_values_come_in_order_whichever_is_read_first(ahead: int) -> None:
         time.sleep(0.003 * (number % 3 == 0))
         return number * number
 
-    assert list(read_ahead(read, range(20), ahead)) == [n * n for n in range(20)]
-    assert list(read_ahead(read, [], ahead)) == []
+    assert list(prefetch(read, range(20), ahead)) == [n * n for n in range(20)]
+    assert list(prefetch(read, [], ahead)) == []
     assert readers() == []
 
 
 @pytest.mark.parametrize("ahead", [1, 4])
 def test_the_next_ones_are_read_while_one_is_used_and_no_more(ahead: int) -> None:
     started: list[int] = []
-    values = read_ahead(lambda n: (started.append(n), n)[1], range(100), ahead)
+    values = prefetch(lambda n: (started.append(n), n)[1], range(100), ahead)
     for used in range(5):
         assert next(values) == used
         deadline = time.monotonic() + 5
@@ -60,7 +66,7 @@ def test_the_next_ones_are_read_while_one_is_used_and_no_more(ahead: int) -> Non
 def test_batches_are_read_at_the_same_time() -> None:
     """Each read waits for the others: with fewer threads than `depth` none would end."""
     together = threading.Barrier(3, timeout=10)
-    values = read_ahead(lambda n: (together.wait(), n)[1], range(3), 3)
+    values = prefetch(lambda n: (together.wait(), n)[1], range(3), 3)
     assert list(values) == [0, 1, 2]
 
 
@@ -73,7 +79,7 @@ def test_an_error_comes_in_the_place_of_its_value_and_ends_the_reading() -> None
             raise UserError("n01/3.png: file not found")
         return number
 
-    values = read_ahead(broken, range(1000), 2)
+    values = prefetch(broken, range(1000), 2)
     assert [next(values) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(UserError, match="n01/3.png"):
         next(values)
@@ -83,13 +89,13 @@ def test_an_error_comes_in_the_place_of_its_value_and_ends_the_reading() -> None
 
 def test_a_consumer_that_stops_early_leaves_no_thread() -> None:
     def consume() -> None:
-        for number in read_ahead(lambda n: n, range(10**9), 4):
+        for number in prefetch(lambda n: n, range(10**9), 4):
             if number == 7:
                 raise RuntimeError("a bad step")
 
     with pytest.raises(RuntimeError):
         consume()
-    values = read_ahead(lambda n: n, range(10**9), 4)
+    values = prefetch(lambda n: n, range(10**9), 4)
     next(values)
     assert readers() != []
     values.close()
@@ -127,8 +133,8 @@ def frozen_pass(inputs: MethodInputs) -> torch.Tensor:
 
 def inputs_of(pixels: np.ndarray | StreamedPixels) -> MethodInputs:
     torch.manual_seed(0)
-    encoder, _ = _encoder()
-    return _setup(encoder)._replace(pixels=pixels, labels=np.arange(IMAGES), batch_size=6)
+    encoder, _ = counting_encoder()
+    return tiny_inputs(encoder)._replace(pixels=pixels, labels=np.arange(IMAGES), batch_size=6)
 
 
 def test_the_frozen_pass_copies_in_the_reading_thread(packed, monkeypatch) -> None:
@@ -164,6 +170,7 @@ def test_the_frozen_pass_and_the_features_are_those_of_one_batch_after_the_other
 
 
 def test_only_a_streamed_set_is_read_further_ahead(packed, streamed) -> None:
+    assert (is_streamed(packed), is_streamed(streamed)) == (False, True)
     assert (depth(packed), depth(streamed)) == (1, 4)
 
 
@@ -182,8 +189,8 @@ def test_the_order_of_an_epoch_is_drawn_once(monkeypatch) -> None:
     assert draws == [1000, 1000]
     for epoch in (0, 1):
         order = permutation(np.random.default_rng(np.random.Philox(key=[3, epoch])), 1000)
-        for step, place in enumerate(range(0, 1000, 100), 10 * epoch):
-            np.testing.assert_array_equal(steps[step], np.sort(order[place : place + 100]))
+        for step, start in enumerate(range(0, 1000, 100), 10 * epoch):
+            np.testing.assert_array_equal(steps[step], np.sort(order[start : start + 100]))
     with pytest.raises(ValueError, match="read-only"):
         _epoch_order(0, 1000, 3)[0] = 1
 
@@ -205,13 +212,13 @@ def test_a_jpeg_decoded_at_a_smaller_scale_has_other_pixels(mode: str, resize: A
     picture = Image.fromarray(noise(0, 1000, 800)).filter(ImageFilter.GaussianBlur(4))
     buffer = io.BytesIO()
     picture.convert(colours).save(buffer, "JPEG", quality=90, **options)
-    whole = decoding.decode_bytes(buffer.getvalue(), 64, resize).pixels
+    full_size = decoding.decode_bytes(buffer.getvalue(), 64, resize).pixels
     changed = []
     for scale in (1, 2, 4, 8):
         image = Image.open(io.BytesIO(buffer.getvalue()))
         image.draft(image.mode, (1000 // scale, 800 // scale))
         assert image.size == (1000 // scale, 800 // scale)
         pixels = decoding.fit(decoding.to_rgb(image)[0], 64, resize)
-        changed.append((pixels != whole).mean())
+        changed.append((pixels != full_size).mean())
     assert changed[0] == 0
     assert min(changed[1:]) > 0.01

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from pipeline.clip import model as clip
 from pipeline.common import registry
 from pipeline.common.errors import UserError
-from pipeline.common.options import chosen
+from pipeline.common.options import load_plugin
 from pipeline.training.objective import Batch, MethodInputs, Published, TrainingAttack
 from pipeline.zeroshot import perturbation as attack
 from tests.support.training_runs import (
@@ -397,7 +397,9 @@ def test_an_unknown_option_is_named_with_its_method(method):
     values = {"learning_rate": None} | OPTIONS.get(method, {})
     where = f"params.yaml: finetune.options.{method}"
     with pytest.raises(UserError, match=f"{where}: unknown key 'magic'"):
-        chosen("pipeline.methods", "finetune", "method", method, {method: values | {"magic": 1}})
+        load_plugin(
+            "pipeline.methods", "finetune", "method", method, {method: values | {"magic": 1}}
+        )
     bad = values | {"learning_rate": 0}
     with pytest.raises(UserError, match=f"{where}: key 'learning_rate'.*greater than 0"):
-        chosen("pipeline.methods", "finetune", "method", method, {method: bad})
+        load_plugin("pipeline.methods", "finetune", "method", method, {method: bad})

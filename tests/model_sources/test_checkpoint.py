@@ -44,9 +44,9 @@ def refused(file: str = "robust.pt", **options) -> str:
 @pytest.fixture
 def visual(clip_folder) -> dict[str, torch.Tensor]:
     """Weights of an image encoder of the right shape, unlike those of the CLIP."""
-    own = clip.load(clip_folder).model.visual.state_dict()
+    weights = clip.load(clip_folder).model.visual.state_dict()
     torch.manual_seed(1)
-    return {key: torch.randn_like(value) for key, value in own.items()}
+    return {key: torch.randn_like(value) for key, value in weights.items()}
 
 
 def prefixed(prefix: str, state: dict) -> dict:
@@ -77,8 +77,8 @@ def test_every_weight_of_the_image_encoder_and_no_other_is_the_checkpoints(
     built, base = build(), clip.load(clip_folder)
     for key, value in built.model.state_dict().items():
         image = key.startswith("visual.")
-        own = visual[key.removeprefix("visual.")] if image else base.model.state_dict()[key]
-        assert torch.equal(value, own), key
+        weights = visual[key.removeprefix("visual.")] if image else base.model.state_dict()[key]
+        assert torch.equal(value, weights), key
     assert built.config == base.config
 
 
@@ -93,13 +93,13 @@ def test_safetensors_and_half_precision(visual, data_root):
 def test_of_a_whole_clip_the_image_half_is_taken_and_that_is_said(
     visual, data_root, clip_folder, capsys
 ):
-    whole = clip.load(clip_folder).model.state_dict()
-    texts = {key: -value for key, value in whole.items() if not key.startswith("visual.")}
+    content = clip.load(clip_folder).model.state_dict()
+    texts = {key: -value for key, value in content.items() if not key.startswith("visual.")}
     state = prefixed("module.", prefixed("visual.", visual) | texts)
     torch.save({"state_dict": state}, data_root / "robust.pt")
     built = build().model.state_dict()
     assert torch.equal(built["visual.proj"], visual["proj"])
-    assert torch.equal(built["text_projection"], whole["text_projection"])
+    assert torch.equal(built["text_projection"], content["text_projection"])
     assert capsys.readouterr().out == (
         "robust.pt: a whole CLIP; taken is its image encoder (visual.*)\n"
     )
@@ -126,9 +126,10 @@ def test_missing_unexpected_and_wrongly_shaped_keys_are_counted_and_named(visual
         f"{data_root / 'robust.pt'}: does not fit the image encoder of local-dir:clip: "
         f"{count} missing (transformer.resblocks.1.ln_1.weight, "
     )
-    assert ", ...); 1 unexpected (head.weight); 1 of another shape (proj (32, 8) for (32, 16))" in (
-        message
-    )
+    assert (
+        f" and {count - 3} more); 1 unexpected (head.weight); "
+        "1 of another shape (proj (32, 8) for (32, 16))"
+    ) in message
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -180,8 +181,8 @@ def test_a_checkpoint_without_a_state_dict(data_root, value):
 
 def test_a_cut_off_checkpoint(visual, data_root):
     torch.save(visual, data_root / "robust.pt")
-    whole = (data_root / "robust.pt").read_bytes()
-    (data_root / "robust.pt").write_bytes(whole[: len(whole) // 2])
+    content = (data_root / "robust.pt").read_bytes()
+    (data_root / "robust.pt").write_bytes(content[: len(content) // 2])
     assert "robust.pt: not a checkpoint" in refused()
 
 

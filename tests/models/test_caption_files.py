@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.common.errors import UserError
 from pipeline.images.classes import ClassEntry
-from pipeline.models.caption_files import by_class, read_sentences
+from pipeline.models.caption_files import captions_by_class, read_sentences
 
 ANT, ELEPHANT = ClassEntry("n1", "ant"), ClassEntry("n2", "african elephant")
 CRANES = [ClassEntry("n3", "crane"), ClassEntry("n4", "crane")]
@@ -16,15 +16,15 @@ FILE = Path("captions.json")
 
 
 def test_ids_win_over_names_and_substrings_never_match():
-    found = {"ant": ["small"], "n2": ["grey"], "elephant": ["wrong"]}
-    assert by_class([ANT, ELEPHANT], found, FILE) == [["small"], ["grey"]]
-    assert by_class([ANT, ELEPHANT], {"Ant": ["capital"], "n2": []}, FILE) == [[], []]
+    sentences_of = {"ant": ["small"], "n2": ["grey"], "elephant": ["wrong"]}
+    assert captions_by_class([ANT, ELEPHANT], sentences_of, FILE) == [["small"], ["grey"]]
+    assert captions_by_class([ANT, ELEPHANT], {"Ant": ["capital"], "n2": []}, FILE) == [[], []]
 
 
 def test_a_name_shared_by_two_ids_is_refused_until_keyed_by_id():
     with pytest.raises(UserError, match="several classes are named 'crane'; key them by id"):
-        by_class(CRANES, {"crane": ["a bird"]}, FILE)
-    assert by_class(CRANES, {"n3": ["a"], "n4": [], "crane": ["b"]}, FILE) == [["a"], []]
+        captions_by_class(CRANES, {"crane": ["a bird"]}, FILE)
+    assert captions_by_class(CRANES, {"n3": ["a"], "n4": [], "crane": ["b"]}, FILE) == [["a"], []]
 
 
 def test_parquet_is_read_by_id_or_name(tmp_path):

@@ -103,15 +103,15 @@ def test_preprocessing_is_the_published_one_and_clips_where_none_is(tiny):
     ],
 )
 def test_the_activation_of_real_names_follows_the_weights(monkeypatch, model, tag, quick_gelu):
-    asked = []
+    requests = []
 
     def create(name, **options):
-        asked.append((name, options["pretrained"], options["force_quick_gelu"]))
+        requests.append((name, options["pretrained"], options["force_quick_gelu"]))
         return torch.nn.Identity()
 
     monkeypatch.setattr(open_clip, "create_model_from_pretrained", create)
     built = build(model, tag)
-    assert asked == [(model, tag, quick_gelu)]
+    assert requests == [(model, tag, quick_gelu)]
     assert built.config["model_cfg"]["quick_gelu"] is quick_gelu
     assert built.config["preprocess_cfg"] == clip.preprocess_config()
 
@@ -226,5 +226,5 @@ def test_what_a_model_card_says_of_each_source():
     hub = about(pretrained, model=REPOSITORY, tag=None)
     assert hub == (f"`{REPOSITORY}` (open_clip)", "someone/robust-clip")
     assert about(local, path="/home/me/clip") == ("the open_clip folder `clip`", None)
-    own = about(pretrain, steps=4, batch_size=8)
-    assert "on image set `pairs` (4 steps of 8 image-text pairs)" in own.text
+    origin = about(pretrain, steps=4, batch_size=8)
+    assert "on image set `pairs` (4 steps of 8 image-text pairs)" in origin.text

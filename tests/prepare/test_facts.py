@@ -58,20 +58,26 @@ def facts(source: str):
 
 @pytest.mark.parametrize("source", STATED)
 def test_split_counts_preprocessing_and_template(source: str) -> None:
-    found = facts(source)
-    split = found.splits[found.split]
-    stated = (found.split, split.images, split.classes, found.resize, *found.templates)
+    source_facts = facts(source)
+    split = source_facts.splits[source_facts.split]
+    stated = (
+        source_facts.split,
+        split.images,
+        split.classes,
+        source_facts.resize,
+        *source_facts.templates,
+    )
     assert stated == STATED[source]
 
 
 def test_further_splits() -> None:
-    found = {
+    source_facts = {
         (source, name): split.images
         for source in STATED
         for name, split in facts(source).splits.items()
         if name != facts(source).split
     }
-    assert found == TRAINING
+    assert source_facts == TRAINING
 
 
 @pytest.mark.parametrize("source", MD5)

@@ -11,7 +11,7 @@ from torchvision.transforms import v2
 from pipeline.common.errors import UserError
 from pipeline.datasets import digits, imagefolder, pairs, shapes
 from pipeline.images.classes import CLASSES, ClassEntry
-from pipeline.images.image_set import IMAGES, ImageSource, Item, open_images
+from pipeline.images.image_set import IMAGES, ImageSource, SourceImage, open_images
 from pipeline.prepare.pack import pack
 from tests.conftest import SIZE, folder_params
 
@@ -45,7 +45,7 @@ def test_a_packed_set_opens_as_a_memory_map_in_label_order(packed, class_folders
     images = open_images("tiny")
     assert isinstance(images.pixels, np.memmap)
     assert images.pixels.shape == (16, 3, SIZE, SIZE)
-    assert [entry.class_id for entry in images.classes] == ["n00", "n01", "n02"]
+    assert [class_entry.class_id for class_entry in images.classes] == ["n00", "n01", "n02"]
     assert images.labels.tolist() == [0] * 5 + [1] * 5 + [2] * 6
     with Image.open(class_folders / "n01" / "2.png") as file:
         expected = v2.functional.resize(file.convert("RGB"), [SIZE, SIZE])
@@ -132,7 +132,9 @@ def test_missing_folder_empty_class_and_unknown_class(project, class_folders):
 def test_class_names_come_from_the_table_and_may_repeat(project, class_folders):
     (class_folders / "classes.tsv").write_text("id\tname\nn00\tcrane\nn01\tcrane\n")
     pack_folder(class_folders)
-    names = [(entry.class_id, entry.name) for entry in open_images("tiny").classes]
+    names = [
+        (class_entry.class_id, class_entry.name) for class_entry in open_images("tiny").classes
+    ]
     assert names == [("n00", "crane"), ("n01", "crane"), ("n02", "n02")]
     (class_folders / "classes.tsv").write_text("n00\tcrane\nn00\tbird\n")
     with pytest.raises(UserError, match=r"line 2: class id 'n00' occurs twice"):
@@ -149,11 +151,11 @@ def test_class_names_come_from_the_table_and_may_repeat(project, class_folders):
 
 def test_slices_and_samples_are_disjoint(class_folders):
     first = imagefolder.open_source(folder_params(class_folders, images_per_class=2))
-    rest = imagefolder.open_source(folder_params(class_folders, skip=2))
-    assert {i.source for i in first.items} & {i.source for i in rest.items} == set()
-    assert len(first.items) + len(rest.items) == 16
+    second = imagefolder.open_source(folder_params(class_folders, skip=2))
+    assert {i.source for i in first.items} & {i.source for i in second.items} == set()
+    assert len(first.items) + len(second.items) == 16
     half = imagefolder.open_source(folder_params(class_folders, classes="1:"))
-    assert [entry.class_id for entry in half.classes] == ["n01", "n02"]
+    assert [class_entry.class_id for class_entry in half.classes] == ["n01", "n02"]
 
 
 def test_relative_roots_start_at_the_data_variable(class_folders, tmp_path, monkeypatch):
@@ -174,7 +176,7 @@ def test_relative_roots_start_at_the_data_variable(class_folders, tmp_path, monk
 def test_an_inconsistent_source_is_refused(project, classes, labels, message):
     source = ImageSource(
         [ClassEntry(c, c) for c in classes],
-        [Item(label, "x") for label in labels],
+        [SourceImage(label, "x") for label in labels],
         8,
         lambda index: np.zeros((3, 8, 8), dtype=np.uint8),
     )
@@ -197,16 +199,16 @@ def test_damaged_packed_sets_are_named(packed):
 
 
 def test_the_shape_benchmark_splits_compositions_not_words():
-    found = {}
+    ids_of = {}
     for split in ("seen", "validation", "held-out"):
         params = shapes.Params(
             source="shapes", split=split, letters=False, images_per_class=1, seed=0
         )
-        found[split] = {entry.class_id for entry in shapes.open_source(params).classes}
-    assert [len(ids) for ids in found.values()] == [40, 20, 20]
-    assert len(set.union(*found.values())) == 80
+        ids_of[split] = {class_entry.class_id for class_entry in shapes.open_source(params).classes}
+    assert [len(ids) for ids in ids_of.values()] == [40, 20, 20]
+    assert len(set.union(*ids_of.values())) == 80
     for part in (0, 1):  # every colour and every shape is seen in other company
-        words = {split: {i.split("-")[part] for i in ids} for split, ids in found.items()}
+        words = {split: {i.split("-")[part] for i in ids} for split, ids in ids_of.items()}
         assert words["held-out"] <= words["seen"]
 
 
@@ -227,7 +229,7 @@ def test_rendered_sets_follow_their_seed():
 
 def test_digits_are_the_librarys_own():
     source = digits.open_source(digits.Params(source="digits", skip=10, images=50))
-    assert [entry.name for entry in source.classes][:3] == ["zero", "one", "two"]
+    assert [class_entry.name for class_entry in source.classes][:3] == ["zero", "one", "two"]
     assert [item.label for item in source.items][:10] == list(range(10))
     assert source.items[0].source == "sklearn-digits/10"
     assert len(source.items) == 50

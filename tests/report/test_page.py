@@ -18,7 +18,7 @@ from pipeline.filtering.table import SCHEMA
 from pipeline.report import inputs as report_inputs
 from pipeline.report import page as report
 from pipeline.report.figures import picture
-from pipeline.results.statistics import disjoint, paired, survivors, wilson
+from pipeline.results.statistics import accuracy_per_iterate, disjoint, paired, wilson
 from stages import report as stage
 from tests.support.report_inputs import PARAMS, SIZE, make_tree
 
@@ -47,17 +47,17 @@ def test_wilson_known_values() -> None:
 def test_paired_counts_only_disagreement() -> None:
     first = np.array([True, True, False, False, False, False])
     second = np.array([True, False, True, True, True, False])
-    found = paired(first, second)
-    assert (found.images, found.gained, found.lost) == (6, 3, 1)
-    assert found.difference == pytest.approx(2 / 6)
-    assert found.p_value == pytest.approx(0.625)
+    comparison = paired(first, second)
+    assert (comparison.images, comparison.gained, comparison.lost) == (6, 3, 1)
+    assert comparison.difference == pytest.approx(2 / 6)
+    assert comparison.p_value == pytest.approx(0.625)
     assert paired(first, first).p_value == 1
 
 
 def test_survivors_need_a_right_clean_image() -> None:
     right = np.array([True, True, True, False])
     fooled_at = np.array([-1, 0, 2, -1])
-    assert survivors(right, fooled_at, 3).tolist() == [0.5, 0.5, 0.25, 0.25]
+    assert accuracy_per_iterate(right, fooled_at, 3).tolist() == [0.5, 0.5, 0.25, 0.25]
 
 
 def test_picture_is_a_png_of_the_pixels() -> None:
@@ -89,22 +89,22 @@ def test_outputs_are_the_same_bytes_on_a_second_run(tree: Path) -> None:
 
 def test_metrics_hold_rounded_counts_and_unweighted_means(tree: Path) -> None:
     stage.main()
-    found = json.loads(report.METRICS.read_text())
-    assert list(found["datasets"]) == ["digits", "shapes"]
+    metrics = json.loads(report.METRICS.read_text())
+    assert list(metrics["datasets"]) == ["digits", "shapes"]
     for model in ("base", "finetuned"):
         means = []
         for name in ("shapes", "digits"):
             folder = Path(f"data/evaluation/{name}/template/apgd_ce")
             counts = json.loads((folder / "metrics.json").read_text())[model]
             exact = counts["robust_any"]["correct"] / counts["robust_any"]["images"]
-            assert found["datasets"][name][model]["apgd_ce"] == round(exact, 4)
+            assert metrics["datasets"][name][model]["apgd_ce"] == round(exact, 4)
             means.append(exact)
-        assert found["mean"][model]["apgd_ce"] == round(sum(means) / 2, 4)
-    assert found["checks"] == {"passed": 2 * 2 * 5 + 6, "failed": 0}
+        assert metrics["mean"][model]["apgd_ce"] == round(sum(means) / 2, 4)
+    assert metrics["checks"] == {"passed": 2 * 2 * 5 + 6, "failed": 0}
     lines = report.ACCURACY.read_text().splitlines()
     assert lines[0] == "series,dataset,model,measure,accuracy"
     assert len(lines) == 1 + 2 * 2 * 4
-    base = found["datasets"]["shapes"]["base"]
+    base = metrics["datasets"]["shapes"]["base"]
     assert lines[1:3] == [
         f"shapes base clean,shapes,base,clean,{base['clean']}",
         f"shapes base robust (worst case),shapes,base,robust (worst case),{base['robust']}",
@@ -159,13 +159,15 @@ def test_one_set_without_examples_last_iterate_checks_or_planted(tree: Path) -> 
     params = params.replace("[template, unseen]", "[template]").replace("[shapes], i", "[], i")
     (tree / "params.yaml").write_text(params, encoding="utf-8")
     path = tree / DIGITS / "metrics.json"
-    found = json.loads(path.read_text())
+    metrics = json.loads(path.read_text())
     for model in report.MODELS:
-        found[model]["robust_last"] = None
-    write_json(path, found | {"budget": 1})
+        metrics[model]["robust_last"] = None
+    write_json(path, metrics | {"budget": 1})
     empty = np.zeros((0, 3, SIZE, SIZE), dtype=np.float32)
-    none, place = np.zeros(0, dtype=np.int64), path.with_name("examples.safetensors")
-    save_file({"numbers": none, "clean": empty, "base": empty, "finetuned": empty}, place)
+    none, path_of_examples = np.zeros(0, dtype=np.int64), path.with_name("examples.safetensors")
+    save_file(
+        {"numbers": none, "clean": empty, "base": empty, "finetuned": empty}, path_of_examples
+    )
     rows = report_inputs.read_table(report_inputs.FILTERED, SCHEMA).to_pydict()
     write_table(report_inputs.FILTERED, rows | {"source": ["llm"] * len(rows["source"])}, SCHEMA)
     page = report.render(report_inputs.read_inputs())
@@ -207,11 +209,11 @@ def test_missing_or_broken_input_is_one_line_naming_it(tree: Path, path: str) ->
 
 def test_inputs_that_do_not_fit_are_user_errors(tree: Path) -> None:
     path = tree / DIGITS / "metrics.json"
-    found = json.loads(path.read_text())
-    write_json(path, found | {"images": 7})
+    metrics = json.loads(path.read_text())
+    write_json(path, metrics | {"images": 7})
     with pytest.raises(UserError, match="not the 7 images"):
         report_inputs.read_inputs()
-    write_json(path, {key: value for key, value in found.items() if key != "base"})
+    write_json(path, {key: value for key, value in metrics.items() if key != "base"})
     with pytest.raises(UserError, match="pgd/metrics.json: missing key 'base'"):
         report_inputs.read_inputs()
 
@@ -239,9 +241,9 @@ def test_the_cost_section_has_what_follows_from_the_settings_and_no_time(tree):
     )  # fmt: skip
     budgets = {}
     for file in sorted(Path("data/evaluation").glob("*/*/*/metrics.json")):
-        found = json.loads(file.read_text())
-        key = (found["title"], found["dataset"], found["texts"]["name"])
-        budgets[key] = (found["images"], found["budget"])
+        metrics = json.loads(file.read_text())
+        key = (metrics["title"], metrics["dataset"], metrics["texts"]["name"])
+        budgets[key] = (metrics["images"], metrics["budget"])
     assert len(rows) == 1 + len(budgets)
     for (title, dataset, texts), (images, budget) in budgets.items():
         row = (f"{title} on {dataset}, texts “{texts}”", f"{images} × 2 models")

@@ -113,15 +113,15 @@ def test_fills_are_listed_by_class_and_kind() -> None:
         {"name": "square", "template": 0, "repeated": 1},
         {"name": "ring", "template": 2, "repeated": 0},
     ]
-    verdicts = [row["verdict"] for entry in view["classes"] for row in entry["rows"]]
+    verdicts = [row["verdict"] for class_view in view["classes"] for row in class_view["rows"]]
     assert verdicts[3:8] == [
         *("dropped: duplicate", "kept", "filled: repeated", "dropped: margin", "filled: template")
     ]
 
 
 def test_lowest_margins_take_the_worst_kept_sentence_of_each_class() -> None:
-    found = filter_view(mixed_rows(), SETTINGS, {})["lowest"]
-    assert [(row["name"], row["nearest"], row["margin"]) for row in found] == [
+    lowest = filter_view(mixed_rows(), SETTINGS, {})["lowest"]
+    assert [(row["name"], row["nearest"], row["margin"]) for row in lowest] == [
         ("circle", "square", -0.02),
         ("square", "circle", 0.06),
     ]
@@ -142,11 +142,11 @@ def test_classes_of_one_name_are_told_apart() -> None:
 def test_origin_tells_what_provenance_holds() -> None:
     assert origin({}) == ""
     assert origin({"backend": "bundled", "file": "d.json"}) == "backend bundled, file d.json"
-    asked = {"backend": "openai", "sampling": {"model": "m"}, "prompts": "visual"}
-    assert origin(asked) == "backend openai, model m, prompt set visual"
-    made = {"backend": "vllm", "model": "m", "revision": "main", "commit": "0123456789abcdef"}
+    provenance = {"backend": "openai", "sampling": {"model": "m"}, "prompts": "visual"}
+    assert origin(provenance) == "backend openai, model m, prompt set visual"
+    generated = {"backend": "vllm", "model": "m", "revision": "main", "commit": "0123456789abcdef"}
     expected = "backend vllm, model m, revision main, commit 0123456789ab, version 2"
-    assert origin(made | {"prompts_version": 2}) == expected
+    assert origin(generated | {"prompts_version": 2}) == expected
 
 
 def test_numbers_have_a_minus_sign_and_a_dash_where_there_is_none() -> None:

@@ -69,6 +69,6 @@ def test_dvc_repro_dry_runs_through_every_stage(checkout, profile):
 def test_saft_check_sees_the_same_stages(checkout, profile, monkeypatch):
     monkeypatch.chdir(checkout)
     Path("params.yaml").write_bytes(rendered(profile))
-    runs = dvc.ask()
+    runs = dvc.stages_to_run()
     assert runs.problem == ""
     assert set(runs.stages) == expected(read_params())

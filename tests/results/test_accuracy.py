@@ -7,41 +7,41 @@ import pytest
 
 from pipeline.report.views import set_view
 from pipeline.results import accuracy
-from pipeline.results.evaluated import Evaluated, read_evaluated
+from pipeline.results.evaluated import EvaluatedSet, read_evaluated
 from tests.support.report_inputs import make_tree
 
 
 @pytest.fixture
-def shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Evaluated:
+def shapes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EvaluatedSet:
     make_tree(tmp_path)
     monkeypatch.chdir(tmp_path)
     return read_evaluated("shapes", "template", ["pgd", "apgd_ce"])
 
 
-def flags(entry: Evaluated, attack: int, model: str) -> np.ndarray:
-    return np.array(entry.attacks[attack].predictions[model]["robust_any"].to_pylist())
+def flags(evaluated: EvaluatedSet, attack: int, model: str) -> np.ndarray:
+    return np.array(evaluated.attacks[attack].predictions[model]["robust_any"].to_pylist())
 
 
-def test_worst_case_needs_every_attack(shapes: Evaluated) -> None:
-    found = accuracy.verdicts(shapes, "robust")
+def test_worst_case_needs_every_attack(shapes: EvaluatedSet) -> None:
+    robust = accuracy.verdicts(shapes, "robust")
     for model in ("base", "finetuned"):
         both = flags(shapes, 0, model) & flags(shapes, 1, model)
-        assert (found[model] == both).all()
+        assert (robust[model] == both).all()
     numbers = accuracy.accuracies(shapes, "finetuned")
     assert numbers["robust"] <= min(numbers["pgd"], numbers["apgd_ce"])
     assert numbers["robust"] == both.mean()
 
 
-def test_worst_case_is_not_the_minimum_of_the_shares(shapes: Evaluated) -> None:
+def test_worst_case_is_not_the_minimum_of_the_shares(shapes: EvaluatedSet) -> None:
     """Two attacks that fool different images leave less than each of them."""
     table = shapes.attacks[1].predictions["finetuned"]
-    place = table.schema.get_field_index("robust_any")
+    column = table.schema.get_field_index("robust_any")
     turned = ~flags(shapes, 0, "finetuned")
-    shapes.attacks[1].predictions["finetuned"] = table.set_column(place, "robust_any", [turned])
+    shapes.attacks[1].predictions["finetuned"] = table.set_column(column, "robust_any", [turned])
     assert accuracy.accuracies(shapes, "finetuned")["robust"] == 0
 
 
-def test_rows_carry_titles_counts_and_the_paired_comparison(shapes: Evaluated) -> None:
+def test_rows_carry_titles_counts_and_the_paired_comparison(shapes: EvaluatedSet) -> None:
     rows = {row.key: row for row in set_view(shapes, 0)["rows"]}
     assert list(rows) == ["clean", "robust", "pgd", "apgd_ce", "pgd_last", "apgd_ce_last"]
     assert rows["pgd_last"].label == "PGD, last iterate"
@@ -53,8 +53,10 @@ def test_rows_carry_titles_counts_and_the_paired_comparison(shapes: Evaluated) -
     assert "pgd_last" not in accuracy.accuracies(shapes, "base"), "75 of 300 images only"
 
 
-def test_means_count_every_set_the_same(shapes: Evaluated) -> None:
+def test_means_count_every_set_the_same(shapes: EvaluatedSet) -> None:
     digits = read_evaluated("digits", "template", ["pgd", "apgd_ce"])
-    found = accuracy.means([shapes, digits])["finetuned"]["robust"]
-    single = [accuracy.accuracies(entry, "finetuned")["robust"] for entry in (shapes, digits)]
-    assert found == pytest.approx(sum(single) / 2)
+    mean = accuracy.means([shapes, digits])["finetuned"]["robust"]
+    single = [
+        accuracy.accuracies(evaluated, "finetuned")["robust"] for evaluated in (shapes, digits)
+    ]
+    assert mean == pytest.approx(sum(single) / 2)

@@ -53,22 +53,22 @@ def test_cross_entropy_is_the_mean_over_captions_and_images(inputs):
         for i in range(B):
             logits = torch.stack([SCALE * pooled[i] @ inputs.texts[c, k] for c in range(C)])
             expected += -torch.log_softmax(logits.double(), 0)[labels[i]]
-    found = ensemble_cross_entropy(ensemble_logits(pooled, inputs.texts, SCALE), labels).mean()
-    torch.testing.assert_close(found.double(), expected / (K * B), rtol=1e-5, atol=0)
+    loss = ensemble_cross_entropy(ensemble_logits(pooled, inputs.texts, SCALE), labels).mean()
+    torch.testing.assert_close(loss.double(), expected / (K * B), rtol=1e-5, atol=0)
 
 
 def test_total_is_cross_entropy_plus_weighted_attention_terms(encoder, objective, inputs):
     batch = batch_of(inputs)
-    found = objective.losses(encoder, (batch.images + 0.01).clamp(0, 1), batch)
+    terms = objective.losses(encoder, (batch.images + 0.01).clamp(0, 1), batch)
     total = (
-        found["cross_entropy"]
-        + 0.08 * found["attention_refinement"]
-        + 0.05 * found["attention_constraint"]
+        terms["cross_entropy"]
+        + 0.08 * terms["attention_refinement"]
+        + 0.05 * terms["attention_constraint"]
     )
-    torch.testing.assert_close(found["loss"], total)
-    assert found["attention_refinement"] > 0.01
+    torch.testing.assert_close(terms["loss"], total)
+    assert terms["attention_refinement"] > 0.01
     # the model has not moved yet: its clean maps are the base model's
-    assert found["attention_constraint"] < 1e-4
+    assert terms["attention_constraint"] < 1e-4
 
 
 def test_a_training_step_encodes_clean_and_adversarial_images_once(encoder, objective, inputs):
@@ -104,7 +104,7 @@ def test_the_attack_raises_the_ensemble_loss(encoder, objective, inputs):
     def loss(images: torch.Tensor) -> torch.Tensor:
         return objective.attack_loss(encoder, images, batch)
 
-    found = attack.perturb(
+    perturbation = attack.perturb(
         loss,
         batch.images,
         torch.zeros_like(batch.images),
@@ -112,4 +112,4 @@ def test_the_attack_raises_the_ensemble_loss(encoder, objective, inputs):
         step_size=2 / 255,
         steps=8,
     )
-    assert loss(batch.images + found) > loss(batch.images)
+    assert loss(batch.images + perturbation) > loss(batch.images)

@@ -1,16 +1,25 @@
 """`saft check`: the demo is fine, and every kind of trouble has its own numbered line."""
 
+import itertools
 import json
 import re
 import shutil
+import sys
 from collections import namedtuple
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+from pipeline.evaluation.files import threat_model
+from pipeline.evaluation.interface import Targets
+from pipeline.evaluation.seen_classes import training_overlap
+from pipeline.evaluation.session import Inputs
+from pipeline.images.image_set import open_images
 from saft.app import app
 from saft.check import disk, dvc, memory, sets, times
 from saft.check.plan import Plan
@@ -48,13 +57,13 @@ def test_the_demo_is_fine_and_nothing_is_written(project):
 
 
 def test_json_says_the_same(project):
-    found = json.loads(check(0, "--json"))
-    assert found["ok"] is True
-    assert found["problems"] == []
-    stages = found["parts"]["stages"]["values"]
+    report = json.loads(check(0, "--json"))
+    assert report["ok"] is True
+    assert report["problems"] == []
+    stages = report["parts"]["stages"]["values"]
     assert {"prepare@pairs", "base_model", "describe", "finetune", "report"} <= set(stages)
     assert stages["finetune"]["seconds"] > 0
-    assert found["parts"]["descriptions"]["values"] == {"classes": 40, "described": 40}
+    assert report["parts"]["descriptions"]["values"] == {"classes": 40, "described": 40}
     change(finetune__dataset="nowhere")
     broken = json.loads(check(1, "--json"))
     assert broken["ok"] is False
@@ -66,16 +75,17 @@ def test_the_training_is_estimated_in_every_precision_and_refused_where_there_is
 ):
     speeds = {"float32": 1e9, "bf16": 4e9}
     monkeypatch.setattr(times, "matrix_flop", lambda device, name, seconds: speeds[name])
-    found = json.loads(check(0, "--json"))["parts"]["stages"]["values"]
-    tuned, ideal = found["finetune"], found["finetune"]["flop"] / times.EFFICIENCY
-    assert tuned["seconds_by_precision"] == {"float32": ideal / 1e9, "bf16": ideal / 4e9}
-    assert tuned["seconds"] == ideal / 1e9
+    stages = json.loads(check(0, "--json"))["parts"]["stages"]["values"]
+    tuned, flop, shares = stages["finetune"], stages["finetune"]["flop"], times.EFFICIENCY["cpu"]
+    expected = {name: flop / (shares[name] * speed) for name, speed in speeds.items()}
+    assert tuned["seconds_by_precision"] == expected
+    assert tuned["seconds"] == expected["float32"]
     assert "finetune by finetune.precision: float32 " in check(0)
     change(finetune__precision="bf16")
     again = json.loads(check(0, "--json"))["parts"]["stages"]["values"]
-    assert again["finetune"]["seconds"] == ideal / 4e9
-    for stage in set(found) - {"finetune"}:
-        assert again[stage]["seconds"] == found[stage]["seconds"]
+    assert again["finetune"]["seconds"] == expected["bf16"]
+    for stage in set(stages) - {"finetune"}:
+        assert again[stage]["seconds"] == stages[stage]["seconds"]
     change(finetune__precision="tf32")
     assert [line for line in problems() if "finetune.precision: tf32 exists on CUDA" in line]
     change(finetune__precision="float32", evaluate__precision="tf32")
@@ -84,13 +94,13 @@ def test_the_training_is_estimated_in_every_precision_and_refused_where_there_is
 
 def test_every_part_is_printed_even_after_problems(project):
     change(finetune__momentun=1, describe__dataset="nowhere")
-    found = problems()
-    assert found[0] == "params.yaml: finetune: unknown key 'momentun'"
-    assert any("describe.dataset: prepare.sets has no set 'nowhere'" in line for line in found)
+    listed = problems()
+    assert listed[0] == "params.yaml: finetune: unknown key 'momentun'"
+    assert any("describe.dataset: prepare.sets has no set 'nowhere'" in line for line in listed)
     text = check(1)
     assert "memory:\n  not checked: " in text
     assert "250 images" in text
-    assert sum("momentun" in line for line in found) == 1
+    assert sum("momentun" in line for line in listed) == 1
 
 
 def test_missing_data_and_how_to_get_it(project):
@@ -127,7 +137,7 @@ def test_two_classes_of_one_name_are_warned_of(project):
 
 
 def test_classes_without_descriptions(project):
-    ids = [entry.class_id for entry in Plan().sets["shapes-train"].entries]
+    ids = [class_entry.class_id for class_entry in Plan().sets["shapes-train"].class_entries]
     inputs = project / "data/inputs/published"
     (inputs / "some.json").write_text(json.dumps({ids[0]: ["a short text", "another one"]}))
     change(describe__backend="published", describe__options__published__file="some.json")
@@ -145,8 +155,8 @@ def test_classes_without_descriptions(project):
 
 def test_text_sets_that_embed_would_refuse(project):
     change(evaluate__texts=["template", "descriptions"])
-    found = problems()
-    assert any("20 of 20 classes of 'shapes-held-out' are not described" in line for line in found)
+    listed = problems()
+    assert any("20 of 20 classes of 'shapes-held-out' are not described" in line for line in listed)
     change(evaluate__texts=["unseen"], embed__texts__unseen={"digits": ["a {}"]})
     assert any("embed.texts.unseen has neither" in line for line in problems())
 
@@ -160,9 +170,9 @@ def test_a_model_that_nobody_can_ask(project, monkeypatch):
     ]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     change(describe__backend="vllm", describe__options__vllm__model="./nowhere")
-    found = problems()
-    assert any("needs 1 GPU(s), torch sees 0" in line for line in found)
-    assert "describe.options.vllm: model: ./nowhere: there is no such folder" in found
+    listed = problems()
+    assert any("needs 1 GPU(s), torch sees 0" in line for line in listed)
+    assert "describe.options.vllm: model: ./nowhere: there is no such folder" in listed
 
 
 def test_base_models(project, clip_folder, monkeypatch, tmp_path):
@@ -269,12 +279,57 @@ def test_what_depends_on_a_change_runs_too():
 
 def test_attack_steps_of_the_evaluation(project):
     plan = Plan()
-    assert times.check_steps(plan) == 5 + 5 + 5 + (1 + 2 + 4 + 8 + 4)
+    assert times.check_steps(plan.checks, plan.evaluate.epsilon_255) == 5 + 5 + 5 + (
+        1 + 2 + 4 + 8 + 4
+    )
     assert times.iterates("autoattack", None) == 4400
-    found = plan.model.vit
-    once = times.evaluate_flop(found, 10, 1)
-    assert times.evaluate_flop(found, 20, 1) == 2 * once
-    trained = times.finetune_flop(plan, 100)
+    encoder = plan.model.vit
+    once = times.evaluate_flop(encoder, 10, 1)
+    assert times.evaluate_flop(encoder, 20, 1) == 2 * once
+    trained = times.finetune_flop(encoder, plan.recipe, plan.passes, 100)
     change(finetune__epochs=6)
-    setup = 100 * times.vit.forward_flop(found)  # SAFT looks at the clean images once
-    assert times.finetune_flop(Plan(), 100) - setup == pytest.approx(2 * (trained - setup))
+    setup = 100 * times.vit.forward_flop(encoder)  # SAFT looks at the clean images once
+    twice = times.finetune_flop(encoder, Plan().recipe, plan.passes, 100)
+    assert twice - setup == pytest.approx(2 * (trained - setup))
+
+
+def two_sets_of_photographs(folder: Path) -> None:
+    """Set `mine`, whose ids are words, and `net`, whose ids are wnids; both name lion and crane."""
+    names = {"mine": {"lion": "lion", "crane": "crane"},
+             "net": {"n02129165": "lion", "n02012849": "crane"}}  # fmt: skip
+    for root, classes in names.items():
+        for class_id, name in classes.items():
+            (folder / root / class_id).mkdir(parents=True)
+            Image.new("RGB", (32, 32)).save(folder / root / class_id / "0.png")
+            with (folder / root / "classes.tsv").open("a") as file:
+                file.write(f"{class_id}\t{name}\n")
+
+
+def test_the_classes_seen_in_training_are_those_that_the_evaluation_counts(project):
+    two_sets_of_photographs(project / "data/raw")
+    sets = YAML(typ="safe").load(Path("params.yaml").read_text())["prepare"]["sets"]
+    folder = {"source": "imagefolder", "names": None, "classes": None, "images_per_class": None,
+              "skip": 0, "size": 32, "resize": "crop"}  # fmt: skip
+    sets |= {name: folder | {"root": name} for name in ("mine", "net")}
+    change(prepare__sets=sets, finetune__dataset="net", evaluate__datasets=["mine"])
+    output = CliRunner().invoke(app, ["check", "--json"]).stdout
+    counts = json.loads(output)["parts"]["class tables"]["values"]
+    for name in ("mine", "net"):
+        run(project, sys.executable, "-m", "stages.prepare", name)
+    images = open_images("mine")
+    targets = Targets(images.pixels, np.arange(2), images.labels)
+    inputs = Inputs(Plan().evaluate, images, targets, None, None, torch.device("cpu"))
+    shutil.rmtree(project / "data/raw")
+    assert counts["mine"] == 1, "the lion by the table; two cranes are not known to be one class"
+    assert threat_model(inputs, "net")["seen_in_training"] == counts["mine"]
+    for name in ("mine", "net"):
+        shutil.rmtree(project / "data/images" / name)
+        (project / f"data/classes/{name}.parquet").unlink()
+
+
+def test_the_table_of_equal_classes_changes_nothing_of_the_demo(project):
+    tables = [state.class_entries for state in Plan().sets.values()]
+    assert all(tables)
+    for classes, trained in itertools.product(tables, tables):
+        ids = {e.class_id for e in classes} & {e.class_id for e in trained}
+        assert training_overlap(classes, trained) == len(ids)

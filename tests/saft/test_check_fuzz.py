@@ -29,7 +29,7 @@ def checkout(tmp_path_factory):
 
 
 @pytest.fixture
-def held(checkout, monkeypatch):
+def frozen_params(checkout, monkeypatch):
     """What params.yaml holds, to be broken in place; what takes long stands still."""
     values = read_params(checkout / "params.yaml")
 
@@ -37,16 +37,18 @@ def held(checkout, monkeypatch):
         return copy.deepcopy(values)
 
     known: dict[str, Any] = {}
-    real = plan.passes
+    real = plan.measure_passes
 
     def passes(module: Any, options: Any) -> Any:
         key = f"{module.__name__} {options}"
         return known[key] if key in known else known.setdefault(key, real(module, options))
 
-    monkeypatch.setattr(dvc, "ask", lambda: dvc.Runs(STAGES, "", Path(".dvc/cache"), "copy"))
+    monkeypatch.setattr(
+        dvc, "stages_to_run", lambda: dvc.Runs(STAGES, "", Path(".dvc/cache"), "copy")
+    )
     monkeypatch.setattr(plan, "read_params", read)
     monkeypatch.setattr("pipeline.common.params.read_params", read)
-    monkeypatch.setattr(plan, "passes", passes)
+    monkeypatch.setattr(plan, "measure_passes", passes)
     monkeypatch.setattr(stages, "speeds", lambda _: {"float32": 1e12, "bf16": 2e12})
     yield from (values for _ in entered(checkout, monkeypatch))
 
@@ -61,17 +63,17 @@ def paths(values: dict[str, Any], above: Keys = ()) -> Iterator[Keys]:
 
 def checked(capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
     """Exit status and output of the command itself."""
-    with pytest.raises(SystemExit) as left:
+    with pytest.raises(SystemExit) as exited:
         check_cli.main(as_json=False)
-    assert isinstance(left.value.code, int)
-    return left.value.code, capsys.readouterr().out
+    assert isinstance(exited.value.code, int)
+    return exited.value.code, capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kind", BREAKS)
-def test_one_broken_place_at_a_time(held, kind, capsys):
+def test_one_broken_place_at_a_time(frozen_params, kind, capsys):
     assert checked(capsys)[0] == 0
-    for keys in list(paths(held)):
-        above = held
+    for keys in list(paths(frozen_params)):
+        above = frozen_params
         for key in keys[:-1]:
             above = above[key]
         before = dict(above)
@@ -88,9 +90,9 @@ def test_one_broken_place_at_a_time(held, kind, capsys):
         above.update(before)
 
 
-def test_parts_that_need_no_broken_section_say_all_they_know(held, capsys):
-    del held["finetune"]
-    held["describe"] = None
+def test_parts_that_need_no_broken_section_say_all_they_know(frozen_params, capsys):
+    del frozen_params["finetune"]
+    frozen_params["describe"] = None
     _, text = checked(capsys)
     assert "250 images, 110 classes" in text
     assert "no stage uses it" not in text, "what the broken sections use is not known"

@@ -32,7 +32,7 @@ def checkout(tmp_path_factory):
 def project(checkout, monkeypatch):
     """The copy as current folder, of which dvc would run nothing but some preparing."""
     runs = dvc.Runs(("prepare@pairs", "prepare@new"), "", Path(".dvc/cache"), "copy")
-    monkeypatch.setattr(dvc, "ask", lambda: runs)
+    monkeypatch.setattr(dvc, "stages_to_run", lambda: runs)
     yield from entered(checkout, monkeypatch)
     shutil.rmtree(checkout / "data/raw", ignore_errors=True)
 
@@ -43,7 +43,7 @@ def with_sets(**new: dict) -> None:
     change(prepare__sets=sets | new)
 
 
-def found() -> tuple[list[str], list[str]]:
+def lines_and_problems() -> tuple[list[str], list[str]]:
     """(lines, problems) of the whole check."""
     parts = list(checks.run(Plan()))
     lines = [line for part in parts for line in part.lines]
@@ -65,12 +65,12 @@ def no_network(monkeypatch):
 
 def test_shards_of_the_hub_are_not_downloaded(project, no_network):
     with_sets(new=SHARDS)
-    _, [problem] = found()
+    _, [problem] = lines_and_problems()
     assert problem.startswith("prepare.sets.new: data/raw/webdataset/org--name: 'hf:org/name' is ")
     assert "set data.download: true" in problem
     change(data__download=True)
     change(evaluate__datasets=["new"], embed__texts__template={"default": "own"})
-    lines, problems = found()
+    lines, problems = lines_and_problems()
     assert problems == [
         f"params.yaml: embed.texts.template asks for the own templates of '{name}', whose source "
         "has none; write a list for it there"
@@ -90,27 +90,27 @@ def test_shards_that_are_complete_are_opened(project, no_network):
     folder = Path("data/raw/webdataset/org--name")
     folder.mkdir(parents=True)
     (folder / ".test.complete").touch()
-    _, [problem] = found()
+    _, [problem] = lines_and_problems()
     assert "classnames.txt: not found" in problem
 
 
 def test_published_sets_are_not_downloaded_and_their_disk_is_counted(
     project, no_network, monkeypatch
 ):
-    entry = {"source": "cifar10", "size": 32}
-    with_sets(new=entry, train=entry | {"split": "train"}, other=entry | {"root": "elsewhere"})
+    cifar = {"source": "cifar10", "size": 32}
+    with_sets(new=cifar, train=cifar | {"split": "train"}, other=cifar | {"root": "elsewhere"})
     change(data__download=True)
     plan = Plan()
     assert {plan.sets[name].state for name in ("new", "train", "other")} == {"download"}
-    assert disk.downloads(plan) == {
+    assert disk.downloads(plan.sets) == {
         Path("data/raw"): pytest.approx(0.36e9),  # both splits are of one archive
         Path("data/raw/elsewhere"): pytest.approx(0.36e9),
     }
-    lines, problems = found()
+    lines, problems = lines_and_problems()
     assert problems == []
     assert "downloads to data/raw: 360 MB, archives and what is in them" in lines
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: Usage(10**9, 0, 7 * 10**8))
-    _, [line] = found()
+    _, [line] = lines_and_problems()
     assert "700 MB free: free " in line
     assert "set SAFT_DATA or data.root (downloads) or `dvc cache dir` to another disk" in line
 
@@ -121,7 +121,7 @@ def test_downloads_count_on_the_disk_they_go_to(project, tmp_path, monkeypatch):
     with_sets(new={"source": "cifar10", "size": 32})
     numbers = lambda path: 2 if "large" in str(path) else 1  # noqa: E731
     monkeypatch.setattr(disk, "_device", numbers)
-    lines, _ = found()
+    lines, _ = lines_and_problems()
     assert any(
         line.startswith(f"disk of {tmp_path}/large: ") and line.endswith("360 MB needed")
         for line in lines
@@ -132,10 +132,10 @@ def test_state_of_runs_that_did_not_end(project, monkeypatch):
     folder = project / ".scratch/finetune-abc"
     folder.mkdir(parents=True)
     (folder / "last.pt").write_bytes(b"x" * 100_000)
-    lines, _ = found()
+    lines, _ = lines_and_problems()
     assert not any("did not end" in line for line in lines), "below a gigabyte it is no matter"
     monkeypatch.setattr(disk, "RESUME_SHOWN", 1e4)
-    lines, _ = found()
+    lines, _ = lines_and_problems()
     shutil.rmtree(project / ".scratch")
     [line] = [line for line in lines if "did not end" in line]
     assert line.startswith(".scratch: 1")
@@ -149,17 +149,17 @@ def test_a_single_class_is_a_problem_before_the_training(project, key):
         (project / f"data/raw/birds/{name}").mkdir(parents=True)
         (project / f"data/raw/birds/{name}/0.png").touch()
     with_sets(new=FOLDER | {"root": "birds", "classes": ["n01"]})
-    _, problems = found()
+    _, problems = lines_and_problems()
     assert problems == [], "a set that no stage attacks may have one class"
     change(**{key: "new" if key == "finetune__dataset" else ["digits", "new"]})
     one = ImageSet("new", [], [], [], [ClassEntry("n01", "n01")])
     with pytest.raises(UserError) as stage:  # the very words of the stage
         check_classes(one, key.replace("__", "."))
-    _, problems = found()
+    _, problems = lines_and_problems()
     assert str(stage.value) in problems
     with_sets(new={"source": "cifar10", "size": 32, "classes": ["cat"]})
     change(data__download=True)
-    assert str(stage.value) in found()[1], "the params tell, even without the images"
+    assert str(stage.value) in lines_and_problems()[1], "the params tell, even without the images"
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_files_that_cannot_be_opened_are_a_problem(project, monkeypatch, error, 
     (project / "data/raw/birds").mkdir(parents=True)
     monkeypatch.setattr("pipeline.datasets.imagefolder.class_folders", fail)
     with_sets(new=FOLDER | {"root": "birds"})
-    lines, [problem] = found()
+    lines, [problem] = lines_and_problems()
     assert problem.startswith(f"prepare.sets.new: its files cannot be read: {shown}")
     assert problem.endswith("; mend or replace them")
     assert "\n" not in problem
@@ -190,7 +190,7 @@ def test_a_file_where_a_folder_should_be(project):
     (project / "data/raw/file").touch()
     change(base_model__source="local", base_model__options__local__path="file/model")
     with_sets(new=FOLDER | {"root": "file/birds"}, two=FOLDER | {"root": "a\0b"})
-    _, problems = found()
+    _, problems = lines_and_problems()
     assert any(
         text.startswith("prepare.sets.new: data/raw/file/birds: no such") for text in problems
     )
@@ -201,10 +201,10 @@ def test_a_file_where_a_folder_should_be(project):
 
 def test_coverage_that_waits_for_images_names_the_set(project, monkeypatch):
     runs = dvc.Runs(("describe",), "", Path(".dvc/cache"), "copy")
-    monkeypatch.setattr(dvc, "ask", lambda: runs)
+    monkeypatch.setattr(dvc, "stages_to_run", lambda: runs)
     with_sets(new={"source": "cifar10", "size": 32})
     change(describe__dataset="new")
-    lines, _ = found()
+    lines, _ = lines_and_problems()
     waits = "the images of 'new' (missing) tell the classes; once they are there `saft check` says"
     assert any("coverage not checked: " + waits in line for line in lines)
 

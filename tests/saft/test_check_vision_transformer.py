@@ -1,4 +1,4 @@
-"""The formulas of the preflight against what torch really does, on small models."""
+"""The formulas of `saft check` against what torch really does, on small models."""
 
 from dataclasses import replace
 
@@ -15,37 +15,25 @@ from pipeline.cost import vision_transformer as vit
 from pipeline.training.objective import TrainingAttack
 from pipeline.training.weights import train_last_blocks
 from pipeline.zeroshot.perturbation import perturb
-from saft.check import memory
+from saft.check import memory, probe
 from saft.check.part import duration, size
-from saft.check.probe import Passes, passes
+from saft.check.probe import EncoderPasses, measure_passes
 from tests.support.project import DEMO
 from tests.support.training_runs import recipe
+from tests.support.vision_transformers import config, encoder
 
 BATCH = 3
 
 
-def config(**changes: object) -> dict:
-    vision = {"image_size": 64, "patch_size": 8, "width": 64, "layers": 3, "head_width": 32}
-    text = {"context_length": 16, "vocab_size": 99, "width": 32, "heads": 2, "layers": 2}
-    model = {"embed_dim": 24, "vision_cfg": vision, "text_cfg": text}
-    return model | changes
-
-
-def encoder(model_cfg: dict) -> ImageEncoder:
-    torch.manual_seed(0)
-    model = CLIP(**model_cfg)
-    return ImageEncoder(model.visual, (0.5,) * 3, (0.5,) * 3).eval()
-
-
 def measured_flop(run) -> float:
-    with counter() as found:
+    with counter() as flop_counter:
         run()
-    return found.get_total_flops() / BATCH
+    return flop_counter.get_total_flops() / BATCH
 
 
 @pytest.mark.parametrize("last_blocks", [None, 1])
 def test_flop_are_those_that_torch_counts(last_blocks):
-    found, model = vit.read(config()), encoder(config())
+    sizes, model = vit.read(config()), encoder(config())
     train_last_blocks(model, last_blocks)
     images = torch.rand(BATCH, 3, 64, 64)
 
@@ -55,11 +43,11 @@ def test_flop_are_those_that_torch_counts(last_blocks):
 
     with torch.no_grad():
         forward = measured_flop(lambda: model(images))
-    assert vit.forward_flop(found) == pytest.approx(forward, rel=0.02)
-    assert vit.ascend_flop(found) == pytest.approx(measured_flop(ascend), rel=0.02)
+    assert vit.forward_flop(sizes) == pytest.approx(forward, rel=0.02)
+    assert vit.ascend_flop(sizes) == pytest.approx(measured_flop(ascend), rel=0.02)
     descent = measured_flop(lambda: model(images).embedding.sum().backward())
     # the deepest trained block hands no gradient down
-    assert vit.descend_flop(found, last_blocks) == pytest.approx(descent, rel=0.05)
+    assert vit.descend_flop(sizes, last_blocks) == pytest.approx(descent, rel=0.05)
 
 
 def test_flop_of_a_text():
@@ -67,21 +55,21 @@ def test_flop_of_a_text():
     model = CLIP(**config()).eval()
     tokens = torch.ones(BATCH, 16, dtype=torch.long)
     with torch.no_grad():
-        found = measured_flop(lambda: model.encode_text(tokens))
-    assert vit.text_flop(config()) == pytest.approx(found, rel=0.03)
+        measured = measured_flop(lambda: model.encode_text(tokens))
+    assert vit.text_flop(config()) == pytest.approx(measured, rel=0.03)
 
 
 def test_weights_are_counted_exactly():
     torch.manual_seed(0)
     model = CLIP(**config())
-    found = vit.read(config())
-    own = sum(p.numel() for p in model.visual.parameters())
-    assert vit.weights(found) == own
-    assert vit.text_weights(config()) == sum(p.numel() for p in model.parameters()) - own
+    sizes = vit.read(config())
+    image_weights = sum(p.numel() for p in model.visual.parameters())
+    assert vit.weights(sizes) == image_weights
+    assert vit.text_weights(config()) == sum(p.numel() for p in model.parameters()) - image_weights
     image = ImageEncoder(model.visual, (0.5,) * 3, (0.5,) * 3)
     train_last_blocks(image, 2)
     trained = sum(p.numel() for p in image.parameters() if p.requires_grad)
-    assert vit.trained_weights(found, 2) == trained
+    assert vit.trained_weights(sizes, 2) == trained
 
 
 def kept_bytes(model: ImageEncoder, images: torch.Tensor) -> float:
@@ -106,11 +94,11 @@ def kept_bytes(model: ImageEncoder, images: torch.Tensor) -> float:
 def test_memory_is_what_autograd_keeps(quick, last_blocks, attack):
     """In the descent only the trained blocks have a graph, in the attack all of them."""
     model_cfg = config(quick_gelu=quick)
-    model, found = encoder(model_cfg), vit.read(model_cfg)
+    model, sizes = encoder(model_cfg), vit.read(model_cfg)
     train_last_blocks(model, last_blocks)
-    trained = found.layers if last_blocks is None else last_blocks
+    trained = sizes.layers if last_blocks is None else last_blocks
     images = torch.rand(BATCH, 3, 64, 64, requires_grad=attack)
-    estimate = vit.saved_bytes(found, trained, found.layers - trained if attack else 0)
+    estimate = vit.saved_bytes(sizes, trained, sizes.layers - trained if attack else 0)
     assert estimate == pytest.approx(kept_bytes(model, images), rel=0.02)
 
 
@@ -119,57 +107,58 @@ def test_memory_is_what_autograd_keeps(quick, last_blocks, attack):
 def test_memory_in_bf16_is_what_autograd_keeps(quick, last_blocks):
     """With the matrices that autocast rounds, which it does once per batch."""
     model_cfg = config(quick_gelu=quick)
-    model, found = encoder(model_cfg), vit.read(model_cfg)
+    model, sizes = encoder(model_cfg), vit.read(model_cfg)
     set_precision(model.visual, "bf16")
     train_last_blocks(model, last_blocks)
-    trained = found.layers if last_blocks is None else last_blocks
-    estimate = vit.saved_bytes(found, trained, 0, "bf16")
-    estimate += 2 * vit.matrix_weights(found, trained) / BATCH
+    trained = sizes.layers if last_blocks is None else last_blocks
+    estimate = vit.saved_bytes(sizes, trained, 0, "bf16")
+    estimate += 2 * vit.matrix_weights(sizes, trained) / BATCH
     kept = kept_bytes(model, torch.rand(BATCH, 3, 64, 64))
     assert estimate == pytest.approx(kept, rel=0.02)
     frozen, images = frozen_copy(model, "bf16", False), torch.rand(BATCH, 3, 64, 64)
-    estimate = vit.saved_bytes(found, 0, found.layers, "bf16")
+    estimate = vit.saved_bytes(sizes, 0, sizes.layers, "bf16")
     assert estimate == pytest.approx(kept_bytes(frozen, images.requires_grad_()), rel=0.02)
 
 
 def test_the_copy_that_is_attacked_in_bf16_is_counted():
     frozen = frozen_copy(encoder(config()), "bf16", False)
     there = sum(p.numel() * p.element_size() for p in frozen.parameters())
-    found, given = vit.read(config()), recipe(attack=TrainingAttack("linf", 1, 1, 2, 0, True))
-    passes = Passes(graph=1.0, plain=0.0, setup=0.0, copies=0, rows=())
+    sizes, bf16_recipe = vit.read(config()), recipe(attack=TrainingAttack("linf", 1, 1, 2, 0, True))
+    passes = EncoderPasses(graph=1.0, plain=0.0, setup=0.0, copies=0, kept_per_image=())
     low, full = (
-        memory.training(found, replace(given, precision=p), passes) for p in ("bf16", "float32")
+        memory.training_need(sizes, replace(bf16_recipe, precision=p), passes)
+        for p in ("bf16", "float32")
     )
-    rounded = 2 * vit.matrix_weights(found, found.layers)
+    rounded = 2 * vit.matrix_weights(sizes, sizes.layers)
     # the biases of the products are bf16 too, which the estimate leaves out
     assert low.fixed - full.fixed == pytest.approx(there + rounded, rel=0.01)
     assert 0.5 < low.per_image / full.per_image < 0.7
 
 
-def test_a_cuda_graph_keeps_the_memory_of_the_attack_beside_that_of_the_descent():
-    found, attacked = vit.read(config()), TrainingAttack("linf", 1, 1, 2, 0, True)
-    passes = Passes(graph=2.0, plain=0.0, setup=0.0, copies=0, rows=())
+def test_a_cuda_graph_keeps_the_memory_of_the_attack_during_the_descent():
+    sizes, attacked = vit.read(config()), TrainingAttack("linf", 1, 1, 2, 0, True)
+    passes = EncoderPasses(graph=2.0, plain=0.0, setup=0.0, copies=0, kept_per_image=())
     alone, plain, graph = (
-        memory.training(found, recipe(attack=attack), passes, graphs=graphs)
+        memory.training_need(sizes, recipe(attack=attack), passes, graphs=graphs)
         for attack, graphs in ((None, True), (attacked, False), (attacked, True))
     )
-    ascents = memory.training(found, recipe(attack=attacked), passes._replace(graph=0.0))
+    ascents = memory.training_need(sizes, recipe(attack=attacked), passes._replace(graph=0.0))
     assert plain.per_image == alone.per_image > ascents.per_image > 0
     assert graph.per_image == alone.per_image + ascents.per_image
     assert graph.fixed == plain.fixed
 
 
 def test_memory_of_a_frozen_encoder_under_attack():
-    model, found = encoder(config()), vit.read(config())
+    model, sizes = encoder(config()), vit.read(config())
     model.requires_grad_(False)
     images = torch.rand(BATCH, 3, 64, 64, requires_grad=True)
-    estimate = vit.saved_bytes(found, 0, found.layers)
+    estimate = vit.saved_bytes(sizes, 0, sizes.layers)
     assert estimate == pytest.approx(kept_bytes(model, images), rel=0.05)
-    need = memory.attacking(found, batch=10)
-    assert need.total == need.fixed + 10 * (estimate + vit.transient_bytes(found))
+    need = memory.attack_need(sizes, batch=10)
+    assert need.total == need.fixed + 10 * (estimate + vit.transient_bytes(sizes))
 
 
-# images with a graph, without, passes before the first step, copies, rows kept: from the
+# images with a graph, without, passes before the first step, copies, kept per image: from the
 # formulas in the methods' own docstrings
 EXPECTED = {
     "saft": (2, 0, 1, 0, ("patches",)),
@@ -188,8 +177,25 @@ def test_passes_of_every_method(name):
     method = registry.load("pipeline.methods", name, "test")
     values = read_params(DEMO)["finetune"]["options"][name]
     state = torch.random.get_rng_state()
-    assert passes(method, method.Params.model_validate(values)) == EXPECTED[name]
+    assert measure_passes(method, method.Params.model_validate(values)) == EXPECTED[name]
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("name", registry.names("pipeline.methods"))
+def test_a_method_declares_what_it_really_stores_of_every_image(name):
+    method = registry.load("pipeline.methods", name, "test")
+    values = read_params(DEMO)["finetune"]["options"][name]
+    encoder, _ = probe.counting_encoder()
+    objective = method.build(method.Params.model_validate(values), probe.tiny_inputs(encoder))
+    lengths = {"patches": (probe.SIDE // probe.PATCH) ** 2, "classes": probe.CLASSES,
+               "width": probe.WIDTH}  # fmt: skip
+    assert len({*lengths.values(), probe.IMAGES}) == 4, "no two are taken for each other"
+    values = vars(objective).values()
+    per_image = [v for v in values if isinstance(v, torch.Tensor) and len(v) == probe.IMAGES]
+    assert sorted(value[0].numel() for value in per_image) == sorted(
+        lengths[row] for row in objective.kept_per_image
+    )
+    assert all(value.dtype == torch.float32 for value in per_image)
 
 
 def test_a_resnet_is_refused_in_one_line():
@@ -203,11 +209,11 @@ def test_a_published_model_has_its_published_size():
     import open_clip
 
     model_cfg = open_clip.get_model_config("ViT-B-32")
-    found = vit.read(model_cfg)
-    assert vit.weights(found) == 87_849_216
-    assert vit.weights(found) + vit.text_weights(model_cfg) == 151_277_313
-    assert found.tokens == 50
-    assert vit.forward_flop(found) == pytest.approx(8.8e9, rel=0.02)  # 4.4 G multiply-adds
+    sizes = vit.read(model_cfg)
+    assert vit.weights(sizes) == 87_849_216
+    assert vit.weights(sizes) + vit.text_weights(model_cfg) == 151_277_313
+    assert sizes.tokens == 50
+    assert vit.forward_flop(sizes) == pytest.approx(8.8e9, rel=0.02)  # 4.4 G multiply-adds
 
 
 def test_units_for_people():

@@ -14,6 +14,7 @@ from pipeline.results.accuracy import accuracies, verdicts
 from pipeline.results.evaluated import read_evaluated
 from pipeline.results.statistics import paired
 from saft.compare import command as compare_cli
+from saft.compare import experiments
 from saft.compare import table as compare
 from saft.compare.figure import clean_against_robust
 from tests.support.project import DEMO
@@ -23,9 +24,9 @@ COST = {"seconds_per_epoch": 12.34, "peak_memory_bytes": 3 * 2**20}
 
 
 @pytest.fixture
-def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[compare.Run]:
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[compare.ComparedRun]:
     """Two methods on the same images; the second withstands less."""
-    found = []
+    compared = []
     for label, strength, cost in (("SAFT", 0.7, COST), ("TeCoA", 0.5, None)):
         folder = tmp_path / label
         folder.mkdir()
@@ -33,31 +34,31 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[compare.Run]:
         write_set(folder, "shapes", 300, strength, 1)
         monkeypatch.chdir(folder)
         sets = [read_evaluated(name, "template", list(ATTACKS)) for name in ("shapes", "digits")]
-        found.append(compare.Run(label, sets, cost))
-    return found
+        compared.append(compare.ComparedRun(label, sets, cost))
+    return compared
 
 
-def test_lines_go_set_by_set_with_the_base_model_first(runs: list[compare.Run]) -> None:
-    lines = list(compare.lines(runs))
+def test_lines_go_set_by_set_with_the_base_model_first(runs: list[compare.ComparedRun]) -> None:
+    lines = list(compare.table_rows(runs))
     order = [(line.dataset, line.label) for line in lines]
     models = [compare.BASE, "SAFT", "TeCoA"]
     assert order == [(name, m) for name in ("shapes", "digits", "mean") for m in models]
     saft = runs[0].sets[0]
     assert lines[1].shares["robust"].value == accuracies(saft, "finetuned")["robust"]
     assert lines[0].shares["pgd"].value == accuracies(saft, "base")["pgd"]
-    mean = np.mean([accuracies(entry, "finetuned")["apgd_ce"] for entry in runs[1].sets])
+    mean = np.mean([accuracies(evaluated, "finetuned")["apgd_ce"] for evaluated in runs[1].sets])
     assert lines[-1].shares["apgd_ce"] == pytest.approx(mean)
 
 
-def test_every_other_method_is_tested_against_the_first(runs: list[compare.Run]) -> None:
-    lines = {(line.dataset, line.label): line for line in compare.lines(runs)}
+def test_every_other_method_is_tested_against_the_first(runs: list[compare.ComparedRun]) -> None:
+    lines = {(line.dataset, line.label): line for line in compare.table_rows(runs)}
     assert lines["shapes", "SAFT"].change is None
     first, second = (verdicts(run.sets[0], "robust")["finetuned"] for run in runs)
     assert lines["shapes", "TeCoA"].change == paired(first, second)
     assert lines["shapes", "TeCoA"].change.lost > lines["shapes", "TeCoA"].change.gained
 
 
-def test_the_table_shows_counts_intervals_and_costs(runs: list[compare.Run]) -> None:
+def test_the_table_shows_counts_intervals_and_costs(runs: list[compare.ComparedRun]) -> None:
     table = compare.markdown(runs).splitlines()
     assert len(table) == 2 + 3 * 3
     assert {line.count("|") for line in table} == {table[0].count("|")}
@@ -68,7 +69,7 @@ def test_the_table_shows_counts_intervals_and_costs(runs: list[compare.Run]) -> 
         assert text in compare.caption(runs)
 
 
-def test_the_numbers_are_the_same_in_table_csv_and_plot(runs: list[compare.Run]) -> None:
+def test_the_numbers_are_the_same_in_table_csv_and_plot(runs: list[compare.ComparedRun]) -> None:
     head, *rows = compare.csv_rows(runs)
     assert len(rows) == 3 * 3 * 4
     values = {tuple(row[:3]): row for row in rows}
@@ -76,7 +77,7 @@ def test_the_numbers_are_the_same_in_table_csv_and_plot(runs: list[compare.Run])
     assert robust[head.index("correct")] / robust[head.index("images")] == pytest.approx(
         robust[head.index("accuracy")], abs=1e-4
     )
-    points = compare.points(runs)
+    points = compare.scatter_points(runs)
     assert [label for label, *_ in points] == [compare.BASE, "SAFT", "TeCoA"]
     assert round(points[2][2], 4) == values["mean", "TeCoA", "robust"][3]
     plot = clean_against_robust(points, "worst case")
@@ -84,7 +85,7 @@ def test_the_numbers_are_the_same_in_table_csv_and_plot(runs: list[compare.Run])
     assert b"<svg" in plot
 
 
-def test_files_are_written_as_a_whole(runs: list[compare.Run], tmp_path: Path) -> None:
+def test_files_are_written_as_a_whole(runs: list[compare.ComparedRun], tmp_path: Path) -> None:
     out = tmp_path / "comparison"
     compare_cli.write(out, runs)
     assert sorted(f.name for f in out.iterdir()) == ["clean-robust.svg", "table.csv", "table.md"]
@@ -92,16 +93,16 @@ def test_files_are_written_as_a_whole(runs: list[compare.Run], tmp_path: Path) -
         assert list(csv.reader(file))[0][:3] == ["dataset", "model", "measure"]
 
 
-def test_runs_that_were_evaluated_differently_are_refused(runs: list[compare.Run]) -> None:
+def test_runs_that_were_evaluated_differently_are_refused(runs: list[compare.ComparedRun]) -> None:
     compare.check_alike(runs)
     saft, other = runs
-    entry = other.sets[0]
+    evaluated = other.sets[0]
 
-    def changed(**values: object) -> compare.Run:
-        first = entry.attacks[0]
+    def changed(**values: object) -> compare.ComparedRun:
+        first = evaluated.attacks[0]
         metrics = first.metrics.model_copy(update=values)
-        attacks = [replace(first, metrics=metrics), *entry.attacks[1:]]
-        return other._replace(sets=[replace(entry, attacks=attacks), *other.sets[1:]])
+        attacks = [replace(first, metrics=metrics), *evaluated.attacks[1:]]
+        return other._replace(sets=[replace(evaluated, attacks=attacks), *other.sets[1:]])
 
     for run, message in (
         (changed(epsilon_255=1.0), "epsilon_255 is 4.0 against 1.0"),
@@ -109,20 +110,22 @@ def test_runs_that_were_evaluated_differently_are_refused(runs: list[compare.Run
         (changed(seed=4), "SAFT and TeCoA were evaluated differently: seed is 3 against 4"),
         (other._replace(sets=other.sets[:1]), r"evaluate.datasets is \['shapes', 'digits'\]"),
         (
-            other._replace(sets=[replace(entry, attacks=entry.attacks[::-1]), *other.sets[1:]]),
+            other._replace(
+                sets=[replace(evaluated, attacks=evaluated.attacks[::-1]), *other.sets[1:]]
+            ),
             "evaluate.attacks is",
         ),
     ):
         with pytest.raises(UserError, match=message):
             compare.check_alike([saft, run])
-    table = entry.attacks[0].predictions["base"]
+    table = evaluated.attacks[0].predictions["base"]
     wrong = table.set_column(3, "clean_prediction", [table["label"]])
-    entry.attacks[0].predictions["base"] = wrong
+    evaluated.attacks[0].predictions["base"] = wrong
     with pytest.raises(UserError, match="differ in the base model"):
         compare.check_alike(runs)
 
 
-def test_what_an_attack_did_otherwise_is_told(runs: list[compare.Run]) -> None:
+def test_what_an_attack_did_otherwise_is_told(runs: list[compare.ComparedRun]) -> None:
     first = runs[1].sets[0].attacks[0]
     assert first.metrics.note == ""
     noted = replace(first, metrics=first.metrics.model_copy(update={"note": "2 targets each"}))
@@ -135,12 +138,12 @@ def test_methods_and_their_options_are_checked_before_anything_runs(
 ) -> None:
     shutil.copy(DEMO, tmp_path / "params.yaml")
     monkeypatch.chdir(tmp_path)
-    found = compare_cli.parse("saft:attention_norm=channel")
-    assert found == ("saft", {"attention_norm": "channel"})
-    assert found.experiment == "compare-saft-attention-norm-channel"
-    assert compare_cli.default_methods()[0] == "saft"
+    spec = experiments.parse("saft:attention_norm=channel")
+    assert spec == ("saft", {"attention_norm": "channel"})
+    assert spec.experiment == "compare-saft-attention-norm-channel"
+    assert experiments.default_methods()[0] == "saft"
     with pytest.raises(UserError, match="'safd' is not one of .*saft"):
-        compare_cli.parse("safd")
+        experiments.parse("safd")
     for text in ("saft:attention=1", "saft:attention_norm"):
         with pytest.raises(UserError, match=r"is no option of saft; params.yaml.*attention_norm"):
-            compare_cli.parse(text)
+            experiments.parse(text)

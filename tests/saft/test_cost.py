@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def cost(stage: str, **changes: Any) -> dict[str, Any]:
-    found = Cost(
+    record = Cost(
         stage=stage,
         device="A processor",
         threads=2,
@@ -35,7 +35,7 @@ def cost(stage: str, **changes: Any) -> dict[str, Any]:
         matrix_flop_per_second={"float32": 75e9, "bf16": 210e9},
         share=0.314,
     )
-    return found._asdict() | changes
+    return record._asdict() | changes
 
 
 def cells(line: str) -> list[str]:
@@ -141,7 +141,7 @@ def test_git_never_sees_the_table() -> None:
 
 
 def test_help_names_it_without_torch() -> None:
-    code = "import sys; from stages import cli; assert 'torch' not in sys.modules; "
+    code = "import sys; import saft.app as cli; assert 'torch' not in sys.modules; "
     code += "cli.app(['cost', '--help'])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

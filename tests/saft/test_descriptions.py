@@ -30,7 +30,7 @@ PARQUET = "data/descriptions/descriptions.parquet"
 def here(tmp_path, monkeypatch) -> Path:
     """An empty current folder, which is no project; no tokenizer is ever needed."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("saft.descriptions.command.count_tokens", None)
+    monkeypatch.setattr("saft.descriptions.figures.count_tokens", None)
     return tmp_path
 
 
@@ -39,8 +39,8 @@ def artifact(folder: str, classes=CLASSES, provenance=True, **texts: list[str]) 
     path = Path(folder)
     sentences = [
         Sentence(key, text, "vllm", "visual", "parts", number)
-        for key, own in texts.items()
-        for number, text in enumerate(own)
+        for key, class_texts in texts.items()
+        for number, text in enumerate(class_texts)
     ]
     columns = to_columns(sentences, classes, lambda texts: [len(t.split()) + 2 for t in texts])
     write_table(path / "descriptions.parquet", columns, SCHEMA)
@@ -82,8 +82,8 @@ def bad(*arguments: object) -> str:
 def test_help_loads_neither_torch_nor_open_clip():
     code = "import sys, saft.app; print({'torch', 'open_clip', 'pandas'} & set(sys.modules))"
     root = Path(__file__).parents[2]
-    found = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
-    assert found.stdout.strip() == "set()", found.stderr
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr
 
 
 def test_show_outside_a_project_takes_a_folder_or_the_file_and_the_defaults():
@@ -112,7 +112,7 @@ def test_show_in_a_project_uses_its_table_its_rules_and_its_base_models_context(
     assert figures["cleaning"]["context"] == 5
     assert list(figures["cleaning"]["dropped"]) == ["fragment", "too_long"]
     assert figures["tokens"]["over_context"] == 1
-    assert [entry["class_id"] for entry in figures["classes"]] == ["n3", "n1", "n2"]
+    assert [line["class_id"] for line in figures["classes"]] == ["n3", "n1", "n2"]
     assert "classes" not in json.loads(good("show", "--json"))
     write_json(config, {"model_cfg": {"text_cfg": {}}})
     assert json.loads(good("show", "--json"))["cleaning"]["context"] == 77

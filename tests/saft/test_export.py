@@ -18,11 +18,11 @@ from typer.testing import CliRunner
 
 from pipeline.clip import model as clip
 from pipeline.common import registry
-from pipeline.models.interface import About
+from pipeline.models.interface import ModelCardOrigin
 from pipeline.report.page import percent
 from saft.app import app
 from saft.export import card as model_card
-from saft.export.inputs import Inputs, Terms, read_inputs
+from saft.export.inputs import DatasetLicence, Inputs, read_inputs
 from saft.export.lineage import digest, read_lock
 from tests.support.project import make, run
 
@@ -116,20 +116,20 @@ def test_the_cards_code_runs_as_it_stands(project):
     assert 'template = "This is a photo of a {}"' in card
     [code] = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
     Image.fromarray(np.full((40, 50, 3), 128, dtype=np.uint8)).save("image.png")
-    found: dict = {}
-    exec(code, found)
-    assert found["probabilities"].shape == (1, 2)
-    assert found["probabilities"].sum().item() == pytest.approx(1)
+    names: dict = {}
+    exec(code, names)
+    assert names["probabilities"].shape == (1, 2)
+    assert names["probabilities"].sum().item() == pytest.approx(1)
 
 
 def test_front_matter_is_what_the_hub_reads(project):
     export()
-    found = front_matter(Path("robust-clip/README.md").read_text())
-    assert found["library_name"] == "open_clip"
-    assert found["pipeline_tag"] == "zero-shot-image-classification"
-    assert found["license"] == "other"
-    assert {"clip", "adversarial-robustness", "saft"} <= set(found["tags"])
-    assert "base_model" not in found, "the demo's base model is no repository of the hub"
+    metadata = front_matter(Path("robust-clip/README.md").read_text())
+    assert metadata["library_name"] == "open_clip"
+    assert metadata["pipeline_tag"] == "zero-shot-image-classification"
+    assert metadata["license"] == "other"
+    assert {"clip", "adversarial-robustness", "saft"} <= set(metadata["tags"])
+    assert "base_model" not in metadata, "the demo's base model is no repository of the hub"
 
 
 def test_every_number_on_the_card_is_one_of_the_files(project):
@@ -180,8 +180,8 @@ def test_changed_numbers_change_the_card(project):
 
 
 def test_the_same_inputs_give_the_same_bytes(project):
-    for place in ("a", "b"):
-        export(Path(place) / "robust-clip")
+    for parent in ("a", "b"):
+        export(Path(parent) / "robust-clip")
     for name in os.listdir("a/robust-clip"):
         assert Path("a/robust-clip", name).read_bytes() == Path("b/robust-clip", name).read_bytes()
 
@@ -289,7 +289,9 @@ def test_terms_of_published_sets_are_stated(inputs, monkeypatch):
 
 
 def test_a_base_model_of_the_hub_is_named_and_linked(inputs):
-    base = About("`ViT-B-32 / openai` (open_clip)", "timm/vit_base_patch32_clip_224.openai")
+    base = ModelCardOrigin(
+        "`ViT-B-32 / openai` (open_clip)", "timm/vit_base_patch32_clip_224.openai"
+    )
     card = model_card.render(replace(inputs, base=base), "name")
     assert front_matter(card)["base_model"] == base.hub_id
     assert "Base model: `ViT-B-32 / openai` (open_clip)." in card
@@ -312,7 +314,7 @@ def test_limits_name_norm_and_radius_of_training_and_evaluation(inputs):
 
 def test_names_cannot_break_the_table_or_the_front_matter(inputs):
     recipe = inputs.recipe | {"method": "a: [b", "title": "A | B\nC"}
-    terms = [Terms("x", "shapes", "T", None, None)]
+    terms = [DatasetLicence("x", "shapes", "T", None, None)]
     card = model_card.render(replace(inputs, recipe=recipe, terms=terms), "name")
     assert front_matter(card)["tags"][-1] == "a: [b"
     assert "| method | A \\| B C (" in card
@@ -330,4 +332,4 @@ def test_the_hash_is_dvcs(trained, monkeypatch):
     monkeypatch.chdir(trained)
     lock = read_lock()
     for path in ("data/model", "data/evaluation/digits/template/pgd", "reports/metrics.json"):
-        assert lock.made(Path(path)) == digest(Path(path))
+        assert lock.output_hash(Path(path)) == digest(Path(path))

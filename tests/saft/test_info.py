@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from pipeline.common import registry
 from saft.app import app
-from saft.info import PLUGINS
+from saft.inventory import PLUGINS
 from tests.support.project import DEMO, ROOT
 
 
@@ -28,16 +28,16 @@ def info(*arguments: str) -> str:
 
 
 def test_text_and_json_name_everything_registered() -> None:
-    text, found = info(), json.loads(info("--json"))
+    text, inventory = info(), json.loads(info("--json"))
     for heading, package in PLUGINS.items():
         names = registry.names(package)
         assert names
-        assert sorted(found[heading]) == names
+        assert sorted(inventory[heading]) == names
         for name in names:
             assert f"\n  {name} " in text, name
-            assert len(found[heading][name]["about"]) > 10, name
-    assert set(found["image sets"]) > {"shapes-train", "digits"}
-    assert found["device"]["used"] in ("cpu", "cuda")
+            assert len(inventory[heading][name]["about"]) > 10, name
+    assert set(inventory["image sets"]) > {"shapes-train", "digits"}
+    assert inventory["device"]["used"] in ("cpu", "cuda")
 
 
 def test_methods_tell_what_they_were_published_with_and_take() -> None:

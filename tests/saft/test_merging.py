@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.images.classes import ClassEntry
 from saft.descriptions.merging import Conflict, conflict_lines, merge
-from tests.saft.test_datasheet import BIRD, MACHINE, found, row
+from tests.support.artifact_rows import BIRD, MACHINE, class_rows, row
 
 TABLE = [ClassEntry(key, "crane") for key in ("n3", "n1", "n2")]
 
@@ -22,7 +22,7 @@ def ids(merged) -> list[str]:
 
 
 def test_order_is_the_class_tables_if_it_has_every_class_else_the_ids():
-    inputs = [found(n2=[BIRD, MACHINE], n1=[BIRD]), found(n3=[MACHINE])]
+    inputs = [class_rows(n2=[BIRD, MACHINE], n1=[BIRD]), class_rows(n3=[MACHINE])]
     merged = merge(inputs, TABLE)
     assert ids(merged) == ["n3", "n1", "n2", "n2"]
     assert [one["sentence"] for one in merged.rows[2:]] == [BIRD, MACHINE]
@@ -35,7 +35,11 @@ def test_order_is_the_class_tables_if_it_has_every_class_else_the_ids():
 
 @pytest.mark.parametrize("table", [TABLE, TABLE[1:], None], ids=["table", "part", "none"])
 def test_merging_is_associative_conflicts_or_not(table):
-    a, b, c = found(n2=[BIRD]), found(n1=[BIRD], n2=[MACHINE]), found(n3=[BIRD], n1=[MACHINE])
+    a, b, c = (
+        class_rows(n2=[BIRD]),
+        class_rows(n1=[BIRD], n2=[MACHINE]),
+        class_rows(n3=[BIRD], n1=[MACHINE]),
+    )
     whole = merge([a, b, c], table)
     left = merge([regrouped(merge([a, b], table).rows), c], table)
     right = merge([a, regrouped(merge([b, c], table).rows)], table)
@@ -52,19 +56,19 @@ def test_the_same_rows_are_no_conflict_whatever_their_order():
 
 
 def test_another_sentence_number_or_name_is_a_conflict():
-    plain = found(n1=[BIRD], n2=[BIRD])
-    assert merge([plain, found(n1=[BIRD, BIRD])], None).conflicts == [
+    plain = class_rows(n1=[BIRD], n2=[BIRD])
+    assert merge([plain, class_rows(n1=[BIRD, BIRD])], None).conflicts == [
         Conflict("n1", ("crane",), (1, 2))
     ]
     renamed = {"n2": [row("n2", BIRD, class_name="Crane")]}
-    merged = merge([plain, found(n3=[BIRD]), renamed], None)
+    merged = merge([plain, class_rows(n3=[BIRD]), renamed], None)
     assert merged.conflicts == [Conflict("n2", ("crane", "Crane"), (1, 0, 1))]
     assert merged.repeated == []
     assert merged.rows[1]["class_name"] == "crane"
 
 
 def test_classes_that_share_a_name_are_different_classes():
-    merged = merge([found(n1=[BIRD]), found(n2=[MACHINE])], None)
+    merged = merge([class_rows(n1=[BIRD]), class_rows(n2=[MACHINE])], None)
     assert (ids(merged), merged.conflicts) == (["n1", "n2"], [])
 
 

@@ -63,11 +63,11 @@ def linear_classifier(brightness: list[float]) -> tuple[ZeroShotClassifier, Targ
 
 def test_the_counts_are_those_of_a_classifier_that_is_known():
     classifier, targets = linear_classifier([0, 1, 2, 3, 5, 7, 9, 40])
-    found = measure(classifier, targets, checks(), params(epsilon_255=4), CPU)
+    measured = measure(classifier, targets, checks(), params(epsilon_255=4), CPU)
     # b + 0.5 > radius stays
-    assert found["curve"] == [[0.0, 8], [1.0, 7], [2.0, 6], [4.0, 4], [8.0, 2]]
-    assert found["large"] == [64, 0]
-    assert found["steps"] == [[2, 4], [4, 4], [8, 4], [16, 4]]
+    assert measured["curve"] == [[0.0, 8], [1.0, 7], [2.0, 6], [4.0, 4], [8.0, 2]]
+    assert measured["large"] == [64, 0]
+    assert measured["steps"] == [[2, 4], [4, 4], [8, 4], [16, 4]]
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -75,19 +75,19 @@ def test_a_curve_falls_from_clean_on_a_smooth_net(norm):
     targets = make_targets(30, 5)
     classifier = fit(Net(), targets)
     right = only_right(classifier, targets)
-    chosen = params(norm=norm, epsilon_255=6 if norm == "linf" else 30)
+    evaluate_params = params(norm=norm, epsilon_255=6 if norm == "linf" else 30)
     radii = RADII if norm == "linf" else [8 * r for r in RADII]
-    found = measure(
-        classifier, right, checks(epsilons_255=radii, large_epsilon_255=2000), chosen, CPU
+    measured = measure(
+        classifier, right, checks(epsilons_255=radii, large_epsilon_255=2000), evaluate_params, CPU
     )
-    counts = [count for _, count in found["curve"]]
-    assert found["curve"][0] == [0.0, len(right.labels)]
-    assert [e for e, _ in found["curve"]] == [0.0, *sorted(radii)]
+    counts = [count for _, count in measured["curve"]]
+    assert measured["curve"][0] == [0.0, len(right.labels)]
+    assert [e for e, _ in measured["curve"]] == [0.0, *sorted(radii)]
     assert counts == sorted(counts, reverse=True)
     assert counts[-1] < counts[1] <= counts[0]
-    assert found["large"][1] == 0
-    ladder = [count for _, count in found["steps"]]
-    assert [steps for steps, _ in found["steps"]] == [2, 4, 8, 16]
+    assert measured["large"][1] == 0
+    ladder = [count for _, count in measured["steps"]]
+    assert [steps for steps, _ in measured["steps"]] == [2, 4, 8, 16]
     assert max(ladder) - min(ladder) <= 2, "the step size follows the number of steps"
 
 
@@ -111,16 +111,18 @@ def test_every_number_of_steps_can_cross_the_ball():
             classifier.attacker_captions,
             1,
         )
-        found = pgd.run(blind, targets, options, s._replace(starts={0: worst}))
-        assert found.fooled_at.tolist() == [-1]
-        np.testing.assert_allclose(found.perturbations, -4 / 255, atol=1e-6)
+        measured = pgd.run(blind, targets, options, s._replace(starts={0: worst}))
+        assert measured.fooled_at.tolist() == [-1]
+        np.testing.assert_allclose(measured.perturbations, -4 / 255, atol=1e-6)
 
 
 def test_nothing_right_is_nothing_measured_and_no_error():
     classifier, targets = linear_classifier([1, 2])
     none = Targets(targets.pixels, targets.numbers[:0], targets.labels[:0])
-    found = measure(classifier, none, checks(), params(), CPU)
-    assert {count for _, count in found["curve"] + found["steps"] + [found["large"]]} == {0}
+    measured = measure(classifier, none, checks(), params(), CPU)
+    assert {count for _, count in measured["curve"] + measured["steps"] + [measured["large"]]} == {
+        0
+    }
 
 
 @pytest.mark.parametrize(
@@ -149,16 +151,16 @@ def test_the_stage_counts_the_images_that_are_right_at_first(project: Path) -> N
     write_params(project, **{f"evaluate.checks.{key}": value for key, value in changes.items()})
     stage.main("tiny")
     written = (project / "data/checks/tiny.json").read_bytes()
-    found = json.loads(written)
-    assert found["dataset"] == "tiny"
-    assert found["epsilon_255"] == 4
-    assert found["base"] == found["finetuned"], "the same weights"
-    assert found["base"]["images"] == 9
-    assert [e for e, _ in found["base"]["curve"]] == [0.0, 0.001, 4]
-    clean = found["base"]["curve"][0][1]
+    measured = json.loads(written)
+    assert measured["dataset"] == "tiny"
+    assert measured["epsilon_255"] == 4
+    assert measured["base"] == measured["finetuned"], "the same weights"
+    assert measured["base"]["images"] == 9
+    assert [e for e, _ in measured["base"]["curve"]] == [0.0, 0.001, 4]
+    clean = measured["base"]["curve"][0][1]
     assert 0 < clean < 9
-    assert found["base"]["curve"][1][1] == clean, "nearly no ball: what is right stays right"
-    assert all(count <= clean for _, count in found["base"]["curve"] + found["base"]["steps"])
+    assert measured["base"]["curve"][1][1] == clean, "nearly no ball: what is right stays right"
+    assert all(count <= clean for _, count in measured["base"]["curve"] + measured["base"]["steps"])
     spent = read_cost(project / "data/checks/tiny.json", project)
     assert spent is not None
     assert (spent["stage"], spent["images"]) == ("check@tiny", 18)

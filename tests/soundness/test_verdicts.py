@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from pipeline.report import page as report
-from pipeline.results.evaluated import Evaluated, read_evaluated
+from pipeline.results.evaluated import EvaluatedSet, read_evaluated
 from pipeline.soundness import verdicts as report_checks
 from pipeline.soundness.verdicts import (
     Counts,
     PrecisionCounts,
-    falling_curve,
-    large_epsilon,
-    more_steps,
+    check_epsilon_curve,
+    check_large_epsilon,
+    check_more_steps,
 )
 from stages import report as stage
 from tests.support.report_inputs import PARAMS, make_tree
@@ -29,7 +29,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def digits(tree: Path) -> Evaluated:
+def digits(tree: Path) -> EvaluatedSet:
     return read_evaluated("digits", "template", ["pgd", "apgd_ce"])
 
 
@@ -44,67 +44,67 @@ def counts(**changes: Any) -> Counts:
     return Counts.model_validate(values | changes)
 
 
-def overwrite(entry: Evaluated, attack: int, model: str, column: str, values: Any) -> None:
-    table = entry.attacks[attack].predictions[model]
-    place, field = table.schema.get_field_index(column), table.schema.field(column)
-    found = np.broadcast_to(values, len(table)).astype(field.type.to_pandas_dtype())
-    entry.attacks[attack].predictions[model] = table.set_column(place, field, [found])
+def overwrite(evaluated: EvaluatedSet, attack: int, model: str, column: str, values: Any) -> None:
+    table = evaluated.attacks[attack].predictions[model]
+    index, field = table.schema.get_field_index(column), table.schema.field(column)
+    column_values = np.broadcast_to(values, len(table)).astype(field.type.to_pandas_dtype())
+    evaluated.attacks[attack].predictions[model] = table.set_column(index, field, [column_values])
 
 
-def test_an_undefended_model_that_stands_is_noticed(digits: Evaluated) -> None:
-    assert report_checks.undefended(digits).passed
+def test_an_undefended_model_that_stands_is_noticed(digits: EvaluatedSet) -> None:
+    assert report_checks.check_undefended(digits).passed
     overwrite(digits, 0, "base", "robust_any", np.arange(120) < 7)
-    found = report_checks.undefended(digits)
-    assert found.passed is False, "7 of 120 are more than 5 %"
-    assert "5.8%" in found.found
+    verdict = report_checks.check_undefended(digits)
+    assert verdict.passed is False, "7 of 120 are more than 5 %"
+    assert "5.8%" in verdict.measured
     overwrite(digits, 0, "base", "robust_any", np.arange(120) < 6)
-    assert report_checks.undefended(digits).passed
+    assert report_checks.check_undefended(digits).passed
     overwrite(digits, 0, "base", "clean_prediction", 0)  # right on the 12 images of class 0
-    assert report_checks.undefended(digits).passed is None, "it had nothing to lose"
+    assert report_checks.check_undefended(digits).passed is None, "it had nothing to lose"
 
 
-def test_a_gap_between_pgd_and_apgd_is_noticed(digits: Evaluated, tree: Path) -> None:
+def test_a_gap_between_pgd_and_apgd_is_noticed(digits: EvaluatedSet, tree: Path) -> None:
     for gap, passed in ((3, True), (4, False)):
         overwrite(digits, 0, "finetuned", "robust_any", np.arange(120) < 40 + gap)
         overwrite(digits, 1, "finetuned", "robust_any", np.arange(120) < 40)
-        assert report_checks.gap(digits, "finetuned").passed is passed
+        assert report_checks.check_attack_gap(digits, "finetuned").passed is passed
     overwrite(digits, 0, "finetuned", "robust_any", np.arange(120) < 36)
-    found = report_checks.gap(digits, "finetuned")
-    assert found.passed is False, "an APGD that leaves more was held back"
-    assert "-3.3 points" in found.found
+    verdict = report_checks.check_attack_gap(digits, "finetuned")
+    assert verdict.passed is False, "an APGD that leaves more was held back"
+    assert "-3.3 points" in verdict.measured
     alone = read_evaluated("digits", "template", ["pgd"])
-    assert report_checks.gap(alone, "finetuned").passed is None
+    assert report_checks.check_attack_gap(alone, "finetuned").passed is None
 
 
-def test_dead_gradients_are_noticed(digits: Evaluated) -> None:
-    assert report_checks.zero_gradients(digits, "base").passed
+def test_dead_gradients_are_noticed(digits: EvaluatedSet) -> None:
+    assert report_checks.check_zero_gradients(digits, "base").passed
     overwrite(digits, 0, "base", "zero_gradient", np.where(np.arange(120) < 3, 0.9, 0.0))
-    found = report_checks.zero_gradients(digits, "base")
-    assert found.passed is False, "3 of 240 starts, 2 are allowed"
-    assert "3 of 240" in found.found
+    verdict = report_checks.check_zero_gradients(digits, "base")
+    assert verdict.passed is False, "3 of 240 starts, 2 are allowed"
+    assert "3 of 240" in verdict.measured
 
 
 @pytest.mark.parametrize(
     ("check", "bad"),
     [
-        (falling_curve, {"curve": [[0, 190], [1, 150], [4, 153]]}),
-        (falling_curve, {"curve": [[0, 190], [1, 190], [4, 190]]}),
-        (falling_curve, {"curve": [[0, 190], [1, 50], [2, 51], [4, 52], [8, 53]]}),
-        (large_epsilon, {"large": [64, 3]}),
-        (more_steps, {"steps": [[5, 60], [10, 60], [20, 63]]}),
+        (check_epsilon_curve, {"curve": [[0, 190], [1, 150], [4, 153]]}),
+        (check_epsilon_curve, {"curve": [[0, 190], [1, 190], [4, 190]]}),
+        (check_epsilon_curve, {"curve": [[0, 190], [1, 50], [2, 51], [4, 52], [8, 53]]}),
+        (check_large_epsilon, {"large": [64, 3]}),
+        (check_more_steps, {"steps": [[5, 60], [10, 60], [20, 63]]}),
     ],
 )
 def test_a_curve_that_cannot_be_is_noticed(check: Any, bad: dict[str, Any]) -> None:
     assert check("x", counts()).passed is True
-    found = check("x, base", counts(**bad))
-    assert found.passed is False
-    assert found.where == "x, base"
-    assert len(found.meaning) > 40
+    result = check("x, base", counts(**bad))
+    assert result.passed is False
+    assert result.where == "x, base"
+    assert len(result.meaning) > 40
 
 
 def test_one_image_in_a_hundred_is_no_finding() -> None:
-    assert falling_curve("x", counts(curve=[[0, 190], [1, 150], [4, 152]])).passed
-    assert large_epsilon("x", counts(large=[64, 2])).passed
+    assert check_epsilon_curve("x", counts(curve=[[0, 190], [1, 150], [4, 152]])).passed
+    assert check_large_epsilon("x", counts(large=[64, 2])).passed
 
 
 def test_a_lower_precision_that_finds_less_is_noticed() -> None:
@@ -112,18 +112,18 @@ def test_a_lower_precision_that_finds_less_is_noticed() -> None:
         return PrecisionCounts(name="bf16", right=right, right_in_float32=60, changed=changed)
 
     for right, changed, passed in ((60, 0, True), (62, 2, True), (63, 3, False), (50, 10, True)):
-        check = report_checks.precision("x", bf16(right, changed), 200)
+        check = report_checks.check_precision("x", bf16(right, changed), 200)
         assert check.passed is passed
-        assert f"{right} of 200 right, 60 in float32; {changed} verdicts differ" in check.found
+        assert f"{right} of 200 right, 60 in float32; {changed} verdicts differ" in check.measured
 
 
 def test_what_a_precision_changed_is_in_page_and_metrics(tree: Path) -> None:
     path = tree / "data/checks/shapes.json"
-    found = json.loads(path.read_text())
-    found["finetuned"]["precision"] = {
+    measurements = json.loads(path.read_text())
+    measurements["finetuned"]["precision"] = {
         "name": "bf16", "right": 25, "right_in_float32": 20, "changed": 5,
     }  # fmt: skip
-    path.write_text(json.dumps(found))
+    path.write_text(json.dumps(measurements))
     stage.main()
     assert "bf16 attacks as well as float32" in report.PAGE.read_text()
     metrics = json.loads(report.METRICS.read_text())
@@ -133,9 +133,9 @@ def test_what_a_precision_changed_is_in_page_and_metrics(tree: Path) -> None:
 
 def break_curve(tree: Path) -> None:
     path = tree / "data/checks/shapes.json"
-    found = json.loads(path.read_text())
-    found["finetuned"]["curve"][-1][1] = 40
-    path.write_text(json.dumps(found))
+    measurements = json.loads(path.read_text())
+    measurements["finetuned"]["curve"][-1][1] = 40
+    path.write_text(json.dumps(measurements))
 
 
 def test_a_failed_check_is_in_the_page_and_the_metrics(tree: Path) -> None:

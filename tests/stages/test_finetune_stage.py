@@ -17,7 +17,7 @@ from pipeline.cost.meter import read_cost
 from pipeline.embeddings import tables
 from pipeline.images.classes import read_classes
 from pipeline.zeroshot import text_sets as embed
-from saft.check.probe import passes
+from saft.check.probe import measure_passes
 from stages import finetune
 from tests.support.project import DEMO
 from tests.support.training_runs import WIDTH, K, changed
@@ -98,7 +98,7 @@ def test_the_images_that_were_encoded_are_those_that_the_preflight_expects(proje
     )
     module = registry.load("pipeline.methods", method, "test")
     given = YAML(typ="safe").load(Path("params.yaml"))["finetune"]["options"][method]
-    expected = passes(module, module.Params(**given))
+    expected = measure_passes(module, module.Params(**given))
     steps = recipe["attack"]["steps"] if recipe["attack"] else 0
     assert cost["work"]["float32"] == {
         "ascents": 32 * steps, "descents": 32 * expected.graph, "plain": 32 * expected.plain

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
-from tests.backends.test_openai import Response, Server, completion
+from tests.support.openai_server import Response, Server, completion
 from tests.support.project import make, run
 
 SHARED = "data/inputs/published/shared"

@@ -24,7 +24,7 @@ from pipeline.filtering.table import FILTERED
 from pipeline.filtering.table import SCHEMA as FILTERED_SCHEMA
 from pipeline.images.classes import read_classes
 from pipeline.images.image_set import IMAGES, open_images
-from pipeline.prepare import pack
+from pipeline.prepare.pack import pack
 from pipeline.training.checkpoint import save_state
 from pipeline.zeroshot import text_sets as embed
 from stages import base_model, describe, evaluate, finetune, prepare
@@ -32,11 +32,11 @@ from stages import embed as embed_stage
 from stages import exemplars as exemplars_stage
 from stages import filter as filter_stage
 from stages.runner import stage
-from tests.backends.test_openai import Server, completion
 from tests.conftest import folder_params
 from tests.support.classifiers import write_params
+from tests.support.fake_text_features import fake_encode
+from tests.support.openai_server import Server, completion
 from tests.support.project import DEMO, ROOT
-from tests.zeroshot.test_text_sets import fake_encode
 
 
 def fails(main, *args: str) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.common import registry
-from pipeline.common.options import chosen
+from pipeline.common.options import load_plugin
 from pipeline.common.params import Section, read_params
 from pipeline.common.tables import write_table
 from pipeline.embeddings import tables
@@ -129,7 +129,7 @@ def attack(name: str, **changes: Any) -> tuple[Any, Section]:
     options: dict[str, dict[str, Any]] = read_params(DEMO)["evaluate"]["options"]
     short_options = {"steps": 8, "step_255": 2.0, "targets": 3, "confidence": 1.0} | changes
     options[name] |= {key: value for key, value in short_options.items() if key in options[name]}
-    return chosen("pipeline.attacks", "evaluate", "attacks", name, options)
+    return load_plugin("pipeline.attacks", "evaluate", "attacks", name, options)
 
 
 def evaluate_params(**changes: Any) -> dict[str, Any]:

@@ -45,9 +45,9 @@ CHANGES: dict[str, dict[str, Any]] = {
 def environment() -> dict[str, str]:
     """The caller's, with this interpreter's folder first and one thread per process."""
     scripts = str(Path(sys.executable).parent)
-    found = dict(os.environ)
-    found.update(
-        PATH=f"{scripts}{os.pathsep}{found['PATH']}",
+    variables = dict(os.environ)
+    variables.update(
+        PATH=f"{scripts}{os.pathsep}{variables['PATH']}",
         OMP_NUM_THREADS="1",
         DVC_NO_ANALYTICS="1",
         GIT_AUTHOR_NAME="t",
@@ -57,8 +57,8 @@ def environment() -> dict[str, str]:
     )
     # a stage must not see that pytest itself may run below another dvc
     for name in ("DVC_ROOT", "DVC_STAGE", "SAFT_DATA"):
-        found.pop(name, None)
-    return found
+        variables.pop(name, None)
+    return variables
 
 
 def run(folder: Path, *command: str, status: int = 0, **extra: str) -> str:

@@ -76,8 +76,8 @@ def write_set(root: Path, name: str, count: int, tuned: float, seed: int) -> Non
     """Every attack under every text set: what APGD leaves is a part of what PGD leaves (same
     draws), and unseen words cost a little."""
     for texts, factor in (("template", 1.0), ("unseen", 0.9)):
-        for place, attack in enumerate(ATTACKS):
-            strength = factor * (tuned - 0.02 * place)
+        for index, attack in enumerate(ATTACKS):
+            strength = factor * (tuned - 0.02 * index)
             folder = root / "data/evaluation" / name / texts / attack
             write_attack(folder, name, texts, attack, count, strength, seed)
     names = CLASSES[name]
@@ -101,7 +101,7 @@ def write_attack(
     write_table(folder / "predictions.parquet", pa.concat_tables(parts).to_pydict(), PREDICTIONS)
     title, options = ATTACKS[attack]
     words = {"name": texts, "templates": ["a photo of a {}", "a picture of {}"]}
-    found = {
+    metrics = {
         "dataset": name, "images": count, "classes": len(names),
         "dropped": 2 if name == "digits" else 0,
         "seen_in_training": len(names) if name == "shapes" else 0,
@@ -111,7 +111,7 @@ def write_attack(
         "robust": "any",
     }  # fmt: skip
     write_json(
-        folder / "metrics.json", found | {model: accuracies(c) for model, c in models.items()}
+        folder / "metrics.json", metrics | {model: accuracies(c) for model, c in models.items()}
     )
     write_examples(folder, models, rng)
 
@@ -129,8 +129,8 @@ def write_checks(root: Path, name: str) -> None:
     """Measurements that pass every check."""
     counts = {"images": 40, "precision": None, "curve": [[0.0, 38], [1.0, 30], [4.0, 20], [8.0, 3]]}
     counts |= {"large": [64.0, 0], "steps": [[5, 21], [10, 20], [20, 20], [40, 19]]}
-    found = {"dataset": name, "epsilon_255": 4.0, "base": counts, "finetuned": counts}
-    write_json(root / "data/checks" / f"{name}.json", found)
+    measurements = {"dataset": name, "epsilon_255": 4.0, "base": counts, "finetuned": counts}
+    write_json(root / "data/checks" / f"{name}.json", measurements)
 
 
 def sentence_row(**values: Any) -> dict[str, Any]:
@@ -156,12 +156,12 @@ def write_sentences(root: Path) -> None:
             (f"It looks like a {name} & has an <even> edge.", "bundled"),
             (f"The {name} is a large mammal that lives in herds.", "bundled, planted"),
         ]
-        own = {"class_id": f"shapes-{label}", "class_name": name}
-        own["nearest_class"] = f"shapes-{(label + 1) % len(CLASSES['shapes'])}"
+        names = {"class_id": f"shapes-{label}", "class_name": name}
+        names["nearest_class"] = f"shapes-{(label + 1) % len(CLASSES['shapes'])}"
         for rank, (text, source) in enumerate(texts):
-            found = {"score": 0.9 - 0.1 * rank, "margin": 0.3 - 0.1 * rank - 0.01 * label}
+            scores = {"score": 0.9 - 0.1 * rank, "margin": 0.3 - 0.1 * rank - 0.01 * label}
             verdict = {"rank": rank, "kept": rank < 2, "reason": None if rank < 2 else "rank"}
-            rows.append(sentence_row(sentence=text, source=source, **own, **found, **verdict))
+            rows.append(sentence_row(sentence=text, source=source, **names, **scores, **verdict))
     write_rows(root, rows)
 
 

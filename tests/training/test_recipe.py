@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.common import registry
 from pipeline.common.errors import UserError
-from pipeline.common.options import chosen
+from pipeline.common.options import load_plugin
 from pipeline.common.params import read_section, validate
 from pipeline.training.objective import Published, TrainingAttack
 from pipeline.training.recipe import FinetuneParams, Recipe, resolve
@@ -54,7 +54,7 @@ def resolved(method: str, rate: float | None = None, **changes: Any) -> Recipe:
     """With the options that the demo has for the method."""
     committed = read_section("finetune", FinetuneParams, DEMO).options
     options = {method: committed[method] | {"learning_rate": rate}}
-    module, checked = chosen("pipeline.methods", "finetune", "method", method, options)
+    module, checked = load_plugin("pipeline.methods", "finetune", "method", method, options)
     return resolve(section(method=method, **changes), module.PUBLISHED, checked)
 
 
@@ -162,7 +162,7 @@ def test_a_recipe_is_plain_values():
 
 def test_the_demo_keeps_the_settings_it_was_tuned_with():
     params = read_section("finetune", FinetuneParams, DEMO)
-    module, options = chosen("pipeline.methods", "finetune", "method", "saft", params.options)
+    module, options = load_plugin("pipeline.methods", "finetune", "method", "saft", params.options)
     recipe = resolve(params, module.PUBLISHED, options)
     assert recipe == Recipe(
         dataset="shapes-train", method="saft",

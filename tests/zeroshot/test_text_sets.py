@@ -20,14 +20,10 @@ from pipeline.images.classes import ClassEntry
 from pipeline.zeroshot import text_sets as embed
 from stages import embed as stage
 from tests.support.classifiers import tiny_project, write_params
+from tests.support.fake_text_features import fake_encode
 from tests.support.project import DEMO
 
 ANT, BEE = ClassEntry("n1", "ant"), ClassEntry("n2", "bee")
-
-
-def fake_encode(texts: list[str]) -> np.ndarray:
-    vectors = np.array([[len(t), t.count("a"), 1] for t in texts], dtype=np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def described(texts: dict[str, list[str]]) -> tables.Columns:

@@ -1,7 +1,13 @@
 """Every published data set with a handful of images, in the very form in which it lies on disk."""
 
 from tests.support.dataset_fixtures import arrays, foldered, listed
-from tests.support.dataset_fixtures.base import Miniature, enter, of, opened, shuffle_disk
+from tests.support.dataset_fixtures.base import (
+    Miniature,
+    enter_project,
+    open_miniature,
+    open_set,
+    shuffle_disk,
+)
 
 WRITERS = {
     "cifar10": arrays.cifar10,
@@ -35,4 +41,4 @@ WRITERS = {
     "imagenet_v2": foldered.imagenet_v2,
     "imagenet_sketch": foldered.imagenet_sketch,
 }
-__all__ = ["WRITERS", "Miniature", "enter", "of", "opened", "shuffle_disk"]
+__all__ = ["WRITERS", "Miniature", "enter_project", "open_miniature", "open_set", "shuffle_disk"]

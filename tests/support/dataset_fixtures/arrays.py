@@ -73,7 +73,9 @@ def cifar10(root: Path, patch: pytest.MonkeyPatch, split: str = "test") -> Minia
     """cifar-10-batches-py with twelve test images and two in each of five training batches."""
     folder = root / CIFAR10.base_folder
     labels = {"test": [3, 9, 0, 1, 2, 4, 5, 6, 7, 8, 3, 0], "train": [9, 8, 7, 6, 5, 4, 3, 2, 1, 0]}
-    pixels = {name: blocks(own, 32, len(own)) for name, own in labels.items()}
+    pixels = {
+        name: blocks(split_labels, 32, len(split_labels)) for name, split_labels in labels.items()
+    }
     parts = {f"data_batch_{n + 1}": ("train", slice(2 * n, 2 * n + 2)) for n in range(5)}
     parts["test_batch"] = ("test", slice(None))
     sums = {
@@ -119,14 +121,17 @@ def stl10(root: Path, patch: pytest.MonkeyPatch, split: str = "test") -> Miniatu
     """stl10_binary: labels from 1, the pixels of a channel column by column."""
     folder = root / STL10.base_folder
     labels = {"train": [9, 8, 7, 6, 5, 4, 3, 2, 1, 0], "test": [0, 9, 1, 8, 2, 7, 3, 6, 4, 5, 5]}
-    pixels = {name: blocks(own, 96, 3 * len(own)) for name, own in labels.items()}
+    pixels = {
+        name: blocks(split_labels, 96, 3 * len(split_labels))
+        for name, split_labels in labels.items()
+    }
     pixels["unlabeled"] = blocks([0, 0], 96, 0)
     write(folder, "class_names.txt", *STL_TEN)
     write(folder, "fold_indices.txt", *["0 1"] * 10)
     for name, values in pixels.items():
         (folder / f"{name}_X.bin").write_bytes(values.transpose(0, 3, 2, 1).tobytes())
-    for name, own in labels.items():
-        (folder / f"{name}_y.bin").write_bytes(bytes(label + 1 for label in own))
+    for name, split_labels in labels.items():
+        (folder / f"{name}_y.bin").write_bytes(bytes(label + 1 for label in split_labels))
     for part in ("train_list", "test_list"):
         files = [name for name, _ in getattr(STL10, part)]
         patch.setattr(STL10, part, [[name, md5(folder / name)] for name in files])

@@ -58,15 +58,15 @@ def photos(
         side: width and height, None for different shapes.
         kind: a format that the file's name does not tell.
     """
-    found = {}
+    pictures = {}
     for number, source in reversed(list(enumerate(sources))):
         shape = (side, side) if side else SHAPES[number % len(SHAPES)]
         file = root / source
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(noise(len(source) * 1000 + number, *shape)).save(file, kind)
         with Image.open(file) as picture:
-            found[source] = picture.convert("RGB")
-    return [found[source] for source in sources]
+            pictures[source] = picture.convert("RGB")
+    return [pictures[source] for source in sources]
 
 
 def write(root: Path, name: str, *lines: str) -> None:
@@ -85,7 +85,7 @@ def by_label(labels: Sequence[int]) -> list[int]:
     return sorted(range(len(labels)), key=lambda number: labels[number])
 
 
-def enter(folder: Path, patch: pytest.MonkeyPatch) -> Path:
+def enter_project(folder: Path, patch: pytest.MonkeyPatch) -> Path:
     """Make an empty project current; the data root below `folder` that its entries look in.
     Whatever wants to download fails."""
 
@@ -102,16 +102,16 @@ def enter(folder: Path, patch: pytest.MonkeyPatch) -> Path:
     return folder / "raw"
 
 
-def opened(source: str, **changes: object) -> ImageSource:
+def open_set(source: str, **changes: object) -> ImageSource:
     """What the entry makes of params; `partial`, unless told otherwise."""
     module = registry.load("pipeline.datasets", source, "test")
     values = {"source": source, "size": 224, "partial": True}
     return module.open_source(module.Params.model_validate(values | changes))
 
 
-def of(miniature: Miniature, **changes: object) -> ImageSource:
+def open_miniature(miniature: Miniature, **changes: object) -> ImageSource:
     """What its entry makes of a miniature."""
-    return opened(
+    return open_set(
         miniature.source, **({"split": miniature.split} | miniature.changes | dict(changes))
     )
 
@@ -120,8 +120,8 @@ def shuffle_disk(patch: pytest.MonkeyPatch, seed: int) -> None:
     """Let every folder list its entries in another order."""
     listdir, scandir = os.listdir, os.scandir
 
-    def shuffled(found: Iterator[Any]) -> list[Any]:
-        entries = sorted(found, key=str)
+    def shuffled(listing: Iterator[Any]) -> list[Any]:
+        entries = sorted(listing, key=str)
         random.Random(seed).shuffle(entries)
         return entries
 
@@ -144,8 +144,8 @@ def shuffle_disk(patch: pytest.MonkeyPatch, seed: int) -> None:
             pass
 
     def scan(path: Any = ".") -> Scan:
-        with scandir(path) as found:
-            return Scan(entries=shuffled(found))
+        with scandir(path) as listing:
+            return Scan(entries=shuffled(listing))
 
     patch.setattr(os, "listdir", lambda path=".": shuffled(iter(listdir(path))))
     patch.setattr(os, "scandir", scan)
@@ -153,12 +153,12 @@ def shuffle_disk(patch: pytest.MonkeyPatch, seed: int) -> None:
 
 def refused(miniature: Miniature, **changes: object) -> str:
     """The one line with which a miniature is refused."""
-    return _message(lambda: of(miniature, **changes))
+    return _message(lambda: open_miniature(miniature, **changes))
 
 
 def not_opened(source: str, **changes: object) -> str:
     """The one line with which the set of a source is refused."""
-    return _message(lambda: opened(source, **changes))
+    return _message(lambda: open_set(source, **changes))
 
 
 def _message(opening: Callable[[], object]) -> str:

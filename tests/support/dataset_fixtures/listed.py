@@ -45,12 +45,12 @@ def food101(root: Path, patch: pytest.MonkeyPatch) -> Miniature:
     listed = [(label, f"food-101/images/{name}.jpg") for label, name in files]
     pictures = photos(root, [source for _, source in listed])
     photos(root, ["food-101/images/ramen/1.jpg"])
-    for split, own in (("test", files[::-1]), ("train", [(2, "ramen/1")])):
+    for split, split_files in (("test", files[::-1]), ("train", [(2, "ramen/1")])):
         table: dict[str, list[str]] = {}
-        for label, name in own:
+        for label, name in split_files:
             table.setdefault(list(names)[label], []).append(name)
         write(root, f"food-101/meta/{split}.json", json.dumps(table))
-        write(root, f"food-101/meta/{split}.txt", *(name for _, name in own))
+        write(root, f"food-101/meta/{split}.txt", *(name for _, name in split_files))
     write(root, "food-101/meta/classes.txt", *names)
     return result("food101", "test", names, listed, pictures, lambda: Food101(root, split="test"))
 
@@ -62,16 +62,16 @@ def oxford_pets(root: Path, patch: pytest.MonkeyPatch) -> Miniature:
     folder = "oxford-iiit-pet/images"
     files = [(0, "Abyssinian_101"), (0, "Abyssinian_5"), (2, "Egyptian_Mau_139"),
              (2, "Egyptian_Mau_145"), (1, "american_bulldog_203")]  # fmt: skip
-    files = sorted(files, key=lambda entry: entry[0])
+    files = sorted(files, key=lambda row: row[0])
     listed = [(label, f"{folder}/{name}.jpg") for label, name in files]
     pictures = photos(root, [source for _, source in listed])
-    for place, kind in ((0, "PNG"), (3, "GIF"), (4, "CMYK")):
-        path, picture = root / listed[place][1], Image.fromarray(noise(place, 40, 30))
+    for number, kind in ((0, "PNG"), (3, "GIF"), (4, "CMYK")):
+        path, picture = root / listed[number][1], Image.fromarray(noise(number, 40, 30))
         picture.convert("CMYK" if kind == "CMYK" else "RGB").save(
             path, "JPEG" if kind == "CMYK" else kind
         )
         with Image.open(path) as file:
-            pictures[place] = file.convert("RGB")
+            pictures[number] = file.convert("RGB")
     lines = [f"{name} {label + 1} {label % 2 + 1} 1" for label, name in reversed(files)]
     write(root, "oxford-iiit-pet/annotations/test.txt", *lines)
     write(root, "oxford-iiit-pet/annotations/trainval.txt", "Abyssinian_9 1 1 1")
@@ -81,10 +81,10 @@ def oxford_pets(root: Path, patch: pytest.MonkeyPatch) -> Miniature:
 
 def flowers102(root: Path, patch: pytest.MonkeyPatch) -> Miniature:
     """MATLAB files, labels and image numbers from 1; three of the 102 classes."""
-    folder, place = root / "flowers-102", {0: 0, 1: 1, 11: 2}
+    folder, label_of = root / "flowers-102", {0: 0, 1: 1, 11: 2}
     labels = {1: 11, 2: 0, 3: 1, 4: 11, 5: 0, 6: 1}  # image number -> label
     test = [6, 4, 2, 1]
-    files = sorted((place[labels[n]], f"flowers-102/jpg/image_{n:05d}.jpg") for n in test)
+    files = sorted((label_of[labels[n]], f"flowers-102/jpg/image_{n:05d}.jpg") for n in test)
     pictures = photos(root, [source for _, source in files])
     values = np.array([[labels[n] + 1 for n in sorted(labels)]], dtype=np.uint8)
     savemat(folder / "imagelabels.mat", {"labels": values})
@@ -141,8 +141,8 @@ def stanford_cars(root: Path, patch: pytest.MonkeyPatch, split: str = "test") ->
     pictures = photos(root, [source for _, source in listed])
     fields = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class", "fname")
     rows = np.zeros((1, len(files)), dtype=[(name, "O") for name in fields])
-    for place, (label, number) in enumerate(sorted(files, key=lambda file: file[1])):
-        rows[0, place] = (1, 1, 20, 20, np.uint8(label + 1), f"{number}.jpg")
+    for column, (label, number) in enumerate(sorted(files, key=lambda file: file[1])):
+        rows[0, column] = (1, 1, 20, 20, np.uint8(label + 1), f"{number}.jpg")
     (folder / "devkit").mkdir()
     savemat(folder / "devkit/cars_meta.mat", {"class_names": np.array([names], dtype=object)})
     annotations = {"train": "devkit/cars_train_annos.mat", "test": "cars_test_annos_withlabels.mat"}

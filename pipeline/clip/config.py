@@ -1,0 +1,63 @@
+"""open_clip_config.json of an open_clip folder, read and checked; without torch."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pipeline.common.errors import UserError
+from pipeline.common.tables import read_json
+
+CONFIG_FILE = "open_clip_config.json"
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The whole config: `model_cfg` and `preprocess_cfg`.
+
+    Raises:
+        UserError: the file is missing or broken, or a part that this pipeline uses is not there.
+    """
+    path = folder / CONFIG_FILE
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        _check_config(config)
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; is '{folder}' an open_clip folder?") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, LookupError, TypeError) as error:
+        raise UserError(f"{path}: not an open_clip config: {error!r}") from None
+    return config
+
+
+def model_config(folder: Path) -> dict[str, Any]:
+    """The model_cfg of an open_clip folder: what `pipeline.cost.vision_transformer` reads.
+
+    Raises:
+        UserError: a file is missing or broken.
+    """
+    return read_config(folder)["model_cfg"]
+
+
+def text_context(folder: Path) -> int | None:
+    """Tokens that the text encoder reads, at least 1; None: open_clip's default.
+
+    Raises:
+        UserError: the file is not JSON, has no text_cfg, or the length is not a positive integer.
+    """
+    path = folder / CONFIG_FILE
+    try:
+        context = read_json(path)["model_cfg"]["text_cfg"].get("context_length")
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"{path}: not an open_clip config: no model_cfg.text_cfg") from None
+    if context is not None and (type(context) is not int or context < 1):
+        raise UserError(f"{path}: model_cfg.text_cfg.context_length: {context!r} is no length")
+    return context
+
+
+def _check_config(config: dict[str, Any]) -> None:
+    """Raise KeyError or TypeError unless the parts that this pipeline uses are there."""
+    config["model_cfg"]["vision_cfg"]
+    for key in ("mean", "std"):
+        values = config["preprocess_cfg"][key]
+        if len(values) != 3 or not all(isinstance(value, int | float) for value in values):
+            raise TypeError(f"preprocess_cfg.{key} must be three numbers")
+    if "hf_tokenizer_name" in config["model_cfg"].get("text_cfg", {}):
+        raise TypeError("tokenizers of the Hugging Face hub are not supported")

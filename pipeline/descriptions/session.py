@@ -1,0 +1,81 @@
+"""Between a backend and the artifact: the log of a model's answers, what is refused, what is
+written."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import ModuleType
+
+from pipeline.common.atomic import replacing_directory
+from pipeline.common.errors import UserError, listed
+from pipeline.common.params import Section
+from pipeline.common.scratch import locked
+from pipeline.common.tables import write_json, write_table
+from pipeline.descriptions.answer_log import AnswerLog
+from pipeline.descriptions.artifact import (
+    DESCRIPTIONS,
+    PROVENANCE,
+    SCHEMA,
+    classes_without_sentence,
+    to_columns,
+)
+from pipeline.descriptions.exemplars import NO_EXEMPLARS
+from pipeline.descriptions.interface import Answers
+from pipeline.descriptions.params import DescribeParams
+from pipeline.descriptions.prompts import PromptSet
+from pipeline.descriptions.tokens import count_tokens
+from pipeline.images.classes import ClassEntry
+
+
+def check_exemplars(params: DescribeParams, module: ModuleType) -> None:
+    """Raise UserError where images are to be shown and the backend asks no model."""
+    if params.exemplars != NO_EXEMPLARS and not module.ASKS_MODEL:
+        raise UserError(
+            f"params.yaml: describe.exemplars: backend {params.backend} shows images to nobody; "
+            f"set {NO_EXEMPLARS}"
+        )
+
+
+@contextmanager
+def answer_log(
+    params: DescribeParams, module: ModuleType, options: Section, prompts: PromptSet
+) -> Iterator[AnswerLog | None]:
+    """The log of a model's answers until the output is written; None for a backend without one.
+
+    Runs with other questions, another model or seed have another file, so they may run at once.
+    """
+    if not module.ASKS_MODEL:
+        yield None
+        return
+    identity = [getattr(options, key, "") for key in ("model", "revision", "base_url")]
+    digest = hashlib.sha256(json.dumps([*identity, prompts.digest(), params.seed]).encode())
+    with locked("describe", f"{params.backend}-{digest.hexdigest()[:12]}") as folder:
+        log = AnswerLog(folder / "answers.jsonl")
+        yield log
+        log.forget_used()
+
+
+def check_answers(answers: Answers, classes: Sequence[ClassEntry], params: DescribeParams) -> None:
+    """Raise UserError without any sentence, or where a class has none and needs one."""
+    empty = classes_without_sentence(answers, classes)
+    if not answers.sentences:
+        raise UserError(f"describe: {params.backend} gave no sentence for any class")
+    if empty and params.empty_class == "error":
+        raise UserError(
+            f"describe: no sentence for {len(empty)} of {len(classes)} classes: "
+            f"{listed(empty, 10)}; fix them (a model: raise its retries), or set "
+            "describe.empty_class: allow and let filter.short_class decide"
+        )
+
+
+def write_artifact(answers: Answers, classes: Sequence[ClassEntry], backend: str) -> int:
+    """Write data/descriptions/ as a whole: the sentences and how they were made; how many there
+    are."""
+    columns = to_columns(answers.sentences, classes, count_tokens)
+    count = len(columns["sentence"])
+    with replacing_directory(DESCRIPTIONS.parent) as output:
+        write_table(output / DESCRIPTIONS.name, columns, SCHEMA)
+        provenance = {"backend": backend, "sentences": count}
+        write_json(output / PROVENANCE.name, provenance | answers.provenance)
+    return count

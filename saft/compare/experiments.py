@@ -1,0 +1,131 @@
+"""The DVC experiments of a comparison: one for each method, run, and read from DVC's cache."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.clip.folders import MODEL
+from pipeline.common import registry
+from pipeline.common.errors import UserError
+from pipeline.common.params import PARAMS_FILE, read_value
+from pipeline.common.tables import read_json
+from pipeline.results.evaluated import read_evaluated
+from pipeline.results.files import EVALUATION
+from saft.compare.table import ComparedRun
+
+# what the table does not show and would take half the evaluation's time
+LEFT_OUT = ("evaluate.last_images=0", "evaluate.checks.datasets=[]")
+NEEDED = (str(EVALUATION), "data/classes", str(MODEL), PARAMS_FILE.name)
+
+
+class Spec(NamedTuple):
+    """A method and the options of it that differ from params.yaml."""
+
+    method: str
+    options: dict[str, str]
+
+    @property
+    def experiment(self) -> str:
+        """Its name among DVC's experiments."""
+        parts = [self.method, *(f"{k}-{v}" for k, v in self.options.items())]
+        return "compare-" + "-".join(parts).replace("_", "-").replace(".", "-")
+
+
+def default_methods() -> list[str]:
+    """All registered methods, SAFT first."""
+    return sorted(registry.names("pipeline.methods"), key=lambda name: (name != "saft", name))
+
+
+def parse(text: str) -> Spec:
+    """ "saft:attention_norm=channel" -> Spec.
+
+    Raises:
+        UserError: no such method, or a change that is not KEY=VALUE of params.yaml.
+    """
+    method, _, changes = text.partition(":")
+    registry.load("pipeline.methods", method, "saft compare")
+    pairs = [change.partition("=") for change in changes.split(",") if change]
+    options = {key: value for key, _, value in pairs}
+    known = read_value(f"finetune.options.{method}", dict)
+    for key, sign, _ in pairs:
+        if not sign or key not in known:
+            raise UserError(
+                f"'{text}': {key} is no option of {method}; "
+                f"{PARAMS_FILE}: finetune.options.{method} has {', '.join(known)}"
+            )
+    return Spec(method, options)
+
+
+def run_experiment(spec: Spec) -> None:
+    """One `dvc exp run` in a folder of its own, which takes the place of an earlier one.
+
+    Raises:
+        UserError: it failed.
+    """
+    changes = [*LEFT_OUT, f"finetune.method={spec.method}"]
+    changes += [f"finetune.options.{spec.method}.{k}={v}" for k, v in spec.options.items()]
+    dvc("exp", "remove", "-q", spec.experiment, quiet=True)
+    arguments = ["exp", "run", "--temp", "--name", spec.experiment]
+    arguments += [part for change in changes for part in ("-S", change)]
+    print(f"$ dvc {' '.join(arguments)}", flush=True)
+    if dvc(*arguments):
+        raise UserError(f"{spec.experiment} failed, see above; the others are kept")
+
+
+def dvc(*arguments: str, quiet: bool = False) -> int:
+    """Run this environment's dvc, whose stages find this environment's python; its status."""
+    scripts = str(Path(sys.executable).parent)
+    path = os.pathsep.join([scripts, os.environ.get("PATH", "")])
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(command, env=os.environ | {"PATH": path}, capture_output=quiet)
+    return done.returncode
+
+
+def read_run(spec: Spec) -> ComparedRun:
+    """The outputs of an experiment, from DVC's cache.
+
+    Raises:
+        UserError: there is no such experiment, or an output of it is not in the cache.
+    """
+    from pipeline.cost.meter import read_cost  # with torch: seconds to import
+
+    root = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        fetch(spec.experiment, Path(folder))
+        with contextlib.chdir(folder):
+            texts = read_value("evaluate.texts", list[str])[0]
+            attacks = read_value("evaluate.attacks", list[str])
+            datasets = read_value("evaluate.datasets", list[str])
+            return ComparedRun(
+                _label(spec),
+                [read_evaluated(name, texts, attacks) for name in datasets],
+                read_cost(MODEL / "open_clip_model.safetensors", root),
+            )
+
+
+def _label(spec: Spec) -> str:
+    """The method's title, with the options that were changed."""
+    title = read_json(MODEL / "recipe.json")["title"]
+    options = ", ".join(f"{k} = {v}" for k, v in spec.options.items())
+    return f"{title} ({options})" if options else title
+
+
+def fetch(experiment: str, folder: Path) -> None:
+    """Copy what the comparison needs of an experiment into `folder`."""
+    from dvc.api import DVCFileSystem  # seconds to import
+    from dvc.exceptions import DvcException
+    from scmrepo.exceptions import SCMError
+
+    try:
+        files = DVCFileSystem(rev=experiment)
+        for path in NEEDED:
+            files.get(path, str(folder / path), recursive=True)
+    except (DvcException, SCMError, FileNotFoundError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"experiment {experiment} cannot be read ({reason}); run it without --no-run"
+        ) from None

@@ -1,0 +1,107 @@
+"""What an edit re-runs: one file of every package is changed, and the real `dvc status` asked."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.dvc_stages import STAGES
+from tests.support.project import make, run
+
+# stages whose code changed with a file; what follows from changed outputs runs too
+EVERY = set(STAGES) - {"exemplars"}  # the tiny profile describes without exemplar images
+READS_PIXELS = {"prepare", "base_model", "filter", "finetune", "evaluate", "check"}
+READS_CLASSES = READS_PIXELS | {"describe", "embed", "report"}
+LOADS_MODEL = READS_PIXELS - {"prepare"} | {"embed"}
+CASES = {
+    "pipeline/common/atomic.py": EVERY,
+    "pipeline/images/decoding.py": READS_PIXELS,
+    "pipeline/images/classes.py": READS_CLASSES,
+    "pipeline/clip/model.py": LOADS_MODEL,
+    "pipeline/clip/folders.py": LOADS_MODEL | {"report"},
+    "pipeline/prepare/pack.py": {"prepare"},
+    "pipeline/models/hub.py": {"base_model"},
+    "pipeline/descriptions/prompts.py": {"describe", "filter"},
+    "pipeline/filtering/ranking.py": {"filter"},
+    "pipeline/filtering/table.py": {"filter", "embed", "report"},
+    "pipeline/embeddings/tables.py": {"embed"},
+    "pipeline/zeroshot/perturbation.py": {"finetune", "evaluate", "check"},
+    "pipeline/cost/energy.py": {"finetune", "evaluate", "check"},
+    "pipeline/distributed/ranks.py": {"finetune"},
+    "pipeline/training/loop.py": {"finetune"},
+    "pipeline/evaluation/slots.py": {"evaluate", "check"},
+    "pipeline/results/accuracy.py": {"report"},
+    "pipeline/soundness/measure.py": {"check"},
+    "pipeline/soundness/verdicts.py": {"report"},
+    "pipeline/report/page.py": {"report"},
+    "stages/runner.py": EVERY,
+    "stages/filter.py": {"filter"},
+    "saft/schema.py": set(),
+    # plug-ins: those that params.yaml chooses, and others
+    "pipeline/datasets/shapes.py": {"prepare"},
+    "pipeline/datasets/cifar10.py": set(),
+    "pipeline/model_sources/pretrain.py": {"base_model"},
+    "pipeline/model_sources/local.py": set(),
+    "pipeline/backends/bundled.py": {"describe"},
+    "pipeline/backends/vllm.py": set(),
+    "pipeline/methods/saft.py": {"finetune"},
+    "pipeline/methods/fare.py": set(),
+    "pipeline/attacks/pgd.py": {"evaluate"},
+    "pipeline/attacks/fgsm.py": set(),
+}
+
+
+PATHS = """
+from dvc.repo import Repo
+for stage in Repo().index.stages:
+    for path in [*stage.deps, *stage.outs]:
+        print(path.def_path)
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project whose dvc.lock is up to date; made-up outputs stand for computed ones."""
+    folder = make(tmp_path_factory.mktemp("reruns"))
+    paths = set(run(folder, sys.executable, "-c", PATHS).split())
+    for name in sorted(paths):
+        path = folder / name
+        if not path.exists():
+            # an output without a suffix is a folder, with what other stages read from it
+            file = path if path.suffix else path / "made-up"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(name)
+    run(folder, "dvc", "commit", "--force")
+    assert changed(folder) == {}
+    return folder
+
+
+def changed(folder: Path) -> dict[str, set[str]]:
+    """Stage name, without its item -> dependencies that are not as dvc.lock has them."""
+    result: dict[str, set[str]] = {}
+    for stage, entries in json.loads(run(folder, "dvc", "status", "--json")).items():
+        for section in entries:
+            if isinstance(section, dict):
+                result.setdefault(stage.split("@")[0], set()).update(
+                    section.get("changed deps", ())
+                )
+    return result
+
+
+def test_the_cases_cover_every_package(finished):
+    packages = {path.parent.name for path in (finished / "pipeline").glob("*/*.py")}
+    assert {Path(file).parent.name for file in CASES} == packages | {"stages", "saft"}
+
+
+@pytest.mark.parametrize("file", CASES)
+def test_an_edit_makes_these_stages_stale_and_no_other(finished, file):
+    path = finished / file
+    original = path.read_text()
+    try:
+        path.write_text(original + "\n# edited\n")
+        stale = changed(finished)
+    finally:
+        path.write_text(original)
+    assert set(stale) == CASES[file]
+    assert all(any(Path(file).is_relative_to(d) for d in deps) for deps in stale.values())
