@@ -1,4 +1,4 @@
-"""A training step and a PGD step with the costs of SAFT's released code, written anew.
+"""A training step and a PGD step with the costs of SAFT's released code, reimplemented.
 
 Source: tmlr-group/SAFT at db30aec, attacks/pgd_attack.py, training.py and helper.py, for what
 is computed and how often:
@@ -109,7 +109,7 @@ class Released:
         return torch.Generator(self.images.device).manual_seed(start_seed(self.setting.seed, 0))
 
     def _text_features(self) -> Tensor:
-        """(K, C, D) unit-norm features of all prompts, encoded anew."""
+        """(K, C, D) unit-norm features of all prompts, encoded again."""
         features = F.normalize(self.model.encode_text(self.tokens), dim=-1)
         return features.view(self.setting.captions, self.setting.classes, -1)
 

@@ -13,7 +13,7 @@ from benchmarks.acceptance import variants
 from benchmarks.acceptance.goals import Sections, goals, verdict
 from pipeline.common.errors import UserError
 
-Entries = Mapping[str, Mapping[str, Any]]
+VariantResults = Mapping[str, Mapping[str, Any]]
 TRAINING = {
     "step_seconds": "s per step",
     "ascent_seconds": "s per ascent",
@@ -53,7 +53,7 @@ def tables(content: Mapping[str, Any]) -> str:
         _goals(sections),
         _variants("training", _trained(sections), TRAINING),
         _variants("evaluation", _evaluated(sections), EVALUATION),
-        _variants("against the release", _entries(sections, "against_released"), RELEASED),
+        _variants("against the release", _variant_results(sections, "against_released"), RELEASED),
         _ratios(sections),
         _ceilings(sections),
     ]
@@ -93,39 +93,39 @@ def _goals(sections: Sections) -> str:
     return _table(("goal", "target", "measured", "met", "basis"), rows)
 
 
-def _entries(sections: Sections, name: str) -> Entries:
+def _variant_results(sections: Sections, name: str) -> VariantResults:
     return sections.get(name, {}).get("result", {}).get("variants", {})
 
 
-def _trained(sections: Sections) -> Entries:
+def _trained(sections: Sections) -> VariantResults:
     """With the rate of the whole loop, and FLOP per second over those of a large product in the
     variant's own precision."""
     flop = sections.get("training", {}).get("result", {}).get("flop_per_step")
     ceilings = sections.get("ceilings", {}).get("result", {})
     speeds = ceilings.get("product_tflop_per_second", {})
     told = {}
-    for name, entry in _entries(sections, "training").items():
-        seconds, speed = entry.get("step_seconds"), speeds.get(variants.precision(name))
-        told[name] = entry | {
-            "loop_images_per_second": entry.get("loop", {}).get("images_per_second"),
+    for name, measured in _variant_results(sections, "training").items():
+        seconds, speed = measured.get("step_seconds"), speeds.get(variants.precision(name))
+        told[name] = measured | {
+            "loop_images_per_second": measured.get("loop", {}).get("images_per_second"),
             "share": flop / seconds / 1e12 / speed if flop and seconds and speed else None,
         }
     return told
 
 
-def _evaluated(sections: Sections) -> Entries:
+def _evaluated(sections: Sections) -> VariantResults:
     """With the rate where all images fall at once."""
     return {
-        name: entry
-        | {"falling_images_per_second": entry.get("falling", {}).get("images_per_second")}
-        for name, entry in _entries(sections, "evaluation").items()
+        name: measured
+        | {"falling_images_per_second": measured.get("falling", {}).get("images_per_second")}
+        for name, measured in _variant_results(sections, "evaluation").items()
     }
 
 
-def _variants(title: str, variants: Entries, columns: Mapping[str, str]) -> str:
+def _variants(title: str, results: VariantResults, columns: Mapping[str, str]) -> str:
     rows = [
         (name, *(_number(measured.get(key)) for key in columns))
-        for name, measured in variants.items()
+        for name, measured in results.items()
     ]
     return _table((title, *columns.values()), rows) if rows else ""
 

@@ -16,19 +16,19 @@ def summarise(
     images: int,
     ceilings: Mapping[str, float],
 ) -> dict[str, Any]:
-    """Per step: one entry per variant, and the ratios of both released ones to the pipeline.
+    """Per step: the results of every variant, and the ratios of both released ones to the pipeline.
 
     Args:
         images: per step. ceilings: precision -> TFLOP/s of the matrix product.
     """
     steps: dict[str, Any] = {}
     for step in STEPS:
-        entries = {
+        variants = {
             name: _measured(timings[step, name], flop[step, name], images, ceilings)
             for name in VARIANTS
         }
-        ratios = {name: _ratio(entries[name], entries["pipeline"]) for name in RELEASED}
-        steps[step] = entries | {"ratio": ratios}
+        ratios = {name: _ratio(variants[name], variants["pipeline"]) for name in RELEASED}
+        steps[step] = variants | {"ratio": ratios}
     return steps
 
 
@@ -51,9 +51,9 @@ def as_text(summary: dict[str, Any]) -> str:
         f"{'':28}{'s median':>10}{'min':>10}{'max':>10}{'images/s':>10}{'TFLOP':>10}"
         f"{'TFLOP/s':>10}{shares}{'peak GiB':>10}",
     ]
-    for step, entries in summary["steps"].items():
-        lines += [_row(step, name, entries[name]) for name in VARIANTS]
-        lines += [_ratio_row(step, name, entries["ratio"][name]) for name in RELEASED]
+    for step, variants in summary["steps"].items():
+        lines += [_row(step, name, variants[name]) for name in VARIANTS]
+        lines += [_ratio_row(step, name, variants["ratio"][name]) for name in RELEASED]
     return "\n".join(lines)
 
 

@@ -36,7 +36,7 @@ def seconds_of(
 
 
 def release_memory(device: torch.device) -> None:
-    """Give back what nobody refers to any more, and start the peak anew."""
+    """Free what nothing refers to any more, and reset the peak."""
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
@@ -48,7 +48,7 @@ def reset_peak(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif _CLEAR.exists():
-        _CLEAR.write_text("5")  # see proc(5): VmHWM starts anew
+        _CLEAR.write_text("5")  # see proc(5): VmHWM is reset
 
 
 def peak(device: torch.device) -> int | None:

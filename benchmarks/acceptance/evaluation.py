@@ -64,7 +64,7 @@ def _variant(
     context: Context, by_label: Result, name: str, classifier: ZeroShotClassifier, targets: Targets
 ) -> None:
     """The batch sizes that the budget allows: of a compiled variant the largest alone, since a
-    batch that shrinks compiles anew; without graphs the smallest, where the host is the limit."""
+    batch that shrinks compiles again; without graphs the smallest, where the host is the limit."""
     sizes = TINY if context.tiny else FULL
     chosen = {variants.EAGER: sizes.batches[:1]}.get(name, sizes.batches)
     compiled = variants.compiled(name)

@@ -22,7 +22,7 @@ BATCHES, TINY_BATCHES = (32, 64, 128, 256, 512), (2, 4)
 
 
 def hotspots(context: Context, result: Result) -> None:
-    """A profile as text beside the JSON; on CUDA kernels per step and waits by source line."""
+    """A profile as text next to the JSON; on CUDA kernels per step and waits by source line."""
     setting = context.setting()
     project = Project(make_scene(setting), setting)
     for _ in range(2):  # the second captures the attack's CUDA graph

@@ -1,4 +1,4 @@
-"""The tests' tiny CLIP on disk, and classifiers that can be fooled."""
+"""The tests' tiny CLIP on disk, and classifiers that can be attacked."""
 
 import copy
 import tempfile
@@ -40,7 +40,7 @@ def make_classifier(
     resize: bool = False,
 ) -> tuple[ZeroShotClassifier, Targets]:
     """A frozen classifier whose class texts are centred features of the first images, and random
-    images that it classifies rightly: they can be fooled. Features of a tiny model come from the
+    images that it classifies rightly: they can be attacked. Features of a tiny model come from the
     CPU, so that the classifiers of two devices hold the same texts."""
     pixels = np.random.default_rng(0).integers(0, 256, (images, 3, size, size), dtype=np.uint8)
     where = torch.device("cpu") if size < TINY_SIZE else device

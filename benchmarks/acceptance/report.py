@@ -66,6 +66,6 @@ class Report:
         record["seconds"] = round(time.perf_counter() - started, 1)
 
     def write(self) -> None:
-        """Write the file anew, whole or not at all."""
+        """Write the whole file again, atomically."""
         with replacing_file(self.file) as partial:
             partial.write_text(json.dumps(self.content, indent=1) + "\n", encoding="utf-8")

@@ -40,7 +40,7 @@ SAME_CLASS = {
 
 def training_overlap(classes: Sequence[ClassEntry], trained: Sequence[ClassEntry]) -> int:
     """How many of `classes`, by their ids, are among those `trained` on."""
-    known = {_identity(entry.class_id) for entry in trained}
+    known = {_identity(class_entry.class_id) for class_entry in trained}
     return sum(_identity(class_id) in known for class_id in {e.class_id for e in classes})
 
 

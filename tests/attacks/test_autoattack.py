@@ -147,7 +147,7 @@ def test_targets_never_outnumber_the_other_classes():
     classifier = fit(encoder, targets)
     encoder.batches.clear()
     module, options = attack("apgd_t", targets=9, steps=2)
-    s = settings(12, epsilon=0.01 / 255)  # nothing more is fooled
+    s = settings(12, epsilon=0.01 / 255)  # nothing more is misclassified
     robust = int((module.run(classifier, targets, options, s).fooled_at < 0).sum())
     # two rounds of three iterates, two rankings of the classes, and the last verdict
     fooled = 12 - robust
@@ -190,7 +190,7 @@ def test_the_librarys_doubts_become_a_note(targets):
 
 
 def test_an_attacker_with_other_texts_is_refused(classifier, targets):
-    """The library would stop at what fools the attacker's texts and call it AutoAttack."""
+    """The library would stop at what the attacker's texts get wrong and call it AutoAttack."""
     order = [1, 0, 2, 3, 4]
     other = ZeroShotClassifier(
         classifier.encoder,

@@ -50,8 +50,8 @@ def slow_loop(
     o: FixedStepParams,
     loss: Loss = cross_entropy,
 ) -> tuple[list[int], list[int], Tensor]:
-    """One image at a time in float64, nothing dropped: first fooled iterate, last prediction,
-    perturbations (N, steps + 1, 3, S, S)."""
+    """One image at a time in float64, nothing dropped: first misclassified iterate, last
+    prediction, perturbations (N, steps + 1, 3, S, S)."""
     fooled, last, paths = [], [], []
     step, epsilon = o.step_255 / 255, s.epsilon
 
@@ -113,7 +113,7 @@ def test_pgd_equals_a_slow_loop_over_single_images(norm, momentum, classifier, t
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_every_iterate_is_the_slow_loops(norm, classifier, targets, device):
-    """Where nothing fools, the last iterate is kept: so every length of attack is compared."""
+    """Where nothing is misclassified, the last iterate is kept: every length is compared."""
     right = only_right(classifier, targets)
     count = len(right.labels)
     examples = np.arange(count)
@@ -260,7 +260,7 @@ def test_the_ensemble_equals_a_slow_loop(classifier, targets):
 
 
 def test_with_other_texts_every_iterate_is_judged_by_the_classifier(classifier, targets):
-    """The attacker's own forward says nothing about who is fooled."""
+    """The attacker's own forward says nothing about which images are misclassified."""
     order = [1, 0, 2, 3, 4]
     other = ZeroShotClassifier(
         classifier.encoder,

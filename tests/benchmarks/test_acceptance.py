@@ -56,7 +56,7 @@ def dry_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, str]:
     done = python("benchmarks/device_acceptance.py", *flags)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert done.returncode == 0, done.stderr[-3000:]
-    # of the processor, not of the clock: other tests run beside it
+    # of the processor, not of the clock: other tests run at the same time
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 120
     return content_of(folder), done.stdout
 

@@ -244,7 +244,7 @@ def test_with_other_texts_every_iterate_is_judged_by_the_classifier(classifier, 
     expected = torch.where(wrong.any(0), wrong.int().argmax(0), -1)
     first = torch.where(wrong.any(0), wrong.int().argmax(0), 15)
     alone = ~theirs.fooled[first, torch.arange(N)] & wrong.any(0)
-    assert alone.any(), "one must be fooled where the attacker sees no success"
+    assert alone.any(), "one must be misclassified where the attacker sees no success"
     outcome = apgd_ce.run(other, targets, apgd_ce.Params(steps=15, restarts=1), s)
     assert outcome.fooled_at.tolist() == expected.tolist()
 

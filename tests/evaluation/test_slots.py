@@ -90,7 +90,7 @@ def test_dead_pixels_are_counted_at_the_start_and_not_later(device):
         value = images.flatten(1)
         lever, led = value[:, :54] - level, value[:, 54:]
         both = (lever * led).sum(1)
-        return torch.stack([10 - both, both], dim=1)  # never fooled: the last is kept
+        return torch.stack([10 - both, both], dim=1)  # never misclassified: the last is kept
 
     encoder: Any = Hand(features)
     classifier = ZeroShotClassifier(

@@ -1,4 +1,4 @@
-"""The classifier under attack: whose texts decide, whose are seen, at which size the ball lies."""
+"""The classifier under attack: whose texts decide, whose are seen, at which size the ball is."""
 
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def test_what_does_not_fit_is_said(clip_folder: Path) -> None:
 
 def transfer() -> tuple[ZeroShotClassifier, Targets]:
     """The attacker's classes are the classifier's in another order: what it ascends is another
-    loss, and what fools it is not what counts."""
+    loss, and an image that it gets wrong does not count."""
     targets = make_targets(N, C)
     white_box = fit(Net(), targets, captions=2)
     order = [1, 2, 3, 0]

@@ -81,7 +81,7 @@ def fit(
     device: torch.device = CPU,
 ) -> ZeroShotClassifier:
     """A classifier whose class features are the mean features of each class's images, so that it
-    is mostly right and can be fooled; `captions` texts around each; gradients in no weight.
+    is mostly right and can be attacked; `captions` texts around each; gradients in no weight.
     Fitted on the CPU, the same on every device, and then moved."""
     images = targets.read(slice(None), CPU)[0]
     with torch.no_grad():
@@ -171,7 +171,7 @@ class Counting(nn.Module):
 
 
 def tiny_project(folder: Path, clip_folder: Path) -> Path:
-    """Both models and the texts of text set "template" beside conftest's packed set "tiny"; the
+    """Both models and the texts of text set "template" for conftest's packed set "tiny"; the
     attacker sees other texts, those of "unseen"."""
     for name in ("base_model", "model"):
         shutil.copytree(clip_folder, folder / "data" / name)

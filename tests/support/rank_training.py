@@ -53,7 +53,7 @@ class Killed(Exception):
 
 
 def run_of(folder: Path, case: str, ranks: Ranks) -> Run:
-    """A run that starts beside the base weights: at them the distance between the tuned and the
+    """A run that starts near the base weights: at them the distance between the tuned and the
     base attention maps is zero but for rounding, and its gradient any unit vector."""
     run = Run(folder, recipe(**({"epochs": 1} | CASES[case])), ranks)
     generator = torch.Generator().manual_seed(1)
@@ -104,8 +104,8 @@ def main(folder: Path, out: Path) -> None:
     digests, differences = {}, {}
     with join_ranks() as ranks:
         with pytest.raises(UserError, match=f"rank 1 of {ranks.size} differs from rank 0 in b; "):
-            check_agreement({"a": 1, "b": min(ranks.rank, 1)}, ranks, "mend it")
-        check_agreement({"a": 1}, ranks, "mend it")
+            check_agreement({"a": 1, "b": min(ranks.rank, 1)}, ranks, "fix it")
+        check_agreement({"a": 1}, ranks, "fix it")
         for case in CASES:
             run = run_of(folder, case, ranks)
             base = run.weights()

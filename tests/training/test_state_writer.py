@@ -1,4 +1,4 @@
-"""Resume states written beside the training: what they hold, and what a failing write does."""
+"""Resume states written during the training: their content, and the effect of a failing write."""
 
 import errno
 import math
