@@ -3,7 +3,7 @@
 A name is a precision (float32, tf32, bf16), followed by `+compile` where the blocks go through
 torch.compile: what section `finetune` of params.yaml offers, by the pipeline's own code, with
 CUDA graphs where that has them. `bf16 eager` goes without them; `unfused` is float32 through
-open_clip's own layers, without `pipeline.fused`.
+open_clip's own layers, without `pipeline.clip.fused`.
 """
 
 import copy

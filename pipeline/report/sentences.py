@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.descriptions.sources import REPEATED, TEMPLATE
-from pipeline.report import figures
 from pipeline.report.inputs import FilterSettings
+from pipeline.report.training_figures import score_histogram
 
 Row = dict[str, Any]
 SAMPLE_CLASSES = 3  # classes whose sentences are shown without unfolding the full list
@@ -117,7 +117,7 @@ def histogram(rows: Sequence[Row], settings: FilterSettings) -> str | None:
         np.array([row["score"] for row in scored if row["kept"] == side], dtype=np.float64)
         for side in (True, False)
     )
-    return figures.score_histogram(kept, dropped, settings.min_similarity)
+    return score_histogram(kept, dropped, settings.min_similarity)
 
 
 def origin(provenance: Mapping[str, Any]) -> str:

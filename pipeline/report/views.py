@@ -5,7 +5,8 @@ from typing import Any
 import pyarrow.compute as pc
 
 from pipeline.common.errors import UserError
-from pipeline.report import figures
+from pipeline.report import figures, training_figures
+from pipeline.report.drawing import picture
 from pipeline.report.inputs import Inputs
 from pipeline.results.accuracy import rows, verdicts
 from pipeline.results.evaluated import MODELS, NORMS, EvaluatedSet, options_text
@@ -89,10 +90,10 @@ def figure_view(sets: list[dict[str, Any]], inputs: Inputs) -> dict[str, str]:
             for n, r in zip(names, rows_of_sets, strict=True)
         ]
         result[key] = figures.accuracy_bars(bars, f"Accuracy, {title}")
-    result["losses"] = figures.loss_curves(training, losses)
-    result["learning_rate"] = figures.learning_rate_curve(training)
+    result["losses"] = training_figures.loss_curves(training, losses)
+    result["learning_rate"] = training_figures.learning_rate_curve(training)
     if curves:
-        result["accuracies"] = figures.accuracy_curves(training, curves)
+        result["accuracies"] = training_figures.accuracy_curves(training, curves)
     return result | {
         f"epsilon {c.dataset}": figures.epsilon_curve(
             c.dataset, *([(e, n / k.images) for e, n in k.curve] for k in (c.base, c.finetuned))
@@ -145,14 +146,12 @@ def _example(evaluated: EvaluatedSet, index: int) -> dict[str, Any]:
                 "title": title,
                 "clean": evaluated.classes[row["clean_prediction"]],
                 "clean_right": row["clean_prediction"] == row["label"],
-                "change": figures.picture(
-                    0.5 + _amplification(evaluated.metrics.epsilon_255) * change
-                ),
-                "attacked": figures.picture(clean + change),
+                "change": picture(0.5 + _amplification(evaluated.metrics.epsilon_255) * change),
+                "attacked": picture(clean + change),
                 "prediction": evaluated.classes[row["adversarial_prediction"]],
                 "right": row["adversarial_prediction"] == row["label"],
                 "fooled_at": row["fooled_at"],
             }
         )
         label = evaluated.classes[row["label"]]
-    return {"number": number, "label": label, "clean": figures.picture(clean), "models": models}
+    return {"number": number, "label": label, "clean": picture(clean), "models": models}

@@ -19,7 +19,7 @@ def main(
 ) -> None:
     """Check params, data, descriptions, weights, disk and memory, and estimate the time.
 
-    Computes and downloads nothing. Ends with OK, or with a numbered list of what to mend and
+    Computes and downloads nothing. Ends with OK, or with a numbered list of what to fix and
     status 1.
     """
     from saft.check import parts  # with torch: only here, so that --help is quick
@@ -47,6 +47,6 @@ def _print_verdict(findings: dict[str, Any]) -> None:
     if findings["ok"]:
         typer.secho("OK", fg="green")
         return
-    typer.secho("To mend:", fg="red")
+    typer.secho("To fix:", fg="red")
     for number, text in enumerate(findings["problems"], start=1):
         typer.echo(f"  {number}. {text}")

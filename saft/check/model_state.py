@@ -61,7 +61,7 @@ def inspect_model(params: BaseModelParams, image_size: int | None, runs: bool) -
     except UserError as error:
         return ModelState(None, str(error), str(error))
     except OSError as error:  # of a path that params.yaml names
-        problem = f"base_model.options.{params.source}: {error_line(error)}; mend the path"
+        problem = f"base_model.options.{params.source}: {error_line(error)}; fix the path"
         return ModelState(None, problem, problem)
     return ModelState(None, f"source {params.source}: seen when the stage runs")
 

@@ -68,7 +68,7 @@ def inspect_set(name: str, spec: dict[str, Any], where: str, runs: Runs) -> SetS
     except UserError as error:
         return _missing(name, spec, str(error))
     except Exception as error:  # the file system's, or any of a reader's of damaged files
-        remark = f"its files cannot be read: {error_line(error)}; mend or replace them"
+        remark = f"its files cannot be read: {error_line(error)}; fix or replace them"
         return _missing(name, spec, remark)
     return SetState(
         name,

@@ -33,10 +33,11 @@ from saft.check.probe import EncoderPasses
 
 # Share of the speed of large matrix products in the same precision. CUDA: a training step of
 # ViT-B/32, batch 128, on an H100, tf32 before there were CUDA graphs (docs/performance.md); other
-# models and cards were not measured. CPU: the training step of the same page; bf16 is assumed.
+# models and cards were not measured. CPU: between the float32 training steps of
+# docs/performance.md, 0.71, and docs/paper-scale.md, 0.41; bf16 is assumed.
 EFFICIENCY: dict[str, dict[Precision, float]] = {
     "cuda": {"float32": 0.70, "tf32": 0.18, "bf16": 0.17},
-    "cpu": {"float32": 0.70, "bf16": 0.50},
+    "cpu": {"float32": 0.50, "bf16": 0.50},
 }
 PIXEL_SECONDS = 1.5e-7  # decode and resize, per pixel and core, assumed: 7.5 ms at 224 x 224
 SENTENCES = 10  # per class that a backend writes, where it is not known

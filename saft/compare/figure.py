@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from pipeline.report.figures import BASE, LINES, svg
+from pipeline.report.drawing import BASE, LINES, svg
 
 MARKERS = "oDs^vP*X<>"
 

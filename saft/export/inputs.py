@@ -36,7 +36,7 @@ class _Checks(Section, extra="ignore"):
 
 
 class Results(Section, extra="ignore"):
-    """reports/metrics.json, see `pipeline.report.metrics`."""
+    """reports/metrics.json, see `pipeline.report.page`."""
 
     datasets: dict[str, dict[str, dict[str, float]]]
     mean: dict[str, dict[str, float]]

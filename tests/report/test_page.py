@@ -17,7 +17,7 @@ from pipeline.common.tables import write_json, write_table
 from pipeline.filtering.table import SCHEMA
 from pipeline.report import inputs as report_inputs
 from pipeline.report import page as report
-from pipeline.report.figures import picture
+from pipeline.report.drawing import picture
 from pipeline.results.statistics import accuracy_per_iterate, disjoint, paired, wilson
 from stages import report as stage
 from tests.support.report_inputs import PARAMS, SIZE, make_tree

@@ -180,7 +180,7 @@ def test_files_that_cannot_be_opened_are_a_problem(project, monkeypatch, error, 
     with_sets(new=FOLDER | {"root": "birds"})
     lines, [problem] = lines_and_problems()
     assert problem.startswith(f"prepare.sets.new: its files cannot be read: {shown}")
-    assert problem.endswith("; mend or replace them")
+    assert problem.endswith("; fix or replace them")
     assert "\n" not in problem
     assert any("250 images" in line for line in lines), "the other sets are looked at"
 

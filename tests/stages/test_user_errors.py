@@ -85,7 +85,7 @@ def one_line(capsys) -> str:
 @pytest.mark.parametrize(
     ("error", "status", "text"),
     [
-        (UserError("data/x: broken; mend it"), 1, "error: data/x: broken; mend it"),
+        (UserError("data/x: broken; fix it"), 1, "error: data/x: broken; fix it"),
         (OSError(errno.ENOSPC, "No space left on device", "data/y"), 1, "data/y: No space left"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],

@@ -47,7 +47,7 @@ def check(status: int, *arguments: str) -> str:
 
 def problems() -> list[str]:
     """The numbered lines at the end of a check that fails."""
-    text = check(1).partition("To mend:\n")[2]
+    text = check(1).partition("To fix:\n")[2]
     problems = re.findall(r"^  (\d+)\. (.+)$", text, re.MULTILINE)
     assert [int(number) for number, _ in problems] == list(range(1, len(problems) + 1))
     return [line for _, line in problems]
