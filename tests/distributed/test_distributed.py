@@ -20,7 +20,10 @@ from pipeline.distributed.collectives import Unreachable, report_unreachable
 from pipeline.distributed.ranks import Ranks
 from stages import finetune
 from tests.distributed.test_launch import environment, lines, srun, wait_for  # noqa: F401
-from tests.stages.test_finetune_stage import write_params
+from tests.stages.test_finetune_stage import (
+    project,  # noqa: F401  a fixture
+    write_params,
+)
 from tests.support.rank_training import CASES, METHODS
 
 ROOT = Path(__file__).parents[2]
