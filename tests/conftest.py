@@ -15,6 +15,8 @@ from pipeline.clip.device import VARIABLE, enable_determinism
 from pipeline.datasets import imagefolder
 from pipeline.prepare.pack import pack
 from tests.support import checkout
+from tests.support.launches import SLURM
+from tests.support.trainable import write_inputs
 
 SIZE, CLASSES = 16, 3
 MODEL_CFG = {
@@ -134,3 +136,21 @@ def write_dataset(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
     from tests.support.dataset_fixtures import WRITERS
 
     return lambda case: WRITERS[case](data_root, monkeypatch)
+
+
+@pytest.fixture
+def trainable(packed: Path, clip_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with all that the finetune stage reads but params.yaml; 16 images, 3 classes."""
+    monkeypatch.setenv("SAFT_DEVICE", "cpu")
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    write_inputs(clip_folder)
+    return packed
+
+
+@pytest.fixture
+def srun(tmp_path: Path) -> str:
+    """A stand-in for Slurm's srun."""
+    script = tmp_path / "srun"
+    script.write_text(SLURM)
+    script.chmod(0o755)
+    return str(script)

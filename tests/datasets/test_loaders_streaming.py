@@ -23,13 +23,12 @@ from pipeline.prepare import pack as prepare
 from pipeline.prepare.pack import pack
 from stages import evaluate, exemplars
 from tests.conftest import SIZE, folder_params
-from tests.stages import test_finetune_stage
 from tests.support.classifiers import tiny_project, write_params
 from tests.support.dataset_fixtures import WRITERS, enter_project, open_miniature, open_set
 from tests.support.dataset_fixtures.base import noise
 from tests.support.dataset_fixtures.foldered import WNIDS, imagenet_r
+from tests.support.trainable import train
 
-trainable = test_finetune_stage.project  # the set "tiny", a base model and embeddings
 FOLDER = IMAGES / "s"
 
 
@@ -260,7 +259,7 @@ def test_training_on_a_streamed_set_gives_the_same_bytes(
     for stream in (False, True):
         stream_tiny(class_folders, stream)
         assert isinstance(open_images("tiny").pixels, StreamedPixels) == stream
-        test_finetune_stage.train(method=method, epochs=1)
+        train(method=method, epochs=1)
         results.append((weights.read_bytes(), Path("data/model/training.csv").read_bytes()))
     assert results[0] == results[1]
     base = (Path("data/base_model") / clip.WEIGHTS_FILE).read_bytes()
@@ -294,7 +293,7 @@ def test_a_streamed_file_that_is_gone_ends_the_training_in_one_line(
     stream_tiny(class_folders, True)
     (class_folders / "n01/3.png").unlink()
     with pytest.raises(SystemExit) as caught:
-        test_finetune_stage.train(epochs=1)
+        train(epochs=1)
     assert caught.value.code == 1
     errors = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
     assert len(errors) == 1

@@ -19,12 +19,9 @@ from pipeline.clip import model as clip
 from pipeline.distributed.collectives import Unreachable, report_unreachable
 from pipeline.distributed.ranks import Ranks
 from stages import finetune
-from tests.distributed.test_launch import environment, lines, srun, wait_for  # noqa: F401
-from tests.stages.test_finetune_stage import (
-    project,  # noqa: F401  a fixture
-    write_params,
-)
+from tests.support.launches import environment, lines, wait_for
 from tests.support.rank_training import CASES, METHODS
+from tests.support.trainable import write_params
 
 ROOT = Path(__file__).parents[2]
 SEEN = CASES.keys() | {"resumed"}
@@ -108,7 +105,7 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in pids]
 
 
-def test_the_stage_on_two_processes(project, srun):  # noqa: F811
+def test_the_stage_on_two_processes(trainable, srun):
     write_params(method="tecoa", epochs=30, checkpoint_seconds=0.05)
     output, whole = train(2)
     weights, log = (
@@ -154,7 +151,7 @@ def test_the_stage_on_two_processes(project, srun):  # noqa: F811
     assert {file.name: file.read_bytes() for file in Path("data/model").iterdir()} == whole
 
 
-def test_a_bad_number_of_processes_is_one_line(project, monkeypatch, capsys):  # noqa: F811
+def test_a_bad_number_of_processes_is_one_line(trainable, monkeypatch, capsys):
     write_params(method="tecoa")
     monkeypatch.setenv("SAFT_PROCESSES", "many")
     with pytest.raises(SystemExit) as caught:

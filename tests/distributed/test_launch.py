@@ -17,29 +17,7 @@ from pipeline.distributed import launch
 from pipeline.distributed.launch import Failure, adopt_slurm, explain, first_host
 from pipeline.distributed.ranks import Ranks, block, blocks, join_ranks, rows_to_compute, wants_cuda
 from tests.support.interrupts import hear_interrupts
-
-ROOT = Path(__file__).parents[2]
-SLURM = """#!/bin/sh
-# stands in for Slurm's srun: `srun N COMMAND ...` runs N tasks and fails if one does
-count=$1; shift
-tasks=""
-for task in $(seq 0 $((count - 1))); do
-    SLURM_JOB_ID=71 SLURM_STEP_ID=0 SLURM_STEP_NUM_TASKS=$count SLURM_NTASKS=$count \\
-    SLURM_STEP_NODELIST=localhost SLURM_PROCID=$task SLURM_LOCALID=$task "$@" &
-    tasks="$tasks $!"
-done
-status=0
-for task in $tasks; do wait "$task" || status=1; done
-exit $status
-"""
-
-
-def environment(**extra: str) -> dict[str, str]:
-    """The caller's, with the code of this repository, one thread and no rank."""
-    drop = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "DVC_STAGE", "DVC_ROOT", "SAFT_PROCESSES")
-    kept = {key: value for key, value in os.environ.items() if key not in drop}
-    defaults = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "SAFT_DEVICE": "cpu"}
-    return kept | defaults | extra
+from tests.support.launches import alive, environment, lines, wait_for
 
 
 def demo(mode: str, folder: Path, *prefix: str, **extra: str) -> subprocess.CompletedProcess[str]:
@@ -47,23 +25,6 @@ def demo(mode: str, folder: Path, *prefix: str, **extra: str) -> subprocess.Comp
     return subprocess.run(
         command, env=environment(**extra), capture_output=True, text=True, timeout=120
     )
-
-
-def lines(text: str) -> list[str]:
-    return [line for line in text.splitlines() if line.strip()]
-
-
-def alive(pid: int) -> bool:
-    status = Path(f"/proc/{pid}/status")
-    return status.exists() and "zombie" not in status.read_text()
-
-
-@pytest.fixture
-def srun(tmp_path: Path) -> str:
-    script = tmp_path / "srun"
-    script.write_text(SLURM)
-    script.chmod(0o755)
-    return str(script)
 
 
 def test_ranks_see_each_other_and_the_stage_ends_once(tmp_path):
@@ -112,13 +73,6 @@ def started(folder: Path) -> Iterator[subprocess.Popen[str]]:
             if alive(pid):
                 os.kill(pid, signal.SIGKILL)
         process.wait(10)
-
-
-def wait_for(condition, seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.02)
 
 
 at_work = pytest.fixture(name="at_work")(lambda tmp_path: (yield from started(tmp_path)))

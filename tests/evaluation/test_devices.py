@@ -27,7 +27,6 @@ from pipeline.evaluation.zero_shot_classifier import load_classifier
 from pipeline.images.image_set import open_images
 from pipeline.zeroshot import text_sets as embed
 from stages import check, evaluate
-from tests.distributed.test_launch import alive, environment, lines, wait_for
 from tests.support.classifiers import (
     CPU,
     OURS,
@@ -38,6 +37,7 @@ from tests.support.classifiers import (
     write_params,
 )
 from tests.support.interrupts import hear_interrupts
+from tests.support.launches import alive, environment, lines, wait_for
 
 ROOT = Path(__file__).parents[2]
 TEXTS = embed.FOLDER / "texts/template/tiny.parquet"

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,62 +11,16 @@ from safetensors.torch import load_file
 
 from pipeline.clip import model as clip
 from pipeline.common import registry
-from pipeline.common.tables import write_table
 from pipeline.cost.meter import read_cost
-from pipeline.embeddings import tables
-from pipeline.images.classes import read_classes
-from pipeline.zeroshot import text_sets as embed
 from saft.check.probe import measure_passes
-from stages import finetune
-from tests.support.project import DEMO
-from tests.support.training_runs import WIDTH, K, changed
+from tests.support.trainable import train
+from tests.support.training_runs import changed
 
 WEIGHTS = Path("data/model") / clip.WEIGHTS_FILE
 
 
-def encode(texts: list[str]) -> np.ndarray:
-    vectors = np.random.default_rng(0).normal(size=(len(texts), WIDTH)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
-@pytest.fixture
-def project(packed: Path, clip_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with all that the stage reads but params.yaml; 16 images, 3 classes."""
-    monkeypatch.setenv("SAFT_DEVICE", "cpu")
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    loaded = clip.load(clip_folder)
-    clip.save(loaded.model, loaded.config, Path("data/base_model"))
-    classes = read_classes("tiny")
-    rows = [
-        {"class_id": entry.class_id, "rank": k, "sentence": f"{entry.name} {k}"}
-        for entry in classes
-        for k in range(K)
-    ]
-    columns, schema = tables.description_columns(rows, encode)
-    write_table(embed.FOLDER / "descriptions.parquet", columns, schema)
-    found = tables.template_columns("template", classes, ["a {}"], encode)
-    write_table(embed.FOLDER / "texts/template/tiny.parquet", *found)
-    return packed
-
-
-def write_params(**changes: Any) -> None:
-    """The demo's params.yaml with two short epochs on set "tiny", and changes."""
-    yaml = YAML()
-    values = yaml.load(DEMO.read_text())
-    values["finetune"].update(dataset="tiny", epochs=2, batch_size=8, warmup_steps=0)
-    values["finetune"].update(changes)
-    with Path("params.yaml").open("w") as stream:
-        yaml.dump(values, stream)
-
-
-def train(**changes: Any) -> None:
-    """Run the stage under `write_params`."""
-    write_params(**changes)
-    finetune.main()
-
-
 @pytest.mark.parametrize("method", registry.names("pipeline.methods"))
-def test_every_method_leaves_a_model_a_log_a_recipe_and_its_cost(project, method):
+def test_every_method_leaves_a_model_a_log_a_recipe_and_its_cost(trainable, method):
     train(method=method)
     tuned, base = load_file(WEIGHTS), load_file(Path("data/base_model") / clip.WEIGHTS_FILE)
     names = changed(base, tuned)
@@ -81,7 +34,7 @@ def test_every_method_leaves_a_model_a_log_a_recipe_and_its_cost(project, method
     log = pd.read_csv("data/model/training.csv")
     assert list(log.step) == [0, 1, 2, 3]
     assert np.isfinite(log.to_numpy()).all()
-    cost = read_cost(WEIGHTS, project)
+    cost = read_cost(WEIGHTS, trainable)
     assert (cost["method"], cost["title"], cost["steps_timed"]) == (method, title, 4)
     assert cost["seconds_per_epoch"] == pytest.approx(cost["seconds"] / 2)
     assert cost["images"] == 32
@@ -89,11 +42,11 @@ def test_every_method_leaves_a_model_a_log_a_recipe_and_its_cost(project, method
 
 
 @pytest.mark.parametrize("method", registry.names("pipeline.methods"))
-def test_the_images_that_were_encoded_are_those_that_the_preflight_expects(project, method, capsys):
+def test_the_images_that_were_encoded_are_those_that_saft_check_expects(trainable, method, capsys):
     """Without the passes before the first step, with those of a frozen copy of the encoder."""
     train(method=method)
     cost, recipe = (
-        read_cost(WEIGHTS, project),
+        read_cost(WEIGHTS, trainable),
         json.loads(Path("data/model/recipe.json").read_text()),
     )
     module = registry.load("pipeline.methods", method, "test")
@@ -108,7 +61,7 @@ def test_the_images_that_were_encoded_are_those_that_the_preflight_expects(proje
     assert "finetune: 32 images in " in capsys.readouterr().out
 
 
-def test_the_stage_gives_the_same_bytes_twice(project):
+def test_the_stage_gives_the_same_bytes_twice(trainable):
     def outputs() -> dict[str, bytes]:
         return {file.name: file.read_bytes() for file in Path("data/model").iterdir()}
 

@@ -1,0 +1,53 @@
+"""A folder with all that the finetune stage reads, and runs of the stage in it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ruamel.yaml import YAML
+
+from pipeline.clip import model as clip
+from pipeline.common.tables import write_table
+from pipeline.embeddings import tables
+from pipeline.images.classes import read_classes
+from pipeline.zeroshot import text_sets as embed
+from stages import finetune
+from tests.support.project import DEMO
+from tests.support.training_runs import WIDTH, K
+
+
+def encode(texts: list[str]) -> np.ndarray:
+    vectors = np.random.default_rng(0).normal(size=(len(texts), WIDTH)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def write_inputs(clip_folder: Path) -> None:
+    """Base model and embeddings in the current folder, which has the set "tiny" (conftest)."""
+    loaded = clip.load(clip_folder)
+    clip.save(loaded.model, loaded.config, Path("data/base_model"))
+    classes = read_classes("tiny")
+    rows = [
+        {"class_id": class_entry.class_id, "rank": k, "sentence": f"{class_entry.name} {k}"}
+        for class_entry in classes
+        for k in range(K)
+    ]
+    columns, schema = tables.description_columns(rows, encode)
+    write_table(embed.FOLDER / "descriptions.parquet", columns, schema)
+    columns = tables.template_columns("template", classes, ["a {}"], encode)
+    write_table(embed.FOLDER / "texts/template/tiny.parquet", *columns)
+
+
+def write_params(**changes: Any) -> None:
+    """The demo's params.yaml with two short epochs on set "tiny", and changes."""
+    yaml = YAML()
+    values = yaml.load(DEMO.read_text())
+    values["finetune"].update(dataset="tiny", epochs=2, batch_size=8, warmup_steps=0)
+    values["finetune"].update(changes)
+    with Path("params.yaml").open("w") as stream:
+        yaml.dump(values, stream)
+
+
+def train(**changes: Any) -> None:
+    """Run the stage under `write_params`."""
+    write_params(**changes)
+    finetune.main()
