@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from benchmarks.released import CONSTRAINT, REFINEMENT
 from benchmarks.setting import Scene, Setting, shift_weights
-from pipeline.clip import model as clip
 from pipeline.clip.cuda_graph import Replay
 from pipeline.clip.device import enable_determinism
 from pipeline.clip.precision import Precision, compile_blocks
+from pipeline.clip.text_encoding import encode_texts
 from pipeline.methods import saft
 from pipeline.training.loop import make_batch, read_pixels
 from pipeline.training.session import method_inputs
@@ -41,7 +41,7 @@ class Project:
         enable_determinism()
         device = torch.device(setting.device)
         self.recipe = replace(setting.recipe(), precision=precision, compile=compile)
-        texts = clip.encode_texts(scene.base, [t for row in scene.prompts for t in row], device)
+        texts = encode_texts(scene.base, [t for row in scene.prompts for t in row], device)
         texts = texts.view(setting.classes, setting.captions, -1).to(device)
         scene.base.model.cpu()  # the text tower stays there
         template = texts[:, 0]  # SAFT does not look at it

@@ -10,13 +10,14 @@ import typer
 from pipeline.clip import model as clip
 from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import BASE_MODEL
+from pipeline.clip.text_encoding import encode_texts
 from pipeline.common.options import check_names
 from pipeline.common.params import read_section, read_value
 from pipeline.common.tables import read_table
 from pipeline.embeddings import tables
 from pipeline.filtering.table import FILTERED, SCHEMA
 from pipeline.images.classes import read_classes, read_own_templates
-from pipeline.zeroshot import text_sets as embed
+from pipeline.zeroshot.text_sets import DESCRIPTIONS, FOLDER
 from stages.runner import stage
 
 
@@ -31,16 +32,16 @@ def main() -> None:
     templates = {
         key: tables.templates_of(*key, params, read_own_templates(key[1]))
         for key in keys
-        if key[0] != embed.DESCRIPTIONS
+        if key[0] != DESCRIPTIONS
     }
     device, model = deterministic_device(), clip.load(BASE_MODEL)
 
     def encode(texts: list[str]):
-        return clip.encode_texts(model, texts, device).numpy()
+        return encode_texts(model, texts, device).numpy()
 
     described = tables.description_columns(rows, encode)
     files = tables.text_set_columns(classes, templates, described, keys, encode)
-    tables.write_embeddings(embed.FOLDER, files, described, read_value("evaluate.attacker", str))
+    tables.write_embeddings(FOLDER, files, described, read_value("evaluate.attacker", str))
     print(f"{len(rows)} descriptions, {len(files)} classifiers for {len(classes)} sets")
 
 

@@ -14,6 +14,7 @@ import typer
 from pipeline.clip import model as clip
 from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import BASE_MODEL
+from pipeline.clip.text_encoding import encode_texts
 from pipeline.common.params import read_section, read_value
 from pipeline.common.tables import write_table
 from pipeline.descriptions.artifact import DESCRIPTIONS, read_artifact
@@ -37,7 +38,7 @@ def main() -> None:
     model = clip.load(BASE_MODEL)
 
     def encode(texts: Sequence[str]) -> np.ndarray:
-        return clip.encode_texts(model, list(texts), device).numpy()
+        return encode_texts(model, list(texts), device).numpy()
 
     counting = partial(count_tokens, tokenizer=model.tokenize)
     rows = filtering.clean_rows(found, classes, params, model.tokenize.context_length, counting)
@@ -47,7 +48,7 @@ def main() -> None:
     else:
         references = encode(names)
     features = filtering.score_rows(rows, classes, references, names, encode)
-    table, short = filtering.choose_rows(rows, features, classes, params)
+    table, short = filtering.keep_top_k(rows, features, classes, params)
     columns = {name: [row[name] for row in table] for name in SCHEMA.names}
     write_table(FILTERED, columns, SCHEMA)
     print(summary(columns, short, len(classes)))

@@ -14,7 +14,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.tables import write_json
 from pipeline.report import page as report
 from pipeline.report.inputs import read_inputs
-from pipeline.soundness.verdicts import Check
+from pipeline.soundness.checks import Check
 from stages.runner import stage
 
 

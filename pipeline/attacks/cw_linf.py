@@ -9,16 +9,16 @@ smaller step for a strong attack.
 from pydantic import Field
 from torch import Tensor
 
-from pipeline.evaluation import fixed_step as ascent
+from pipeline.evaluation import fixed_step
 from pipeline.evaluation.interface import Outcome, Settings, Targets, margins
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 
 TITLE = "CW-Linf (margin PGD)"
 LAST_ITERATE = True
-max_iterates = ascent.max_iterates
+max_iterates = fixed_step.max_iterates
 
 
-class Params(ascent.FixedStepParams):
+class Params(fixed_step.FixedStepParams):
     """`evaluate.options.cw_linf`."""
 
     confidence: float = Field(ge=0)
@@ -29,12 +29,12 @@ def run(
     classifier: ZeroShotClassifier, targets: Targets, params: Params, settings: Settings
 ) -> Outcome:
     """Attack every target; see `pipeline.evaluation.interface` for shapes."""
-    return ascent.maximise(
+    return fixed_step.maximise(
         classifier, targets, params, settings, loss(params.confidence), "cw_linf"
     )
 
 
-def loss(confidence: float) -> ascent.Loss:
+def loss(confidence: float) -> fixed_step.Loss:
     """-relu(margin + confidence) of (B, D) features, sum over the images."""
 
     def ascended(classifier: ZeroShotClassifier, features: Tensor, labels: Tensor) -> Tensor:

@@ -7,13 +7,13 @@ and falls to PGD is the usual sign of masked gradients.
 from pydantic import Field
 
 from pipeline.common.params import Section
-from pipeline.evaluation import fixed_step as ascent
+from pipeline.evaluation import fixed_step
 from pipeline.evaluation.interface import Outcome, Settings, Targets
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 
 TITLE = "FGSM"
 LAST_ITERATE = True
-loss = ascent.cross_entropy
+loss = fixed_step.cross_entropy
 
 
 class Params(Section):
@@ -33,11 +33,11 @@ def run(
     classifier: ZeroShotClassifier, targets: Targets, params: Params, settings: Settings
 ) -> Outcome:
     """Attack every target; see `pipeline.evaluation.interface` for shapes."""
-    steps = ascent.FixedStepParams(
+    steps = fixed_step.FixedStepParams(
         steps=1,
         step_255=255 * settings.epsilon,
         restarts=params.restarts,
         random_start=params.random_start,
         momentum=0.0,
     )
-    return ascent.maximise(classifier, targets, steps, settings, loss, "fgsm")
+    return fixed_step.maximise(classifier, targets, steps, settings, loss, "fgsm")

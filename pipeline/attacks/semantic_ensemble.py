@@ -7,24 +7,24 @@ features nor logits are averaged. With a set of one text this is PGD.
 
 from torch import Tensor
 
-from pipeline.evaluation import fixed_step as ascent
+from pipeline.evaluation import fixed_step
 from pipeline.evaluation.interface import Outcome, Settings, Targets
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.zeroshot.ensemble import ensemble_cross_entropy
 
 TITLE = "Semantic ensemble PGD"
 LAST_ITERATE = True
-Params, max_iterates = ascent.FixedStepParams, ascent.max_iterates
+Params, max_iterates = fixed_step.FixedStepParams, fixed_step.max_iterates
 
 
 def run(
     classifier: ZeroShotClassifier,
     targets: Targets,
-    params: ascent.FixedStepParams,
+    params: fixed_step.FixedStepParams,
     settings: Settings,
 ) -> Outcome:
     """Attack every target; see `pipeline.evaluation.interface` for shapes."""
-    return ascent.maximise(classifier, targets, params, settings, loss, "semantic_ensemble")
+    return fixed_step.maximise(classifier, targets, params, settings, loss, "semantic_ensemble")
 
 
 def loss(classifier: ZeroShotClassifier, features: Tensor, labels: Tensor) -> Tensor:

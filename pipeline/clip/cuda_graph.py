@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from pipeline.clip import encoded
+from pipeline.clip import forward_counts
 from pipeline.common.errors import UserError
 
 VARIABLE = "SAFT_CUDA_GRAPHS"
@@ -28,7 +28,7 @@ class _Captured(NamedTuple):
     graph: torch.cuda.CUDAGraph
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
-    seen: encoded.Seen
+    seen: forward_counts.Seen
 
 
 def switched_on() -> bool:
@@ -102,7 +102,7 @@ def _capture(function: Function, inputs: tuple[Tensor, ...], signature: Hashable
     stream = torch.cuda.current_stream()
     try:
         with (
-            encoded.set_aside() as seen,
+            forward_counts.set_aside() as seen,
             torch.cuda.graph(graph, capture_error_mode="thread_local"),
         ):
             outputs = function(*fixed)
@@ -129,5 +129,5 @@ def _replay(captured: _Captured, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ..
     for fixed, value in zip(captured.inputs, inputs, strict=True):
         fixed.copy_(value)
     captured.graph.replay()
-    encoded.add(captured.seen)
+    forward_counts.add(captured.seen)
     return tuple(value.detach().clone() for value in captured.outputs)

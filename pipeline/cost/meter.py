@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from pipeline.clip import encoded
-from pipeline.clip.encoded import Work
+from pipeline.clip import forward_counts
+from pipeline.clip.forward_counts import Work
 from pipeline.clip.model import ImageEncoder
 from pipeline.clip.precision import Precision
 from pipeline.common.tables import read_json, write_json
@@ -45,7 +45,7 @@ class Meter:
 
     def watch(self, encoder: ImageEncoder, precision: Precision) -> None:
         """Count the images that `encoder`, and copies that are made of it later, see."""
-        encoded.count(encoder, self.work.setdefault(precision, Work()))
+        forward_counts.count(encoder, self.work.setdefault(precision, Work()))
 
     def start(self) -> None:
         """Start again from zero; the encoders stay watched."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.clip.encoded import Work
+from pipeline.clip.forward_counts import Work
 from pipeline.common.errors import UserError
 from pipeline.cost import vision_transformer as vit
 

@@ -1,5 +1,5 @@
-"""Text embeddings as tables: the last place where text is encoded. Their files and who reads
-them: `pipeline.zeroshot.text_sets`."""
+"""Templates filled, and all texts encoded into tables; the encoder, `clip/text_encoding.py`, is
+passed in. Their files and who reads them: `pipeline.zeroshot.text_sets`."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

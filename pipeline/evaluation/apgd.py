@@ -23,7 +23,7 @@ from pipeline.evaluation.slots import Slots, State
 from pipeline.evaluation.starts import given_starts, start_noise
 from pipeline.evaluation.verdicts import Recorder
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
-from pipeline.zeroshot.perturbation import EPS, l2_norms, steepest_direction
+from pipeline.zeroshot.pgd_step import EPS, l2_norms, steepest_direction
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # see `apgd_losses`
 # images (B, 3, S, S), labels (B,), round (B,) -> target classes (B,)
@@ -223,7 +223,7 @@ def step(slots: Slots, gradient: Tensor, settings: Settings) -> None:
 
 
 def bounded(images: Tensor, points: Tensor, settings: Settings) -> Tensor:
-    """`perturbation.project` for points instead of perturbations: taking the image off and
+    """`pgd_step.project` for points instead of perturbations: taking the image off and
     adding it again would round away the agreement with the released code."""
     epsilon = settings.epsilon
     if settings.norm == "linf":

@@ -19,7 +19,7 @@ from pipeline.common.params import Section
 from pipeline.evaluation.clean_predictions import Clean
 from pipeline.evaluation.interface import Outcome, Run, Settings, Targets
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
-from pipeline.zeroshot.perturbation import Norm
+from pipeline.zeroshot.pgd_step import Norm
 
 
 class EvaluateParams(Section):

@@ -20,7 +20,7 @@ from pipeline.evaluation.slots import Slots, State
 from pipeline.evaluation.starts import random_starts
 from pipeline.evaluation.verdicts import Recorder
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
-from pipeline.zeroshot.perturbation import ascend, update_momentum
+from pipeline.zeroshot.pgd_step import ascend, update_momentum
 
 Loss = Callable[[ZeroShotClassifier, Tensor, Tensor], Tensor]
 """(classifier, features (B, D), labels (B,)) -> scalar to ascend, a *sum* over the images."""

@@ -23,7 +23,7 @@ from torch import Tensor
 from pipeline.clip.model import scaled, to_float_pixels
 from pipeline.clip.upload import Sent, Uploader
 from pipeline.images.streaming import Pixels, depth, prefetch
-from pipeline.zeroshot.perturbation import Norm
+from pipeline.zeroshot.pgd_step import Norm
 
 
 class Targets(NamedTuple):

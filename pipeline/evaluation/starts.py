@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pipeline.evaluation.interface import Settings
-from pipeline.zeroshot.perturbation import project
+from pipeline.zeroshot.pgd_step import project
 
 INCREMENT = 0x9E3779B97F4A7C15 - (1 << 64)  # as signed 64 bits, which wrap
 FIRST, SECOND = 0xBF58476D1CE4E5B9 - (1 << 64), 0x94D049BB133111EB - (1 << 64)

@@ -1,4 +1,8 @@
-"""Verdicts on images under attack, each confirmed in float32 on the pixels themselves."""
+"""Verdicts on images under attack, each confirmed in float32 on the pixels themselves.
+
+`fooled_at` is set here; `robust_any` follows from it in `evaluate.prediction_columns`, the worst
+case over all attacks in `results/accuracy.py`.
+"""
 
 from typing import NamedTuple
 
@@ -10,7 +14,7 @@ from pipeline.common.errors import UserError
 from pipeline.evaluation.interface import Outcome, Settings, Targets, empty_outcome, margins
 from pipeline.evaluation.slots import Slots
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
-from pipeline.zeroshot.perturbation import l2_norms
+from pipeline.zeroshot.pgd_step import l2_norms
 
 SLACK = 1e-6  # float32 rounding of images + perturbation - images, for pixels in [0, 1]
 

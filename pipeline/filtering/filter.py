@@ -14,8 +14,8 @@ from pydantic import Field
 from pipeline.common.params import Section, Template
 from pipeline.descriptions.sources import TEMPLATE
 from pipeline.filtering.cleaning import CleaningParams, CountTokens, clean
-from pipeline.filtering.ranking import order_by_relevance, score
 from pipeline.filtering.short_classes import check_short, fill_up
+from pipeline.filtering.similarity import order_by_relevance, score
 from pipeline.filtering.table import SCHEMA
 from pipeline.images.classes import ClassEntry
 
@@ -57,7 +57,7 @@ def clean_rows(
     class its filled template is added where the policy may need it.
 
     Args:
-        found: class id -> rows of the artifact (pipeline.descriptions.artifact.SCHEMA).
+        rows_of: class id -> rows of the artifact (pipeline.descriptions.artifact.SCHEMA).
     """
     rows: list[Row] = []
     blank = dict.fromkeys(SCHEMA.names) | {"shortened": False, "kept": False}
@@ -99,7 +99,7 @@ def score_rows(
     return features
 
 
-def choose_rows(
+def keep_top_k(
     rows: Sequence[Row],
     features: np.ndarray,
     classes: Sequence[ClassEntry],

@@ -19,7 +19,7 @@ from pipeline.filtering.table import FILTERED
 from pipeline.filtering.table import SCHEMA as DESCRIPTIONS
 from pipeline.results.evaluated import EvaluatedSet, read_evaluated
 from pipeline.results.files import CHECKS
-from pipeline.soundness.verdicts import CheckMeasurements
+from pipeline.soundness.checks import CheckMeasurements
 
 TRAINING = MODEL / "training.csv"
 RECIPE = MODEL / "recipe.json"

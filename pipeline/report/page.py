@@ -13,12 +13,12 @@ import jinja2
 
 from pipeline.common.params import PARAMS_FILE
 from pipeline.report.cost import cost_view
+from pipeline.report.filter_section import decimal, filter_view, number, signed
 from pipeline.report.inputs import Inputs
-from pipeline.report.sentences import decimal, filter_view, number, signed
 from pipeline.report.views import figure_view, set_view, summary_view, threat_view
 from pipeline.results.accuracy import accuracies, means, measures
 from pipeline.results.evaluated import MODELS
-from pipeline.soundness.verdicts import Check, run_checks
+from pipeline.soundness.checks import Check, run_checks
 
 METRICS = Path("reports/metrics.json")
 ACCURACY = Path("reports/plots/accuracy.csv")

@@ -12,7 +12,7 @@ from pipeline.results.accuracy import rows, verdicts
 from pipeline.results.evaluated import MODELS, NORMS, EvaluatedSet, options_text
 from pipeline.results.files import EVALUATION
 from pipeline.results.statistics import accuracy_per_iterate, disjoint
-from pipeline.soundness.verdicts import TITLES
+from pipeline.soundness.checks import TITLES
 
 SPACES = {
     "model": "the model’s input pixels",

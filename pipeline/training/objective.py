@@ -20,7 +20,7 @@ from pipeline.clip.model import ImageEncoder
 from pipeline.common.params import Section
 from pipeline.distributed.ranks import SINGLE, Ranks
 from pipeline.images.streaming import Pixels
-from pipeline.zeroshot.perturbation import Norm
+from pipeline.zeroshot.pgd_step import Norm
 
 Optimiser = Literal["sgd", "adamw"]
 

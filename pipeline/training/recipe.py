@@ -9,7 +9,7 @@ from pipeline.clip.precision import Precision
 from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, Section
 from pipeline.training.objective import MethodParams, Optimiser, Published, TrainingAttack
-from pipeline.zeroshot.perturbation import Norm
+from pipeline.zeroshot.pgd_step import Norm
 
 
 class AttackParams(Section):

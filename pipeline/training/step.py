@@ -24,7 +24,7 @@ from pipeline.distributed.ranks import SINGLE, Ranks, rows_to_compute
 from pipeline.training.objective import AttackLoss, Batch, Objective, TrainingAttack
 from pipeline.training.recipe import Recipe
 from pipeline.training.weights import without_gradients
-from pipeline.zeroshot import perturbation as attack
+from pipeline.zeroshot import pgd_step
 
 SHOWN = 16  # most image numbers in a message
 
@@ -147,7 +147,7 @@ def perturb_batch(
     part = Batch(images, batch.labels[rows], batch.numbers[rows])
     if chosen.random_start:
         generator = torch.Generator(images.device).manual_seed(start_seed(recipe.seed, step))
-        start = attack.uniform_start(
+        start = pgd_step.uniform_start(
             images, chosen.epsilon_255 / 255, generator, chosen.norm, (count, rows)
         )
     if ascents.copy is not None:
@@ -168,7 +168,7 @@ def _ascended(
     def perturbed(images: Tensor, start: Tensor, labels: Tensor, numbers: Tensor) -> tuple[Tensor]:
         part = Batch(images, labels, numbers)
         return (
-            attack.perturb(
+            pgd_step.perturb(
                 lambda moved: loss(attacked, moved, part),
                 images,
                 start,

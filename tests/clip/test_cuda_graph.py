@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.clip import cuda_graph, encoded
+from pipeline.clip import cuda_graph, forward_counts
 from pipeline.clip import model as clip
 from pipeline.clip.cuda_graph import VARIABLE, Replay
 from pipeline.clip.precision import frozen_copy
@@ -31,7 +31,7 @@ class Recorded:
         self.function, self.inputs, self.outputs = function, inputs, outputs
 
     def replay(self) -> None:
-        with encoded.set_aside():
+        with forward_counts.set_aside():
             values = self.function(*self.inputs)
         for output, value in zip(self.outputs, values, strict=True):
             output.copy_(value)
@@ -47,7 +47,7 @@ def graphs(device: torch.device, monkeypatch: pytest.MonkeyPatch) -> Log:
         function: Callable[..., tuple[Tensor, ...]], inputs: tuple[Tensor, ...], signature: Hashable
     ) -> Any:
         fixed = tuple(value.detach().clone() for value in inputs)
-        with encoded.set_aside() as seen:
+        with forward_counts.set_aside() as seen:
             outputs = tuple(value.detach().clone() for value in function(*fixed))
         graph: Any = Recorded(function, fixed, outputs)
         return cuda_graph._Captured(signature, graph, fixed, outputs, seen)
@@ -164,9 +164,9 @@ def test_training_ends_with_the_same_bits(
         attack=ATTACK if norm == "linf" else recipe_l2(),
     )
 
-    def train() -> tuple[Any, Any, encoded.Work]:
-        run, seen = Run(clip_folder, chosen, device=device), encoded.Work()
-        encoded.count(run.encoder, seen)
+    def train() -> tuple[Any, Any, forward_counts.Work]:
+        run, seen = Run(clip_folder, chosen, device=device), forward_counts.Work()
+        forward_counts.count(run.encoder, seen)
         return run.go(), run.weights(), seen
 
     plain, graphed = both(monkeypatch, train)
@@ -259,13 +259,13 @@ def test_pgd_on_a_transformer_ends_with_the_same_bits(
     classifier = on(fit(encoder, targets), device)
     if precision == "bf16":
         classifier.ascended = frozen_copy(classifier.encoder, "bf16", False)
-    seen = encoded.Work()
-    encoded.count(classifier.ascended or classifier.encoder, seen)
+    seen = forward_counts.Work()
+    forward_counts.count(classifier.ascended or classifier.encoder, seen)
 
-    def run() -> tuple[Outcome, encoded.Work]:
+    def run() -> tuple[Outcome, forward_counts.Work]:
         seen.clear()
         outcome = evaluated(classifier, targets, "pgd", device, epsilon=1 / 255, guard_band=1e3)
-        return outcome, encoded.Work(seen.plain, seen.ascents, seen.descents)
+        return outcome, forward_counts.Work(seen.plain, seen.ascents, seen.descents)
 
     plain, graphed = both(monkeypatch, run)
     assert equal(plain[0], graphed[0])

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pipeline.clip import model as clip
+from pipeline.clip.text_encoding import encode_texts
 from pipeline.common.errors import UserError
 
 
@@ -61,8 +62,8 @@ def test_grad_and_no_grad_forwards_are_bit_equal(clip_folder):
 def test_text_features_do_not_depend_on_the_batch(clip_folder):
     loaded = clip.load(clip_folder)
     texts = [f"a photo of a {c}" for c in ("red star", "blue ring", "dog")]
-    whole = clip.encode_texts(loaded, texts, torch.device("cpu"))
-    single = clip.encode_texts(loaded, texts, torch.device("cpu"), batch=1)
+    whole = encode_texts(loaded, texts, torch.device("cpu"))
+    single = encode_texts(loaded, texts, torch.device("cpu"), batch=1)
     torch.testing.assert_close(whole, single, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(whole.norm(dim=1), torch.ones(3))
 

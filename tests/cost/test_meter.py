@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from pipeline.clip.encoded import Work
+from pipeline.clip.forward_counts import Work
 from pipeline.common.errors import UserError
 from pipeline.cost import energy, matrix_speed, work
 from pipeline.cost import meter as cost

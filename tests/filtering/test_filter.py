@@ -10,13 +10,13 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import validate
 from pipeline.filtering.filter import (
     FilterParams,
-    choose_rows,
     clean_rows,
+    keep_top_k,
     rank_rows,
     reference_names,
     score_rows,
 )
-from pipeline.filtering.ranking import order_by_relevance, score
+from pipeline.filtering.similarity import order_by_relevance, score
 from pipeline.filtering.table import SCHEMA
 from pipeline.images.classes import ClassEntry
 
@@ -66,7 +66,7 @@ def run(texts: Mapping[str, list[str]], **changes: object):
     rows = clean_rows(rows_of, CLASSES, chosen, 77, words)
     names = reference_names(CLASSES, chosen)
     features = score_rows(rows, CLASSES, encode(names), names, encode)
-    return choose_rows(rows, features, CLASSES, chosen)
+    return keep_top_k(rows, features, CLASSES, chosen)
 
 
 FULL = {"n1": ["ant ant bee", "ant", "ant bee"], "n2": ["bee cat", "bee"], "n3": ["cat", "cat ant"]}

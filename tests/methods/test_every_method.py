@@ -17,7 +17,7 @@ from pipeline.common import registry
 from pipeline.common.errors import UserError
 from pipeline.common.options import load_plugin
 from pipeline.training.objective import Batch, MethodInputs, Published, TrainingAttack
-from pipeline.zeroshot import perturbation as attack
+from pipeline.zeroshot import pgd_step
 from tests.support.training_runs import (
     CPU,
     OPTIONS,
@@ -284,7 +284,7 @@ def test_the_attack_equals_its_twin(device_scene, method, options):
         return
     encoder, images, a = shifted(scene.inputs.encoder), scene.batch.images, published.attack
     start = (other_images(images, seed=3) - images) / 4
-    perturbation = attack.perturb(
+    perturbation = pgd_step.perturb(
         lambda x: objective.attack_loss(encoder, x, scene.batch),
         images, start, epsilon=a.epsilon_255 / 255, step_size=a.step_255 / 255,
         steps=a.steps, norm=a.norm, momentum=a.momentum,

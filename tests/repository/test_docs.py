@@ -10,7 +10,7 @@ import typer
 from ruamel.yaml import YAML
 
 from pipeline.common import registry
-from pipeline.report.sentences import REASONS
+from pipeline.report.filter_section import REASONS
 from saft.app import app
 from saft.schema import check_params
 from tests.support.dvc_stages import STAGES

@@ -10,7 +10,7 @@ from pipeline.clip import model as clip
 from pipeline.training.attention import attention_map
 from pipeline.training.attention_guided import AttentionGuided
 from pipeline.training.objective import Batch, MethodInputs
-from pipeline.zeroshot import perturbation as attack
+from pipeline.zeroshot import pgd_step
 from pipeline.zeroshot.ensemble import ensemble_cross_entropy, ensemble_logits
 from tests.support.training_runs import SCALE, C, K, inputs_of, objective_of
 
@@ -77,7 +77,7 @@ def test_a_training_step_encodes_clean_and_adversarial_images_once(encoder, obje
     objective.losses(encoder, batch.images, batch)
     assert counted.images == [2 * B]
     counted.images.clear()
-    attack.perturb(
+    pgd_step.perturb(
         lambda x: objective.attack_loss(encoder, x, batch),
         batch.images,
         torch.zeros_like(batch.images),
@@ -104,7 +104,7 @@ def test_the_attack_raises_the_ensemble_loss(encoder, objective, inputs):
     def loss(images: torch.Tensor) -> torch.Tensor:
         return objective.attack_loss(encoder, images, batch)
 
-    perturbation = attack.perturb(
+    perturbation = pgd_step.perturb(
         loss,
         batch.images,
         torch.zeros_like(batch.images),

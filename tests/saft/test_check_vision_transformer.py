@@ -14,7 +14,7 @@ from pipeline.common.params import read_params
 from pipeline.cost import vision_transformer as vit
 from pipeline.training.objective import TrainingAttack
 from pipeline.training.weights import train_last_blocks
-from pipeline.zeroshot.perturbation import perturb
+from pipeline.zeroshot.pgd_step import perturb
 from saft.check import memory, probe
 from saft.check.part import duration, size
 from saft.check.probe import EncoderPasses, measure_passes

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from pipeline.clip import model as clip
 from pipeline.clip.device import pick_device
+from pipeline.clip.text_encoding import encode_texts
 from pipeline.common.atomic import replacing_directory, replacing_file
 from pipeline.common.errors import UserError
 from pipeline.common.tables import read_table, write_table
@@ -206,7 +207,7 @@ def test_the_filter_can_trust_the_images(project, capsys):
     own = torch.from_numpy(np.array(images.pixels[images.labels == 2])).float() / 255
     with torch.no_grad():
         mean = clip.image_encoder(model)(own).pooled.mean(0)
-    text = clip.encode_texts(model, [rows[-1]["sentence"]], torch.device("cpu"))[0]
+    text = encode_texts(model, [rows[-1]["sentence"]], torch.device("cpu"))[0]
     expected = float(text @ (mean / mean.norm()))
     assert rows[-1]["score"] == pytest.approx(expected, abs=1e-5)
 

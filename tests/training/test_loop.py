@@ -21,7 +21,7 @@ from pipeline.training.loop import (
 )
 from pipeline.training.objective import TrainingAttack
 from pipeline.training.step import make_optimiser, perturb_batch, start_seed
-from pipeline.zeroshot import perturbation as attack
+from pipeline.zeroshot import pgd_step
 from tests.support.training_runs import CPU, N, Run, changed, objective_of, recipe
 
 
@@ -289,7 +289,7 @@ def test_another_seed_gives_other_weights(clip_folder):
 def test_random_starts_follow_the_seed_even_where_torch_drops_high_bits():
     def start(seed: int, step: int) -> torch.Tensor:
         generator = torch.Generator().manual_seed(start_seed(seed, step))
-        return attack.uniform_start(torch.full((1, 3, 4, 4), 0.5), 4 / 255, generator)
+        return pgd_step.uniform_start(torch.full((1, 3, 4, 4), 0.5), 4 / 255, generator)
 
     assert torch.equal(start(0, 4), start(0, 4))
     assert not torch.equal(start(0, 4), start(1, 4))

@@ -10,8 +10,7 @@ from pipeline.common.errors import UserError
 from pipeline.filtering import cleaning
 from pipeline.report import inputs as report_inputs
 from pipeline.report import page as report
-from pipeline.report.inputs import FilterSettings
-from pipeline.report.sentences import (
+from pipeline.report.filter_section import (
     REASONS,
     class_labels,
     decimal,
@@ -21,6 +20,7 @@ from pipeline.report.sentences import (
     origin,
     signed,
 )
+from pipeline.report.inputs import FilterSettings
 from tests.support.report_inputs import PARAMS, make_tree, sentence_row, write_rows
 
 SETTINGS = FilterSettings.model_validate(

@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.report import page as report
 from pipeline.results.evaluated import EvaluatedSet, read_evaluated
-from pipeline.soundness import verdicts as report_checks
-from pipeline.soundness.verdicts import (
+from pipeline.soundness import checks as report_checks
+from pipeline.soundness.checks import (
     Counts,
     PrecisionCounts,
     check_epsilon_curve,
