@@ -13,6 +13,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, read_value
 from pipeline.descriptions.prompts import FOLDER
 from pipeline.images.data_root import root
+from pipeline.images.image_set import IMAGES
 from pipeline.prepare.download import commands_for, is_fetchable
 from pipeline.prepare.facts import Facts, published_facts
 
@@ -85,7 +86,7 @@ def _image_sets() -> dict[str, str]:
     if not PARAMS_FILE.exists():
         return {}
     sets = read_value("prepare.sets", dict[str, dict[str, Any]])
-    packed = {name: (Path("data/images") / name).is_dir() for name in sets}
+    packed = {name: (IMAGES / name).is_dir() for name in sets}
     return {
         name: f"{spec.get('source', '?')}, {'packed' if packed[name] else 'not packed yet'}"
         for name, spec in sets.items()

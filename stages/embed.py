@@ -1,8 +1,7 @@
 """Encode descriptions and templates into text embeddings: `python -m stages.embed`.
 
-Reads data/filtered/descriptions.parquet, class tables and data/base_model/; writes
-data/embeddings/ (see `pipeline.zeroshot.text_sets`). Being quick and before the training, it also
-checks the names that later stages load plug-ins by.
+Reads data/filtered/, class tables and data/base_model/; writes data/embeddings/ (see
+`pipeline.zeroshot.text_sets`). It also checks the names that later stages load plug-ins by.
 """
 
 import typer

@@ -25,11 +25,12 @@ def main(name: str) -> None:
     params = read_section(f"exemplars.{name}", exemplars.ExemplarParams)
     device = deterministic_device()
     dataset = read_value("describe.dataset", str)
-    found = set_features(clip.load(BASE_MODEL), dataset, params.candidates_per_class, device)
-    classes = found.images.classes
-    near = nearest_to_mean(found.features, found.labels, len(classes), params.images_per_class)
-    chosen = [[(int(found.numbers[place]), cosine) for place, cosine in own] for own in near]
-    columns = exemplars.to_columns(classes, chosen, found.images.pixels)
+    features = set_features(clip.load(BASE_MODEL), dataset, params.candidates_per_class, device)
+    classes = features.images.classes
+    count = params.images_per_class
+    nearest = nearest_to_mean(features.features, features.labels, len(classes), count)
+    chosen = [[(int(features.numbers[i]), cosine) for i, cosine in rows] for rows in nearest]
+    columns = exemplars.to_columns(classes, chosen, features.images.pixels)
     write_table(exemplars.FOLDER / f"{name}.parquet", columns, exemplars.SCHEMA)
     print(f"{len(columns['png'])} exemplars for {len(classes)} classes")
 

@@ -33,7 +33,7 @@ def main() -> None:
     params = read_section("filter", filtering.FilterParams)
     dataset = read_value("describe.dataset", str)
     classes = read_classes(dataset)
-    found = read_artifact(DESCRIPTIONS, classes)
+    sentences = read_artifact(DESCRIPTIONS, classes)
     device = deterministic_device()
     model = clip.load(BASE_MODEL)
 
@@ -41,7 +41,7 @@ def main() -> None:
         return encode_texts(model, list(texts), device).numpy()
 
     counting = partial(count_tokens, tokenizer=model.tokenize)
-    rows = filtering.clean_rows(found, classes, params, model.tokenize.context_length, counting)
+    rows = filtering.clean_rows(sentences, classes, params, model.tokenize.context_length, counting)
     names = filtering.reference_names(classes, params)
     if params.reference == "image":
         references = image_references(model, dataset, params.images_per_class, device)

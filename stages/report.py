@@ -14,6 +14,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.tables import write_json
 from pipeline.report import page as report
 from pipeline.report.inputs import read_inputs
+from pipeline.results.files import METRICS
 from pipeline.soundness.checks import Check
 from stages.runner import stage
 
@@ -23,7 +24,7 @@ def main() -> None:
     """Render everything first, so that a bad input leaves the old report untouched."""
     inputs = read_inputs()
     page = report.render(inputs)
-    write_json(report.METRICS, report.metrics(inputs))
+    write_json(METRICS, report.metrics(inputs))
     with replacing_file(report.ACCURACY) as partial, partial.open("w", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(report.accuracy_rows(inputs))
     with replacing_file(report.PAGE) as partial:

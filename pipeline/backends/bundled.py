@@ -17,7 +17,6 @@ ASKS_MODEL = False
 FILE = Path("data/inputs/bundled/descriptions.json")
 SOURCE = "bundled"
 PLANTED = "bundled, planted"
-ASKS_MODEL = False
 
 
 class Params(Section):

@@ -28,7 +28,6 @@ from pipeline.descriptions.messages import Query, answer_schema, message_content
 
 ASKS_MODEL = True
 WHERE = "describe.options.openai"
-ASKS_MODEL = True
 
 
 class Params(GenerationParams):

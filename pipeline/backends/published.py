@@ -18,10 +18,11 @@ from pydantic import AfterValidator
 
 from pipeline.common.errors import UserError, listed
 from pipeline.common.params import Section
-from pipeline.descriptions.artifact import LONE_SURROGATE, PROVENANCE
+from pipeline.descriptions.artifact import LONE_SURROGATE
 from pipeline.descriptions.interface import Answers, Sentence, Task
 from pipeline.descriptions.matching import TIERS, Match, Undecided, match, nearest
 from pipeline.descriptions.published_file import read_object, read_published
+from pipeline.descriptions.sources import PROVENANCE
 from pipeline.images.classes import ClassEntry
 
 ASKS_MODEL = False
@@ -45,8 +46,6 @@ def _inside(name: str) -> str:
 
 
 Inside = Annotated[str, AfterValidator(_inside)]
-
-ASKS_MODEL = False
 
 
 class Params(Section):

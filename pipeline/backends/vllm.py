@@ -19,7 +19,7 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, one_line
 from pipeline.descriptions.answer_log import Reply
 from pipeline.descriptions.asking import (
     GenerationParams,
@@ -32,7 +32,6 @@ from pipeline.descriptions.messages import Query, answer_schema, message_content
 
 ASKS_MODEL = True
 WHERE = "describe.options.vllm"
-ASKS_MODEL = True
 NO_GPU = (
     "take descriptions that somebody made (`dvc pull describe`), or let a server write them "
     "(describe.backend: openai)"
@@ -128,7 +127,7 @@ def _start(vllm: Any, params: Params, seed: int, images: int) -> Any:
             **params.model_dump(include=ENGINE),
         )
     except Exception as error:  # of any of the libraries that read a model
-        raise UserError(f"{where}: {_short(error)}") from None
+        raise UserError(f"{where}: {one_line(error, 400)}") from None
 
 
 def _weights(llm: Any, params: Params) -> Any:
@@ -177,7 +176,7 @@ def _enqueue(llm: Any, params: Params, query: Query) -> str:
     except (ValueError, RuntimeError, import_module("vllm.exceptions").VLLMError) as error:
         raise UserError(
             f"{WHERE}: {params.model} does not take question '{query.prompt_id}' about class "
-            f"'{query.class_id}': {_short(error)}"
+            f"'{query.class_id}': {one_line(error, 400)}"
         ) from None
     return str(request_id).rpartition("-")[0]  # vLLM appends a random part for its own use
 
@@ -217,7 +216,3 @@ def _provenance(vllm: Any, llm: Any, params: Params) -> dict[str, Any]:
         "torch": torch.__version__,
         "device": import_module("vllm.platforms").current_platform.get_device_name(),
     }
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:400]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pipeline.clip import forward_counts
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, one_line
 
 VARIABLE = "SAFT_CUDA_GRAPHS"
 AFTER = 4  # calls in a row; a capture costs about as much as what some replays save
@@ -110,7 +110,7 @@ def _capture(function: Function, inputs: tuple[Tensor, ...], signature: Hashable
         raise
     except RuntimeError as error:
         torch.cuda.set_stream(stream)  # torch leaves the capture's behind
-        reason = " ".join(str(_first(error)).split())[:300]
+        reason = one_line(_first(error), 300)
         raise UserError(
             f"{VARIABLE}: a CUDA graph could not be captured ({reason}); set {VARIABLE}=0: the "
             "results are the same without"

@@ -5,4 +5,5 @@ from pathlib import Path
 
 BASE_MODEL = Path("data/base_model")
 MODEL = Path("data/model")
+RECIPE = MODEL / "recipe.json"  # every value of the training
 MODELS = {"base": BASE_MODEL, "finetuned": MODEL}  # what is evaluated, under these names

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from pipeline.clip.config import CONFIG_FILE, read_config
 from pipeline.clip.fused import fuse
 from pipeline.common.atomic import replacing_directory
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, one_line
 
 WEIGHTS_FILE = "open_clip_model.safetensors"
 MAX_LOG_SCALE = math.log(100)
@@ -123,7 +123,7 @@ def load(folder: Path) -> Clip:
             model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder}")
             tokenize = open_clip.get_tokenizer(f"local-dir:{folder}")
     except (SafetensorError, RuntimeError, ValueError, LookupError, TypeError, OSError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error, 300)
         raise UserError(f"{folder / WEIGHTS_FILE}: does not fit {CONFIG_FILE}: {reason}") from None
     return Clip(model.eval(), config, tokenize)
 

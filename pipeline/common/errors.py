@@ -17,6 +17,11 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+def one_line(error: BaseException, most: int = 200) -> str:
+    """An error's whole message in one line of at most `most` characters."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
 def listed(items: Sequence[str], most: int, separator: str = ", ") -> str:
     """The first `most` items in one line, and how many there are beyond them.
 

@@ -20,7 +20,6 @@ from pipeline.descriptions.sources import is_fill
 from pipeline.images.classes import ClassEntry
 
 DESCRIPTIONS = Path("data/descriptions/descriptions.parquet")
-PROVENANCE = DESCRIPTIONS.with_name("provenance.json")
 SCHEMA = pa.schema(
     [
         ("class_id", pa.string()),

@@ -6,7 +6,6 @@ A backend module has
                                               they are read from a file
     class Params(Section)                     its keys under `describe.options.<backend>`
     def describe(task, params) -> Answers
-    ASKS_MODEL: bool                          queries a model: has an answer log, may see images
 and returns sentences as they came: cleaning and choosing is done by the filter stage, so that
 a better rule never makes an expensive model run again.
 """

@@ -15,7 +15,6 @@ from pipeline.common.tables import write_json, write_table
 from pipeline.descriptions.answer_log import AnswerLog
 from pipeline.descriptions.artifact import (
     DESCRIPTIONS,
-    PROVENANCE,
     SCHEMA,
     classes_without_sentence,
     to_columns,
@@ -24,6 +23,7 @@ from pipeline.descriptions.exemplars import NO_EXEMPLARS
 from pipeline.descriptions.interface import Answers
 from pipeline.descriptions.params import DescribeParams
 from pipeline.descriptions.prompts import PromptSet
+from pipeline.descriptions.sources import PROVENANCE
 from pipeline.descriptions.tokens import count_tokens
 from pipeline.images.classes import ClassEntry
 

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from pipeline.common.errors import UserError, listed
+from pipeline.common.errors import UserError, listed, one_line
 from pipeline.distributed.ranks import Ranks, blocks
 
 
@@ -24,7 +24,7 @@ def report_unreachable(ranks: Ranks) -> Iterator[None]:
     except torch.OutOfMemoryError:
         raise
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise Unreachable(
             f"rank {ranks.rank} of {ranks.size} lost the other processes ({reason})"
         ) from None

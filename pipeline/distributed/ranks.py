@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from pipeline.clip import device
 from pipeline.common import progress
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, one_line
 
 
 class Ranks(NamedTuple):
@@ -74,7 +74,7 @@ def join_ranks() -> Iterator[Ranks]:
     try:
         dist.init_process_group("nccl" if on_cuda else "gloo")
     except (RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         raise UserError(f"the {ranks.size} processes do not find each other: {reason}") from None
     yield ranks
     dist.destroy_process_group()  # not after an error: the others may be gone already

@@ -15,7 +15,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import Section, Template
 from pipeline.common.tables import write_table
 from pipeline.images.classes import ClassEntry
-from pipeline.zeroshot.text_sets import DESCRIPTIONS, METADATA, SAME, TEMPLATE, schema
+from pipeline.zeroshot.text_sets import DESCRIPTIONS, METADATA, SAME, TEMPLATE, TRAINING, schema
 
 Encode = Callable[[list[str]], np.ndarray]  # N texts -> float32 (N, D), unit norm
 Columns = tuple[dict[str, Any], pa.Schema]
@@ -111,7 +111,7 @@ def write_embeddings(
         attacker: `evaluate.attacker`, the text set that the attacker sees.
     """
     with replacing_directory(folder) as partial:
-        write_table(partial / "descriptions.parquet", *described)
+        write_table(partial / TRAINING.name, *described)
         for (name, dataset), columns in files.items():
             seen = columns if attacker == SAME else files.get((attacker, dataset))
             file = Path(name) / f"{dataset}.parquet"

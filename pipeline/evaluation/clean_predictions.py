@@ -25,6 +25,7 @@ from pipeline.evaluation.verdicts import verdict
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 
 # the files of this package that decide a verdict
+LAUNCHING = ("cuda_graph.py",)  # loaded by some attacks
 CLASSIFYING = ("clean_predictions.py", "interface.py", "verdicts.py", "zero_shot_classifier.py")
 
 
@@ -105,4 +106,9 @@ def classifying_code() -> list[Path]:
     """The loaded code but for the attacks', which differs from attack to attack and classifies
     nothing."""
     attacking = ("attacks", "evaluation")
-    return [f for f in loaded_code() if f.parent.name not in attacking or f.name in CLASSIFYING]
+    return [
+        file
+        for file in loaded_code()
+        if file.name in CLASSIFYING
+        or (file.parent.name not in attacking and file.name not in LAUNCHING)
+    ]

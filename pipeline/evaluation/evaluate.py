@@ -87,7 +87,7 @@ def evaluate_attack(
     only where robust (last) is asked for.
 
     Args:
-        attack, options: a module of `pipeline.evaluation.interface` and its checked Params.
+        attack, options: a module of `pipeline.attacks` and its checked Params.
         clean: predictions on the unperturbed targets.
         run: in place of the attack's own, e.g. over several devices.
     """

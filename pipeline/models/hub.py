@@ -102,10 +102,10 @@ def repository_config(params: HubParams) -> dict[str, Any]:
         )
     except Exception as error:  # the hub raises a dozen kinds, all meaning "not available"
         raise _not_to_be_had(params, error) from None
-    return read_config(Path(path), title(params))
+    return read_repository_config(Path(path), title(params))
 
 
-def read_config(path: Path, what: str) -> dict[str, Any]:
+def read_repository_config(path: Path, what: str) -> dict[str, Any]:
     """{"model_cfg", "preprocess_cfg"} of a repository's config file; `what` is for messages.
 
     Raises:

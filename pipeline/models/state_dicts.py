@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pipeline.common.errors import UserError, listed
+from pipeline.common.errors import UserError, listed, one_line
 
 WRAPPERS = ("vision_encoder_state_dict", "state_dict", "model")
 DATA_PARALLEL, VISUAL = "module.", "visual."
@@ -92,7 +92,7 @@ def _load_safetensors(path: Path) -> Any:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a safetensors file: {_line(error)}") from None
+        raise UserError(f"{path}: not a safetensors file: {one_line(error)}") from None
 
 
 def _unpickle(path: Path) -> Any:
@@ -115,7 +115,7 @@ def _unpickle(path: Path) -> Any:
                 f"{path}: a TorchScript archive, which holds code; save its state dict alone, "
                 "see docs/weights.md"
             ) from None
-        raise UserError(f"{path}: not a checkpoint: {_line(error)}") from None
+        raise UserError(f"{path}: not a checkpoint: {one_line(error)}") from None
 
 
 def _state_dict(checkpoint: Any, path: Path) -> State:
@@ -155,10 +155,6 @@ def _unprefixed(state: State, path: Path) -> State:
             )
         state = {key.removeprefix(prefix): value for key, value in state.items()}
     return state
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _refused_name(text: str) -> str:

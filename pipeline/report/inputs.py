@@ -11,10 +11,11 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline.clip.folders import MODEL
+from pipeline.clip.folders import MODEL, RECIPE
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section, read_params, read_section, validate
 from pipeline.common.tables import read_json, read_table
+from pipeline.descriptions.sources import PROVENANCE
 from pipeline.filtering.table import FILTERED
 from pipeline.filtering.table import SCHEMA as DESCRIPTIONS
 from pipeline.results.evaluated import EvaluatedSet, read_evaluated
@@ -22,8 +23,6 @@ from pipeline.results.files import CHECKS
 from pipeline.soundness.checks import CheckMeasurements
 
 TRAINING = MODEL / "training.csv"
-RECIPE = MODEL / "recipe.json"
-PROVENANCE = Path("data/descriptions/provenance.json")
 
 
 class ReportParams(Section):

@@ -20,7 +20,6 @@ from pipeline.results.accuracy import accuracies, means, measures
 from pipeline.results.evaluated import MODELS
 from pipeline.soundness.checks import Check, run_checks
 
-METRICS = Path("reports/metrics.json")
 ACCURACY = Path("reports/plots/accuracy.csv")
 PAGE = Path("reports/report.html")
 TEMPLATE = Path(__file__).with_name("report.html.j2")

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 EVALUATION = Path("data/evaluation")
 CHECKS = Path("data/checks")
+METRICS = Path("reports/metrics.json")
 
 PREDICTIONS = pa.schema(
     [

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from pipeline.clip import model as clip
-from pipeline.clip.folders import BASE_MODEL
+from pipeline.clip.folders import BASE_MODEL, RECIPE
 from pipeline.clip.model import Clip
 from pipeline.clip.origins import hash_origins
 from pipeline.common.atomic import replacing_directory
@@ -22,8 +22,6 @@ from pipeline.training.recipe import Recipe
 from pipeline.training.session import Finished
 from pipeline.zeroshot import text_sets
 
-DESCRIPTIONS = text_sets.FOLDER / "descriptions.parquet"
-
 
 def read_texts(dataset: str, class_ids: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Unit-norm features of the descriptions, float32 (C, K, D), and of the template, (C, D).
@@ -31,7 +29,7 @@ def read_texts(dataset: str, class_ids: Sequence[str]) -> tuple[Tensor, Tensor]:
     Raises:
         UserError: a class has none.
     """
-    descriptions = text_sets.read_embeddings(DESCRIPTIONS, class_ids)
+    descriptions = text_sets.read_embeddings(text_sets.TRAINING, class_ids)
     template = text_sets.read_class_features(_template(dataset), class_ids)
     return torch.from_numpy(descriptions), torch.from_numpy(template)
 
@@ -39,7 +37,7 @@ def read_texts(dataset: str, class_ids: Sequence[str]) -> tuple[Tensor, Tensor]:
 def origins(recipe: Recipe, device: torch.device, ranks: Ranks) -> dict[str, str]:
     """What the weights of a training follow from, see `hash_origins`."""
     model = [BASE_MODEL / name for name in (clip.CONFIG_FILE, clip.WEIGHTS_FILE)]
-    inputs = [*content_files(recipe.dataset), *model, DESCRIPTIONS, _template(recipe.dataset)]
+    inputs = [*content_files(recipe.dataset), *model, text_sets.TRAINING, _template(recipe.dataset)]
     values = {"recipe": recipe.as_dict(), "processes": ranks.size}
     return hash_origins(values, inputs, device)
 
@@ -56,7 +54,7 @@ def write_model(folder: Path, base: Clip, finished: Finished, title: str, recipe
         clip.write_files(base.model, base.config, out)
         log = pd.DataFrame(finished.rows).astype({"step": int})
         log.to_csv(out / "training.csv", index=False, float_format="%.6g", lineterminator="\n")
-        write_json(out / "recipe.json", recipe.as_dict() | used)
+        write_json(out / RECIPE.name, recipe.as_dict() | used)
 
 
 def record_cost(

@@ -86,17 +86,14 @@ def finetune(
     ranks: Ranks = SINGLE,
 ) -> Iterator[list[dict[str, float]]]:
     """Train the weights of `encoder` that require gradients, in place; yield the log rows of
-    every LOG_EVERY steps. Exhaust the iterator: averaging and mixing come last.
+    every LOG_EVERY of its own steps. Exhaust the iterator: averaging and mixing come last.
 
     Args:
         encoder: at its base weights; it stays in eval mode, so that attacks see the network
             that is shipped.
         pixels: uint8 (N, 3, S, S), an array or a streamed set; labels: int64 (N,).
-        ranks: the processes that train together, all calling this with the same arguments: the
-            weights and log rows are then the same bits on each, and those of one process but for
-            rounding.
-
-    A resumed run yields only the rows of its own steps.
+        ranks: the processes that train together, all with the same arguments; weights and rows
+            are the same bits on each, and those of one process but for rounding.
 
     Raises:
         UserError: loss or gradient is not finite; that step is not taken and nothing saved.
@@ -113,9 +110,7 @@ def finetune(
     total, rows = total_steps(len(pixels), recipe), []
     batches = _batches(pixels, labels, recipe, device, range(first, total), ranks)
     for step, batch in enumerate(batches, first):
-        rate = recipe.learning_rate * warmup_cosine(step, recipe.warmup_steps, total)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
+        rate = _set_rate(optimiser, recipe, step, total)
         log = train_step(encoder, objective, optimiser, batch, step, recipe, ascents, ranks)
         rows.append((step, rate, log))
         if recipe.averaging:
@@ -130,6 +125,14 @@ def finetune(
     if recipe.averaging:
         weights.assign_(trained, average)
     weights.mix_(trained, base, recipe.mix_alpha)
+
+
+def _set_rate(optimiser: torch.optim.Optimizer, recipe: Recipe, step: int, total: int) -> float:
+    """Give the optimiser the learning rate of a step; that rate."""
+    rate = recipe.learning_rate * warmup_cosine(step, recipe.warmup_steps, total)
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    return rate
 
 
 def _batches(

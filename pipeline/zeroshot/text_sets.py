@@ -19,6 +19,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.tables import read_table
 
 FOLDER = Path("data/embeddings")
+TRAINING = FOLDER / "descriptions.parquet"
 DESCRIPTIONS = "descriptions"  # the text set that is not in embed.texts
 TEMPLATE = "template"  # the text set that methods without descriptions train on
 SAME = "same"  # evaluate.attacker: the attacker sees the texts that classify

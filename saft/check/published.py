@@ -46,7 +46,7 @@ def _repository(options: HubParams) -> tuple[dict[str, Any] | None, str]:
     path = try_to_load_from_cache(repository, clip.CONFIG_FILE, cache_dir=options.cache_dir)
     if not isinstance(path, str):
         return None, f"{what}: will be downloaded, of a size that its config will tell"
-    config = hub.read_config(Path(path), what)["model_cfg"]
+    config = hub.read_repository_config(Path(path), what)["model_cfg"]
     hub.check_layout(config, what)
     file = _cached({"hf_hub": f"{repository}/"}, options.cache_dir)
     origin = f"in the cache, {file}" if file else "its weights will be downloaded"

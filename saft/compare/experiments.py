@@ -8,18 +8,19 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.clip.folders import MODEL
+from pipeline.clip.folders import MODEL, RECIPE
 from pipeline.common import registry
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, one_line
 from pipeline.common.params import PARAMS_FILE, read_value
 from pipeline.common.tables import read_json
+from pipeline.images.classes import CLASSES
 from pipeline.results.evaluated import read_evaluated
 from pipeline.results.files import EVALUATION
 from saft.compare.table import ComparedRun
 
 # what the table does not show and would take half the evaluation's time
 LEFT_OUT = ("evaluate.last_images=0", "evaluate.checks.datasets=[]")
-NEEDED = (str(EVALUATION), "data/classes", str(MODEL), PARAMS_FILE.name)
+NEEDED = (str(EVALUATION), str(CLASSES), str(MODEL), PARAMS_FILE.name)
 
 
 class Spec(NamedTuple):
@@ -109,7 +110,7 @@ def read_run(spec: Spec) -> ComparedRun:
 
 def _label(spec: Spec) -> str:
     """The method's title, with the options that were changed."""
-    title = read_json(MODEL / "recipe.json")["title"]
+    title = read_json(RECIPE)["title"]
     options = ", ".join(f"{k} = {v}" for k, v in spec.options.items())
     return f"{title} ({options})" if options else title
 
@@ -125,7 +126,7 @@ def fetch(experiment: str, folder: Path) -> None:
         for path in NEEDED:
             files.get(path, str(folder / path), recursive=True)
     except (DvcException, SCMError, FileNotFoundError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error, 1000)
         raise UserError(
             f"experiment {experiment} cannot be read ({reason}); run it without --no-run"
         ) from None

@@ -10,7 +10,8 @@ import pyarrow as pa
 from pipeline.common.atomic import replacing_directory
 from pipeline.common.errors import UserError
 from pipeline.common.tables import read_json, read_table, write_json, write_table
-from pipeline.descriptions.artifact import DESCRIPTIONS, PROVENANCE, SCHEMA
+from pipeline.descriptions.artifact import DESCRIPTIONS, SCHEMA
+from pipeline.descriptions.sources import PROVENANCE
 from saft.descriptions.merging import Merged
 
 

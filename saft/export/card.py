@@ -13,8 +13,8 @@ import jinja2
 from pipeline.common.errors import UserError, listed
 from pipeline.report.page import percent
 from pipeline.results.evaluated import NORMS, options_text
+from pipeline.results.files import METRICS
 from saft.export.inputs import Inputs
-from saft.export.lineage import METRICS
 
 TEMPLATE = Path(__file__).with_name("model_card.md.j2")
 FALLBACK = "a photo of a {}"  # for the example, where the classifier has no template

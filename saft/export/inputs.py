@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from pipeline.clip.folders import BASE_MODEL, MODEL
+from pipeline.clip.folders import BASE_MODEL, MODEL, RECIPE
 from pipeline.clip.model import CONFIG_FILE, WEIGHTS_FILE
 from pipeline.common import options, registry
 from pipeline.common.errors import UserError
@@ -16,10 +16,8 @@ from pipeline.images.classes import CLASSES, read_classes
 from pipeline.models.interface import ModelCardOrigin
 from pipeline.prepare.facts import published_facts
 from pipeline.results.evaluated import Metrics
-from pipeline.results.files import EVALUATION
-from saft.export.lineage import LOCK, METRICS, Lock, check_measured
-
-RECIPE = MODEL / "recipe.json"
+from pipeline.results.files import EVALUATION, METRICS
+from saft.export.lineage import LOCK, Lock, check_measured
 
 
 class EvaluatedNames(Section, extra="ignore"):

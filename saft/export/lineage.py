@@ -15,10 +15,9 @@ from ruamel.yaml.error import YAMLError
 
 from pipeline.clip.folders import BASE_MODEL, MODEL
 from pipeline.common.errors import UserError
-from pipeline.results.files import EVALUATION
+from pipeline.results.files import EVALUATION, METRICS
 
 LOCK = Path("dvc.lock")
-METRICS = Path("reports/metrics.json")
 
 
 class Lock:

@@ -62,7 +62,7 @@ def rendered(file: Path) -> bytes:
 
 
 def _rendered(file: Path, chain: tuple[str, ...]) -> bytes:
-    content = file.read_bytes()
+    content = _read(file)
     text = _text(content, file)
     base = overlay.base_name(text, file)
     if base is None:
@@ -158,8 +158,15 @@ def _rendered_if_sound(file: Path) -> bytes | None:
         return None
 
 
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+
+
 def _about(file: Path) -> str:
-    first = file.read_text(encoding="utf-8", errors="replace").partition("\n")[0]
+    first = _read(file).decode("utf-8", errors="replace").partition("\n")[0]
     return first.lstrip("# ").rstrip() if first.startswith("#") else ""
 
 

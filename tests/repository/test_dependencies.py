@@ -73,3 +73,13 @@ def test_every_way_to_import_is_seen():
     assert declared(["open_clip_torch>=3", "ruff==1", "a[b]>=2", "c"]) == {
         "open-clip-torch", "ruff", "a", "c",
     }  # fmt: skip
+
+
+def test_no_test_module_imports_another():
+    imports = {
+        file.relative_to(ROOT).as_posix(): re.findall(
+            r"^from tests[\w.]*(?:\.| import )test_\w+", file.read_text(), re.MULTILINE
+        )
+        for file in (ROOT / "tests").rglob("*.py")
+    }
+    assert {file: names for file, names in imports.items() if names} == {}

@@ -74,6 +74,24 @@ def test_a_stage_loads_plugins_only_from_the_package_declared_here(name):
     assert quoted == expected
 
 
+def test_the_library_names_no_package_of_plugins():
+    """It would import what no dependency of its stage shows; names are only checked in options.py,
+    before any plug-in is due."""
+    packages = {f"pipeline.{package}" for package, _ in PLUGINS.values()}
+    naming = {
+        file.relative_to(ROOT / "pipeline").as_posix()
+        for file in (ROOT / "pipeline").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant) and str(node.value).startswith(tuple(packages))
+    }
+    assert naming == {"common/options.py"}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_is_thin(name):
+    assert len((ROOT / f"stages/{name}.py").read_text().splitlines()) <= 60
+
+
 @pytest.mark.parametrize("name", STAGES)
 def test_commands_run_modules_and_stages_explain_themselves(name):
     assert body(name)["cmd"].split(" $")[0] == f"python -m stages.{name}"

@@ -1,6 +1,7 @@
 """Imports between packages against the table in CONTRIBUTING.md."""
 
 import re
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,8 @@ from tests.support.dvc_stages import PLUGINS, local_imports
 from tests.support.project import ROOT
 
 ROWS = re.findall(r"^\| (\w+) \| ?(.*?) ?\|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
-TABLE = {package: allowed for package, allowed in ROWS if (ROOT / "pipeline" / package).is_dir()}
-PLUGIN_PACKAGES = {package for package, _ in PLUGINS.values()}
+PACKAGES = sorted({f.parent.name for f in (ROOT / "pipeline").glob("*/*.py")})
+TABLE = {name: allowed for name, allowed in ROWS if name in PACKAGES}
 
 
 def imports(folder: Path) -> set[Path]:
@@ -19,9 +20,7 @@ def imports(folder: Path) -> set[Path]:
     return {f for f in files if (ROOT / f).stat().st_size and folder not in (ROOT / f).parents}
 
 
-@pytest.mark.parametrize(
-    "package", sorted({f.parent.name for f in (ROOT / "pipeline").glob("*/*.py")})
-)
+@pytest.mark.parametrize("package", PACKAGES)
 def test_a_package_imports_what_the_table_allows(package):
     allowed = tuple(f"pipeline.{name}." for name in re.split(", ", TABLE[package]) if name)
     modules = {
@@ -31,6 +30,12 @@ def test_a_package_imports_what_the_table_allows(package):
 
 
 def test_stages_import_neither_plugins_nor_the_command():
-    packages = {path.parts[0]: path.parts[1] for path in imports(ROOT / "stages")}
-    assert set(packages) == {"pipeline"}
-    assert not {path.parts[1] for path in imports(ROOT / "stages")} & PLUGIN_PACKAGES
+    assert {path.parts[0] for path in imports(ROOT / "stages")} == {"pipeline"}
+    plugins = {package for package, _ in PLUGINS.values()}
+    assert not {path.parts[1] for path in imports(ROOT / "stages")} & plugins
+
+
+def test_the_table_has_no_cycle_and_no_module_is_outside_a_package():
+    sorter = TopologicalSorter({n: re.findall(r"(\w+)[.\w]*", a) for n, a in TABLE.items()})
+    assert set(sorter.static_order()) == set(PACKAGES)
+    assert [f.name for f in (ROOT / "pipeline").glob("*.py")] == ["__init__.py"]

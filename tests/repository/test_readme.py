@@ -1,4 +1,4 @@
-"""The README's length and tables; tests/test_docs.py is about the links and commands of all pages.
+"""The README's length and tables; test_docs.py is about the links and commands of all pages.
 
 The result table is the one that the committed run produced; a run in this checkout overwrites
 reports/metrics.json with numbers of its own, which the README need not equal.
