@@ -18,11 +18,12 @@ from pipeline.filtering.table import SCHEMA
 from pipeline.report import inputs as report_inputs
 from pipeline.report import page as report
 from pipeline.report.drawing import picture
+from pipeline.results.files import METRICS
 from pipeline.results.statistics import accuracy_per_iterate, disjoint, paired, wilson
 from stages import report as stage
 from tests.support.report_inputs import PARAMS, SIZE, make_tree
 
-OUTPUTS = (report.METRICS, report.ACCURACY, report.PAGE)
+OUTPUTS = (METRICS, report.ACCURACY, report.PAGE)
 DIGITS = "data/evaluation/digits/template/pgd"
 
 
@@ -89,7 +90,7 @@ def test_outputs_are_the_same_bytes_on_a_second_run(tree: Path) -> None:
 
 def test_metrics_hold_rounded_counts_and_unweighted_means(tree: Path) -> None:
     stage.main()
-    metrics = json.loads(report.METRICS.read_text())
+    metrics = json.loads(METRICS.read_text())
     assert list(metrics["datasets"]) == ["digits", "shapes"]
     for model in ("base", "finetuned"):
         means = []
@@ -151,7 +152,7 @@ def test_sets_come_from_params_not_from_the_folder(tree: Path) -> None:
     (old / "metrics.json").write_text("not JSON")
     stage.main()
     assert "<b>old</b>" not in report.PAGE.read_text()
-    assert "old" not in json.loads(report.METRICS.read_text())["datasets"]
+    assert "old" not in json.loads(METRICS.read_text())["datasets"]
 
 
 def test_one_set_without_examples_last_iterate_checks_or_planted(tree: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.report import page as report
 from pipeline.results.evaluated import EvaluatedSet, read_evaluated
+from pipeline.results.files import METRICS
 from pipeline.soundness import checks as report_checks
 from pipeline.soundness.checks import (
     Counts,
@@ -126,7 +127,7 @@ def test_what_a_precision_changed_is_in_page_and_metrics(tree: Path) -> None:
     path.write_text(json.dumps(measurements))
     stage.main()
     assert "bf16 attacks as well as float32" in report.PAGE.read_text()
-    metrics = json.loads(report.METRICS.read_text())
+    metrics = json.loads(METRICS.read_text())
     assert metrics["precision"]["shapes"]["finetuned"]["changed"] == 5
     assert metrics["checks"]["failed"] == 1
 
@@ -144,7 +145,7 @@ def test_a_failed_check_is_in_the_page_and_the_metrics(tree: Path) -> None:
     page = report.PAGE.read_text()
     assert "1 of 26 checks of the evaluation failed" in page
     assert '<a href="#trust">' in page
-    assert json.loads(report.METRICS.read_text())["checks"] == {"passed": 25, "failed": 1}
+    assert json.loads(METRICS.read_text())["checks"] == {"passed": 25, "failed": 1}
 
 
 def test_strict_writes_the_page_and_then_fails_naming_the_check(
