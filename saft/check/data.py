@@ -92,7 +92,8 @@ def _compare(
             continue
         part.values[name] = training_overlap(tables[name], trained)
         part.lines.append(
-            f"{name}: {part.values[name]} of {len(tables[name])} classes are fine-tuned on, by id or as the same class"
+            f"{name}: {part.values[name]} of {len(tables[name])} classes are fine-tuned on "
+            "(by id, or known as the same class)"
         )
     if unknown:
         part.lines.append(f"not compared, for images are missing: {', '.join(unknown)}")
