@@ -3,9 +3,12 @@
 import ast
 import re
 import subprocess
+from functools import reduce
+from itertools import product
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 from pipeline.common import registry
 from pipeline.descriptions.params import DescribeParams
@@ -14,7 +17,7 @@ from pipeline.models.params import BaseModelParams
 from pipeline.soundness.measure import ChecksParams
 from pipeline.training.recipe import FinetuneParams
 from tests.support.dvc_stages import PLUGINS, STAGES, body, closure, code, imported, plugins, under
-from tests.support.project import ROOT
+from tests.support.project import DEMO, ROOT
 
 # stages that cost hours: nothing but these packages may hold files that they do not import
 PRECISE = ("prepare", "describe", "finetune", "evaluate")
@@ -169,3 +172,29 @@ def test_describe_hangs_on_no_model_and_no_cleaning_rule():
     }
     readers = [name for name in STAGES if "data/descriptions/provenance.json" in body(name)["deps"]]
     assert readers == ["report"]
+
+
+def instances(name: str, params: dict) -> set[str]:
+    """The stages that `foreach` or `matrix` makes of an entry of dvc.yaml."""
+
+    def value(reference: str):
+        keys = re.fullmatch(r"\$\{(.+)\}", reference)[1].split(".")
+        return reduce(lambda values, key: values[key], keys, params)
+
+    entry = STAGES[name]
+    if "foreach" in entry:
+        return {f"{name}@{key}" for key in value(entry["foreach"])}
+    if "matrix" in entry:
+        choices = [value(reference) for reference in entry["matrix"].values()]
+        return {f"{name}@{'-'.join(combination)}" for combination in product(*choices)}
+    return {name}
+
+
+def test_the_committed_lock_holds_the_stages_of_the_demo_and_no_other():
+    lock = subprocess.run(
+        ["git", "show", "HEAD:dvc.lock"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    yaml = YAML(typ="safe", pure=True)
+    params = yaml.load(DEMO.read_text())
+    expected = {stage for name in STAGES for stage in instances(name, params)}
+    assert set(yaml.load(lock)["stages"]) == expected
