@@ -39,14 +39,15 @@ def expected(values: dict) -> set[str]:
 
 
 def stand_in(folder: Path) -> None:
-    """Something empty for every output and input that is not there."""
+    """Something empty for every output and input that is not there; nothing of another profile."""
+    run(folder, "git", "clean", "-fdxq", "data")
     with Repo(str(folder)) as repo:
         stages = list(repo.index.stages)
-        made = [Path(out.fs_path) for stage in stages for out in stage.outs]
-        read = [Path(dep.fs_path) for stage in stages for dep in stage.deps]
-    ours = [*made, folder / "data/inputs"]
-    wanted = [path for path in read if any(own in path.parents for own in ours)]
-    for path in sorted({*made, *wanted}):
+        outputs = [Path(out.fs_path) for stage in stages for out in stage.outs]
+        inputs = [Path(dep.fs_path) for stage in stages for dep in stage.deps]
+    folders = [*outputs, folder / "data/inputs"]
+    inside = [path for path in inputs if any(parent in path.parents for parent in folders)]
+    for path in sorted({*outputs, *inside}):
         if path.exists():
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
