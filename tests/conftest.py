@@ -16,7 +16,6 @@ from pipeline.datasets import imagefolder
 from pipeline.prepare.pack import pack
 from tests.support import checkout
 from tests.support.launches import SLURM
-from tests.support.trainable import write_inputs
 
 SIZE, CLASSES = 16, 3
 MODEL_CFG = {
@@ -141,6 +140,8 @@ def write_dataset(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[
 @pytest.fixture
 def trainable(packed: Path, clip_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with all that the finetune stage reads but params.yaml; 16 images, 3 classes."""
+    from tests.support.trainable import write_inputs  # the environment of vLLM cannot import it
+
     monkeypatch.setenv("SAFT_DEVICE", "cpu")
     monkeypatch.delenv("DVC_ROOT", raising=False)
     write_inputs(clip_folder)
