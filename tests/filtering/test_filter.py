@@ -82,8 +82,8 @@ def test_the_best_k_of_each_class_are_kept_in_class_order():
     assert [row["rank"] for row in rows] == [0, 1, 2, 0, 1, 0, 1]
     assert [row["reason"] for row in rows] == [None, None, "rank"] + [None] * 4
     assert all(set(row) == set(SCHEMA.names) for row in rows)
-    own = encode(["ant bee"])[0] @ encode(["ant"])[0]
-    assert rows[2]["score"] == pytest.approx(own)
+    similarity = encode(["ant bee"])[0] @ encode(["ant"])[0]
+    assert rows[2]["score"] == pytest.approx(similarity)
     assert rows[2]["margin"] == pytest.approx(0, abs=1e-6)
     assert rows[2]["nearest_class"] == "n2"
 
@@ -123,8 +123,8 @@ def test_margin_ignores_classes_of_the_same_name():
     names = ["crane", "crane", "ant"]
     references = np.stack([unit(1, 0), unit(1, 0), unit(0, 1)])
     features = np.stack([unit(1, 0), unit(3, 4)])
-    own, margin, nearest = score(features, np.array([0, 1]), references, names)
-    np.testing.assert_allclose(own, [1, 0.6], rtol=1e-6)
+    similarities, margin, nearest = score(features, np.array([0, 1]), references, names)
+    np.testing.assert_allclose(similarities, [1, 0.6], rtol=1e-6)
     np.testing.assert_allclose(margin, [1, -0.2], rtol=1e-5)
     assert nearest.tolist() == [2, 2]
     _, margin, nearest = score(features, np.array([0, 0]), references[:1], names[:1])

@@ -184,9 +184,9 @@ def test_another_seed_gives_other_sentences(project: Path, models: Path) -> None
 def write_exemplars(folder: Path, colours: dict[str, int]) -> None:
     """Two plain pictures of 32 x 32 per class."""
     pixels = np.zeros((2 * len(CLASSES), 3, 32, 32), dtype=np.uint8)
-    for place, class_id in enumerate(CLASSES):
-        pixels[2 * place : 2 * place + 2, place % 3] = colours.get(class_id, 200)
-    chosen = [[(2 * place, 0.9), (2 * place + 1, 0.8)] for place in range(len(CLASSES))]
+    for label, class_id in enumerate(CLASSES):
+        pixels[2 * label : 2 * label + 2, label % 3] = colours.get(class_id, 200)
+    chosen = [[(2 * label, 0.9), (2 * label + 1, 0.8)] for label in range(len(CLASSES))]
     entries = [ClassEntry(class_id, name) for class_id, name in CLASSES.items()]
     columns = exemplars.to_columns(entries, chosen, pixels)
     write_table(folder / "data/exemplars/nearest.parquet", columns, exemplars.SCHEMA)

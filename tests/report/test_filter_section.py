@@ -187,8 +187,8 @@ def test_histogram_needs_one_score_and_marks_the_threshold() -> None:
 def test_long_lists_are_folded(tree: Path) -> None:
     rows = []
     for i in range(40):
-        own = {"class_id": f"c{i}", "class_name": f"thing {i}"}
-        rows += [sentence_row(**own), sentence_row(**own, rank=1, source="llm, repeated")]
+        identity = {"class_id": f"c{i}", "class_name": f"thing {i}"}
+        rows += [sentence_row(**identity), sentence_row(**identity, rank=1, source="llm, repeated")]
     page = rendered(tree, rows)
     assert "<details><summary>Slots filled, by class" in page
     assert page.count('<details class="class">') == 40

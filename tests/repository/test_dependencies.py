@@ -40,12 +40,12 @@ def imported(source: str) -> set[str]:
 
 def distributions(folders: set[str]) -> dict[str, set[Path]]:
     """Distribution -> the files that import it; a module of none stands for itself."""
-    known, found = packages_distributions(), {}
+    known, files_of = packages_distributions(), {}
     for file in sorted(file for folder in folders for file in (ROOT / folder).rglob("*.py")):
         for module in imported(file.read_text()):
             name = PARTS.get(module) or known.get(module, [module])[0]
-            found.setdefault(normal(name), set()).add(file.relative_to(ROOT))
-    return found
+            files_of.setdefault(normal(name), set()).add(file.relative_to(ROOT))
+    return files_of
 
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported():

@@ -60,9 +60,9 @@ def test_no_dependency_contains_a_package_of_plugins(name):
 
 @pytest.mark.parametrize("package", [package for package, _ in PLUGINS.values()])
 def test_no_plugin_imports_another(package):
-    own = set(plugins(package))
-    for plugin in own:
-        assert closure(plugin) & own == {plugin}
+    package_files = set(plugins(package))
+    for plugin in package_files:
+        assert closure(plugin) & package_files == {plugin}
 
 
 @pytest.mark.parametrize("name", [*STAGES, "runner"])
@@ -134,10 +134,12 @@ def test_a_stage_tracks_its_own_section_and_the_chosen_options_only(name):
         extra = {"finetune.dataset"} if name == "evaluate" else set()
         assert params == expected | extra
     elif name == "check":
-        own = {f"evaluate.checks.{key}" for key in set(ChecksParams.model_fields) - {"datasets"}}
+        check_keys = {
+            f"evaluate.checks.{key}" for key in set(ChecksParams.model_fields) - {"datasets"}
+        }
         shared = {"norm", "epsilon_255", "space", "batch_size", "seed"}
         shared |= {"precision", "guard_band", "compile"}
-        assert params == own | {f"evaluate.{key}" for key in shared}
+        assert params == check_keys | {f"evaluate.{key}" for key in shared}
     else:
         entry = {"prepare": "prepare.sets.${key}", "exemplars": "exemplars.${key}"}
         assert entry.get(name, name) in params
@@ -147,8 +149,8 @@ def test_every_output_is_ignored_by_git_except_the_metrics():
     for name in STAGES:
         for out in body(name)["outs"]:
             path = re.sub(r"\$\{[^}]*\}", "x", out)
-            found = subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT)
-            assert found.returncode == 0, f"{path} is not in a .gitignore"
+            ignored = subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT)
+            assert ignored.returncode == 0, f"{path} is not in a .gitignore"
     metrics = subprocess.run(["git", "check-ignore", "-q", "reports/metrics.json"], cwd=ROOT)
     assert metrics.returncode == 1
 

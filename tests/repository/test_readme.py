@@ -34,11 +34,11 @@ def test_the_result_table_equals_the_committed_metrics():
         pytest.skip("the committed params.yaml, and so the committed results, are not the demo's")
     metrics = json.loads(committed("reports/metrics.json"))["datasets"]
     assert metrics
-    for name, found in metrics.items():
+    for name, accuracies_of in metrics.items():
         row = next(line for line in README.splitlines() if line.startswith(f"| `{name}` |"))
         shown = [float(number) for number in re.findall(r"\| \**(\d+\.\d) \(", row)]
         keys = ("clean", "pgd", "robust")
-        expected = [found[m][k] for m in ("base", "finetuned") for k in keys]
+        expected = [accuracies_of[m][k] for m in ("base", "finetuned") for k in keys]
         assert shown == [round(100 * value, 1) for value in expected], name
 
 

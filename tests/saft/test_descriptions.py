@@ -262,8 +262,8 @@ def test_a_class_table_that_lacks_a_class_gives_no_order():
     a = artifact("a", classes, n0=["Yellow and black."])
     text = good("merge", a, artifact("b", n3=["Six legs."], n1=["Grey."]), "--output", "out")
     assert "of their ids (data/classes/shapes-train.parquet does not have them all)" in text
-    found = pq.read_table("out/descriptions.parquet")["class_id"].to_pylist()
-    assert found == ["n0", "n1", "n3"]
+    class_ids = pq.read_table("out/descriptions.parquet")["class_id"].to_pylist()
+    assert class_ids == ["n0", "n1", "n3"]
 
 
 def test_all_conflicts_are_listed_and_nothing_is_written():

@@ -303,9 +303,9 @@ def test_names_that_dvc_cannot_take(monkeypatch, name):
     monkeypatch.chdir(ROOT)
     entry = read_params(DEMO)["prepare"]["sets"]["digits"]
     exemplars = {name: {"images_per_class": 1, "candidates_per_class": None}}
-    found = changed(**{f"prepare/sets/{name}": entry} if "/" not in name else {})
+    problems = changed(**{f"prepare/sets/{name}": entry} if "/" not in name else {})
     if "/" not in name:  # which `changed` reads as a level
-        assert [f"params.yaml: prepare.sets: '{name}' cannot be a name" in x for x in found] == [
+        assert [f"params.yaml: prepare.sets: '{name}' cannot be a name" in x for x in problems] == [
             True
         ]
     assert any(
@@ -313,8 +313,8 @@ def test_names_that_dvc_cannot_take(monkeypatch, name):
         for text in changed(exemplars=exemplars)
     )
     texts = {"template": {"default": ["{}"]}, name: {"default": ["{}"]}}
-    found = changed(**{"embed/texts": texts})
-    assert any("embed.texts: " in text for text in found) == (name != "a.b"), "a dot is no harm"
+    problems = changed(**{"embed/texts": texts})
+    assert any("embed.texts: " in text for text in problems) == (name != "a.b"), "a dot is no harm"
 
 
 def test_names_that_dvc_can_take(monkeypatch):
@@ -352,15 +352,15 @@ def test_names_that_dvc_can_take(monkeypatch):
 )  # fmt: skip
 def test_every_kind_of_problem_in_params_is_found(monkeypatch, path, value, message):
     monkeypatch.chdir(ROOT)
-    found = changed(**{path: value})
-    assert any(message in text for text in found), found
-    assert all(text.startswith("params.yaml: ") and "\n" not in text for text in found)
+    problems = changed(**{path: value})
+    assert any(message in text for text in problems), problems
+    assert all(text.startswith("params.yaml: ") and "\n" not in text for text in problems)
 
 
 def test_all_problems_are_found_at_once(monkeypatch):
     monkeypatch.chdir(ROOT)
-    found = changed(**{"finetune/dataset": "x", "data/root": 3, "evaluate/texts": ["y"]})
-    assert len(found) == 3
+    problems = changed(**{"finetune/dataset": "x", "data/root": 3, "evaluate/texts": ["y"]})
+    assert len(problems) == 3
 
 
 def test_values_come_back_as_they_were(monkeypatch):

@@ -40,13 +40,13 @@ def test_every_attack_leaves_its_verdicts_and_its_threat_model(project: Path) ->
     titles = set()
     for attack in registry.names("pipeline.attacks"):
         folder = project / "data/evaluation" / SET / TEXTS / attack
-        found = json.loads((folder / "metrics.json").read_text())
-        assert found["attack"] == attack
-        assert found["texts"]["name"] == TEXTS
-        assert found["attacker"] == found["texts"]
-        assert len(found["texts"]["templates"]) == 3
+        metrics = json.loads((folder / "metrics.json").read_text())
+        assert metrics["attack"] == attack
+        assert metrics["texts"]["name"] == TEXTS
+        assert metrics["attacker"] == metrics["texts"]
+        assert len(metrics["texts"]["templates"]) == 3
         assert len(pd.read_parquet(folder / "predictions.parquet")) == 2 * 4
-        titles.add(found["title"])
+        titles.add(metrics["title"])
     assert len(titles) == len(registry.names("pipeline.attacks")), "each names its attack set"
     page = (project / "reports/report.html").read_text()
     assert all(title in page for title in titles)

@@ -50,8 +50,8 @@ def test_the_images_that_were_encoded_are_those_that_saft_check_expects(trainabl
         json.loads(Path("data/model/recipe.json").read_text()),
     )
     module = registry.load("pipeline.methods", method, "test")
-    given = YAML(typ="safe").load(Path("params.yaml"))["finetune"]["options"][method]
-    expected = measure_passes(module, module.Params(**given))
+    options = YAML(typ="safe").load(Path("params.yaml"))["finetune"]["options"][method]
+    expected = measure_passes(module, module.Params(**options))
     steps = recipe["attack"]["steps"] if recipe["attack"] else 0
     assert cost["work"]["float32"] == {
         "ascents": 32 * steps, "descents": 32 * expected.graph, "plain": 32 * expected.plain

@@ -68,11 +68,11 @@ def test_git_sees_nothing_but_the_lock_and_the_metrics(built):
 
 def test_what_the_training_cost_is_filed_outside_the_outputs(built):
     folder, _ = built
-    found = read_cost(folder / "data/model/open_clip_model.safetensors", folder)
-    assert found["method"] == "saft"
-    assert found["steps_timed"] == STEPS
-    assert 0 < found["seconds_per_epoch"] < 540
-    assert found["peak_memory_bytes"] > 2**20
+    cost = read_cost(folder / "data/model/open_clip_model.safetensors", folder)
+    assert cost["method"] == "saft"
+    assert cost["steps_timed"] == STEPS
+    assert 0 < cost["seconds_per_epoch"] < 540
+    assert cost["peak_memory_bytes"] > 2**20
 
 
 def test_a_second_repro_runs_nothing(built):

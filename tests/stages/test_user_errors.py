@@ -66,8 +66,8 @@ def project(packed, clip_folder, monkeypatch):
     write_table(embed.FOLDER / "descriptions.parquet", columns, schema)
     for part in ("texts", "attacker"):
         classes = read_classes("tiny")
-        found = tables.template_columns("template", classes, ["a {}"], encode)
-        write_table(embed.FOLDER / part / "template/tiny.parquet", *found)
+        template_table = tables.template_columns("template", classes, ["a {}"], encode)
+        write_table(embed.FOLDER / part / "template/tiny.parquet", *template_table)
     return packed
 
 
@@ -204,9 +204,9 @@ def test_the_filter_can_trust_the_images(project, capsys):
     # by hand: cosine of a sentence with the mean image feature of its class
     model = clip.load(Path("data/base_model"))
     images = open_images("tiny")
-    own = torch.from_numpy(np.array(images.pixels[images.labels == 2])).float() / 255
+    class_pixels = torch.from_numpy(np.array(images.pixels[images.labels == 2])).float() / 255
     with torch.no_grad():
-        mean = clip.image_encoder(model)(own).pooled.mean(0)
+        mean = clip.image_encoder(model)(class_pixels).pooled.mean(0)
     text = encode_texts(model, [rows[-1]["sentence"]], torch.device("cpu"))[0]
     expected = float(text @ (mean / mean.norm()))
     assert rows[-1]["score"] == pytest.approx(expected, abs=1e-5)

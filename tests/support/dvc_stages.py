@@ -24,7 +24,7 @@ def body(name: str) -> dict:
 
 def local_imports(file: Path) -> set[Path]:
     """Files of this repository that `file` imports, their packages included."""
-    found: set[Path] = set()
+    files: set[Path] = set()
     for node in ast.walk(ast.parse((ROOT / file).read_text())):
         names: list[str] = []
         if isinstance(node, ast.Import):
@@ -35,20 +35,20 @@ def local_imports(file: Path) -> set[Path]:
             path = Path(*name.split("."))
             for candidate in (path.with_suffix(".py"), path / "__init__.py"):
                 if (ROOT / candidate).is_file():
-                    found.add(candidate)
-    return found
+                    files.add(candidate)
+    return files
 
 
 def closure(entry: Path) -> set[Path]:
-    found, waiting = set(), [entry]
+    reached, waiting = set(), [entry]
     while waiting:
         file = waiting.pop()
-        if file in found:
+        if file in reached:
             continue
-        found.add(file)
+        reached.add(file)
         packages = {p / "__init__.py" for p in file.parents if (ROOT / p / "__init__.py").is_file()}
         waiting += [*local_imports(file), *(p for p in packages if p.parent != Path("."))]
-    return found
+    return reached
 
 
 def plugins(package: str) -> list[Path]:
