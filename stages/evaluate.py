@@ -42,14 +42,14 @@ def run(dataset: str, name: str, texts: str, team: list[Worker], cut: parts.Cut)
     origins = session.origins(inputs, options, texts) if cut else {}
     attack = session.Attack(module, options, team, cut, folder, origins)
     meter = Meter(inputs.device)
-    verdicts = session.attack_models(attack, inputs, meter)
+    models = session.attack_models(attack, inputs, meter)
     if isinstance(cut, parts.Shard):
         print(f"{folder}: part {cut.part} of {cut.parts}", flush=True)
         return
     spent, output = meter.stop(), EVALUATION / dataset / texts / name
     about = files.threat_model(inputs, read_value("finetune.dataset", str))
-    about |= files.attack_metadata(attack, name, texts, inputs, verdicts)
-    files.write_verdicts(output, about, verdicts, inputs)
+    about |= files.attack_metadata(attack, name, texts, inputs, models)
+    files.write_verdicts(output, about, models, inputs)
     if cut:  # what the shards cost is not known here
         scratch.clear(folder)
     else:

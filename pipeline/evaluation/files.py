@@ -10,39 +10,32 @@ from safetensors.numpy import save
 from pipeline.clip.precision import describe_precision
 from pipeline.common.atomic import replacing_directory
 from pipeline.common.tables import write_json, write_table
-from pipeline.evaluation.evaluate import (
-    Verdicts,
-    accuracies,
-    evenly_spaced,
-    merge_notes,
-    prediction_columns,
-)
+from pipeline.evaluation.evaluate import evenly_spaced, merge_notes
 from pipeline.evaluation.interface import Outcome, Targets
 from pipeline.evaluation.seen_classes import training_overlap
-from pipeline.evaluation.session import Attack, Inputs
+from pipeline.evaluation.session import Attack, AttackedModel, Inputs
 from pipeline.images.classes import read_classes
 from pipeline.images.image_set import dropped
 from pipeline.results.files import PREDICTIONS
 
 
 def write_verdicts(
-    output: Path, about: Mapping[str, Any], verdicts: Mapping[str, Verdicts], inputs: Inputs
+    output: Path, about: Mapping[str, Any], models: Mapping[str, AttackedModel], inputs: Inputs
 ) -> None:
     """predictions.parquet, metrics.json (`about`, and the accuracies of every model) and
     examples.safetensors, as a whole.
 
     Args:
-        verdicts: by model.
+        models: by name.
     """
-    targets, band = inputs.targets, inputs.params.band
-    columns = {name: prediction_columns(name, targets, v) for name, v in verdicts.items()}
+    band = inputs.params.band
     results = {
-        name: accuracies(columns[name]) | recheck_statistics(v.outcome, band)
-        for name, v in verdicts.items()
+        name: model.accuracies | recheck_statistics(model.outcome, band)
+        for name, model in models.items()
     }
-    examples = clean_examples(targets, inputs.params.examples)
-    examples |= {name: v.outcome.perturbations for name, v in verdicts.items()}
-    rows = {key: [x for c in columns.values() for x in c[key]] for key in PREDICTIONS.names}
+    examples = clean_examples(inputs.targets, inputs.params.examples)
+    examples |= {name: model.outcome.perturbations for name, model in models.items()}
+    rows = {key: [x for m in models.values() for x in m.columns[key]] for key in PREDICTIONS.names}
     with replacing_directory(output) as out:
         write_table(out / "predictions.parquet", rows, PREDICTIONS)
         write_json(out / "metrics.json", {**about, **results})
@@ -51,7 +44,7 @@ def write_verdicts(
 
 
 def attack_metadata(
-    attack: Attack, name: str, texts: str, inputs: Inputs, verdicts: Mapping[str, Verdicts]
+    attack: Attack, name: str, texts: str, inputs: Inputs, models: Mapping[str, AttackedModel]
 ) -> dict[str, Any]:
     """What metrics.json says of the attack `name` under a text set."""
     return {
@@ -59,7 +52,7 @@ def attack_metadata(
         "title": attack.module.TITLE,
         "options": attack.options.model_dump(),
         "budget": attack.module.max_iterates(attack.options) or 1,  # a library returns one image
-        "note": merge_notes({model: v.outcome.note for model, v in verdicts.items()}),
+        "note": merge_notes({model: m.outcome.note for model, m in models.items()}),
         "texts": {"name": texts, "templates": inputs.texts.templates},
         "attacker": {"name": inputs.seen.name, "templates": inputs.seen.templates},
     }

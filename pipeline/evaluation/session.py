@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
@@ -27,7 +27,7 @@ from pipeline.evaluation.evaluate import (
     prediction_columns,
     summary,
 )
-from pipeline.evaluation.interface import Targets
+from pipeline.evaluation.interface import Outcome, Targets
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier, load_classifier
 from pipeline.images.image_set import (
     ImageSet,
@@ -131,16 +131,26 @@ def attack_model(
     return evaluate_attack(classifier, attack.module, options, targets, params, clean, device, run)
 
 
-def attack_models(attack: Attack, inputs: Inputs, meter: cost.Meter) -> dict[str, Verdicts]:
-    """`attack_model` for every model, by name; prints a line on each, unless a part is cut."""
-    verdicts = {}
+class AttackedModel(NamedTuple):
+    """outcome: of the attack; columns: of PREDICTIONS; accuracies: the counts behind each."""
+
+    outcome: Outcome
+    columns: dict[str, Any]
+    accuracies: dict[str, Any]
+
+
+def attack_models(attack: Attack, inputs: Inputs, meter: cost.Meter) -> dict[str, AttackedModel]:
+    """`attack_model` for every model, by name, and a printed line on each; nothing of a shard,
+    whose verdicts are not complete."""
+    models = {}
     for name, folder in MODELS.items():
-        verdicts[name] = attack_model(name, folder, attack, inputs, meter)
+        verdicts = attack_model(name, folder, attack, inputs, meter)
         if not isinstance(attack.cut, parts.Shard):
-            result = accuracies(prediction_columns(name, inputs.targets, verdicts[name]))
+            columns = prediction_columns(name, inputs.targets, verdicts)
+            models[name] = AttackedModel(verdicts.outcome, columns, accuracies(columns))
             where = f"{inputs.images.name}, {attack.module.TITLE}"
-            print(summary(name, result, where), flush=True)
-    return verdicts
+            print(summary(name, models[name].accuracies, where), flush=True)
+    return models
 
 
 def origins(inputs: Inputs, options: Section, texts: str) -> dict[str, str]:
