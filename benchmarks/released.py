@@ -10,6 +10,7 @@ is computed and how often:
 - the frozen model keeps `requires_grad`: its forward has a graph and a backward pass;
 - attention maps are computed per caption and upsampled to the size of the image;
 - the layers of the network are the plain ones.
+Left out: `cudnn.benchmark`, whose search takes minutes before the first step on an H100.
 
 `Released` leaves the float16 autocast of the outer step out, so that it computes the same
 function as the pipeline's float32; `ReleasedAmp` has it, as the released code runs.
@@ -35,7 +36,7 @@ class Released:
 
     def __init__(self, scene: Scene, setting: Setting) -> None:
         torch.use_deterministic_algorithms(False)
-        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.benchmark = False
         device = torch.device(setting.device)
         self.epsilon, self.step_size = setting.epsilon_255 / 255, setting.step_255 / 255
         self.setting = setting

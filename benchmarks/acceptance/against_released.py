@@ -32,7 +32,7 @@ def against_released(context: Context, result: Result) -> None:
 
 def _compare(context: Context, result: Result, batch: int) -> bool:
     """Whether memory sufficed. Everything is written as soon as it is measured."""
-    setting, firsts = context.released_setting(batch), {}
+    setting, firsts = context.setting(batch), {}
     scene = make_scene(setting)
     result |= {"batch": batch, "classes": setting.classes, "captions": setting.captions}
     result |= {"released_amp": outer_step(setting.device), "variants": {}}

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,6 @@ from benchmarks.acceptance.report import Report
 from benchmarks.setting import Setting
 
 MODEL, BATCH, CLASSES, CAPTIONS = "ViT-B-32-quickgelu", 128, 200, 5  # SAFT's published setting
-# Classes of section `against_released`, for all its variants. With 200, a thousand texts a step,
-# `released_amp` did not end its first step within a minute on an H100 of 80 GB; why is not known.
-# The graph that the release keeps of its text encoder needs 36 MiB a text in float32 (counted on
-# a CPU): 35 GiB beside the images at 1,000 texts, 9 GiB at 250. The released code gains from
-# fewer texts and the pipeline hardly does: a ratio at 50 classes is a lower bound of that at 200.
-RELEASED_CLASSES = 50
 TINY_BATCH, TINY_CLASSES, TINY_CAPTIONS = 4, 5, 2
 TINY_MODEL = {
     "embed_dim": 32,
@@ -63,11 +57,6 @@ class Context:
             seed=0,
             device=str(self.device),
         )
-
-    def released_setting(self, batch: int) -> Setting:
-        """The setting in which the released code is measured."""
-        setting = self.setting(batch)
-        return replace(setting, classes=min(RELEASED_CLASSES, setting.classes))
 
     def seconds(self, run: Callable[[], Any], repeats: int = 5, warmup: int = 2) -> float:
         """Median of one call; a tiny run takes a single repeat."""

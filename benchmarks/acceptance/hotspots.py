@@ -16,15 +16,24 @@ from benchmarks.project import Project
 from benchmarks.setting import make_scene
 from pipeline.training.objective import Batch
 
-PROFILE_FILE = "profile_training_step.txt"
 ROWS = 40  # of the profile
 BATCHES, TINY_BATCHES = (32, 64, 128, 256, 512), (2, 4)
 
 
 def hotspots(context: Context, result: Result) -> None:
-    """A profile as text next to the JSON; on CUDA kernels per step and waits by source line."""
+    """Profiles as text next to the JSON, in float32 and bf16; on CUDA kernels per step and waits
+    by source line."""
     setting = context.setting()
-    project = Project(make_scene(setting), setting)
+    scene = make_scene(setting)
+    for name in (variants.REFERENCE, variants.FAST):
+        if name in variants.measured(context):
+            result[name] = {}
+            _profile(context, result[name], variants.build(scene, setting, name), name)
+            context.report.write()
+            context.release_memory()
+
+
+def _profile(context: Context, result: Result, project: Project, variant: str) -> None:
     for _ in range(2):  # the second captures the attack's CUDA graph
         project.train_step()
     if context.cuda:
@@ -38,8 +47,8 @@ def hotspots(context: Context, result: Result) -> None:
     events = profile.key_averages()
     key = f"self_{context.device.type}_time_total"
     table = events.table(sort_by=key, row_limit=ROWS, max_name_column_width=80)
-    (context.folder / PROFILE_FILE).write_text(table, encoding="utf-8")
-    result["profile"] = PROFILE_FILE
+    result["profile"] = f"profile_{variant}.txt"
+    (context.folder / result["profile"]).write_text(table, encoding="utf-8")
     if context.cuda:
         on_device = (event for event in events if str(event.device_type).endswith("CUDA"))
         result["kernels_per_step"] = sum(event.count for event in on_device)

@@ -247,13 +247,6 @@ def test_a_time_limit_ends_what_lasts_longer_and_leaves_the_rest_alone():
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
-def test_the_released_code_is_measured_with_fewer_classes(tmp_path):
-    context = Context(torch.device("cpu"), False, tmp_path, Report(tmp_path, budget=60))
-    assert context.setting().classes == 200
-    assert context.released_setting(64).classes == 50
-    assert context.released_setting(64).batch_size == 64
-
-
 def test_the_file_is_complete_after_every_section(tmp_path):
     report = Report(tmp_path, budget=60)
     report.section("one", 0, lambda result: result.update(value=1))
