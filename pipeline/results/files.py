@@ -1,5 +1,5 @@
-"""Where verdicts are stored, and the schema of the per-image results of one attack: one row per
-image and model."""
+"""Where verdicts are stored, and the schema of the per-image results of one model under one attack:
+one row per image."""
 
 from pathlib import Path
 
@@ -9,6 +9,19 @@ EVALUATION = Path("data/evaluation")
 CHECKS = Path("data/checks")
 METRICS = Path("reports/metrics.json")
 
+
+def evaluation_folder(
+    dataset: str, texts: str, attack: str, epsilon_255: float, model: str
+) -> Path:
+    """The folder of one evaluation; `epsilon_255` as params.yaml writes it: 4 is not 4.0."""
+    return EVALUATION / dataset / texts / attack / str(epsilon_255) / model
+
+
+def checks_file(dataset: str, model: str) -> Path:
+    """The soundness measurements of one model on one image set."""
+    return CHECKS / dataset / f"{model}.json"
+
+
 PREDICTIONS = pa.schema(
     [
         ("model", pa.string()),
@@ -16,8 +29,10 @@ PREDICTIONS = pa.schema(
         ("label", pa.int32()),
         ("clean_prediction", pa.int32()),
         ("clean_margin", pa.float32()),
+        ("clean_confidence", pa.float32()),
         ("adversarial_prediction", pa.int32()),
         ("adversarial_margin", pa.float32()),
+        ("adversarial_confidence", pa.float32()),
         ("fooled_at", pa.int32()),
         ("robust_any", pa.bool_()),
         ("robust_last", pa.bool_()),
