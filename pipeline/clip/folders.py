@@ -7,3 +7,5 @@ BASE_MODEL = Path("data/base_model")
 MODEL = Path("data/model")
 RECIPE = MODEL / "recipe.json"  # every value of the training
 MODELS = {"base": BASE_MODEL, "finetuned": MODEL}  # what is evaluated, under these names
+FINETUNED = "finetuned"  # the name of the model that this pipeline makes
+ABOUT = Path("data/about")  # <name>/: what the report tells of a model

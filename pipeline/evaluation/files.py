@@ -12,7 +12,7 @@ from pipeline.common.atomic import replacing_directory
 from pipeline.common.tables import write_json, write_table
 from pipeline.evaluation.evaluate import evenly_spaced, merge_notes
 from pipeline.evaluation.interface import Outcome, Targets
-from pipeline.evaluation.seen_classes import training_overlap
+from pipeline.results.seen_classes import training_overlap
 from pipeline.evaluation.session import Attack, AttackedModel, Inputs
 from pipeline.images.classes import read_classes
 from pipeline.images.image_set import dropped

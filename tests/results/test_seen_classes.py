@@ -3,7 +3,7 @@
 import pytest
 from timm.data import ImageNetInfo
 
-from pipeline.evaluation.seen_classes import SAME_CLASS, training_overlap
+from pipeline.results.seen_classes import SAME_CLASS, training_overlap
 from pipeline.images.classes import ClassEntry
 
 
