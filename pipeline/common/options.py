@@ -1,6 +1,5 @@
 """Plug-ins that params.yaml names, with their keys: `<section>.options.<name>`."""
 
-from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -25,15 +24,3 @@ def load_plugin(
     if name not in options:
         raise UserError(f"{where}.options has no '{name}', which {section}.{key} names")
     return module, validate(options[name], module.Params, f"{where}.options.{name}")
-
-
-def check_names(method: str, attacks: Sequence[str]) -> None:
-    """Check that the plug-ins which later stages load exist. DVC itself would only say that a
-    dependency is missing, and only when the stage's turn comes: for an attack after the training.
-
-    Raises:
-        UserError: one does not exist; the key and those there are are named.
-    """
-    registry.check("pipeline.methods", method, f"{PARAMS_FILE}: finetune.method")
-    for attack in attacks:
-        registry.check("pipeline.attacks", attack, f"{PARAMS_FILE}: evaluate.attacks")
