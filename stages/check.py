@@ -1,8 +1,7 @@
 """Measurements that a sound attack cannot fail: `python -m stages.check <set> <model>`.
 
-Reads what stages.evaluate reads, with the first text set and the first epsilon of section evaluate;
-writes data/checks/<set>/<model>.json, which the report judges. SAFT_DEVICES shares the attacks among
-devices.
+Reads what stages.evaluate reads, with the first text set and epsilon of section evaluate; writes
+data/checks/<set>/<model>.json, which the report judges. SAFT_DEVICES shares the attacks.
 """
 
 from typing import Annotated, Any

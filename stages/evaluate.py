@@ -2,8 +2,8 @@
 `python -m stages.evaluate <set> <attack> <text set> <epsilon> <model>`.
 
 Reads data/images/, the model and its text embeddings; writes
-data/evaluation/<set>/<text set>/<attack>/<epsilon>/<model>/. SAFT_DEVICES, --shard and --merge share
-the attack.
+data/evaluation/<set>/<text set>/<attack>/<epsilon>/<model>/. SAFT_DEVICES, --shard and --merge
+share the attack.
 """
 
 from typing import Annotated

@@ -1,6 +1,6 @@
 """Fill the templates of a text set: `python -m stages.texts <text set>`.
 
-Reads its entry of `embed.texts` and the class tables; writes data/texts/<text set>/<image set>.parquet
+Reads its entry of `embed.texts` and the class tables; writes data/texts/<text set>/<set>.parquet
 for every image set that is evaluated, checked or, with `template`, trained on.
 """
 

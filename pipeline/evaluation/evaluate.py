@@ -21,7 +21,6 @@ from pipeline.evaluation.interface import Outcome, Run, Settings, Targets
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.zeroshot.pgd_step import Norm
 
-
 Epsilon = Annotated[int | float, Field(gt=0, le=255 * 255)]  # in 1/255; 4 and 4.0 are two folders
 
 

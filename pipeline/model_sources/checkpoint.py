@@ -7,7 +7,6 @@ encoder is the checkpoint's, or the stage fails.
 from pathlib import Path
 from typing import Any
 
-
 from pipeline.clip import model as clip
 from pipeline.images.data_root import locate
 from pipeline.models import hub, state_dicts

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-
 from pipeline.clip import model as clip
 from pipeline.common.params import Section
 from pipeline.images.data_root import locate

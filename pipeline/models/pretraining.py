@@ -111,8 +111,8 @@ def pretrain(name: str, params: PretrainParams, device: torch.device) -> Pretrai
 def origin(params: PretrainParams) -> str:
     """Size and training of the small model, for model cards."""
     return (
-        f"a small CLIP trained from scratch on image set `{params.dataset}` ({params.steps} steps of "
-        f"{params.batch_size} image-text pairs)"
+        f"a small CLIP trained from scratch on image set `{params.dataset}` "
+        f"({params.steps} steps of {params.batch_size} image-text pairs)"
     )
 
 

@@ -1,8 +1,11 @@
 """Text embeddings as zero-shot classifiers:
 
-    data/embeddings/<model>/<text set>/texts/<image set>.parquet      what classifies: a row per class, text
-    data/embeddings/<model>/<text set>/attacker/<image set>.parquet   what the attacker sees meanwhile
-    data/training_embeddings/{descriptions,template}.parquet          what fine-tuning sees, by the base model
+    data/embeddings/<model>/<text set>/
+        texts/<image set>.parquet      what classifies it: a row per class and text
+        attacker/<image set>.parquet   what the attacker sees meanwhile
+    data/training_embeddings/          what fine-tuning sees, by the base model
+        descriptions.parquet           K rows per class (slot k = rank k)
+        template.parquet
 `pipeline.zeroshot.text_tables` has the texts themselves.
 """
 
