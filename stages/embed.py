@@ -13,7 +13,7 @@ from pipeline.clip import model as clip
 from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import clip_folder
 from pipeline.clip.text_encoding import OnceEncoder
-from pipeline.common import registry
+from pipeline.common.options import check_attacks
 from pipeline.common.params import read_value
 from pipeline.embeddings.encoded import write_text_set
 from pipeline.images.classes import read_classes
@@ -28,8 +28,7 @@ Texts = Annotated[str, typer.Argument(help="a text set of evaluate.texts")]
 @stage("embed")
 def main(model: Model, texts: Texts) -> None:
     """Write the embeddings of a text set for every image set, and of what the attacker sees."""
-    for attack in read_value("evaluate.attacks", list[str]):
-        registry.check("pipeline.attacks", attack, "params.yaml: evaluate.attacks")
+    check_attacks(read_value("evaluate.attacks", list[str]))
     attacker = read_value("evaluate.attacker", str)
     datasets = read_value("evaluate.datasets", list[str])
     datasets += read_value("evaluate.checks.datasets", list[str])

@@ -10,8 +10,8 @@ from pipeline.clip import model as clip
 from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import BASE_MODEL
 from pipeline.clip.text_encoding import OnceEncoder
-from pipeline.common import registry
 from pipeline.common.atomic import replacing_directory
+from pipeline.common.options import check_method
 from pipeline.common.params import read_value
 from pipeline.embeddings.encoded import write_encoded
 from pipeline.zeroshot.text_sets import TRAINING, training_files
@@ -22,8 +22,7 @@ from stages.runner import stage
 @stage("embed_training")
 def main() -> None:
     """Write the embeddings of the kept descriptions and of the template."""
-    method = read_value("finetune.method", str)
-    registry.check("pipeline.methods", method, "params.yaml: finetune.method")
+    check_method(read_value("finetune.method", str))
     template = file_of(TEMPLATE, read_value("finetune.dataset", str))
     tables = [read_table_of(path) for path in (KEPT, template)]
     encoder = OnceEncoder(clip.load(BASE_MODEL), deterministic_device())

@@ -11,12 +11,13 @@ import typer
 from pipeline.clip import model as clip
 from pipeline.clip.folders import MODELS, clip_folder, record_folder
 from pipeline.clip.model import Clip
+from pipeline.common import registry
 from pipeline.common.atomic import replacing_directory
-from pipeline.common.params import read_value
+from pipeline.common.params import read_value, validate
 from pipeline.common.tables import write_json
 from pipeline.models.about import FILE, About, Defended, towers
 from pipeline.models.interface import BaseModel, ModelCardOrigin
-from pipeline.models.params import WHERE, ModelParams, load_source, read_model
+from pipeline.models.params import WHERE, ModelParams, read_model
 from stages.runner import stage
 
 WORDS: dict[Any, Defended] = {True: "true", False: "false", "unknown": "unknown"}
@@ -26,7 +27,8 @@ WORDS: dict[Any, Defended] = {True: "true", False: "false", "unknown": "unknown"
 def main(name: Annotated[str, typer.Argument(help="an entry of section models")]) -> None:
     """Load the model from its source and write it as an open_clip folder."""
     params = read_model(name, read_value("models", dict[str, Any]))
-    module, options = load_source(name, params)
+    module = registry.load("pipeline.model_sources", params.source, f"{WHERE}.{name}.source")
+    options = validate(params.options, module.Params, f"{WHERE}.{name}.options")
     built = module.build(options)
     clip.check_finite(built.model, f"{WHERE}.{name}: these weights are broken; choose others")
     for note in built.notes:

@@ -1,5 +1,6 @@
 """Plug-ins that params.yaml names, with their keys: `<section>.options.<name>`."""
 
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -24,3 +25,19 @@ def load_plugin(
     if name not in options:
         raise UserError(f"{where}.options has no '{name}', which {section}.{key} names")
     return module, validate(options[name], module.Params, f"{where}.options.{name}")
+
+
+def check_method(method: str) -> None:
+    """Check that the plug-in which stage `finetune` loads exists. DVC itself would only say that a
+    dependency is missing, and only when the stage's turn comes.
+
+    Raises:
+        UserError: it does not; the key and those there are are named.
+    """
+    registry.check("pipeline.methods", method, f"{PARAMS_FILE}: finetune.method")
+
+
+def check_attacks(attacks: Sequence[str]) -> None:
+    """The same of the plug-ins that stage `evaluate` loads, after the training."""
+    for attack in attacks:
+        registry.check("pipeline.attacks", attack, f"{PARAMS_FILE}: evaluate.attacks")

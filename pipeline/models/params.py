@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from pipeline.clip.folders import FINETUNED
-from pipeline.common import registry
 from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, Section, validate
 
@@ -36,17 +35,6 @@ def read_model(name: str, models: Mapping[str, Any]) -> ModelParams:
     if not NAME.fullmatch(name):
         raise UserError(f"{WHERE}: '{name}': a name has letters, digits, _ and - only")
     return validate(models[name], ModelParams, f"{WHERE}.{name}")
-
-
-def load_source(name: str, params: ModelParams) -> tuple[Any, Section]:
-    """The source module of model `name`, and its checked options.
-
-    Raises:
-        UserError: no such source, or bad options.
-    """
-    where = f"{WHERE}.{name}"
-    module = registry.load("pipeline.model_sources", params.source, f"{where}.source")
-    return module, validate(params.options, module.Params, f"{where}.options")
 
 
 def check_evaluated(names: list[str], models: Mapping[str, Any]) -> None:
