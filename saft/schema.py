@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pipeline.embeddings.tables import EmbedParams
+
 from pipeline.common import registry
 from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, Section, validate
 from pipeline.descriptions.exemplars import NO_EXEMPLARS, ExemplarParams
 from pipeline.descriptions.params import DescribeParams
-from pipeline.embeddings.tables import EmbedParams
 from pipeline.evaluation.evaluate import EvaluateParams
 from pipeline.filtering.filter import FilterParams
 from pipeline.images.data_root import DataParams

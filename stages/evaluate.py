@@ -1,7 +1,9 @@
-"""Accuracy on one set under one attack: `python -m stages.evaluate <set> <attack> <text set>`.
+"""Accuracy of a model on one set under one attack:
+`python -m stages.evaluate <set> <attack> <text set> <epsilon> <model>`.
 
-Reads data/images/, data/embeddings/{texts,attacker}/<text set>/ and both models; writes
-data/evaluation/<set>/<text set>/<attack>/. SAFT_DEVICES, --shard and --merge share the attack.
+Reads data/images/, the model and its text embeddings; writes
+data/evaluation/<set>/<text set>/<attack>/<epsilon>/<model>/. SAFT_DEVICES, --shard and --merge
+share the attack.
 """
 
 from typing import Annotated
@@ -11,49 +13,63 @@ import typer
 from pipeline.clip.device import deterministic_device
 from pipeline.common import scratch
 from pipeline.common.options import load_plugin
-from pipeline.common.params import read_section, read_value
+from pipeline.common.params import read_section
 from pipeline.cost.meter import Meter
 from pipeline.evaluation import files, parts, session
 from pipeline.evaluation.devices import Worker, device_names, workers
 from pipeline.evaluation.evaluate import EvaluateParams
-from pipeline.results.files import EVALUATION
+from pipeline.results.files import evaluation_folder
 from stages.runner import stage
 
-Name = Annotated[str, typer.Argument(help="of evaluate.datasets, evaluate.attacks, evaluate.texts")]
+Name = Annotated[str, typer.Argument(help="of evaluate.datasets, .attacks, .texts")]
+Radius = Annotated[str, typer.Argument(help="of evaluate.epsilons_255, as written there")]
+Model = Annotated[str, typer.Argument(help="of evaluate.models")]
 Part = Annotated[str | None, typer.Option(help="i/n: attack one n-th of the images")]
 Parts = Annotated[int | None, typer.Option(min=1, help="n: write what n shards made")]
 
 
 @stage("evaluate")
-def main(dataset: Name, attack: Name, texts: Name, shard: Part = None, merge: Parts = None) -> None:
-    """Attack the base and the fine-tuned model on the same images with the same starts."""
+def main(
+    dataset: Name, attack: Name, texts: Name, epsilon: Radius, model: Model,
+    shard: Part = None, merge: Parts = None,
+) -> None:  # fmt: skip
+    """Attack the model; every model is attacked on the same images from the same starts."""
     cut = parts.read_cut(shard, merge)
-    with workers(device_names()) as team:
-        run(dataset, attack, texts, team, cut)
-
-
-def run(dataset: str, name: str, texts: str, team: list[Worker], cut: parts.Cut) -> None:
-    """The whole stage; the attacks by `team` if there is one, or by the shards of `cut`."""
     params = read_section("evaluate", EvaluateParams)
+    key = dataset, texts, attack, params.epsilon_of(epsilon), model
+    with workers(device_names()) as team:
+        run(key, params, team, cut)
+
+
+def run(
+    key: tuple[str, str, str, float, str],
+    params: EvaluateParams,
+    team: list[Worker],
+    cut: parts.Cut,
+) -> None:
+    """The whole stage; the attack by `team` if there is one, or by the shards of `cut`."""
+    dataset, texts, name, epsilon, model = key
     module, options = load_plugin("pipeline.attacks", "evaluate", "attacks", name, params.options)
     keys = params.images, "evaluate.datasets", params
-    inputs = session.open_inputs(dataset, texts, *keys, deterministic_device())
-    folder = parts.folder_of(dataset, texts, name)
+    inputs = session.open_inputs(model, dataset, texts, epsilon, *keys, deterministic_device())
+    output = evaluation_folder(*key)
+    folder = parts.folder_of(output)
     origins = session.origins(inputs, options, texts) if cut else {}
     attack = session.Attack(module, options, team, cut, folder, origins)
     meter = Meter(inputs.device)
-    models = session.attack_models(attack, inputs, meter)
+    verdicts = session.attack_model(attack, inputs, meter)
     if isinstance(cut, parts.Shard):
         print(f"{folder}: part {cut.part} of {cut.parts}", flush=True)
         return
-    spent, output = meter.stop(), EVALUATION / dataset / texts / name
-    about = files.threat_model(inputs, read_value("finetune.dataset", str))
-    about |= files.attack_metadata(attack, name, texts, inputs, models)
-    files.write_verdicts(output, about, models, inputs)
+    spent, attacked = meter.stop(), session.attacked_model(attack, inputs, verdicts)
+    about = files.threat_model(inputs)
+    about |= files.attack_metadata(attack, name, texts, inputs, attacked.outcome.note)
+    files.write_verdicts(output, about, attacked, inputs)
     if cut:  # what the shards cost is not known here
         scratch.clear(folder)
     else:
-        session.record_cost(f"evaluate@{dataset}-{name}-{texts}", inputs, spent, team, output)
+        stage_name = f"evaluate@{dataset}-{name}-{texts}-{epsilon}-{model}"
+        session.record_cost(stage_name, inputs, spent, team, output)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Pick exemplar images for a vision-language model: `python -m stages.exemplars <name>`.
 
-Reads data/images/<describe.dataset> and data/base_model/; writes
+Reads data/images/<describe.dataset> and data/models/base/clip/; writes
 data/exemplars/<name>.parquet: per class the images nearest to the class's mean feature.
 """
 

@@ -1,8 +1,8 @@
 """Clean the descriptions and keep the K best of each class: `python -m stages.filter`.
 
-Reads data/descriptions/descriptions.parquet, the class table and data/base_model/, with
+Reads data/descriptions/descriptions.parquet, the class table and data/models/base/clip/, with
 `filter.reference: image` also the training images; writes data/filtered/descriptions.parquet,
-in which every dropped sentence stays visible with its reason.
+in which every dropped sentence stays visible with its reason, and the kept ones as a text set.
 """
 
 from collections.abc import Sequence
@@ -24,6 +24,8 @@ from pipeline.filtering.image_features import image_references
 from pipeline.filtering.summary import summary
 from pipeline.filtering.table import FILTERED, SCHEMA
 from pipeline.images.classes import read_classes
+from pipeline.zeroshot.text_tables import DESCRIPTIONS as TEXT_SET
+from pipeline.zeroshot.text_tables import KEPT, TextTable, write_texts
 from stages.runner import stage
 
 
@@ -51,6 +53,9 @@ def main() -> None:
     table, short = filtering.keep_top_k(rows, features, classes, params)
     columns = {name: [row[name] for row in table] for name in SCHEMA.names}
     write_table(FILTERED, columns, SCHEMA)
+    kept = [row for row in table if row["kept"]]
+    texts = ([row[key] for row in kept] for key in ("class_id", "rank", "sentence"))
+    write_texts(KEPT, TextTable(TEXT_SET, [], *texts))
     print(summary(columns, short, len(classes)))
 
 

@@ -1,9 +1,9 @@
 """Adversarial fine-tuning of the image encoder: `python -m stages.finetune`.
 
-Reads data/base_model/, data/images/<finetune.dataset>/ and, of data/embeddings/, the training
-descriptions and the template of that set; writes data/model/: an open_clip folder, training.csv
-and recipe.json (every value that was used). A killed run resumes from .scratch/ and ends with the
-same bytes. SAFT_PROCESSES=N, torchrun or srun let N processes train together.
+Reads data/models/base/clip/, data/images/<finetune.dataset>/ and data/training_embeddings/; writes
+data/models/finetuned/clip/: an open_clip folder, training.csv and recipe.json (every value that was
+used). A killed run resumes from .scratch/ and ends with the same bytes. SAFT_PROCESSES=N, torchrun
+or srun let N processes train together.
 """
 
 import typer
@@ -44,7 +44,7 @@ def run(ranks: Ranks) -> None:
     check_precision(recipe.precision, "finetune.precision", device)
     images, base = open_images(recipe.dataset), clip.load(BASE_MODEL)
     check_classes(images, "finetune.dataset")
-    texts = files.read_texts(recipe.dataset, [c.class_id for c in images.classes])
+    texts = files.read_texts([c.class_id for c in images.classes])
     inputs = session.method_inputs(base, *texts, images, recipe, device, ranks)
     with work_folder("finetune", files.origins(recipe, device, ranks), ranks) as folder:
         seconds = params.checkpoint_seconds

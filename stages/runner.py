@@ -19,7 +19,7 @@ P = ParamSpec("P")
 INTERRUPTED = 130
 # what makes a stage need less memory
 SMALLER = {
-    "base_model": "base_model.options.pretrain.batch_size",
+    "pretrain": "the batch_size of its entry in section pretrain",
     "finetune": "finetune.batch_size",
     "evaluate": "evaluate.batch_size",
     "check": "evaluate.batch_size",

@@ -3,9 +3,21 @@ its own."""
 
 from pathlib import Path
 
-BASE_MODEL = Path("data/base_model")
-MODEL = Path("data/model")
+MODELS = Path("data/models")
+BASE, FINETUNED = "base", "finetuned"  # what fine-tuning starts from, and what it makes
+ABOUT = Path("data/about")  # what the report says of a model: a copy of `record_folder`
+
+
+def clip_folder(model: str) -> Path:
+    """The open_clip folder of a model by its name."""
+    return MODELS / model / "clip"
+
+
+def record_folder(model: str) -> Path:
+    """about.json of a model; of the fine-tuned one also its recipe, training log and sentences."""
+    return MODELS / model / "record"
+
+
+BASE_MODEL = clip_folder(BASE)
+MODEL = clip_folder(FINETUNED)
 RECIPE = MODEL / "recipe.json"  # every value of the training
-MODELS = {"base": BASE_MODEL, "finetuned": MODEL}  # what is evaluated, under these names
-FINETUNED = "finetuned"  # the name of the model that this pipeline makes
-ABOUT = Path("data/about")  # <name>/: what the report tells of a model

@@ -1,10 +1,19 @@
 """Where text becomes numbers: CLIP's text encoder over a list of sentences."""
 
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pipeline.clip.device import arithmetic
 from pipeline.clip.model import Clip
+from pipeline.clip.towers import text_tower_hash
+from pipeline.common.atomic import replacing_file
 
 
 @torch.no_grad()
@@ -16,3 +25,38 @@ def encode_texts(clip: Clip, texts: list[str], device: torch.device, batch: int 
         tokens = clip.tokenize(texts[start : start + batch]).to(device)
         chunks.append(F.normalize(model.encode_text(tokens), dim=-1).float().cpu())
     return torch.cat(chunks)
+
+
+class OnceEncoder:
+    """texts -> `encode_texts` as an array; texts that an equal text tower has encoded on such a
+    device are taken from
+
+        $DVC_ROOT/.scratch/texts/<hash of tower, texts, torch and device>.npy
+
+    encoded: how many texts this one has encoded itself."""
+
+    def __init__(self, clip: Clip, device: torch.device) -> None:
+        self.clip, self.device, self.encoded = clip, device, 0
+        self._origin = f"{text_tower_hash(clip)} {torch.__version__} {arithmetic(device)}"
+        self._folder = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch" / "texts"
+
+    def __call__(self, texts: list[str]) -> np.ndarray:
+        """float32 (N, D), unit norm."""
+        digest = hashlib.sha256(f"{self._origin} {json.dumps(texts)}".encode()).hexdigest()[:32]
+        file = self._folder / f"{digest}.npy"
+        features = _read(file, len(texts))
+        if features is None:
+            features = encode_texts(self.clip, texts, self.device).numpy()
+            self.encoded += len(texts)
+            with replacing_file(file) as partial, partial.open("wb") as stream:
+                np.save(stream, features)
+        return features
+
+
+def _read(file: Path, count: int) -> np.ndarray | None:
+    """None where there is no file or it cannot be read: the texts are then encoded."""
+    try:
+        features = np.load(file)
+    except (OSError, ValueError, EOFError):
+        return None
+    return features if features.ndim == 2 and len(features) == count else None

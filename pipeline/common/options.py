@@ -27,13 +27,17 @@ def load_plugin(
     return module, validate(options[name], module.Params, f"{where}.options.{name}")
 
 
-def check_names(method: str, attacks: Sequence[str]) -> None:
-    """Check that the plug-ins which later stages load exist. DVC itself would only say that a
-    dependency is missing, and only when the stage's turn comes: for an attack after the training.
+def check_method(method: str) -> None:
+    """Check that the plug-in which stage `finetune` loads exists. DVC itself would only say that a
+    dependency is missing, and only when the stage's turn comes.
 
     Raises:
-        UserError: one does not exist; the key and those there are are named.
+        UserError: it does not; the key and those there are are named.
     """
     registry.check("pipeline.methods", method, f"{PARAMS_FILE}: finetune.method")
+
+
+def check_attacks(attacks: Sequence[str]) -> None:
+    """The same of the plug-ins that stage `evaluate` loads, after the training."""
     for attack in attacks:
         registry.check("pipeline.attacks", attack, f"{PARAMS_FILE}: evaluate.attacks")

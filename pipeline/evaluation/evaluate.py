@@ -7,31 +7,34 @@ kinds, both well defined and never mixed:
                    return their best iterate have none
 """
 
-from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from pydantic import Field
 
 from pipeline.clip.precision import Precision
+from pipeline.common.errors import UserError
 from pipeline.common.params import Section
 from pipeline.evaluation.clean_predictions import Clean
 from pipeline.evaluation.interface import Outcome, Run, Settings, Targets
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.zeroshot.pgd_step import Norm
 
+Epsilon = Annotated[int | float, Field(gt=0, le=255 * 255)]  # in 1/255; 4 and 4.0 are two folders
+
 
 class EvaluateParams(Section):
     """Section `evaluate` of params.yaml, where every key is explained."""
 
+    models: list[str] = Field(min_length=1)
     datasets: list[str] = Field(min_length=1)
     images: int | None = Field(ge=1)
     attacks: list[str] = Field(min_length=1)
     texts: list[str] = Field(min_length=1)
     attacker: str
     norm: Norm
-    epsilon_255: float = Field(gt=0, le=255 * 255)
+    epsilons_255: list[Epsilon] = Field(min_length=1)
     space: Literal["model", "native"]
     options: dict[str, dict[str, Any]]
     robust: Literal["any", "last"]
@@ -44,6 +47,17 @@ class EvaluateParams(Section):
     seed: int = Field(ge=0, lt=2**31)
     checks: dict[str, Any]
     strict: bool
+
+    def epsilon_of(self, text: str) -> Epsilon:
+        """The epsilon that is written as `text`: a folder's name, so that 4 is not 4.0.
+
+        Raises:
+            UserError: evaluate.epsilons_255 has none.
+        """
+        for epsilon in self.epsilons_255:
+            if str(epsilon) == text:
+                return epsilon
+        raise UserError(f"evaluate.epsilons_255 has no {text}, only {self.epsilons_255}")
 
     @property
     def band(self) -> float:
@@ -77,6 +91,7 @@ def evaluate_attack(
     options: Section,
     targets: Targets,
     params: EvaluateParams,
+    epsilon_255: float,
     clean: Clean,
     device: torch.device,
     run: Run | None = None,
@@ -88,6 +103,7 @@ def evaluate_attack(
 
     Args:
         attack, options: a module of `pipeline.attacks` and its checked Params.
+        epsilon_255: radius of the ball, in 1/255.
         clean: predictions on the unperturbed targets.
         run: in place of the attack's own, e.g. over several devices.
     """
@@ -101,7 +117,7 @@ def evaluate_attack(
     chosen = Targets(targets.pixels, targets.numbers[attacked], targets.labels[attacked])
     settings = Settings(
         norm=params.norm,
-        epsilon=params.epsilon_255 / 255,
+        epsilon=epsilon_255 / 255,
         batch_size=params.batch_size,
         seed=params.seed,
         follow=follow[attacked],
@@ -172,13 +188,6 @@ def accuracies(columns: dict[str, Any]) -> dict[str, Any]:
 def _share(flags: Any) -> dict[str, Any]:
     correct, images = int(np.sum(flags)), len(flags)
     return {"correct": correct, "images": images, "accuracy": round(correct / images, 6)}
-
-
-def merge_notes(notes: Mapping[str, str]) -> str:
-    """The notes of all models as one: once where they agree, by model where they do not."""
-    if len(set(notes.values())) == 1:
-        return next(iter(notes.values()))
-    return "; ".join(f"{model}: {note}" for model, note in notes.items() if note)
 
 
 def summary(name: str, result: dict[str, Any], where: str) -> str:

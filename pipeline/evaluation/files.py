@@ -10,41 +10,31 @@ from safetensors.numpy import save
 from pipeline.clip.precision import describe_precision
 from pipeline.common.atomic import replacing_directory
 from pipeline.common.tables import write_json, write_table
-from pipeline.evaluation.evaluate import evenly_spaced, merge_notes
+from pipeline.evaluation.evaluate import evenly_spaced
 from pipeline.evaluation.interface import Outcome, Targets
-from pipeline.results.seen_classes import training_overlap
 from pipeline.evaluation.session import Attack, AttackedModel, Inputs
-from pipeline.images.classes import read_classes
 from pipeline.images.image_set import dropped
 from pipeline.results.files import PREDICTIONS
 
 
 def write_verdicts(
-    output: Path, about: Mapping[str, Any], models: Mapping[str, AttackedModel], inputs: Inputs
+    output: Path, about: Mapping[str, Any], attacked: AttackedModel, inputs: Inputs
 ) -> None:
-    """predictions.parquet, metrics.json (`about`, and the accuracies of every model) and
-    examples.safetensors, as a whole.
-
-    Args:
-        models: by name.
-    """
-    band = inputs.params.band
-    results = {
-        name: model.accuracies | recheck_statistics(model.outcome, band)
-        for name, model in models.items()
-    }
+    """predictions.parquet, metrics.json (`about`, and the accuracies) and examples.safetensors, as
+    a whole."""
+    outcome, band = attacked.outcome, inputs.params.band
+    results = attacked.accuracies | recheck_statistics(outcome, band)
     examples = clean_examples(inputs.targets, inputs.params.examples)
-    examples |= {name: model.outcome.perturbations for name, model in models.items()}
-    rows = {key: [x for m in models.values() for x in m.columns[key]] for key in PREDICTIONS.names}
+    examples["perturbation"] = outcome.perturbations
     with replacing_directory(output) as out:
-        write_table(out / "predictions.parquet", rows, PREDICTIONS)
+        write_table(out / "predictions.parquet", attacked.columns, PREDICTIONS)
         write_json(out / "metrics.json", {**about, **results})
         # as bytes: safetensors' own writer hides a full disk behind an error of its own
         (out / "examples.safetensors").write_bytes(save(examples))
 
 
 def attack_metadata(
-    attack: Attack, name: str, texts: str, inputs: Inputs, models: Mapping[str, AttackedModel]
+    attack: Attack, name: str, texts: str, inputs: Inputs, note: str
 ) -> dict[str, Any]:
     """What metrics.json says of the attack `name` under a text set."""
     return {
@@ -52,22 +42,19 @@ def attack_metadata(
         "title": attack.module.TITLE,
         "options": attack.options.model_dump(),
         "budget": attack.module.max_iterates(attack.options) or 1,  # a library returns one image
-        "note": merge_notes({model: m.outcome.note for model, m in models.items()}),
+        "note": note,
         "texts": {"name": texts, "templates": inputs.texts.templates},
         "attacker": {"name": inputs.seen.name, "templates": inputs.seen.templates},
     }
 
 
-def threat_model(inputs: Inputs, trained_on: str) -> dict[str, Any]:
-    """What the attacker may do, and to which images.
-
-    Args:
-        trained_on: the image set of the fine-tuning.
-    """
+def threat_model(inputs: Inputs) -> dict[str, Any]:
+    """What the attacker may do, to which model and images."""
     params, images = inputs.params, inputs.images
-    keys = ("norm", "epsilon_255", "space", "robust", "seed")
     return {
-        **{key: getattr(params, key) for key in keys},
+        **{key: getattr(params, key) for key in ("norm", "space", "robust", "seed")},
+        "model": inputs.model,
+        "epsilon_255": inputs.epsilon_255,
         "pixels": images.pixels.shape[-1],
         "precision": describe_precision(params.precision, params.compile),
         "guard_band": params.band or None,
@@ -75,7 +62,6 @@ def threat_model(inputs: Inputs, trained_on: str) -> dict[str, Any]:
         "images": len(inputs.targets.labels),
         "dropped": dropped(images.name),
         "classes": len(images.classes),
-        "seen_in_training": training_overlap(images.classes, read_classes(trained_on)),
     }
 
 

@@ -1,7 +1,7 @@
 """One evaluation cut into parts for machines that share no process, only a file system.
 
 `--shard i/n` attacks every n-th image (or call, see `outcomes.positions`) and writes a part to
-    $DVC_ROOT/.scratch/parts/<set>/<text set>/<attack>/<model>-<i>-of-<n>.safetensors
+    $DVC_ROOT/.scratch/parts/<set>/<text set>/<attack>/<epsilon>/<model>/<i>-of-<n>.safetensors
 `--merge n` reads all n instead of attacking. A part says what it was made from: params, code,
 data, torch and device must be the same.
 """
@@ -24,6 +24,7 @@ from pipeline.common.params import Section
 from pipeline.evaluation.interface import Outcome, Run, Settings, Targets
 from pipeline.evaluation.outcomes import merge, part_of, positions
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
+from pipeline.results.files import EVALUATION
 
 PLAIN = ["note", "judged", "largest_difference"]
 ARRAYS = [name for name in Outcome._fields if name not in PLAIN]
@@ -77,26 +78,25 @@ def cut_run(
     run: Run,
     attack: ModuleType,
     folder: Path,
-    model: str,
     origins: Mapping[str, str],
 ) -> Run:
-    """`run` of `attack` on `model`, cut as asked for."""
+    """`run` of `attack`, cut as asked for."""
     if isinstance(cut, Shard):
-        return run_and_write_part(run, attack, file_of(folder, model, cut), cut, origins)
+        return run_and_write_part(run, attack, file_of(folder, cut), cut, origins)
     if isinstance(cut, Merge):
-        return run_from_parts(attack, folder, model, cut.parts, origins)
+        return run_from_parts(attack, folder, cut.parts, origins)
     return run
 
 
-def folder_of(dataset: str, texts: str, attack: str) -> Path:
-    """The folder of the parts of one evaluation."""
+def folder_of(output: Path) -> Path:
+    """The folder of the parts of one evaluation, which will be written to `output`."""
     root = Path(os.environ.get("DVC_ROOT", "."))
-    return root / ".scratch/parts" / dataset / texts / attack
+    return root / ".scratch/parts" / output.relative_to(EVALUATION)
 
 
-def file_of(folder: Path, model: str, shard: Shard) -> Path:
+def file_of(folder: Path, shard: Shard) -> Path:
     """The file of one part."""
-    return folder / f"{model}-{shard.part}-of-{shard.parts}.safetensors"
+    return folder / f"{shard.part}-of-{shard.parts}.safetensors"
 
 
 def run_and_write_part(
@@ -129,9 +129,7 @@ def run_and_write_part(
     return run_part
 
 
-def run_from_parts(
-    attack: ModuleType, folder: Path, model: str, count: int, origins: Mapping[str, str]
-) -> Run:
+def run_from_parts(attack: ModuleType, folder: Path, count: int, origins: Mapping[str, str]) -> Run:
     """In place of an attack: the outcome that the parts of `count` shards have together.
 
     Raises (when called):
@@ -143,7 +141,7 @@ def run_from_parts(
     ) -> Outcome:
         rows = positions(len(targets.labels), count, attack, settings.batch_size)
         outcomes = [
-            _read(file_of(folder, model, Shard(i, count)), targets.numbers[part], origins)
+            _read(file_of(folder, Shard(i, count)), targets.numbers[part], origins)
             for i, part in enumerate(rows, start=1)
         ]
         return merge(targets, settings, rows, outcomes)

@@ -10,7 +10,7 @@ import torch
 
 from pipeline.clip import model as clip
 from pipeline.clip.config import model_config
-from pipeline.clip.folders import MODEL, MODELS
+from pipeline.clip.folders import clip_folder
 from pipeline.clip.origins import hash_origins
 from pipeline.clip.precision import Precision, check_precision
 from pipeline.common.params import Section
@@ -41,10 +41,13 @@ from pipeline.zeroshot.text_sets import TextSet
 
 
 class Inputs(NamedTuple):
-    """What every model is evaluated on. targets: those of the images that are used; texts: those
-    that classify; seen: those that the attacker sees."""
+    """What a model is evaluated on. model: its name; epsilon_255: radius of the ball, in 1/255;
+    targets: those of the images that are used; texts: those that classify; seen: those that the
+    attacker sees."""
 
     params: EvaluateParams
+    model: str
+    epsilon_255: float
     images: ImageSet
     targets: Targets
     texts: TextSet
@@ -53,10 +56,10 @@ class Inputs(NamedTuple):
 
 
 def open_inputs(
-    dataset: str, texts: str, count: int | None, key: str, params: EvaluateParams,
-    device: torch.device,
+    model: str, dataset: str, texts: str, epsilon_255: float, count: int | None, key: str,
+    params: EvaluateParams, device: torch.device,
 ) -> Inputs:  # fmt: skip
-    """Open an image set and the embeddings of a text set for it.
+    """Open an image set and a model's embeddings of a text set for it.
 
     Args:
         count: how many images are used, evenly spaced; None: all.
@@ -69,17 +72,18 @@ def open_inputs(
     images = open_images(dataset)
     check_classes(images, key)
     class_ids = [class_entry.class_id for class_entry in images.classes]
-    pair = text_sets.read_pair(texts, dataset, class_ids)
+    pair = text_sets.read_pair(model, texts, dataset, class_ids)
     numbers = evenly_spaced(len(images.labels), count)
     targets = Targets(images.pixels, numbers, images.labels[numbers])
-    return Inputs(params, images, targets, *pair, device)
+    return Inputs(params, model, epsilon_255, images, targets, *pair, device)
 
 
 def loader(
-    folder: Path, inputs: Inputs, precision: Precision = "float32", compiled: bool = False
+    inputs: Inputs, precision: Precision = "float32", compiled: bool = False
 ) -> Callable[[torch.device], ZeroShotClassifier]:
-    """device -> the classifier of a model's folder, for attacks in `precision`; picklable."""
+    """device -> the classifier of the model, for attacks in `precision`; picklable."""
     size, native = inputs.images.pixels.shape[-1], inputs.params.space == "native"
+    folder = clip_folder(inputs.model)
     load = partial(load_classifier, folder, inputs.texts, inputs.seen, size, native)
     return partial(load, precision=precision, compiled=compiled)
 
@@ -94,9 +98,9 @@ def watch(meter: cost.Meter, classifier: ZeroShotClassifier, precision: Precisio
 def record_cost(
     stage: str, inputs: Inputs, spent: cost.Spent, team: Sequence[Worker], output: Path
 ) -> None:
-    """Keep what the evaluation of all models cost, and print a line on it."""
-    images, config = len(MODELS) * len(inputs.targets.labels), model_config(MODEL)
-    run = cost.Run(stage, images, config, processes=len(team) or 1)
+    """Keep what the evaluation of the model cost, and print a line on it."""
+    config = model_config(clip_folder(inputs.model))
+    run = cost.Run(stage, len(inputs.targets.labels), config, processes=len(team) or 1)
     cost.record(run, spent, inputs.device, output)
 
 
@@ -112,23 +116,23 @@ class Attack(NamedTuple):
     origins: Mapping[str, str]
 
 
-def attack_model(
-    name: str, folder: Path, attack: Attack, inputs: Inputs, meter: cost.Meter
-) -> Verdicts:
-    """Clean predictions and the attack on one model. meter: counts, unless a team attacks."""
+def attack_model(attack: Attack, inputs: Inputs, meter: cost.Meter) -> Verdicts:
+    """Clean predictions and the attack on the model. meter: counts, unless a team attacks."""
     params, device, dataset = inputs.params, inputs.device, inputs.images.name
-    load = loader(folder, inputs, params.precision, params.compile)
+    load = loader(inputs, params.precision, params.compile)
     classifier = load(device)
     if not attack.team:
         watch(meter, classifier, params.precision)
-    pixels, config = checksum(dataset), model_config(folder)
+    pixels, config = checksum(dataset), model_config(clip_folder(inputs.model))
     clean = cached_clean_predictions(
         classifier, inputs.targets, params.batch_size, device, pixels, config
     )
     run = distribute(attack.team, attack.module, Subject(load, dataset))
-    run = parts.cut_run(attack.cut, run, attack.module, attack.folder, name, attack.origins)
-    options, targets = attack.options, inputs.targets
-    return evaluate_attack(classifier, attack.module, options, targets, params, clean, device, run)
+    run = parts.cut_run(attack.cut, run, attack.module, attack.folder, attack.origins)
+    return evaluate_attack(
+        classifier, attack.module, attack.options, inputs.targets, params, inputs.epsilon_255,
+        clean, device, run,
+    )  # fmt: skip
 
 
 class AttackedModel(NamedTuple):
@@ -139,27 +143,24 @@ class AttackedModel(NamedTuple):
     accuracies: dict[str, Any]
 
 
-def attack_models(attack: Attack, inputs: Inputs, meter: cost.Meter) -> dict[str, AttackedModel]:
-    """`attack_model` for every model, by name, and a printed line on each; nothing of a shard,
-    whose verdicts are not complete."""
-    models = {}
-    for name, folder in MODELS.items():
-        verdicts = attack_model(name, folder, attack, inputs, meter)
-        if not isinstance(attack.cut, parts.Shard):
-            columns = prediction_columns(name, inputs.targets, verdicts)
-            models[name] = AttackedModel(verdicts.outcome, columns, accuracies(columns))
-            where = f"{inputs.images.name}, {attack.module.TITLE}"
-            print(summary(name, models[name].accuracies, where), flush=True)
-    return models
+def attacked_model(attack: Attack, inputs: Inputs, verdicts: Verdicts) -> AttackedModel:
+    """What is stored of complete verdicts, and a printed line on them."""
+    columns = prediction_columns(inputs.model, inputs.targets, verdicts)
+    attacked = AttackedModel(verdicts.outcome, columns, accuracies(columns))
+    where = f"{inputs.images.name}, {attack.module.TITLE}, epsilon {inputs.epsilon_255:g}/255"
+    print(summary(inputs.model, attacked.accuracies, where), flush=True)
+    return attacked
 
 
 def origins(inputs: Inputs, options: Section, texts: str) -> dict[str, str]:
     """What the verdicts of one evaluation follow from, see `hash_origins`."""
-    elsewhere = {"datasets", "attacks", "texts", "options", "checks", "strict"}
-    values = [inputs.params.model_dump(exclude=elsewhere), options.model_dump()]
-    dataset = inputs.images.name
-    models = [m / f for m in MODELS.values() for f in (clip.CONFIG_FILE, clip.WEIGHTS_FILE)]
-    tables = [
-        text_sets.FOLDER / part / texts / f"{dataset}.parquet" for part in ("texts", "attacker")
+    elsewhere = {"models", "datasets", "attacks", "texts", "epsilons_255", "options", "checks"}
+    values = [
+        inputs.params.model_dump(exclude={*elsewhere, "strict"}),
+        inputs.epsilon_255,
+        options.model_dump(),
     ]
-    return hash_origins(values, [*content_files(dataset), *models, *tables], inputs.device)
+    dataset, folder = inputs.images.name, clip_folder(inputs.model)
+    model = [folder / name for name in (clip.CONFIG_FILE, clip.WEIGHTS_FILE)]
+    tables = text_sets.pair_files(inputs.model, texts, dataset)
+    return hash_origins(values, [*content_files(dataset), *model, *tables], inputs.device)

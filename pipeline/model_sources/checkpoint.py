@@ -7,8 +7,6 @@ encoder is the checkpoint's, or the stage fails.
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pipeline.clip import model as clip
 from pipeline.images.data_root import locate
 from pipeline.models import hub, state_dicts
@@ -18,7 +16,7 @@ LOCAL = "local-dir:"
 
 
 class Params(hub.HubParams):
-    """`base_model.options.checkpoint`."""
+    """`models.<name>.options` with source: checkpoint."""
 
     file: str
     """The checkpoint; relative paths start at $SAFT_DATA, or data/raw without it."""
@@ -26,7 +24,7 @@ class Params(hub.HubParams):
     """As in `pretrained`, or local-dir:<open_clip folder>, where paths start likewise."""
 
 
-def build(params: Params, dataset: str, seed: int, device: torch.device) -> BaseModel:
+def build(params: Params) -> BaseModel:
     """Load the CLIP in float32, then the checkpoint into its image encoder, strictly.
 
     Raises:
@@ -40,7 +38,7 @@ def build(params: Params, dataset: str, seed: int, device: torch.device) -> Base
     return base
 
 
-def about(params: Params, dataset: str) -> ModelCardOrigin:
+def about(params: Params) -> ModelCardOrigin:
     """Names of the checkpoint and of the CLIP around it."""
     file = f"the image encoder of checkpoint `{Path(params.file).name}`"
     if params.model.startswith(LOCAL):

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import torch
-
 from pipeline.clip import model as clip
 from pipeline.common.params import Section
 from pipeline.images.data_root import locate
@@ -11,18 +9,18 @@ from pipeline.models.interface import BaseModel, ModelCardOrigin
 
 
 class Params(Section):
-    """`base_model.options.local`."""
+    """`models.<name>.options` with source: local."""
 
     path: str
     """The folder; relative paths start at $SAFT_DATA, or data/raw without it."""
 
 
-def build(params: Params, dataset: str, seed: int, device: torch.device) -> BaseModel:
+def build(params: Params) -> BaseModel:
     """Load and check the folder; it is written again in this pipeline's own form."""
     loaded = clip.load(locate(params.path))
     return BaseModel(loaded.model, loaded.config)
 
 
-def about(params: Params, dataset: str) -> ModelCardOrigin:
+def about(params: Params) -> ModelCardOrigin:
     """The folder's name, without the path to it."""
     return ModelCardOrigin(f"the open_clip folder `{Path(params.path).name}`")

@@ -4,17 +4,15 @@ For instance ViT-B-32-quickgelu / openai, or hf-hub:<organisation>/<repository> 
 The weights are downloaded on first use, or found in the hub's cache.
 """
 
-import torch
-
 from pipeline.models import hub
 from pipeline.models.interface import BaseModel, ModelCardOrigin
 
 
 class Params(hub.HubParams):
-    """`base_model.options.pretrained`."""
+    """`models.<name>.options` with source: pretrained."""
 
 
-def build(params: Params, dataset: str, seed: int, device: torch.device) -> BaseModel:
+def build(params: Params) -> BaseModel:
     """Load the model in float32.
 
     Raises:
@@ -23,6 +21,6 @@ def build(params: Params, dataset: str, seed: int, device: torch.device) -> Base
     return hub.load(params)
 
 
-def about(params: Params, dataset: str) -> ModelCardOrigin:
+def about(params: Params) -> ModelCardOrigin:
     """Its name, and the repository of the hub."""
     return hub.about(params)

@@ -1,9 +1,9 @@
-"""Where the base model comes from, one file each; the file name is `base_model.source`.
+"""Where a model comes from, one file each; the file name is `models.<name>.source`.
 
 A source module has
-    class Params(Section)                                  its keys under `base_model.options`
-    def build(params, dataset, seed, device) -> BaseModel  dataset: the set `pretrain` reads
-    def about(params, dataset) -> ModelCardOrigin          for model cards; loads nothing
+    class Params(Section)                 its keys under `models.<name>.options`
+    def build(params) -> BaseModel        in float32, on the CPU
+    def about(params) -> ModelCardOrigin  for model cards; loads no weights
 What several sources share is in the other modules of this package.
 """
 
@@ -14,8 +14,8 @@ from torch import nn
 
 
 class ModelCardOrigin(NamedTuple):
-    """What a model card says of a base model, in Markdown; hub_id: the repository of the Hugging
-    Face hub that its weights come from, where there is one."""
+    """What a model card says of where a model comes from, in Markdown; hub_id: the repository of the
+    Hugging Face hub that its weights come from, where there is one."""
 
     text: str
     hub_id: str | None = None
@@ -23,9 +23,9 @@ class ModelCardOrigin(NamedTuple):
 
 @dataclass(frozen=True)
 class BaseModel:
-    """A model with the open_clip folder's config {"model_cfg", "preprocess_cfg"}; `log` holds
-    the pretraining curve (step, loss), empty for a model that came ready."""
+    """A model with the open_clip folder's config {"model_cfg", "preprocess_cfg"}; notes: what was
+    done to its weights or is remarkable about them, for people."""
 
     model: nn.Module
     config: dict[str, Any]
-    log: list[tuple[int, float]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)

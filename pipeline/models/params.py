@@ -1,16 +1,51 @@
-"""The base_model stage's parameters."""
+"""An entry of section `models`: where a model comes from, and what is known of it."""
 
-from typing import Any
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import Field
+from pipeline.clip.folders import FINETUNED
+from pipeline.common.errors import UserError
+from pipeline.common.params import PARAMS_FILE, Section, validate
 
-from pipeline.common.params import Section
+NAME = re.compile(r"[A-Za-z0-9_][\w-]*")  # a folder, and a part of a stage's name
+WHERE = f"{PARAMS_FILE}: models"
 
 
-class BaseModelParams(Section):
-    """Section `base_model` of params.yaml, where every key is explained."""
+class ModelParams(Section):
+    """An entry of section `models` of params.yaml, where every key is explained."""
 
     source: str
-    dataset: str
-    seed: int = Field(ge=0, lt=2**31)
-    options: dict[str, dict[str, Any]]
+    options: dict[str, Any]
+    defended: Literal[True, False, "unknown"]
+    licence: str | None
+    citation: str | None
+
+
+def read_model(name: str, models: Mapping[str, Any]) -> ModelParams:
+    """Entry `name` of section `models`.
+
+    Raises:
+        UserError: there is none, its name is no name, or a key is wrong.
+    """
+    if name == FINETUNED and name in models:
+        raise UserError(f"{WHERE}: '{FINETUNED}' is what fine-tuning makes; name it otherwise")
+    if name not in models:
+        raise UserError(f"{WHERE} has no '{name}', only {', '.join(sorted(models)) or 'none'}")
+    if not NAME.fullmatch(name):
+        raise UserError(f"{WHERE}: '{name}': a name has letters, digits, _ and - only")
+    return validate(models[name], ModelParams, f"{WHERE}.{name}")
+
+
+def check_evaluated(names: list[str], models: Mapping[str, Any]) -> None:
+    """Check that every model of `evaluate.models` is made by a stage, and named once.
+
+    Raises:
+        UserError: one is not, or is named twice.
+    """
+    for name in names:
+        if name not in models and name != FINETUNED:
+            known = ", ".join([*models, FINETUNED])
+            raise UserError(f"{PARAMS_FILE}: evaluate.models: no model '{name}'; there are {known}")
+        if names.count(name) > 1:
+            raise UserError(f"{PARAMS_FILE}: evaluate.models names '{name}' twice")

@@ -7,7 +7,6 @@ sections 3 and 4). `pipeline.soundness.checks` says what they mean.
 
 from collections.abc import Sequence
 from functools import cache, partial
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -34,7 +33,6 @@ class ChecksParams(Section):
     """`evaluate.checks` of params.yaml, where every key is explained."""
 
     datasets: list[str]
-    texts: str
     images: int = Field(ge=1)
     epsilons_255: list[Radius] = Field(min_length=1)
     large_epsilon_255: Radius
@@ -42,29 +40,28 @@ class ChecksParams(Section):
 
 
 def measure_model(
-    folder: Path,
     checks: ChecksParams,
     inputs: session.Inputs,
     meter: Meter,
     team: Sequence[Worker],
 ) -> dict[str, Any]:
-    """`measure` for the model in a folder, on those of the images that it classifies rightly.
+    """`measure` for the model, on those of the images that it classifies rightly.
 
     Args:
         meter: counts, unless a team attacks.
     """
     params, device = inputs.params, inputs.device
-    load = session.loader(folder, inputs, params.precision, params.compile)
+    load = session.loader(inputs, params.precision, params.compile)
     classifier = load(device)
     if not team:
         session.watch(meter, classifier, params.precision)
-    subjects = [Subject(way, inputs.images.name) for way in (load, session.loader(folder, inputs))]
+    subjects = [Subject(way, inputs.images.name) for way in (load, session.loader(inputs))]
     runs = [distribute(team, fixed_step, subject) for subject in subjects]
     targets = inputs.targets
-    prediction, _ = clean_predictions(classifier, targets, params.batch_size, device)
-    right = np.flatnonzero(prediction == targets.labels)
+    clean = clean_predictions(classifier, targets, params.batch_size, device)
+    right = np.flatnonzero(clean.prediction == targets.labels)
     right_targets = Targets(targets.pixels, targets.numbers[right], targets.labels[right])
-    counts = measure(classifier, right_targets, checks, params, device, *runs)
+    counts = measure(classifier, right_targets, checks, params, inputs.epsilon_255, device, *runs)
     return {"images": len(targets.labels)} | counts
 
 
@@ -73,6 +70,7 @@ def measure(
     targets: Targets,
     checks: ChecksParams,
     params: EvaluateParams,
+    epsilon_255: float,
     device: torch.device,
     run: Run = fixed_step.run,
     run_in_float32: Run = fixed_step.run,
@@ -80,39 +78,40 @@ def measure(
     """Counts of images that stay right, for metrics of one model.
 
     Args:
+        epsilon_255: radius of the ladder of steps, in 1/255.
         run, run_in_float32: fixed-step PGD, or the same over several devices; on `classifier`
             and on its copy in float32.
 
     Returns:
         curve: [epsilon in 1/255, images right at every iterate], from 0 (clean) upwards;
         large: the same at `large_epsilon_255`; steps: [steps, images right at every iterate]
-        at `evaluate.epsilon_255`, the step size of a run follows from its steps; precision:
+        at `epsilon_255`, the step size of a run follows from its steps; precision:
         None where attacks are float32, else {name, right, right_in_float32, changed}: images
         right at every iterate of the attack in `evaluate.precision` and of the same attack in
         float32, and the images whose verdicts differ.
     """
 
     @cache  # the curve, the ladder of steps and the two precisions share points
-    def robust(epsilon_255: float, steps: int, in_float32: bool = False) -> np.ndarray:
+    def robust(radius_255: float, steps: int, in_float32: bool = False) -> np.ndarray:
         attack, attacked = (
             (run_in_float32, classifier.in_float32()) if in_float32 else (run, classifier)
         )
         band = 0.0 if in_float32 else params.band
-        settings = _settings(targets, params, epsilon_255, device)._replace(guard_band=band)
-        outcome = attack(attacked, targets, _crossing_the_ball(epsilon_255, steps), settings)
+        settings = _settings(targets, params, radius_255, device)._replace(guard_band=band)
+        outcome = attack(attacked, targets, _crossing_the_ball(radius_255, steps), settings)
         return outcome.fooled_at < 0
 
-    def robust_count(epsilon_255: float, steps: int) -> int:
-        return int(robust(epsilon_255, steps).sum())
+    def robust_count(radius_255: float, steps: int) -> int:
+        return int(robust(radius_255, steps).sum())
 
     steps, ladder = checks.steps, [checks.steps // 4, checks.steps // 2, checks.steps]
     clean = [0.0, len(targets.labels)]
-    low = partial(robust, params.epsilon_255, steps)
+    low = partial(robust, epsilon_255, steps)
     return {
         "precision": _compared(params, low(), low(in_float32=True)) if params.band else None,
         "curve": [clean, *([e, robust_count(e, steps)] for e in sorted(checks.epsilons_255))],
         "large": [checks.large_epsilon_255, robust_count(checks.large_epsilon_255, steps)],
-        "steps": [[n, robust_count(params.epsilon_255, n)] for n in [*ladder, 2 * steps]],
+        "steps": [[n, robust_count(epsilon_255, n)] for n in [*ladder, 2 * steps]],
     }
 
 

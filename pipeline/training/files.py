@@ -23,21 +23,22 @@ from pipeline.training.session import Finished
 from pipeline.zeroshot import text_sets
 
 
-def read_texts(dataset: str, class_ids: Sequence[str]) -> tuple[Tensor, Tensor]:
+def read_texts(class_ids: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Unit-norm features of the descriptions, float32 (C, K, D), and of the template, (C, D).
 
     Raises:
         UserError: a class has none.
     """
-    descriptions = text_sets.read_embeddings(text_sets.TRAINING, class_ids)
-    template = text_sets.read_class_features(_template(dataset), class_ids)
-    return torch.from_numpy(descriptions), torch.from_numpy(template)
+    descriptions, template = text_sets.training_files()
+    captions = text_sets.read_embeddings(descriptions, class_ids)
+    features = text_sets.read_class_features(template, class_ids)
+    return torch.from_numpy(captions), torch.from_numpy(features)
 
 
 def origins(recipe: Recipe, device: torch.device, ranks: Ranks) -> dict[str, str]:
     """What the weights of a training follow from, see `hash_origins`."""
     model = [BASE_MODEL / name for name in (clip.CONFIG_FILE, clip.WEIGHTS_FILE)]
-    inputs = [*content_files(recipe.dataset), *model, text_sets.TRAINING, _template(recipe.dataset)]
+    inputs = [*content_files(recipe.dataset), *model, *text_sets.training_files()]
     values = {"recipe": recipe.as_dict(), "processes": ranks.size}
     return hash_origins(values, inputs, device)
 
@@ -70,7 +71,3 @@ def record_cost(
     training = meter.Training(recipe.method, title, per_epoch, steps)
     device = inputs.texts.device
     meter.record(run, finished.spent, device, folder / clip.WEIGHTS_FILE, training)
-
-
-def _template(dataset: str) -> Path:
-    return text_sets.FOLDER / "texts" / text_sets.TEMPLATE / f"{dataset}.parquet"

@@ -1,29 +1,28 @@
-"""Text embeddings as zero-shot classifiers, read from data/embeddings/:
+"""Text embeddings as zero-shot classifiers:
 
-    descriptions.parquet            the training ensemble: K rows per class (slot k = rank k)
-    texts/<text set>/<set>.parquet  what classifies an image set: a row per class and text
-    attacker/<text set>/<set>.parquet   what the attacker sees when that text set classifies
-A text set is a name in `embed.texts` (templates), or "descriptions": the kept descriptions.
+    data/embeddings/<model>/<text set>/
+        texts/<image set>.parquet      what classifies it: a row per class and text
+        attacker/<image set>.parquet   what the attacker sees meanwhile
+    data/training_embeddings/          what fine-tuning sees, by the base model
+        descriptions.parquet           K rows per class (slot k = rank k)
+        template.parquet
+`pipeline.zeroshot.text_tables` has the texts themselves.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.common.errors import UserError
 from pipeline.common.tables import read_table
+from pipeline.zeroshot.text_tables import DESCRIPTIONS, SCHEMA, TEMPLATE, read_origin
 
-FOLDER = Path("data/embeddings")
-TRAINING = FOLDER / "descriptions.parquet"
-DESCRIPTIONS = "descriptions"  # the text set that is not in embed.texts
-TEMPLATE = "template"  # the text set that methods without descriptions train on
-SAME = "same"  # evaluate.attacker: the attacker sees the texts that classify
-METADATA = b"text set"
+EMBEDDINGS = Path("data/embeddings")
+TRAINING = Path("data/training_embeddings")
+CLASSIFYING, ATTACKER = "texts", "attacker"  # the two folders of a model and text set
 
 
 class TextSet(NamedTuple):
@@ -52,14 +51,23 @@ class TextSet(NamedTuple):
 
 def schema(width: int) -> pa.Schema:
     """class_id, caption slot, text, and the unit-norm float32 embedding of length `width`."""
-    return pa.schema(
-        [
-            ("class_id", pa.string()),
-            ("slot", pa.int32()),
-            ("text", pa.string()),
-            ("embedding", pa.list_(pa.float32(), width)),
-        ]
-    )
+    return SCHEMA.append(pa.field("embedding", pa.list_(pa.float32(), width)))
+
+
+def folder_of(model: str, texts: str) -> Path:
+    """The embeddings of a text set by a model."""
+    return EMBEDDINGS / model / texts
+
+
+def pair_files(model: str, texts: str, dataset: str) -> tuple[Path, Path]:
+    """The files of the texts that classify an image set, and of those that the attacker sees."""
+    folder, name = folder_of(model, texts), f"{dataset}.parquet"
+    return folder / CLASSIFYING / name, folder / ATTACKER / name
+
+
+def training_files() -> tuple[Path, Path]:
+    """The files of the descriptions and of the template that fine-tuning sees."""
+    return TRAINING / f"{DESCRIPTIONS}.parquet", TRAINING / f"{TEMPLATE}.parquet"
 
 
 def read_embeddings(path: Path, class_ids: Sequence[str]) -> np.ndarray:
@@ -87,16 +95,14 @@ def read_embeddings(path: Path, class_ids: Sequence[str]) -> np.ndarray:
 def read_texts(path: Path, class_ids: Sequence[str]) -> TextSet:
     """A file of texts/ or attacker/, with the classes in the order of `class_ids`."""
     captions = read_embeddings(path, class_ids)
-    origin = json.loads((pq.read_schema(path).metadata or {}).get(METADATA, b"null"))
-    if not isinstance(origin, dict):
-        raise UserError(f"{path}: names no text set; run `dvc repro embed`")
-    return TextSet(origin["name"], origin["templates"], captions)
+    return TextSet(*read_origin(path), captions)
 
 
-def read_pair(texts: str, dataset: str, class_ids: Sequence[str]) -> tuple[TextSet, TextSet]:
+def read_pair(
+    model: str, texts: str, dataset: str, class_ids: Sequence[str]
+) -> tuple[TextSet, TextSet]:
     """The texts that classify an image set under a text set, and those that the attacker sees."""
-    both = (FOLDER / part / texts / f"{dataset}.parquet" for part in ("texts", "attacker"))
-    classifying, seen = (read_texts(path, class_ids) for path in both)
+    classifying, seen = (read_texts(path, class_ids) for path in pair_files(model, texts, dataset))
     return classifying, seen
 
 

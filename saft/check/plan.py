@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pipeline.embeddings.tables import EmbedParams
 
 from pipeline.clip.device import pick_device
 from pipeline.common.errors import UserError
 from pipeline.common.options import load_plugin
 from pipeline.common.params import PARAMS_FILE, Section, read_params, validate
 from pipeline.descriptions.params import DescribeParams
-from pipeline.embeddings.tables import EmbedParams
 from pipeline.evaluation.evaluate import EvaluateParams
 from pipeline.filtering.filter import FilterParams
 from pipeline.models.params import BaseModelParams

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
-from pipeline.common.errors import UserError
 from pipeline.embeddings.tables import templates_of, text_sets_in_use
+
+from pipeline.common.errors import UserError
 from pipeline.zeroshot.text_sets import DESCRIPTIONS
 from saft.check.plan import Plan
 from saft.check.sets import SetState

@@ -15,6 +15,7 @@ import itertools
 from collections.abc import Callable
 
 import torch
+from pipeline.embeddings.tables import templates_of
 
 from pipeline.clip.precision import Precision
 from pipeline.common import registry
@@ -22,7 +23,6 @@ from pipeline.common.errors import UserError
 from pipeline.common.options import load_plugin
 from pipeline.cost import vision_transformer as vit
 from pipeline.cost.matrix_speed import matrix_flop, precisions
-from pipeline.embeddings.tables import templates_of
 from pipeline.model_sources import pretrain
 from pipeline.soundness.measure import ChecksParams
 from pipeline.training.recipe import Recipe

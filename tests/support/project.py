@@ -20,7 +20,7 @@ DEMO = ROOT / "profiles/demo.yaml"
 SETS = ["shapes-held-out", "digits"]
 STEPPED = ("pgd", "cw_linf", "semantic_ensemble", "apgd_ce", "apgd_dlr")
 CHANGES: dict[str, dict[str, Any]] = {
-    "base_model.options.pretrain": {
+    "pretrain.small": {
         "width": 32,
         "layers": 1,
         "text_width": 32,

@@ -1,0 +1,46 @@
+"""about.json of a model: where it comes from, what is known of it, and which towers it has."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline.clip.model import Clip
+from pipeline.clip.towers import image_tower_hash, text_tower_hash
+from pipeline.common.params import Section, validate
+from pipeline.common.tables import read_json
+
+FILE = "about.json"
+Defended = Literal["true", "false", "unknown"]
+
+
+class About(Section):
+    """about.json. origin: Markdown; hub_id: the repository of the Hugging Face hub that the weights
+    come from; image_tower, text_tower: sha256, see `pipeline.clip.towers`."""
+
+    name: str
+    source: str
+    origin: str
+    hub_id: str | None
+    defended: Defended
+    licence: str | None
+    citation: str | None
+    notes: list[str]
+    parameters: int
+    image_size: int
+    image_tower: str
+    text_tower: str
+
+
+def towers(clip: Clip) -> dict[str, Any]:
+    """What about.json says of the weights."""
+    return {
+        "parameters": sum(weight.numel() for weight in clip.model.parameters()),
+        "image_size": int(clip.model.visual.image_size[0]),
+        "image_tower": image_tower_hash(clip),
+        "text_tower": text_tower_hash(clip),
+    }
+
+
+def read_about(folder: Path) -> About:
+    """about.json in a folder."""
+    path = folder / FILE
+    return validate(read_json(path), About, str(path))

@@ -1,0 +1,110 @@
+"""Texts of classes as strings, before any model encodes them:
+
+    data/texts/<text set>/<image set>.parquet   templates filled with the names of its classes
+    data/texts/descriptions/kept.parquet        the kept descriptions, K for each described class
+A text set is a name in `embed.texts` (templates), or "descriptions".
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.common.errors import UserError
+from pipeline.common.tables import read_table, write_table
+
+TEXTS = Path("data/texts")
+DESCRIPTIONS = "descriptions"  # the text set that is not in embed.texts
+TEMPLATE = "template"  # the text set that methods without descriptions train on
+SAME = "same"  # evaluate.attacker: the attacker sees the texts that classify
+KEPT = TEXTS / DESCRIPTIONS / "kept.parquet"
+METADATA = b"text set"
+SCHEMA = pa.schema([("class_id", pa.string()), ("slot", pa.int32()), ("text", pa.string())])
+
+
+class TextTable(NamedTuple):
+    """The texts of some classes: text `texts[i]` is number `slots[i]` of class `class_ids[i]`;
+    name: the text set; templates: what it was filled from, empty for descriptions."""
+
+    name: str
+    templates: list[str]
+    class_ids: list[str]
+    slots: list[int]
+    texts: list[str]
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Those of SCHEMA."""
+        return {"class_id": self.class_ids, "slot": self.slots, "text": self.texts}
+
+    @property
+    def metadata(self) -> dict[bytes, bytes]:
+        """Name and templates, as a file's schema carries them."""
+        origin = {"name": self.name, "templates": self.templates}
+        return {METADATA: json.dumps(origin).encode()}
+
+    def of_classes(self, class_ids: Sequence[str]) -> "TextTable":
+        """The rows of these classes alone."""
+        chosen = set(class_ids)
+        rows = [i for i, class_id in enumerate(self.class_ids) if class_id in chosen]
+        return self._replace(
+            class_ids=[self.class_ids[i] for i in rows],
+            slots=[self.slots[i] for i in rows],
+            texts=[self.texts[i] for i in rows],
+        )
+
+
+def file_of(texts: str, dataset: str) -> Path:
+    """The file that holds the texts of an image set under a text set."""
+    return KEPT if texts == DESCRIPTIONS else TEXTS / texts / f"{dataset}.parquet"
+
+
+def write_texts(path: Path, table: TextTable) -> None:
+    """Write the strings of a text set."""
+    write_table(path, table.columns, SCHEMA.with_metadata(table.metadata))
+
+
+def read_table_of(path: Path) -> TextTable:
+    """Read a file of `write_texts`.
+
+    Raises:
+        UserError: it is missing or broken, or names no text set.
+    """
+    table = read_table(path, SCHEMA)
+    name, templates = read_origin(path)
+    class_ids, slots, texts = (table[key].to_pylist() for key in SCHEMA.names)
+    return TextTable(name, templates, class_ids, slots, texts)
+
+
+def read_origin(path: Path) -> tuple[str, list[str]]:
+    """The text set of a file of texts or embeddings, and its templates.
+
+    Raises:
+        UserError: the file names none.
+    """
+    origin = json.loads((pq.read_schema(path).metadata or {}).get(METADATA, b"null"))
+    if not isinstance(origin, dict):
+        raise UserError(f"{path}: names no text set; run `dvc repro`")
+    return origin["name"], origin["templates"]
+
+
+def texts_of(texts: str, dataset: str, class_ids: Sequence[str]) -> TextTable:
+    """The texts of the classes of an image set under a text set.
+
+    Raises:
+        UserError: a class has no description.
+    """
+    table = read_table_of(file_of(texts, dataset))
+    if texts != DESCRIPTIONS:
+        return table
+    missing = sorted(set(class_ids) - set(table.class_ids))
+    if missing:
+        raise UserError(
+            f"class '{missing[0]}' of set '{dataset}' has no description ({len(missing)} of "
+            f"{len(set(class_ids))} have none); take '{DESCRIPTIONS}' out of evaluate.texts and "
+            "evaluate.attacker, or that set out of evaluate.datasets"
+        )
+    return table.of_classes(class_ids)

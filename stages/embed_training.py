@@ -1,0 +1,36 @@
+"""Encode what fine-tuning sees, by the base model: `python -m stages.embed_training`.
+
+Reads the kept descriptions, the template of the training set and data/models/base/clip/; writes
+data/training_embeddings/. It also checks the name that the next stage loads its method by.
+"""
+
+import typer
+
+from pipeline.clip import model as clip
+from pipeline.clip.device import deterministic_device
+from pipeline.clip.folders import BASE_MODEL
+from pipeline.clip.text_encoding import OnceEncoder
+from pipeline.common.atomic import replacing_directory
+from pipeline.common.options import check_method
+from pipeline.common.params import read_value
+from pipeline.embeddings.encoded import write_encoded
+from pipeline.zeroshot.text_sets import TRAINING, training_files
+from pipeline.zeroshot.text_tables import KEPT, TEMPLATE, file_of, read_table_of
+from stages.runner import stage
+
+
+@stage("embed_training")
+def main() -> None:
+    """Write the embeddings of the kept descriptions and of the template."""
+    check_method(read_value("finetune.method", str))
+    template = file_of(TEMPLATE, read_value("finetune.dataset", str))
+    tables = [read_table_of(path) for path in (KEPT, template)]
+    encoder = OnceEncoder(clip.load(BASE_MODEL), deterministic_device())
+    with replacing_directory(TRAINING) as folder:
+        for path, table in zip(training_files(), tables, strict=True):
+            write_encoded(folder / path.name, table, encoder)
+    print(f"{len(tables[0].texts)} descriptions, {len(tables[1].texts)} texts of the template")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,50 @@
+"""What is told of the fine-tuned model: `python -m stages.record`.
+
+Reads data/models/finetuned/clip/, the filtered descriptions and how they were written; writes
+data/models/finetuned/record/: about.json, recipe.json, training.csv, descriptions.parquet and
+provenance.json.
+"""
+
+import shutil
+from pathlib import Path
+
+import typer
+
+from pipeline.clip import model as clip
+from pipeline.clip.folders import FINETUNED, MODEL, RECIPE, record_folder
+from pipeline.common.atomic import replacing_directory
+from pipeline.common.tables import read_json, write_json
+from pipeline.models.about import FILE, About, towers
+from stages.runner import stage
+
+FILES = (
+    RECIPE,
+    MODEL / "training.csv",
+    Path("data/filtered/descriptions.parquet"),
+    Path("data/descriptions/provenance.json"),
+)
+
+
+@stage("record")
+def main() -> None:
+    """Collect the record of the training beside the weights."""
+    recipe = read_json(RECIPE)
+    about = About(
+        name=FINETUNED,
+        source="finetune",
+        origin=f"`base`, fine-tuned by {recipe['title']} on image set `{recipe['dataset']}`",
+        hub_id=None,
+        defended="true" if recipe["attack"] else "unknown",
+        licence=None,
+        citation=None,
+        notes=[],
+        **towers(clip.load(MODEL)),
+    )
+    with replacing_directory(record_folder(FINETUNED)) as folder:
+        for path in FILES:
+            shutil.copyfile(path, folder / path.name)
+        write_json(folder / FILE, about.model_dump())
+
+
+if __name__ == "__main__":
+    typer.run(main)

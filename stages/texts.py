@@ -1,0 +1,44 @@
+"""Fill the templates of a text set: `python -m stages.texts <text set>`.
+
+Reads its entry of `embed.texts` and the class tables; writes data/texts/<text set>/<set>.parquet
+for every image set that is evaluated, checked or, with `template`, trained on.
+"""
+
+from typing import Annotated
+
+import typer
+
+from pipeline.common.atomic import replacing_directory
+from pipeline.common.params import read_section, read_value
+from pipeline.embeddings.templates import EmbedParams, datasets_of, fill, templates_of
+from pipeline.images.classes import read_classes, read_own_templates
+from pipeline.zeroshot.text_tables import TEXTS, write_texts
+from stages.runner import stage
+
+
+@stage("texts")
+def main(name: Annotated[str, typer.Argument(help="a text set of embed.texts")]) -> None:
+    """Write the texts of every class of every image set in use."""
+    templates = read_section("embed", EmbedParams).texts[name]
+    datasets = datasets_of(
+        name,
+        read_value("finetune.dataset", str),
+        read_value("evaluate.datasets", list[str]),
+        read_value("evaluate.checks.datasets", list[str]),
+    )
+    tables = {
+        dataset: fill(
+            name,
+            read_classes(dataset),
+            templates_of(name, dataset, templates, read_own_templates(dataset)),
+        )
+        for dataset in datasets
+    }
+    with replacing_directory(TEXTS / name) as folder:
+        for dataset, table in tables.items():
+            write_texts(folder / f"{dataset}.parquet", table)
+    print(f"{name}: {sum(len(t.texts) for t in tables.values())} texts for {len(tables)} sets")
+
+
+if __name__ == "__main__":
+    typer.run(main)
