@@ -19,11 +19,10 @@ MISSING = "–"
 
 class About(Section, extra="ignore"):
     """One about.json. origin: Markdown, where the weights come from; hub_id: of the Hugging Face
-    hub; parameters: how many numbers; image_size: side in pixels; image_tower, text_tower: sha256,
-    the text tower's over its weights and its tokenizer."""
+    hub; parameters: how many numbers; image_size: side in pixels; text_tower: sha256
+    over its weights and its tokenizer."""
 
     name: str
-    source: str
     origin: str
     hub_id: str | None
     defended: Literal["true", "false", "unknown"]
@@ -32,7 +31,6 @@ class About(Section, extra="ignore"):
     notes: list[str]
     parameters: int = Field(ge=1)
     image_size: int = Field(ge=1)
-    image_tower: str
     text_tower: str
 
 

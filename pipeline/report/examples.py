@@ -20,9 +20,7 @@ def shown_models(mean: Accuracies, reference: str) -> list[str]:
     return [model for model in dict.fromkeys(chosen) if model in mean]
 
 
-def examples_view(
-    evaluated: EvaluatedSet, models: Sequence[str], count: int
-) -> dict[str, Any]:
+def examples_view(evaluated: EvaluatedSet, models: Sequence[str], count: int) -> dict[str, Any]:
     """At most `count` examples of the data set, for `models`."""
     kept = min(count, len(evaluated.examples["numbers"]))
     return {
@@ -41,8 +39,7 @@ def _example(evaluated: EvaluatedSet, models: Sequence[str], index: int) -> dict
         "label": evaluated.classes[rows[0]["label"]],
         "clean": picture(evaluated.examples["clean"][index]),
         "models": [
-            _of_model(evaluated, model, row, index)
-            for model, row in zip(models, rows, strict=True)
+            _of_model(evaluated, model, row, index) for model, row in zip(models, rows, strict=True)
         ],
     }
 

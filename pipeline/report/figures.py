@@ -48,7 +48,7 @@ def accuracy_chart(sets: Mapping[str, Sequence[Share]], models: Sequence[str], t
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for index, model in enumerate(models):
+        for index in range(len(models)):
             draw_model(axes, [shares[index] for shares in sets.values()], index, models)
         _dataset_rows(axes, list(sets))
         interval = ", with 95 % Wilson interval" if draw_model is _bars else ""
@@ -60,9 +60,7 @@ def accuracy_chart(sets: Mapping[str, Sequence[Share]], models: Sequence[str], t
     return svg_uri(draw, 1.3 + row * len(sets) + _legend_height(len(models)))
 
 
-def accuracy_drop(
-    sets: Mapping[str, Sequence[tuple[float, float]]], models: Sequence[str]
-) -> str:
+def accuracy_drop(sets: Mapping[str, Sequence[tuple[float, float]]], models: Sequence[str]) -> str:
     """Per data set the clean and the robust accuracy of every model, on one line.
 
     Args:

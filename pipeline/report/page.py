@@ -65,7 +65,9 @@ def _precision(inputs: Inputs) -> dict[str, Any]:
     counts: dict[str, dict[str, Any]] = {}
     for measured in inputs.checks:
         if measured.precision is not None:
-            counts.setdefault(measured.dataset, {})[measured.model] = measured.precision.model_dump()
+            counts.setdefault(measured.dataset, {})[measured.model] = (
+                measured.precision.model_dump()
+            )
     return {"precision": counts} if counts else {}
 
 

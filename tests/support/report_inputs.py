@@ -166,9 +166,7 @@ def share_of(flags: np.ndarray) -> dict[str, Any]:
     return {"correct": int(flags.sum()), "images": len(flags), "accuracy": float(flags.mean())}
 
 
-def write_examples(
-    folder: Path, numbers: np.ndarray, clean: np.ndarray, moved: np.ndarray
-) -> None:
+def write_examples(folder: Path, numbers: np.ndarray, clean: np.ndarray, moved: np.ndarray) -> None:
     arrays = {"numbers": numbers, "clean": clean, "perturbation": moved}
     save_file(
         {k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / "examples.safetensors"
