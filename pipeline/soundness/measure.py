@@ -61,7 +61,7 @@ def measure_model(
     subjects = [Subject(way, inputs.images.name) for way in (load, session.loader(folder, inputs))]
     runs = [distribute(team, fixed_step, subject) for subject in subjects]
     targets = inputs.targets
-    prediction, _ = clean_predictions(classifier, targets, params.batch_size, device)
+    prediction = clean_predictions(classifier, targets, params.batch_size, device).prediction
     right = np.flatnonzero(prediction == targets.labels)
     right_targets = Targets(targets.pixels, targets.numbers[right], targets.labels[right])
     counts = measure(classifier, right_targets, checks, params, device, *runs)
