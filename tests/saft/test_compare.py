@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from saft.compare.figure import clean_against_robust
 
 from pipeline.common.errors import UserError
 from pipeline.results.accuracy import accuracies, verdicts
@@ -16,7 +17,6 @@ from pipeline.results.statistics import paired
 from saft.compare import command as compare_cli
 from saft.compare import experiments
 from saft.compare import table as compare
-from saft.compare.figure import clean_against_robust
 from tests.support.project import DEMO
 from tests.support.report_inputs import ATTACKS, make_tree, write_set
 
