@@ -86,19 +86,21 @@ def epsilon_view(inputs: Inputs) -> dict[str, Any] | None:
     and the robust share at each radius; None where there is one radius."""
     if len(inputs.evaluate.epsilons_255) == 1:
         return None
-    texts, of_epsilons = inputs.evaluate.texts[0], {}
+    of_radii: dict[float, dict[str, Accuracies]] = {}
     for evaluated in [*inputs.sets, *inputs.further]:
-        if evaluated.about.texts.name == texts:
-            of_sets = of_epsilons.setdefault(evaluated.about.epsilon_255, {})
+        if evaluated.about.texts.name == inputs.evaluate.texts[0]:
+            of_sets = of_radii.setdefault(evaluated.about.epsilon_255, {})
             of_sets[evaluated.about.dataset] = accuracies(evaluated)
-    radii, names = sorted(of_epsilons), list(of_epsilons[inputs.sets[0].about.epsilon_255])
-    if len(names) > 1:
-        for of_sets in of_epsilons.values():
-            of_sets[f"mean over the {len(names)} sets"] = means(list(of_sets.values()))
-        names = list(of_epsilons[radii[0]])
+    if len(inputs.sets) > 1:
+        mean = f"mean over the {len(inputs.sets)} sets"
+        of_radii = {r: {mean: means(list(of.values())), **of} for r, of in of_radii.items()}
+    radii = sorted(of_radii)
     return {
         "radii": [f"{radius:g}/255" for radius in radii],
-        "sets": {name: _over_epsilon([of_epsilons[r][name] for r in radii]) for name in names},
+        "sets": {
+            name: _over_epsilon([of_radii[radius][name] for radius in radii])
+            for name in of_radii[radii[0]]
+        },
     }
 
 
