@@ -22,8 +22,8 @@ def caption(sets: Sequence[EvaluatedSet]) -> str:
     about = sets[0].about
     attacks = "; ".join(f"{a.about.title} ({options_text(a.about)})" for a in sets[0].attacks)
     return (
-        f"Accuracy in percent, 95 % Wilson intervals in brackets, over {about.images} images a set "
-        f"or as many as it has. Attack: {NORMS.get(about.norm, about.norm)} in {about.space} pixels "
+        f"Accuracy in percent, 95 % Wilson intervals in brackets, over {about.images} images a "
+        f"set or as many as it has. Attack: {NORMS.get(about.norm, about.norm)} in {about.space} pixels "
         f"({about.pixels}²), {about.precision}, seed {about.seed}; {attacks}. Under attack an image "
         "counts if it is right unperturbed and at every iterate. Texts: "
         f"'{about.texts.name}', the attacker sees '{about.attacker.name}'. Paired tests: images "
