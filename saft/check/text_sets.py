@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from pipeline.common.errors import UserError
 from pipeline.embeddings.tables import templates_of, text_sets_in_use
-from pipeline.images.same_texts import describe_same_texts, fill_templates, same_texts
+from pipeline.results.same_texts import describe_same_texts, fill_templates, same_texts
 from pipeline.zeroshot.text_sets import DESCRIPTIONS
 from saft.check.plan import Plan
 from saft.check.sets import SetState

@@ -6,6 +6,8 @@ and the second class is never predicted.
 
 from collections.abc import Sequence
 
+from pipeline.images.classes import ClassEntry
+
 
 def fill_templates(templates: Sequence[str], names: Sequence[str]) -> list[list[str]]:
     """The texts of each class, one for each template; {} in a template is the class name."""
@@ -45,3 +47,27 @@ def describe_same_texts(dataset: str, texts: str, groups: Sequence[Sequence[str]
     more = f" (and {len(others)} more such group{'s' * (len(others) > 1)})" if others else ""
     listed_ids = f"{', '.join(ids[:-1])} and {ids[-1]}"
     return f"classes {listed_ids} of '{dataset}' have the same texts in text set '{texts}'{more}"
+
+
+def same_texts_remark(
+    dataset: str, texts: str, templates: Sequence[str], classes: Sequence[ClassEntry]
+) -> str | None:
+    """One sentence for people, None where all classes have texts of their own.
+
+    Args:
+        texts, templates: a text set by name, and what it is filled from; with no template
+            (descriptions) nothing is said.
+        classes: the class table of `dataset`.
+    """
+    if not templates:
+        return None
+    ids, names = [c.class_id for c in classes], {c.class_id: c.name for c in classes}
+    groups = same_texts(ids, fill_templates(templates, [c.name for c in classes]))
+    if not groups:
+        return None
+    noun = "names" if len(groups) > 1 else "name"
+    shared = ", ".join(f"“{names[group[0]]}”" for group in groups)
+    return (
+        f"In this table, {describe_same_texts(dataset, texts, groups)} ({noun} {shared}): no model "
+        "can tell them apart, and of such a group only the first class is ever predicted."
+    )
