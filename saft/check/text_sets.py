@@ -1,10 +1,10 @@
 """The text sets that classify or are attacked, and whether each has texts for its image sets."""
 
-from collections.abc import Iterator
-
-from pipeline.embeddings.tables import templates_of, text_sets_in_use
+from collections.abc import Iterator, Sequence
 
 from pipeline.common.errors import UserError
+from pipeline.embeddings.tables import templates_of, text_sets_in_use
+from pipeline.results.same_texts import describe_same_texts, fill_templates, same_texts
 from pipeline.zeroshot.text_sets import DESCRIPTIONS
 from saft.check.plan import Plan
 from saft.check.sets import SetState
@@ -23,7 +23,8 @@ def in_use(plan: Plan) -> list[tuple[str, str]]:
 
 
 def problems(plan: Plan) -> Iterator[str]:
-    """What `embed` would refuse: a text set that has nothing for an image set in use."""
+    """What `embed` would refuse, a text set that has nothing for an image set in use; and what no
+    stage would notice, one that gives two classes the same texts."""
     described = _described_ids(plan)
     for texts, dataset in in_use(plan):
         state = plan.sets.get(dataset)
@@ -33,15 +34,29 @@ def problems(plan: Plan) -> Iterator[str]:
             yield from _undescribed(state, described, f"{plan.file}")
         elif texts in plan.embed.texts:
             try:
-                templates_of(texts, dataset, plan.embed, _own_templates(state))
+                templates = templates_of(texts, dataset, plan.embed, _own_templates(state))
             except UserError as error:
                 yield str(error)
+            else:
+                yield from _indistinct(state, texts, templates, f"{plan.file}")
 
 
 def _own_templates(state: SetState) -> tuple[str, ...]:
     """Those of a set that nobody has seen are not known: any will do."""
     unknown = state.state == "missing" or state.images is None
     return state.templates or (("{}",) if unknown else ())
+
+
+def _indistinct(state: SetState, texts: str, templates: Sequence[str], file: str) -> Iterator[str]:
+    names = {class_entry.class_id: class_entry.name for class_entry in state.class_entries}
+    groups = same_texts(list(names), fill_templates(templates, list(names.values())))
+    if groups:
+        yield (
+            f"{file}: {describe_same_texts(state.name, texts, groups)}: their name is "
+            f"'{names[groups[0][0]]}', and no model can tell them apart; give one another name "
+            "(classes.tsv of an image folder, `names` of a set of wnids) or leave "
+            f"'{state.name}' out"
+        )
 
 
 def _described_ids(plan: Plan) -> set[str]:
