@@ -11,65 +11,49 @@ from typing import Annotated
 import typer
 
 from pipeline.clip.device import deterministic_device
-from pipeline.common import scratch
 from pipeline.common.options import load_plugin
 from pipeline.common.params import read_section
 from pipeline.cost.meter import Meter
 from pipeline.evaluation import files, parts, session
 from pipeline.evaluation.devices import Worker, device_names, workers
 from pipeline.evaluation.evaluate import EvaluateParams
-from pipeline.results.files import evaluation_folder
+from pipeline.results.files import Evaluation, evaluation_folder
 from stages.runner import stage
 
-Name = Annotated[str, typer.Argument(help="of evaluate.datasets, .attacks, .texts")]
+Name = Annotated[str, typer.Argument(help="of evaluate.datasets, .attacks, .texts, .models")]
 Radius = Annotated[str, typer.Argument(help="of evaluate.epsilons_255, as written there")]
-Model = Annotated[str, typer.Argument(help="of evaluate.models")]
 Part = Annotated[str | None, typer.Option(help="i/n: attack one n-th of the images")]
 Parts = Annotated[int | None, typer.Option(min=1, help="n: write what n shards made")]
 
 
 @stage("evaluate")
 def main(
-    dataset: Name, attack: Name, texts: Name, epsilon: Radius, model: Model,
+    dataset: Name, attack: Name, texts: Name, epsilon: Radius, model: Name,
     shard: Part = None, merge: Parts = None,
 ) -> None:  # fmt: skip
     """Attack the model; every model is attacked on the same images from the same starts."""
-    cut = parts.read_cut(shard, merge)
-    params = read_section("evaluate", EvaluateParams)
+    cut, params = parts.read_cut(shard, merge), read_section("evaluate", EvaluateParams)
     key = dataset, texts, attack, params.epsilon_of(epsilon), model
     with workers(device_names()) as team:
         run(key, params, team, cut)
 
 
-def run(
-    key: tuple[str, str, str, float, str],
-    params: EvaluateParams,
-    team: list[Worker],
-    cut: parts.Cut,
-) -> None:
+def run(key: Evaluation, params: EvaluateParams, team: list[Worker], cut: parts.Cut) -> None:
     """The whole stage; the attack by `team` if there is one, or by the shards of `cut`."""
     dataset, texts, name, epsilon, model = key
-    module, options = load_plugin("pipeline.attacks", "evaluate", "attacks", name, params.options)
+    plugin = load_plugin("pipeline.attacks", "evaluate", "attacks", name, params.options)
     keys = params.images, "evaluate.datasets", params
     inputs = session.open_inputs(model, dataset, texts, epsilon, *keys, deterministic_device())
     output = evaluation_folder(*key)
-    folder = parts.folder_of(output)
-    origins = session.origins(inputs, options, texts) if cut else {}
-    attack = session.Attack(module, options, team, cut, folder, origins)
+    attack = session.plan(name, plugin, inputs, team, cut, output)
     meter = Meter(inputs.device)
     verdicts = session.attack_model(attack, inputs, meter)
     if isinstance(cut, parts.Shard):
-        print(f"{folder}: part {cut.part} of {cut.parts}", flush=True)
+        print(f"{attack.folder}: part {cut.part} of {cut.parts}", flush=True)
         return
     spent, attacked = meter.stop(), session.attacked_model(attack, inputs, verdicts)
-    about = files.threat_model(inputs)
-    about |= files.attack_metadata(attack, name, texts, inputs, attacked.outcome.note)
-    files.write_verdicts(output, about, attacked, inputs)
-    if cut:  # what the shards cost is not known here
-        scratch.clear(folder)
-    else:
-        stage_name = f"evaluate@{dataset}-{name}-{texts}-{epsilon}-{model}"
-        session.record_cost(stage_name, inputs, spent, team, output)
+    files.write_verdicts(output, attack, attacked, inputs)
+    session.settle(attack, inputs, spent, output)
 
 
 if __name__ == "__main__":

@@ -24,8 +24,7 @@ from pipeline.filtering.image_features import image_references
 from pipeline.filtering.summary import summary
 from pipeline.filtering.table import FILTERED, SCHEMA
 from pipeline.images.classes import read_classes
-from pipeline.zeroshot.text_tables import DESCRIPTIONS as TEXT_SET
-from pipeline.zeroshot.text_tables import KEPT, TextTable, write_texts
+from pipeline.zeroshot.text_tables import KEPT, kept_descriptions, write_texts
 from stages.runner import stage
 
 
@@ -53,9 +52,7 @@ def main() -> None:
     table, short = filtering.keep_top_k(rows, features, classes, params)
     columns = {name: [row[name] for row in table] for name in SCHEMA.names}
     write_table(FILTERED, columns, SCHEMA)
-    kept = [row for row in table if row["kept"]]
-    texts = ([row[key] for row in kept] for key in ("class_id", "rank", "sentence"))
-    write_texts(KEPT, TextTable(TEXT_SET, [], *texts))
+    write_texts(KEPT, kept_descriptions(table))
     print(summary(columns, short, len(classes)))
 
 

@@ -15,12 +15,10 @@ from pipeline.common import registry
 from pipeline.common.atomic import replacing_directory
 from pipeline.common.params import read_value, validate
 from pipeline.common.tables import write_json
-from pipeline.models.about import FILE, About, Defended, towers
+from pipeline.models.about import DEFENDED, FILE, About, towers
 from pipeline.models.interface import BaseModel, ModelCardOrigin
 from pipeline.models.params import WHERE, ModelParams, read_model
 from stages.runner import stage
-
-WORDS: dict[Any, Defended] = {True: "true", False: "false", "unknown": "unknown"}
 
 
 @stage("model")
@@ -49,7 +47,7 @@ def _about(
         source=params.source,
         origin=origin.text,
         hub_id=origin.hub_id,
-        defended=WORDS[params.defended],
+        defended=DEFENDED[params.defended],
         licence=params.licence,
         citation=params.citation,
         notes=built.notes,

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section
 from pipeline.common.progress import counter
-from pipeline.evaluation.interface import Outcome, Settings, Targets, empty_outcome, margins
-from pipeline.evaluation.verdicts import verified_logits
+from pipeline.evaluation.interface import Outcome, Settings, Targets, empty_outcome
+from pipeline.evaluation.verdicts import verdict, verified_logits
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 
 CLASSES_NEEDED = {"apgd-dlr": 3, "apgd-t": 4}
@@ -189,10 +189,11 @@ def _record_verdicts(
     images, adversarial, labels = (values.to(settings.device) for values in part)
     perturbation = adversarial - images
     logits = verified_logits(classifier, images, perturbation, settings)
-    prediction = logits.argmax(1)
-    outcome.fooled_at[rows] = torch.where(prediction != labels, 0, -1).cpu().numpy()
-    outcome.prediction[rows] = prediction.cpu().numpy()
-    outcome.margin[rows] = margins(logits, labels).cpu().numpy()
+    judged = verdict(logits, labels)
+    outcome.fooled_at[rows] = np.where(judged.misclassified, 0, -1)
+    outcome.prediction[rows] = judged.prediction
+    outcome.margin[rows] = judged.margin
+    outcome.confidence[rows] = judged.confidence
     kept = np.isin(settings.examples, rows)
     chosen = torch.from_numpy(settings.examples[kept] - rows[0])
     outcome.perturbations[kept] = perturbation.cpu()[chosen].numpy()

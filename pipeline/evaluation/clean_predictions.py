@@ -30,10 +30,12 @@ CLASSIFYING = ("clean_predictions.py", "interface.py", "verdicts.py", "zero_shot
 
 
 class Clean(NamedTuple):
-    """prediction: int32 (N,); margin: float32 (N,), see `interface.margins`."""
+    """prediction: int32 (N,); margin, confidence: float32 (N,), see `interface.margins` and
+    `interface.confidences`."""
 
     prediction: np.ndarray
     margin: np.ndarray
+    confidence: np.ndarray
 
 
 @torch.no_grad()
@@ -43,8 +45,8 @@ def clean_predictions(
     """Classify the unperturbed images, in float32."""
     batches = targets.batches(batch_size, device)
     verdicts = [verdict(classifier(images), labels) for images, labels in batches]
-    prediction = np.concatenate([part.prediction for part in verdicts]).astype(np.int32)
-    return Clean(prediction, np.concatenate([part.margin for part in verdicts]))
+    prediction, _, margin, confidence = map(np.concatenate, zip(*verdicts, strict=True))
+    return Clean(prediction.astype(np.int32), margin, confidence)
 
 
 def cached_clean_predictions(
@@ -76,10 +78,10 @@ def _read(path: Path, count: int) -> Clean | None:
     """None where there is no file or it cannot be read: it is then computed again."""
     try:
         with np.load(path) as arrays:
-            kept = Clean(arrays["prediction"], arrays["margin"])
+            kept = Clean(**{name: arrays[name] for name in Clean._fields})
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-    return kept if kept.prediction.shape == kept.margin.shape == (count,) else None
+    return kept if all(values.shape == (count,) for values in kept) else None
 
 
 def _key(classifier: ZeroShotClassifier, targets: Targets, conditions: str) -> str:

@@ -66,11 +66,10 @@ class EvaluateParams(Section):
 
 
 class Verdicts(NamedTuple):
-    """One model on N images: clean_prediction int32 (N,), clean_margin float32 (N,),
-    attacked int64 (M,), the positions the attack was run on, and its outcome (length M)."""
+    """One model on N images: clean (length N); attacked int64 (M,), the positions the attack was
+    run on, and its outcome (length M)."""
 
-    clean_prediction: np.ndarray
-    clean_margin: np.ndarray
+    clean: Clean
     attacked: np.ndarray
     outcome: Outcome
 
@@ -126,7 +125,7 @@ def evaluate_attack(
         guard_band=params.band,
     )
     outcome = (run or attack.run)(classifier, chosen, options, settings)
-    return Verdicts(*clean, attacked, outcome)
+    return Verdicts(clean, attacked, outcome)
 
 
 def run_to_last_mask(images: int, params: EvaluateParams) -> np.ndarray:
@@ -142,17 +141,17 @@ def run_to_last_mask(images: int, params: EvaluateParams) -> np.ndarray:
 def prediction_columns(model: str, targets: Targets, verdicts: Verdicts) -> dict[str, Any]:
     """Columns of PREDICTIONS for one model.
 
-    An image that was not attacked keeps its (wrong) clean prediction as the adversarial one.
+    An image that was not attacked keeps its (wrong) clean prediction, and the margin and confidence
+    of it, as the adversarial ones.
     """
-    count, outcome, attacked = len(targets.labels), verdicts.outcome, verdicts.attacked
-    prediction, margin = verdicts.clean_prediction.copy(), verdicts.clean_margin.copy()
+    clean, attacked, outcome = verdicts
+    count = len(targets.labels)
+    adversarial = Clean(*(values.copy() for values in clean))
+    for name, values in adversarial._asdict().items():
+        values[attacked] = getattr(outcome, name)
     fooled_at = np.zeros(count, dtype=np.int32)
-    prediction[attacked], margin[attacked], fooled_at[attacked] = (
-        outcome.prediction,
-        outcome.margin,
-        outcome.fooled_at,
-    )
-    right = verdicts.clean_prediction == targets.labels
+    fooled_at[attacked] = outcome.fooled_at
+    right = clean.prediction == targets.labels
     last: list[bool | None] = [None] * count
     zero: list[float | None] = [None] * count
     for row, position in enumerate(attacked):
@@ -164,10 +163,8 @@ def prediction_columns(model: str, targets: Targets, verdicts: Verdicts) -> dict
         "model": [model] * count,
         "number": targets.numbers,
         "label": targets.labels.astype(np.int32),
-        "clean_prediction": verdicts.clean_prediction,
-        "clean_margin": verdicts.clean_margin,
-        "adversarial_prediction": prediction,
-        "adversarial_margin": margin,
+        **{f"clean_{name}": values for name, values in clean._asdict().items()},
+        **{f"adversarial_{name}": values for name, values in adversarial._asdict().items()},
         "fooled_at": fooled_at,
         "robust_any": right & (fooled_at < 0),
         "robust_last": last,

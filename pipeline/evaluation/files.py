@@ -1,6 +1,5 @@
 """Files that an evaluation writes: verdicts per image, accuracies, and a few perturbations."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +16,29 @@ from pipeline.images.image_set import dropped
 from pipeline.results.files import PREDICTIONS
 
 
-def write_verdicts(
-    output: Path, about: Mapping[str, Any], attacked: AttackedModel, inputs: Inputs
-) -> None:
-    """predictions.parquet, metrics.json (`about`, and the accuracies) and examples.safetensors, as
-    a whole."""
+def write_verdicts(output: Path, attack: Attack, attacked: AttackedModel, inputs: Inputs) -> None:
+    """predictions.parquet, metrics.json and examples.safetensors, as a whole."""
     outcome, band = attacked.outcome, inputs.params.band
+    about = threat_model(inputs) | attack_metadata(attack, inputs, outcome.note)
     results = attacked.accuracies | recheck_statistics(outcome, band)
     examples = clean_examples(inputs.targets, inputs.params.examples)
     examples["perturbation"] = outcome.perturbations
     with replacing_directory(output) as out:
         write_table(out / "predictions.parquet", attacked.columns, PREDICTIONS)
-        write_json(out / "metrics.json", {**about, **results})
+        write_json(out / "metrics.json", about | results)
         # as bytes: safetensors' own writer hides a full disk behind an error of its own
         (out / "examples.safetensors").write_bytes(save(examples))
 
 
-def attack_metadata(
-    attack: Attack, name: str, texts: str, inputs: Inputs, note: str
-) -> dict[str, Any]:
-    """What metrics.json says of the attack `name` under a text set."""
+def attack_metadata(attack: Attack, inputs: Inputs, note: str) -> dict[str, Any]:
+    """What metrics.json says of the attack and of the texts."""
     return {
-        "attack": name,
+        "attack": attack.name,
         "title": attack.module.TITLE,
         "options": attack.options.model_dump(),
         "budget": attack.module.max_iterates(attack.options) or 1,  # a library returns one image
         "note": note,
-        "texts": {"name": texts, "templates": inputs.texts.templates},
+        "texts": {"name": inputs.texts.name, "templates": inputs.texts.templates},
         "attacker": {"name": inputs.seen.name, "templates": inputs.seen.templates},
     }
 

@@ -82,19 +82,21 @@ class Outcome(NamedTuple):
     """What happened to each image, all of length N.
 
     fooled_at: int32, the first iterate (0 is the first start; restarts count on) that was
-    misclassified, -1 if none; prediction, margin: int32 / float32 at that iterate, or at the
-    last one if none; last_prediction: int32 at the last iterate for followed images, -1 for
-    the others; zero_gradient: float32, share of pixels whose gradient is exactly zero at the
-    start (NaN where the attack does not tell); perturbations: float32 (E, 3, S, S) of the
-    `examples`, at the iterate of `prediction`; note: what was done otherwise than the name
+    misclassified, -1 if none; prediction, margin, confidence: int32 / float32 / float32 at that
+    iterate, or at the last one if none; last_prediction: int32 at the last iterate for followed
+    images, -1 for the others; zero_gradient: float32, share of pixels whose gradient is exactly
+    zero at the start (NaN where the attack does not tell); perturbations: float32 (E, 3, S, S) of
+    the `examples`, at the iterate of `prediction`; note: what was done otherwise than the name
     says, "" if nothing; judged: how many iterates were classified once more for a verdict;
     largest_difference: between the margins of the attack's own forward and of those verdicts.
-    margin = logit of the label - largest other logit, of the classifier's texts.
+    margin = logit of the label - largest other logit, of the classifier's texts; confidence, see
+    `confidences`.
     """
 
     fooled_at: np.ndarray
     prediction: np.ndarray
     margin: np.ndarray
+    confidence: np.ndarray
     last_prediction: np.ndarray
     zero_gradient: np.ndarray
     perturbations: np.ndarray
@@ -114,6 +116,11 @@ def margins(logits: Tensor, labels: Tensor) -> Tensor:
     return label_logits - logits.scatter(1, labels[:, None], -torch.inf).amax(1)
 
 
+def confidences(logits: Tensor) -> Tensor:
+    """float32 (B,) softmax probability of the predicted class, in [1 / C, 1]."""
+    return logits.float().softmax(1).amax(1)
+
+
 def empty_outcome(targets: Targets, settings: Settings) -> Outcome:
     """An outcome to be filled in: nothing misclassified, nothing predicted."""
     count = len(targets.labels)
@@ -122,6 +129,7 @@ def empty_outcome(targets: Targets, settings: Settings) -> Outcome:
         fooled_at=minus_one.copy(),
         prediction=minus_one.copy(),
         margin=np.zeros(count, dtype=np.float32),
+        confidence=np.zeros(count, dtype=np.float32),
         last_prediction=minus_one.copy(),
         zero_gradient=np.full(count, np.nan, dtype=np.float32),
         perturbations=np.zeros(

@@ -7,6 +7,10 @@ import numpy as np
 
 from pipeline.evaluation.interface import Outcome, Settings, Targets, empty_outcome
 
+PER_IMAGE = [
+    "fooled_at", "prediction", "margin", "confidence", "last_prediction", "zero_gradient"
+]  # fmt: skip
+
 
 def positions(count: int, parts: int, attack: ModuleType, batch_size: int) -> list[np.ndarray]:
     """For each part the positions of its images among `count`, ascending: every `parts`-th image
@@ -38,7 +42,7 @@ def merge(
     whole = empty_outcome(targets, settings)
     notes: dict[str, None] = {}
     for part_rows, part in zip(rows, outcomes, strict=True):
-        for name in ("fooled_at", "prediction", "margin", "last_prediction", "zero_gradient"):
+        for name in PER_IMAGE:
             getattr(whole, name)[part_rows] = getattr(part, name)
         whole.perturbations[np.isin(settings.examples, part_rows)] = part.perturbations
         notes.update(dict.fromkeys(note for note in part.note.split("; ") if note))

@@ -13,6 +13,7 @@ from pipeline.clip.config import model_config
 from pipeline.clip.folders import clip_folder
 from pipeline.clip.origins import hash_origins
 from pipeline.clip.precision import Precision, check_precision
+from pipeline.common import scratch
 from pipeline.common.params import Section
 from pipeline.cost import meter as cost
 from pipeline.evaluation import parts
@@ -105,15 +106,29 @@ def record_cost(
 
 
 class Attack(NamedTuple):
-    """An attack plug-in with its checked Params, and who runs it. team: processes, or none;
-    cut: which part of the images; folder, origins: of those parts."""
+    """An attack plug-in by its name, with its checked Params, and who runs it. team: processes, or
+    none; cut: which part of the images; folder, origins: of those parts."""
 
+    name: str
     module: ModuleType
     options: Section
     team: Sequence[Worker]
     cut: parts.Cut
     folder: Path
     origins: Mapping[str, str]
+
+
+def plan(
+    name: str,
+    plugin: tuple[ModuleType, Section],
+    inputs: Inputs,
+    team: Sequence[Worker],
+    cut: parts.Cut,
+    output: Path,
+) -> Attack:
+    """The attack whose verdicts on `inputs` go to `output`."""
+    made_from = origins(inputs, plugin[1]) if cut else {}
+    return Attack(name, *plugin, team, cut, parts.folder_of(output), made_from)
 
 
 def attack_model(attack: Attack, inputs: Inputs, meter: cost.Meter) -> Verdicts:
@@ -152,7 +167,18 @@ def attacked_model(attack: Attack, inputs: Inputs, verdicts: Verdicts) -> Attack
     return attacked
 
 
-def origins(inputs: Inputs, options: Section, texts: str) -> dict[str, str]:
+def settle(attack: Attack, inputs: Inputs, spent: cost.Spent, output: Path) -> None:
+    """After the verdicts are written: keep what the attack cost, or, of an attack in parts, whose
+    cost is not known here, remove those."""
+    if attack.cut:
+        scratch.clear(attack.folder)
+        return
+    evaluated = inputs.images.name, attack.name, inputs.texts.name, inputs.epsilon_255, inputs.model
+    stage = f"evaluate@{'-'.join(map(str, evaluated))}"
+    record_cost(stage, inputs, spent, attack.team, output)
+
+
+def origins(inputs: Inputs, options: Section) -> dict[str, str]:
     """What the verdicts of one evaluation follow from, see `hash_origins`."""
     elsewhere = {"models", "datasets", "attacks", "texts", "epsilons_255", "options", "checks"}
     values = [
@@ -162,5 +188,5 @@ def origins(inputs: Inputs, options: Section, texts: str) -> dict[str, str]:
     ]
     dataset, folder = inputs.images.name, clip_folder(inputs.model)
     model = [folder / name for name in (clip.CONFIG_FILE, clip.WEIGHTS_FILE)]
-    tables = text_sets.pair_files(inputs.model, texts, dataset)
+    tables = text_sets.pair_files(inputs.model, inputs.texts.name, dataset)
     return hash_origins(values, [*content_files(dataset), *model, *tables], inputs.device)

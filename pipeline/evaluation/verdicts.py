@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 
 from pipeline.common.errors import UserError
-from pipeline.evaluation.interface import Outcome, Settings, Targets, empty_outcome, margins
+from pipeline.evaluation.interface import (
+    Outcome,
+    Settings,
+    Targets,
+    confidences,
+    empty_outcome,
+    margins,
+)
 from pipeline.evaluation.slots import Slots
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.zeroshot.pgd_step import l2_norms
@@ -20,11 +27,13 @@ SLACK = 1e-6  # float32 rounding of images + perturbation - images, for pixels i
 
 
 class Verdict(NamedTuple):
-    """Of b images, on the host: prediction int64, misclassified bool, margin float32."""
+    """Of b images, on the host: prediction int64, misclassified bool, margin and confidence
+    float32."""
 
     prediction: np.ndarray
     misclassified: np.ndarray
     margin: np.ndarray
+    confidence: np.ndarray
 
 
 class Recorder:
@@ -112,6 +121,7 @@ class Recorder:
         )
         self._outcome.prediction[rows] = judged.prediction
         self._outcome.margin[rows] = judged.margin
+        self._outcome.confidence[rows] = judged.confidence
         for slot, row in zip(slot_indices, rows, strict=True):
             example = np.flatnonzero(self.settings.examples == row)
             if len(example):
@@ -133,11 +143,12 @@ class Recorder:
 
 
 def verdict(logits: Tensor, labels: Tensor) -> Verdict:
-    """Prediction, error and margin of (B, C) logits, in one transfer to the host."""
+    """Prediction, error, margin and confidence of (B, C) logits, in one transfer to the host."""
     prediction = logits.argmax(1)
-    columns = [prediction, prediction != labels, margins(logits, labels)]
+    columns = [prediction, prediction != labels, margins(logits, labels), confidences(logits)]
     packed = torch.stack([column.double() for column in columns]).cpu().numpy()
-    return Verdict(packed[0].astype(np.int64), packed[1] > 0, packed[2].astype(np.float32))
+    margin, confidence = packed[2:].astype(np.float32)
+    return Verdict(packed[0].astype(np.int64), packed[1] > 0, margin, confidence)
 
 
 @torch.no_grad()

@@ -10,6 +10,8 @@ from pipeline.common.tables import read_json
 
 FILE = "about.json"
 Defended = Literal["true", "false", "unknown"]
+# what `models.<name>.defended` is in about.json
+DEFENDED: dict[Any, Defended] = {True: "true", False: "false", "unknown": "unknown"}
 
 
 class About(Section):

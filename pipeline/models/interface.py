@@ -14,8 +14,8 @@ from torch import nn
 
 
 class ModelCardOrigin(NamedTuple):
-    """What a model card says of where a model comes from, in Markdown; hub_id: the repository of the
-    Hugging Face hub that its weights come from, where there is one."""
+    """What a model card says of where a model comes from, in Markdown; hub_id: the repository of
+    the Hugging Face hub that its weights come from, where there is one."""
 
     text: str
     hub_id: str | None = None

@@ -8,6 +8,8 @@ import pyarrow as pa
 EVALUATION = Path("data/evaluation")
 CHECKS = Path("data/checks")
 METRICS = Path("reports/metrics.json")
+# image set, text set, attack, epsilon in 1/255, model
+Evaluation = tuple[str, str, str, float, str]
 
 
 def evaluation_folder(

@@ -6,7 +6,7 @@ A text set is a name in `embed.texts` (templates), or "descriptions".
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,6 +55,13 @@ class TextTable(NamedTuple):
             slots=[self.slots[i] for i in rows],
             texts=[self.texts[i] for i in rows],
         )
+
+
+def kept_descriptions(rows: Sequence[Mapping[str, Any]]) -> TextTable:
+    """The kept ones of the rows of data/filtered/descriptions.parquet; slot k is rank k."""
+    kept = [row for row in rows if row["kept"]]
+    columns = ([row[key] for row in kept] for key in ("class_id", "rank", "sentence"))
+    return TextTable(DESCRIPTIONS, [], *columns)
 
 
 def file_of(texts: str, dataset: str) -> Path:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pipeline.common.errors import listed
-from pipeline.evaluation.seen_classes import training_overlap
+from pipeline.results.seen_classes import training_overlap
 from pipeline.images.classes import ClassEntry
 from saft.check import text_sets
 from saft.check.part import Part

@@ -67,7 +67,8 @@ def run_experiment(spec: Spec) -> None:
     Raises:
         UserError: it failed.
     """
-    changes = [*LEFT_OUT, f"finetune.method={spec.method}"]
+    one_epsilon = f"evaluate.epsilons_255=[{first_epsilon()}]"
+    changes = [*LEFT_OUT, one_epsilon, f"finetune.method={spec.method}"]
     changes += [f"finetune.options.{spec.method}.{k}={v}" for k, v in spec.options.items()]
     dvc("exp", "remove", "-q", spec.experiment, quiet=True)
     arguments = ["exp", "run", "--temp", "--name", spec.experiment]
@@ -75,6 +76,11 @@ def run_experiment(spec: Spec) -> None:
     print(f"$ dvc {' '.join(arguments)}", flush=True)
     if dvc(*arguments):
         raise UserError(f"{spec.experiment} failed, see above; the others are kept")
+
+
+def first_epsilon() -> int | float:
+    """The radius in 1/255 that the table is about, as params.yaml writes it."""
+    return read_value("evaluate.epsilons_255", list[int | float])[0]
 
 
 def dvc(*arguments: str, quiet: bool = False) -> int:
@@ -100,10 +106,13 @@ def read_run(spec: Spec) -> ComparedRun:
         with contextlib.chdir(folder):
             texts = read_value("evaluate.texts", list[str])[0]
             attacks = read_value("evaluate.attacks", list[str])
-            datasets = read_value("evaluate.datasets", list[str])
+            models = read_value("evaluate.models", list[str])
             return ComparedRun(
                 _label(spec),
-                [read_evaluated(name, texts, attacks) for name in datasets],
+                [
+                    read_evaluated(name, texts, attacks, first_epsilon(), models)
+                    for name in read_value("evaluate.datasets", list[str])
+                ],
                 read_cost(MODEL / "open_clip_model.safetensors", root),
             )
 

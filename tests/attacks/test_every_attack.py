@@ -104,6 +104,9 @@ def test_outcomes_are_inside_the_ball_and_say_what_the_classifier_says(
     expected = margins(logits, labels).cpu()
     np.testing.assert_allclose(outcome.margin, expected, rtol=1e-4, atol=1e-4)
     assert ((outcome.margin < 0) == fooled).all()
+    predicted = logits.double().softmax(1).gather(1, logits.argmax(1)[:, None])[:, 0].cpu()
+    np.testing.assert_allclose(outcome.confidence, predicted, rtol=1e-4)
+    assert outcome.confidence.dtype == np.float32
     module, params = attack(name)
     assert outcome.fooled_at.max() < (module.max_iterates(params) or 1)
 
@@ -120,6 +123,7 @@ def test_verdicts_depend_neither_on_batch_nor_order_nor_company(
         assert outcome.fooled_at.tolist() == whole.fooled_at.tolist()
         assert outcome.prediction.tolist() == whole.prediction.tolist()
         np.testing.assert_allclose(outcome.margin, whole.margin, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(outcome.confidence, whole.confidence, rtol=1e-4)
     for part in (np.arange(N)[::-1].copy(), np.arange(N)[3::4]):
         some = Targets(targets.pixels, targets.numbers[part], targets.labels[part])
         outcome = run(

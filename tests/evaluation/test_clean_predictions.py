@@ -56,7 +56,12 @@ def test_they_are_the_classifiers(classifier):
     label_logit = logits.gather(1, labels[:, None])[:, 0]
     others = logits.scatter(1, labels[:, None], -torch.inf).amax(1)
     np.testing.assert_allclose(predictions.margin, (label_logit - others).numpy(), atol=1e-5)
-    assert (predictions.prediction.dtype, predictions.margin.dtype) == (np.int32, np.float32)
+    probability = np.exp(logits.double().numpy())
+    probability /= probability.sum(1, keepdims=True)
+    predicted = probability[np.arange(N), predictions.prediction]
+    np.testing.assert_allclose(predictions.confidence, predicted, rtol=1e-5)
+    assert 1 / C < predictions.confidence.min() < predictions.confidence.max() <= 1
+    assert [values.dtype for values in predictions] == [np.int32, np.float32, np.float32]
 
 
 def test_a_second_attack_reads_them(classifier, encoded):
@@ -122,12 +127,14 @@ def test_whatever_they_depend_on_makes_them_anew(classifier, encoded, clip_folde
     assert encoded == [N, N, N, N, N - 1, N, N, N]
 
 
-@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 cut", None])
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 cut", "short", "no confidence"])
 def test_a_damaged_file_is_made_anew(classifier, encoded, tmp_path, damage):
     first = clean.cached_clean_predictions(classifier, targets(), 7, CPU, "abc", CONFIG)
     (file,) = (tmp_path / ".scratch/clean").iterdir()
-    if damage is None:
-        np.savez(file, prediction=first.prediction[:3], margin=first.margin[:3])
+    if damage == "no confidence":
+        np.savez(file, prediction=first.prediction, margin=first.margin)
+    elif damage == "short":
+        np.savez(file, **{name: values[:3] for name, values in first._asdict().items()})
     else:
         file.write_bytes(damage)
     again = clean.cached_clean_predictions(classifier, targets(), 7, CPU, "abc", CONFIG)

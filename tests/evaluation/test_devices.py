@@ -73,7 +73,7 @@ def team_settings(count: int) -> Any:
 def assert_same(first: Outcome, second: Outcome, name: str) -> None:
     for field in ("fooled_at", "prediction", "last_prediction"):
         assert getattr(first, field).tolist() == getattr(second, field).tolist(), (name, field)
-    for field in ("margin", "zero_gradient", "perturbations"):
+    for field in ("margin", "confidence", "zero_gradient", "perturbations"):
         np.testing.assert_allclose(
             getattr(first, field), getattr(second, field), atol=1e-4, err_msg=f"{name} {field}"
         )
@@ -146,6 +146,7 @@ def test_parts_go_back_to_their_positions():
                 fooled_at=chosen.numbers.astype(np.int32),
                 prediction=chosen.labels.astype(np.int32),
                 margin=chosen.numbers / np.float32(2),
+                confidence=chosen.numbers / np.float32(16),
                 last_prediction=np.where(its.follow, chosen.labels, -1).astype(np.int32),
                 zero_gradient=np.zeros(len(part), np.float32),
                 perturbations=np.broadcast_to(kept[:, None, None, None], (len(kept), 3, 6, 6)),
@@ -158,6 +159,7 @@ def test_parts_go_back_to_their_positions():
     assert whole.fooled_at.tolist() == targets.numbers.tolist()
     assert whole.prediction.tolist() == targets.labels.tolist()
     assert whole.margin.tolist() == (targets.numbers / 2).tolist()
+    assert whole.confidence.tolist() == (targets.numbers / 16).tolist()
     expected = np.where(told.follow, targets.labels, -1)
     assert whole.last_prediction.tolist() == expected.tolist()
     assert whole.perturbations[:, 0, 0, 0].tolist() == targets.numbers[[1, 2, 5]].tolist()
@@ -165,11 +167,11 @@ def test_parts_go_back_to_their_positions():
 
 
 def verdicts() -> tuple[dict, dict]:
-    """Columns of predictions.parquet and values of metrics.json, without margins and their
-    differences, whose last bits depend on what else is in a batch."""
-    table = pq.read_table(f"{VERDICTS}/predictions.parquet").drop_columns(
-        ["clean_margin", "adversarial_margin", "zero_gradient"]
-    )
+    """Columns of predictions.parquet and values of metrics.json, without margins, their
+    differences and confidences, whose last bits depend on what else is in a batch."""
+    table = pq.read_table(f"{VERDICTS}/predictions.parquet")
+    inexact = [name for name in table.column_names if name.endswith(("_margin", "_confidence"))]
+    table = table.drop_columns([*inexact, "zero_gradient"])
     metrics = json.loads(Path(f"{VERDICTS}/metrics.json").read_text())
     for model in ("base", "finetuned"):
         assert metrics[model]["largest_margin_difference"] is None, "attacks are float32 too"

@@ -14,7 +14,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.options import load_plugin
 from pipeline.common.params import read_section
 from pipeline.cost.meter import read_cost
-from pipeline.evaluation.clean_predictions import clean_predictions
+from pipeline.evaluation.clean_predictions import Clean, clean_predictions
 from pipeline.evaluation.evaluate import (
     EvaluateParams,
     Verdicts,
@@ -26,7 +26,7 @@ from pipeline.evaluation.evaluate import (
     run_to_last_mask,
 )
 from pipeline.evaluation.interface import Outcome, Targets
-from pipeline.evaluation.seen_classes import training_overlap
+from pipeline.results.seen_classes import training_overlap
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.images.classes import ClassEntry
 from pipeline.results.files import PREDICTIONS
@@ -112,6 +112,8 @@ def test_what_is_wrong_already_is_neither_attacked_nor_robust(targets, device):
     assert (table["adversarial_prediction"] == clean)[wrong].all()
     assert (table["fooled_at"] == 0)[wrong].all()
     assert (table["adversarial_margin"] == table["clean_margin"])[wrong].all()
+    assert (table["adversarial_confidence"] == table["clean_confidence"])[wrong].all()
+    assert (table["adversarial_confidence"] != table["clean_confidence"])[~wrong].all()
     assert set(np.array(table["zero_gradient"])[wrong]) == {None}
     # with `last`, the same image is attacked to the end, and may even end right
     followed_ = judged(classifier, module, options, targets, params(robust="last"))
@@ -123,6 +125,7 @@ def test_a_wrong_image_that_an_attack_turns_right_is_not_robust():
         fooled_at=np.array([-1, 2, -1], dtype=np.int32),
         prediction=np.array([0, 1, 1], dtype=np.int32),
         margin=np.array([1.0, -1.0, 0.5], dtype=np.float32),
+        confidence=np.array([0.625, 0.75, 0.875], dtype=np.float32),
         last_prediction=np.array([0, 0, -1], dtype=np.int32),
         zero_gradient=np.array([0.5, np.nan, 0.0], dtype=np.float32),
         perturbations=np.zeros((0, 3, 2, 2), dtype=np.float32),
@@ -130,13 +133,17 @@ def test_a_wrong_image_that_an_attack_turns_right_is_not_robust():
     targets = Targets(
         np.zeros((9, 3, 2, 2), np.uint8), np.array([2, 4, 6, 8]), np.array([0, 0, 1, 1])
     )
-    clean = np.array([1, 0, 1, 0], dtype=np.int32)
-    verdicts = Verdicts(clean, np.ones(4, np.float32), np.array([0, 1, 2]), outcome)
+    prediction = np.array([1, 0, 1, 0], dtype=np.int32)
+    clean = Clean(prediction, np.ones(4, np.float32), np.full(4, 0.5, np.float32))
+    verdicts = Verdicts(clean, np.array([0, 1, 2]), outcome)
     table = prediction_columns("m", targets, verdicts)
     assert table["robust_any"].tolist() == [False, False, True, False]
     assert table["robust_last"] == [True, True, None, None]
     assert table["zero_gradient"] == [0.5, None, 0.0, None]
     assert table["adversarial_prediction"].tolist() == [0, 1, 1, 0]
+    assert table["adversarial_margin"].tolist() == [1.0, -1.0, 0.5, 1.0]
+    assert table["adversarial_confidence"].tolist() == [0.625, 0.75, 0.875, 0.5]
+    assert table["clean_confidence"].tolist() == [0.5] * 4, "the outcome is not written into it"
     assert table["number"].tolist() == [2, 4, 6, 8]
     assert table["model"] == ["m"] * 4
     assert set(table) == set(PREDICTIONS.names)
@@ -150,7 +157,7 @@ def test_best_iterate_attacks_have_no_last(classifier, targets):
     module, options = attack("apgd_ce")
     for robust in ("any", "last"):
         verdicts = judged(classifier, module, options, targets, params(robust=robust, examples=0))
-        right = np.flatnonzero(verdicts.clean_prediction == targets.labels)
+        right = np.flatnonzero(verdicts.clean.prediction == targets.labels)
         assert verdicts.attacked.tolist() == right.tolist(), "the others have nothing to tell"
         table = prediction_columns("m", targets, verdicts)
         assert accuracies(table)["robust_last"] is None
@@ -200,7 +207,7 @@ def test_kept_examples_are_evenly_spaced_and_attacked_even_if_wrong(classifier, 
     verdicts = judged(classifier, module, options, targets, params(examples=6, last_images=0))
     positions = evenly_spaced(N, 6)
     assert set(positions) <= set(verdicts.attacked)
-    assert (verdicts.clean_prediction != targets.labels)[positions].any()
+    assert (verdicts.clean.prediction != targets.labels)[positions].any()
     sizes = np.abs(verdicts.outcome.perturbations).max(axis=(1, 2, 3))
     assert sizes.shape == (6,)
     assert sizes.min() > 0
@@ -215,7 +222,8 @@ def test_clean_predictions_do_not_depend_on_the_batch(classifier, targets, devic
     one, other = (clean_predictions(classifier, targets, size, device) for size in (4, 64))
     assert one[0].tolist() == other[0].tolist()
     assert one[0].dtype == np.int32
-    np.testing.assert_allclose(one[1], other[1], rtol=1e-5)
+    np.testing.assert_allclose(one.margin, other.margin, rtol=1e-5)
+    np.testing.assert_allclose(one.confidence, other.confidence, rtol=1e-5)
     assert ((one[1] > 0) == (one[0] == targets.labels)).all()
 
 

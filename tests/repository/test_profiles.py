@@ -12,6 +12,7 @@ from dvc.repo import Repo
 from pipeline.common.params import read_params
 from saft.check import dvc
 from saft.use.profiles import rendered
+from tests.support.dvc_stages import ROOT_FILE, STAGES_FILE, asked_for
 from tests.support.project import ROOT, make, run
 
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
@@ -24,18 +25,9 @@ def checkout(tmp_path_factory):
 
 
 def expected(values: dict) -> set[str]:
-    """The stages that a params file asks for."""
-    evaluate, exemplars = values["evaluate"], values["exemplars"]
-    fixed = {"base_model", "describe", "filter", "embed", "finetune", "report"}
-    fixed |= {f"prepare@{name}" for name in values["prepare"]["sets"]}
-    fixed |= {f"exemplars@{name}" for name in exemplars}
-    fixed |= {f"check@{name}" for name in evaluate["checks"]["datasets"]}
-    return fixed | {
-        f"evaluate@{dataset}-{attack}-{texts}"
-        for dataset in evaluate["datasets"]
-        for attack in evaluate["attacks"]
-        for texts in evaluate["texts"]
-    }
+    """The stages that a params file asks for, as DVC names them."""
+    prefix = {ROOT_FILE: "", STAGES_FILE: f"{STAGES_FILE}:"}
+    return {prefix[file] + stage for file, names in asked_for(values).items() for stage in names}
 
 
 def stand_in(folder: Path) -> None:
@@ -61,7 +53,8 @@ def test_dvc_repro_dry_runs_through_every_stage(checkout, profile):
     shown = run(checkout, "dvc", "repro", "--dry")
     ran = [line[len(RUNNING) :].rstrip(":'") for line in shown.splitlines() if RUNNING in line]
     assert sorted(ran) == sorted(expected(read_params(checkout / "params.yaml")))
-    order = [ran.index(name) for name in ("base_model", "filter", "embed", "finetune", "report")]
+    chain = ("model@base", "filter", "embed_training", "finetune", "record")
+    order = [ran.index(f"{STAGES_FILE}:{name}") for name in chain]
     assert order == sorted(order)
     assert ran[-1] == "report"
 

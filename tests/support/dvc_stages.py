@@ -1,17 +1,28 @@
-"""dvc.yaml and the import graph of the code behind it."""
+"""The two pipeline files and the import graph of the code behind them."""
 
 import ast
+import re
+from collections.abc import Mapping
+from functools import reduce
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 
+from pipeline.clip.folders import BASE, FINETUNED
 from tests.support.project import ROOT
 
-STAGES = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
+# what is asked for, and what that is made from
+FILES = ROOT_FILE, STAGES_FILE = "dvc.yaml", "stages/dvc.yaml"
+STAGES_OF: dict[str, dict[str, Any]] = {
+    file: YAML(typ="safe", pure=True).load((ROOT / file).read_text())["stages"] for file in FILES
+}
+STAGES = {name: stage for stages in STAGES_OF.values() for name, stage in stages.items()}
 # the packages whose plug-in a stage loads by the name in params.yaml
 PLUGINS = {
     "prepare": ("datasets", "item.source"),
-    "base_model": ("model_sources", "base_model.source"),
+    "model": ("model_sources", "item.source"),
     "describe": ("backends", "describe.backend"),
     "finetune": ("methods", "finetune.method"),
     "evaluate": ("attacks", "item.attack"),
@@ -20,6 +31,45 @@ PLUGINS = {
 
 def body(name: str) -> dict:
     return STAGES[name].get("do", STAGES[name])
+
+
+def instances(name: str, params: Mapping[str, Any]) -> set[str]:
+    """The stages that `foreach` or `matrix` makes of an entry of a pipeline file."""
+
+    def value(reference: str) -> Any:
+        keys = re.fullmatch(r"\$\{(.+)\}", reference)[1].split(".")
+        return reduce(lambda values, key: values[key], keys, params)
+
+    stage = STAGES[name]
+    if "foreach" in stage:
+        return {f"{name}@{key}" for key in value(stage["foreach"])}
+    if "matrix" in stage:
+        choices = [value(reference) for reference in stage["matrix"].values()]
+        return {f"{name}@{'-'.join(map(str, items))}" for items in product(*choices)}
+    return {name}
+
+
+def asked_for(params: Mapping[str, Any]) -> dict[str, set[str]]:
+    """Pipeline file -> the stages of it that `dvc repro` runs: all of dvc.yaml, and of the other
+    file what those need."""
+    evaluate, tuned = params["evaluate"], FINETUNED in params["evaluate"]["models"]
+    texts = {*evaluate["texts"], evaluate["attacker"]} - {"same"} | (
+        {"template"} if tuned else set()
+    )
+    described = tuned or "descriptions" in texts
+    models = set(evaluate["models"]) - {FINETUNED} | ({BASE} if described else set())
+    sources = {params["models"][name]["source"] for name in models}
+    # the embeddings depend on data/classes, a folder that every image set adds a file to
+    needed = instances("prepare", params)
+    needed |= instances("pretrain", params) if "pretrain" in sources else set()
+    needed |= {f"model@{name}" for name in models} | {f"texts@{name}" for name in texts}
+    needed -= {"texts@descriptions"}
+    needed |= {"describe", "filter"} if described else set()
+    shown = params["describe"]["exemplars"]
+    needed |= {f"exemplars@{shown}"} if described and shown != "none" else set()
+    needed |= {"embed_training", "finetune", "record"} if tuned else set()
+    asked = {stage for name in STAGES_OF[ROOT_FILE] for stage in instances(name, params)}
+    return {ROOT_FILE: asked, STAGES_FILE: needed}
 
 
 def local_imports(file: Path) -> set[Path]:
