@@ -92,12 +92,21 @@ def _reflinks() -> bool:
 
 def downloads(plan: Plan) -> dict[Path, float]:
     """Folder -> bytes that will be downloaded into it: archives with their content, and models."""
-    states = [*plan.sets.values(), *plan.models.values()]
-    expected = {state.download for state in states if state.download is not None}
+    expected = {download for _, download in _downloads(plan)}
     totals: dict[Path, float] = defaultdict(float)
     for download in expected:  # sets of one data set share it
         totals[download.folder] += download.disk or 0
     return {folder: count for folder, count in totals.items() if count}
+
+
+def _downloads(plan: Plan) -> Iterator[tuple[str, Download]]:
+    """(image set or model, what its stage fetches)."""
+    for name, images in plan.sets.items():
+        if images.download is not None:
+            yield name, images.download
+    for name, model in plan.models.items():
+        if model.download is not None:
+            yield name, model.download
 
 
 def disk(plan: Plan) -> Part:
@@ -135,16 +144,11 @@ def disk(plan: Plan) -> Part:
 
 def _uncounted(plan: Plan) -> list[str]:
     packed = [name for name, state in plan.sets.items() if not packed_bytes(state)]
-    states = {**plan.sets, **plan.models}
-    fetched = [name for name, state in states.items() if _of_unknown_size(state.download)]
+    fetched = [name for name, download in _downloads(plan) if download.disk is None]
     lines = [f"not counted, for their images are missing: {', '.join(packed)}"] if packed else []
     if fetched:
         lines.append(f"not counted, for the hub tells no size: download of {', '.join(fetched)}")
     return lines
-
-
-def _of_unknown_size(download: Download | None) -> bool:
-    return download is not None and download.disk is None
 
 
 def _abandoned() -> list[str]:

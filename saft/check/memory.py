@@ -113,7 +113,8 @@ def memory(plan: Plan) -> Part:
         _compare(part, "finetune.batch_size", _training_need(plan), *free_and_name)
     if needs:
         largest = max(needs, key=lambda name: needs[name].total)
-        model = f" for model '{largest}'" if len(needs) > 1 else ""
+        differ = len({need.total for need in needs.values()}) > 1
+        model = f" for model '{largest}'" if differ else ""
         _compare(part, "evaluate.batch_size", needs[largest], *free_and_name, model)
         by_model = {name: need.total for name, need in needs.items()}
         part.values["evaluate.batch_size"]["bytes_by_model"] = by_model

@@ -74,7 +74,10 @@ def inspect_model(
     try:
         options = model_options(params.source, params.options, f"{PARAMS_FILE}: {where}")
         if params.source in INSPECT:
-            return INSPECT[params.source](name, options, trainings)
+            state = INSPECT[params.source](name, options, trainings)
+            if state.config is not None:
+                vit.read(state.config)
+            return state
     except UserError as error:
         problem = str(error)
         if not problem.startswith((where, f"{PARAMS_FILE}: {where}", "pretrain.")):

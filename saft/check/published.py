@@ -79,10 +79,8 @@ def _absent(
 ) -> Published:
     about = f"about {size(download.disk)}" if download.disk else "of unknown size"
     if offline():
-        remark = (
-            f"not in the cache, and HF_HUB_OFFLINE is set: on a machine with network `{command}`"
-        )
-        return Published(config, f"{what}: {remark} fetches it, {about}", download)
+        remark = "not in the cache, and HF_HUB_OFFLINE is set: on a machine with network"
+        return Published(config, f"{what}: {remark} `{command}` fetches it, {about}", download)
     remark = f"not in the cache: dvc repro downloads it, {about}; `{command}` does so now"
     return Published(config, f"{what}: {remark}", download)
 
