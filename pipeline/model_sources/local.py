@@ -1,17 +1,21 @@
-"""An open_clip folder on disk: open_clip_config.json + open_clip_model.safetensors."""
+"""A whole CLIP in a folder on disk: the files of open_clip, or those of the transformers library.
+
+open_clip: open_clip_config.json + open_clip_model.safetensors (or open_clip_pytorch_model.bin);
+transformers: config.json + model.safetensors (or pytorch_model.bin, or either in several files).
+"""
 
 from pathlib import Path
 
 import torch
 
-from pipeline.clip import model as clip
 from pipeline.common.params import Section
 from pipeline.images.data_root import locate
+from pipeline.models import folders
 from pipeline.models.interface import BaseModel, ModelCardOrigin
 
 
 class Params(Section):
-    """`base_model.options.local`."""
+    """Options of `local`."""
 
     path: str
     """The folder; relative paths start at $SAFT_DATA, or data/raw without it."""
@@ -19,8 +23,10 @@ class Params(Section):
 
 def build(params: Params, dataset: str, seed: int, device: torch.device) -> BaseModel:
     """Load and check the folder; it is written again in this pipeline's own form."""
-    loaded = clip.load(locate(params.path))
-    return BaseModel(loaded.model, loaded.config)
+    model = folders.load(locate(params.path))
+    for note in model.notes:
+        print(f"{Path(params.path).name}: {note}", flush=True)
+    return model
 
 
 def about(params: Params, dataset: str) -> ModelCardOrigin:
