@@ -9,10 +9,9 @@ from pathlib import Path
 import torch
 
 from pipeline.images.data_root import locate
-from pipeline.models import activation, checkpoints, folders, hub, state_dicts, towers, whole
+from pipeline.models import activation, checkpoints, hub, named, state_dicts, towers, whole
 from pipeline.models.interface import BaseModel, ModelCardOrigin
-
-LOCAL = "local-dir:"
+from pipeline.models.named import LOCAL
 
 
 class Params(hub.HubParams):
@@ -37,32 +36,21 @@ def build(params: Params, dataset: str, seed: int, device: torch.device) -> Base
     """
     path = whole.weights_file(locate(params.file))
     content = state_dicts.read(path)
-    base = _clip(params)
+    base = named.load(params)
     what = hub.title(params)
     weights = checkpoints.find(content, params.key, base.model, path, what)
     probe = activation.probe(base.model)
     notes = towers.load(base.model, weights, path, what, resize=params.resize_positions)
     notes += activation.compare(base.model, probe, what)
-    for note in notes:
-        print(f"{path.name}: {note}", flush=True)
-    return BaseModel(base.model, base.config, notes=[*base.notes, *notes])
+    return named.say(BaseModel(base.model, base.config, notes=[*base.notes, *notes]), path.name)
 
 
 def about(params: Params, dataset: str) -> ModelCardOrigin:
     """Names of the checkpoint and of the CLIP around it."""
     file = f"checkpoint `{Path(params.file).name}`"
     if params.model.startswith(LOCAL):
-        return ModelCardOrigin(f"{file} in the open_clip folder `{Path(_folder(params)).name}`")
+        return ModelCardOrigin(
+            f"{file} in the open_clip folder `{Path(params.model.removeprefix(LOCAL)).name}`"
+        )
     outer = hub.about(params)
     return ModelCardOrigin(f"{file} in {outer.text}", outer.hub_id)
-
-
-def _clip(params: Params) -> BaseModel:
-    if not params.model.startswith(LOCAL):
-        return hub.load(params)
-    hub.check_untagged(params)
-    return folders.load(locate(_folder(params)))
-
-
-def _folder(params: Params) -> str:
-    return params.model.removeprefix(LOCAL)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
-from pipeline.common.params import Section
 from pipeline.images.data_root import locate
-from pipeline.models import folders
+from pipeline.models import folders, named
 from pipeline.models.interface import BaseModel, ModelCardOrigin
+from pipeline.models.named import OriginParams
 
 
-class Params(Section):
+class Params(OriginParams):
     """Options of `local`."""
 
     path: str
@@ -23,10 +23,8 @@ class Params(Section):
 
 def build(params: Params, dataset: str, seed: int, device: torch.device) -> BaseModel:
     """Load and check the folder; it is written again in this pipeline's own form."""
-    model = folders.load(locate(params.path))
-    for note in model.notes:
-        print(f"{Path(params.path).name}: {note}", flush=True)
-    return model
+    model = named.compared(folders.load(locate(params.path)), params.origin, None)
+    return named.say(model, Path(params.path).name)
 
 
 def about(params: Params, dataset: str) -> ModelCardOrigin:

@@ -6,12 +6,13 @@ The weights are downloaded on first use, or found in the hub's cache.
 
 import torch
 
-from pipeline.models import hub
+from pipeline.models import hub, named
 from pipeline.models.interface import BaseModel, ModelCardOrigin
+from pipeline.models.named import OriginParams
 
 
-class Params(hub.HubParams):
-    """`base_model.options.pretrained`."""
+class Params(hub.HubParams, OriginParams):
+    """Options of `pretrained`."""
 
 
 def build(params: Params, dataset: str, seed: int, device: torch.device) -> BaseModel:
@@ -20,7 +21,8 @@ def build(params: Params, dataset: str, seed: int, device: torch.device) -> Base
     Raises:
         UserError: see `pipeline.models.hub.load`.
     """
-    return hub.load(params)
+    model = named.compared(hub.load(params), params.origin, params.cache_dir)
+    return named.say(model, hub.title(params))
 
 
 def about(params: Params, dataset: str) -> ModelCardOrigin:

@@ -6,7 +6,7 @@ from typing import Any
 from pipeline.clip.config import CONFIG_FILE, read_config
 from pipeline.common.errors import UserError
 from pipeline.models import transformers_config, whole
-from pipeline.models.hub import check_layout
+from pipeline.models.configs import check_layout
 from pipeline.models.interface import BaseModel
 
 

@@ -5,7 +5,6 @@ Weights and configs come from the cache of the hub or, on first use, from the ne
 the config is downloaded of a model that this pipeline cannot take.
 """
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,12 @@ import open_clip
 import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
-from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
-from pipeline.clip.model import CONFIG_FILE, preprocess_config
+from pipeline.clip.config import CONFIG_FILE
 from pipeline.common.errors import UserError, first_line
 from pipeline.common.params import Section
 from pipeline.models import transformers_config, whole
+from pipeline.models.configs import check_layout, preprocessing, read_repository_config
 from pipeline.models.interface import BaseModel, ModelCardOrigin
 
 HUB = "hf-hub:"
@@ -90,26 +89,7 @@ def tagged_config(params: HubParams) -> dict[str, Any]:
     quick = bool(published.get("quick_gelu", False) or config.get("quick_gelu", False))
     return {
         "model_cfg": {**config, "quick_gelu": quick},
-        "preprocess_cfg": _preprocessing(published),
-    }
-
-
-def read_repository_config(path: Path, what: str) -> dict[str, Any]:
-    """{"model_cfg", "preprocess_cfg"} of a repository's config file; `what` is for messages.
-
-    Raises:
-        UserError: it is not an open_clip config.
-    """
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        sections = [config["model_cfg"][key] for key in ("vision_cfg", "text_cfg")]
-        if not all(isinstance(section, dict) for section in sections):
-            raise TypeError("vision_cfg and text_cfg must be objects")
-    except (ValueError, LookupError, TypeError) as error:
-        raise UserError(f"{what}: {CONFIG_FILE} is not usable: {error!r}") from None
-    return {
-        "model_cfg": config["model_cfg"],
-        "preprocess_cfg": _preprocessing(config.get("preprocess_cfg", {})),
+        "preprocess_cfg": preprocessing(published),
     }
 
 
@@ -119,40 +99,6 @@ def check_untagged(params: HubParams) -> None:
         raise UserError(
             f"model {params.model} has one set of weights, but tag is '{params.tag}'; set tag: null"
         )
-
-
-def check_layout(model: dict[str, Any], what: str) -> None:
-    """Raise UserError unless `model`, a model_cfg, is a ViT CLIP in open_clip's first layout
-    with its own tokenizer; `what` names it."""
-    image, text = model["vision_cfg"], model.get("text_cfg", {})
-    reason = ""
-    if "hf_tokenizer_name" in text or "hf_model_name" in text:
-        reason = "its tokenizer is one of the Hugging Face hub, only CLIP's own is supported"
-    elif "vocab_path" in text:
-        reason = (
-            f"its tokenizer is a vocabulary of its own (text_cfg.vocab_path {text['vocab_path']}, "
-            "as BERT's in Delta-CLIP), only CLIP's is supported"
-        )
-    elif model.get("custom_text") or "multimodal_cfg" in model:
-        reason = "its text tower is a module of its own (CustomTextCLIP), only CLIP's is supported"
-    elif "timm_model_name" in image or isinstance(image.get("layers"), list):
-        kind = image.get("timm_model_name", "a ResNet")
-        reason = f"its image encoder is {kind}, only open_clip's vision transformers are supported"
-    elif unknown := _unknown_keys(image, CLIPVisionCfg) + _unknown_keys(text, CLIPTextCfg):
-        reason = f"its config has keys that open_clip does not know ({', '.join(unknown)})"
-    if reason:
-        raise UserError(f"{what} cannot be used: {reason}; choose another model")
-
-
-def _unknown_keys(section: dict[str, Any], schema: type) -> list[str]:
-    return [key for key in section if key not in schema.__dataclass_fields__]  # type: ignore
-
-
-def _preprocessing(published: dict[str, Any]) -> dict[str, Any]:
-    """CLIP's own preprocessing, changed by what was published."""
-    keys = ("interpolation", "resize_mode", "size")
-    settings = {key: published[key] for key in keys if published.get(key) is not None}
-    return preprocess_config(published.get("mean"), published.get("std")) | settings
 
 
 def _repository(params: HubParams) -> BaseModel:
@@ -173,7 +119,26 @@ def _repository(params: HubParams) -> BaseModel:
     weights = next(filter(None, (_fetch(params, name) for name in names)), None)
     if weights is None:
         raise UserError(f"cannot load {what}: it has none of {', '.join(names)}; {OFFLINE}")
-    return whole.build(config, weights, lambda name: _fetch(params, name), what)
+    model = whole.build(config, weights, lambda name: _fetch(params, name), what)
+    model.notes.extend(_contradiction(params.model.removeprefix(HUB), config["model_cfg"]))
+    return model
+
+
+def _contradiction(repository: str, model: dict[str, Any]) -> list[str]:
+    """A remark if open_clip publishes a repository's weights with the other activation."""
+    published = {
+        bool(settings.get("quick_gelu", False))
+        for name in open_clip.list_pretrained()
+        if (settings := open_clip.get_pretrained_cfg(*name) or {})
+        and settings.get("hf_hub", "").rstrip("/") == repository
+    }
+    quick = bool(model.get("quick_gelu", False))
+    if published != {not quick}:
+        return []
+    return [
+        f"its config has quick_gelu {str(quick).lower()}, open_clip publishes these weights with "
+        f"{str(not quick).lower()}"
+    ]
 
 
 def _fetch(params: HubParams, name: str) -> Path | None:

@@ -7,7 +7,7 @@ from typing import Any
 from open_clip.model import CLIP
 
 from pipeline.common.errors import UserError, one_line
-from pipeline.models import activation, checkpoints, state_dicts, towers
+from pipeline.models import checkpoints, state_dicts, towers
 from pipeline.models.checkpoints import POSITIONS, Weights
 from pipeline.models.interface import BaseModel
 from pipeline.models.state_dicts import Fetch
@@ -56,7 +56,7 @@ def build(config: dict[str, Any], path: Path, fetch: Fetch, what: str) -> BaseMo
     weights = checkpoints.find(content, None, model, path, f"{what}, as its config has it")
     _check(weights, model, path)
     towers.put(model, weights.state, path)
-    return BaseModel(model.eval(), config, notes=activation.judge(model, config, what))
+    return BaseModel(model.eval(), config)
 
 
 def empty(model_cfg: dict[str, Any], what: str) -> CLIP:
