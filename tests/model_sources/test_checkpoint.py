@@ -90,18 +90,58 @@ def test_safetensors_and_half_precision(visual, data_root):
         assert torch.equal(loaded[key], value.half().float())
 
 
-def test_of_a_whole_clip_the_image_half_is_taken_and_that_is_said(
+def whole_clip(clip_folder, visual, prefix: str = "module.") -> dict[str, torch.Tensor]:
+    """A CLIP with the text half of `clip_folder`, saved from a DataParallel one."""
+    content = clip.load(clip_folder).model.state_dict()
+    return prefixed(prefix, content | prefixed("visual.", visual))
+
+
+def test_of_a_whole_clip_with_the_same_text_half_the_image_half_is_taken_and_that_is_said(
     visual, data_root, clip_folder, capsys
 ):
-    content = clip.load(clip_folder).model.state_dict()
-    texts = {key: -value for key, value in content.items() if not key.startswith("visual.")}
-    state = prefixed("module.", prefixed("visual.", visual) | texts)
-    torch.save({"state_dict": state}, data_root / "robust.pt")
-    built = build().model.state_dict()
-    assert torch.equal(built["visual.proj"], visual["proj"])
-    assert torch.equal(built["text_projection"], content["text_projection"])
-    assert capsys.readouterr().out == (
-        "robust.pt: a whole CLIP; taken is its image encoder (visual.*)\n"
+    state = whole_clip(clip_folder, visual)
+    torch.save({"state_dict": {k: v.half() for k, v in state.items()}}, data_root / "robust.pt")
+    built, content = build(), clip.load(clip_folder).model.state_dict()
+    weights = built.model.state_dict()
+    assert torch.equal(weights["visual.proj"], visual["proj"].half().float())
+    for key, value in weights.items():
+        assert key.startswith("visual.") or torch.equal(value, content[key]), key
+    assert built.notes == ["a whole CLIP, whose text half is that of local-dir:clip"]
+    assert capsys.readouterr().out == f"robust.pt: {built.notes[0]}\n"
+
+
+def test_a_text_half_of_its_own_is_loaded_with_the_image_half_and_that_is_said(
+    visual, data_root, clip_folder, capsys
+):
+    state = whole_clip(clip_folder, visual, "")
+    for key in state:
+        if not key.startswith("visual."):
+            state[key] = -state[key]
+    torch.save({"state_dict": prefixed("module.", state)}, data_root / "robust.pt")
+    built, content = build(), clip.load(clip_folder).model.state_dict()
+    weights = built.model.state_dict()
+    assert all(torch.equal(weights[key], state[key]) for key in state)
+    assert weights["logit_scale"] == -content["logit_scale"]
+    [note] = built.notes
+    assert note.startswith("a whole CLIP, whose text half differs from that of local-dir:clip (")
+    assert "weights of the text tower, by up to " in note
+    assert "logit_scale -2.659 for 2.659" in note
+    assert note.endswith("both towers and the logit scale are the checkpoint's")
+    assert capsys.readouterr().out == f"robust.pt: {note}\n"
+
+
+def test_a_text_half_that_does_not_fit_is_refused_with_its_image_half(
+    visual, data_root, clip_folder
+):
+    state = whole_clip(clip_folder, visual, "")
+    state["positional_embedding"] = torch.zeros(77, 16)
+    state["transformer.resblocks.1.ln_1.bias"] = torch.zeros(16)
+    torch.save(state, data_root / "robust.pt")
+    assert refused().endswith(
+        "robust.pt: is a whole CLIP whose text half does not fit the text tower of "
+        "local-dir:clip: 1 unexpected (transformer.resblocks.1.ln_1.bias); 1 of another shape "
+        "(positional_embedding (77, 16) for (16, 16)); its image encoder is not taken without "
+        "it: name the CLIP that it was trained from"
     )
 
 
@@ -187,7 +227,7 @@ def test_a_cut_off_checkpoint(visual, data_root):
 
 
 def test_files_and_models_that_are_not_there(visual, data_root):
-    assert "robust.pt: not found; base_model.options.checkpoint.file names a file" in refused()
+    assert "robust.pt: not found; the key file: names a file" in refused()
     torch.save(visual, data_root / "robust.pt")
     assert "nowhere/open_clip_config.json: not found" in refused(model="local-dir:nowhere")
     assert "has one set of weights, but tag is 'openai'" in refused(tag="openai")
@@ -200,7 +240,7 @@ def test_what_a_model_card_says_of_it():
         return checkpoint.about(checkpoint.Params.model_construct(**values), "any")
 
     assert about("ViT-B-32", "openai") == (
-        "the image encoder of checkpoint `robust.pt` in `ViT-B-32 / openai` (open_clip)",
+        "checkpoint `robust.pt` in `ViT-B-32 / openai` (open_clip)",
         "timm/vit_base_patch32_clip_224.openai",
     )
     assert about("local-dir:/a/clip", None).text.endswith("in the open_clip folder `clip`")
