@@ -6,21 +6,22 @@ Times differ from run to run and the page must not: `saft cost` shows them.
 from typing import Any
 
 from pipeline.report.inputs import Inputs, TrainedOn
-from pipeline.results.evaluated import MODELS
 
 
 def cost_view(inputs: Inputs) -> list[dict[str, Any]]:
-    """A row for the training and one for each evaluation: the images, and the most steps of an
-    attack (a forward and a gradient each) that they take."""
-    rows = [_training(inputs.recipe)]
-    for evaluated in [*inputs.sets, *inputs.other_texts]:
+    """A row for the training, if there was one, and one for each attack on a data set: the images,
+    and the most steps of an attack (a forward and a gradient each) that they take."""
+    rows = [_training(inputs.training.recipe)] if inputs.training else []
+    for evaluated in [*inputs.sets, *inputs.further]:
+        models = len(evaluated.models)
         rows += [
             {
-                "stage": f"{metrics.title} on {metrics.dataset}, texts “{metrics.texts.name}”",
-                "images": f"{metrics.images:,} × {len(MODELS)} models",
-                "steps": f"at most {metrics.images * len(MODELS) * metrics.budget:,}",
+                "stage": f"{about.title} on {about.dataset}, texts “{about.texts.name}”, "
+                f"ε = {about.epsilon_255:g}/255",
+                "images": f"{about.images:,} × {models} model{'s' if models > 1 else ''}",
+                "steps": f"at most {about.images * models * about.budget:,}",
             }
-            for metrics in (result.metrics for result in evaluated.attacks)
+            for about in (result.about for result in evaluated.attacks)
         ]
     return rows
 

@@ -1,23 +1,31 @@
 """How the report draws: figures as SVG and pictures as PNG, as data URIs that need no other file.
 
 Same data, same bytes: no pyplot state, no date, a fixed hash salt, text drawn as paths.
-Colours are from the Okabe-Ito palette; every series also differs in marker, hatch or dash.
+Colours are from the Okabe-Ito palette, then others; every series also differs in marker, hatch or
+dash.
 Each figure is narrow enough that its text stays readable at the width of a phone.
 """
 
 import base64
 import io
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-BASE, TUNED = "#D55E00", "#0072B2"
-LINES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+RED, BLUE = "#D55E00", "#0072B2"
+LINES = (BLUE, RED, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("-", "--", "-.", ":")
+MODELS = (
+    RED, BLUE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9",
+    "#222222", "#6A3D9A", "#7F4F24", "#808000", "#8A8A8A", "#8B0A1A",
+)  # fmt: skip
+MARKERS = "oDs^vP*X<>phd"  # 13, so that a colour meets a marker again after 156 models
+HATCHES = ("", "///", "...", "xxx")
+LONGEST = 22  # characters of a name in a figure
 WIDTH = 4.6  # inches
 STYLE: dict[Any, Any] = {
     "svg.hashsalt": "report",
@@ -34,6 +42,29 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 8.5,
 }
+
+
+class SeriesStyle(NamedTuple):
+    """How a model is drawn, wherever it is."""
+
+    colour: str
+    marker: str
+    hatch: str
+    dash: str
+
+
+def model_style(index: int) -> SeriesStyle:
+    """Of the model at a place of evaluate.models."""
+    return SeriesStyle(
+        MODELS[index % len(MODELS)],
+        MARKERS[index % len(MARKERS)],
+        HATCHES[index % len(HATCHES)],
+        DASHES[(index + 1) % len(DASHES)],
+    )
+
+
+def shortened(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
 def svg(draw: Callable[[Figure], Any], height: float) -> bytes:

@@ -1,6 +1,9 @@
-"""Figures of the accuracies: over data sets, over iterates, over epsilon."""
+"""Figures of the accuracies: over data sets, clean against robust, over iterates, over epsilon.
 
-from collections.abc import Sequence
+Models come in the order of evaluate.models, which decides their colours and markers.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -8,141 +11,201 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
-from pipeline.report.drawing import BASE, TUNED, svg_uri
+from pipeline.report.drawing import model_style, shortened, svg_uri
 from pipeline.results.statistics import Share
 
 LINEAR_STEPS = 20  # beyond, iterates are drawn on a logarithmic axis
+MOST_BARS = 4  # models side by side as bars; more are dots
+MOST_LEVELS = 3  # models whose clean accuracy is a line of its own beside the curve
+Draw = Callable[[Figure], None]
 
 
-class AccuracyBar(NamedTuple):
-    """One data set in a bar chart."""
+class Curve(NamedTuple):
+    """A model along an attack, shares in 0..1: right so far after each iterate, and clean."""
 
-    name: str
-    base: Share
-    tuned: Share
-
-
-class AccuracyDrop(NamedTuple):
-    """One data set on the way from the base model to the attacked models, shares in 0..1."""
-
-    name: str
-    clean_base: float
-    clean_tuned: float
-    robust_base: float
-    robust_tuned: float
+    title: str
+    right: np.ndarray
+    clean: float
 
 
-def accuracy_bars(bars: Sequence[AccuracyBar], title: str) -> str:
-    """Base and fine-tuned side by side for every data set, with 95 % intervals."""
+class Point(NamedTuple):
+    """A model in the plane of clean and robust accuracy, shares in 0..1; hollow: drawn so."""
 
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        positions = np.arange(len(bars))
-        _bars(axes, positions - 0.19, [bar.base for bar in bars], "base", BASE, "")
-        _bars(axes, positions + 0.19, [bar.tuned for bar in bars], "fine-tuned", TUNED, "///")
-        _dataset_rows(axes, [bar.name for bar in bars])
-        axes.set(title=title, xlabel="accuracy [%], with 95 % Wilson interval")
-        figure.legend(loc="outside lower center", ncols=2)
-
-    return svg_uri(draw, 1.5 + 0.5 * len(bars))
+    title: str
+    clean: float
+    robust: float
+    hollow: bool = False
 
 
-def accuracy_drop(drops: Sequence[AccuracyDrop]) -> str:
-    """Per data set: clean base, clean fine-tuned, and both under attack, on one line."""
-    series = (
-        ("clean_base", "base, clean", "o", BASE, "white"),
-        ("clean_tuned", "fine-tuned, clean", "o", TUNED, TUNED),
-        ("robust_base", "base, attacked", "D", BASE, "white"),
-        ("robust_tuned", "fine-tuned, attacked", "D", TUNED, TUNED),
-    )
+def accuracy_chart(sets: Mapping[str, Sequence[Share]], models: Sequence[str], title: str) -> str:
+    """All models for every data set: bars with 95 % intervals, or dots where they are many.
+
+    Args:
+        sets: by data set, the models' shares.
+        models: their titles.
+    """
+    draw_model = _bars if len(models) <= MOST_BARS else _dots
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for row, drop in enumerate(drops):
-            shares = [100 * value for value in drop[1:]]
+        for index in range(len(models)):
+            draw_model(axes, [shares[index] for shares in sets.values()], index, models)
+        _dataset_rows(axes, list(sets))
+        interval = ", with 95 % Wilson interval" if draw_model is _bars else ""
+        axes.set(title=title, xlabel=f"accuracy [%]{interval}")
+        _legend(figure)
+
+    row = 0.5 if len(models) <= 2 else 0.1 + 0.2 * len(models)
+    row = row if draw_model is _bars else 0.2 + 0.04 * len(models)
+    return svg_uri(draw, 1.3 + row * len(sets) + _legend_height(len(models)))
+
+
+def accuracy_drop(sets: Mapping[str, Sequence[tuple[float, float]]], models: Sequence[str]) -> str:
+    """Per data set the clean and the robust accuracy of every model, on one line.
+
+    Args:
+        sets: by data set, (clean, robust) of the models, shares in 0..1.
+    """
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for row, pairs in enumerate(sets.values()):
+            shares = [100 * value for pair in pairs for value in pair]
             axes.plot([min(shares), max(shares)], [row, row], color="#bbbbbb", linewidth=1.2)
-        for field, label, marker, colour, fill in series:
-            values = [100 * getattr(drop, field) for drop in drops]
-            axes.plot(
-                values, range(len(drops)), marker, label=label, color=colour,
-                markerfacecolor=fill, markersize=7, markeredgewidth=1.5, clip_on=False,
-            )  # fmt: skip
-        _dataset_rows(axes, [drop.name for drop in drops])
+        for side, kind in enumerate(("clean", "attacked")):
+            for index, model in enumerate(models):
+                style = model_style(index)
+                axes.plot(
+                    [100 * pairs[index][side] for pairs in sets.values()], range(len(sets)),
+                    style.marker, label=f"{shortened(model)}, {kind}", color=style.colour,
+                    markerfacecolor=style.colour if side else "white", markersize=7,
+                    markeredgewidth=1.5, clip_on=False,
+                )  # fmt: skip
+        _dataset_rows(axes, list(sets))
         axes.set(title="From clean to attacked", xlabel="accuracy [%]")
-        figure.legend(loc="outside lower center", ncols=2)
+        _legend(figure)
 
-    return svg_uri(draw, 1.7 + 0.4 * len(drops))
+    return svg_uri(draw, 1.3 + 0.4 * len(sets) + _legend_height(2 * len(models)))
 
 
-def attack_curve(name: str, base: np.ndarray, tuned: np.ndarray, clean: tuple[float, float]) -> str:
-    """Share still right after each iterate (0 is the random start); dotted: clean accuracy."""
+def clean_against_robust(points: Sequence[Point], attack: str) -> tuple[Draw, float]:
+    """What each model pays in clean accuracy for robustness, means over the sets; for `svg`: how
+    to draw it, and its height."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        steps = np.arange(len(base))
-        models = (("base", base, clean[0], BASE, "--"), ("fine-tuned", tuned, clean[1], TUNED, "-"))
-        for label, curve, level, colour, dash in models:
-            axes.axhline(100 * level, color=colour, linestyle=":", label=f"{label}, clean image")
-            axes.step(
-                steps, 100 * curve, where="post", color=colour, linestyle=dash, linewidth=1.8,
-                label=f"{label}, right so far",
+        for index, point in enumerate(points):
+            style = model_style(index)
+            axes.plot(
+                100 * point.clean, 100 * point.robust, style.marker, color=style.colour,
+                markerfacecolor="white" if point.hollow else style.colour, markersize=8,
+                label=shortened(point.title), clip_on=False,
             )  # fmt: skip
-        if len(base) - 1 > LINEAR_STEPS:
-            axes.set_xscale("symlog", linthresh=1)
-            axes.set_xticks([t for t in (0, 1, 2, 5, 10, 20, 50, 100, 200, 500) if t < len(base)])
-            axes.xaxis.set_major_formatter(ScalarFormatter())
-            axes.xaxis.set_minor_locator(NullLocator())
-        else:
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(
-            title=f"Along the attack: {name}", xlabel="iterate of the attack", ylabel="accuracy [%]"
-        )
-        axes.set(ylim=(-2, 102), xlim=(0, len(base) - 1))
-        figure.legend(loc="outside lower center", ncols=2)
+        axes.set(xlabel="clean accuracy [%], mean", ylabel=f"{attack} [%], mean")
+        axes.margins(0.06)
+        axes.set(title="Clean against robust", ylim=(0, None))
+        _legend(figure)
 
-    return svg_uri(draw, 3.2)
+    return draw, 3.1 + _legend_height(len(points))
 
 
-def epsilon_curve(
-    name: str, base: Sequence[tuple[float, float]], tuned: Sequence[tuple[float, float]]
-) -> str:
-    """Accuracy under attack over the radius: pairs of (epsilon in 1/255, share right)."""
+def attack_curves(name: str, curves: Sequence[Curve]) -> str:
+    """Share still right after each iterate (0 is the random start); dotted: clean accuracy."""
+    with_levels = len(curves) <= MOST_LEVELS
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        models = (("base", base, BASE, "--", "o"), ("fine-tuned", tuned, TUNED, "-", "D"))
-        for label, curve, colour, dash, marker in models:
+        for index, (title, right, clean) in enumerate(curves):
+            colour, label = model_style(index).colour, shortened(title)
+            if with_levels:
+                axes.axhline(100 * clean, color=colour, linestyle=":", label=f"{label}, clean")
+            _stepped(axes, right, index, f"{label}, right so far" if with_levels else label)
+        last = max(len(curve.right) for curve in curves) - 1
+        _iterate_axis(axes, last)
+        axes.set(title=f"Along the attack: {name}", ylabel="accuracy [%]")
+        axes.set(ylim=(-2, 102), xlim=(0, last), xlabel="iterate of the attack")
+        _legend(figure)
+
+    return svg_uri(draw, 2.8 + _legend_height(len(curves) * (1 + with_levels)))
+
+
+def epsilon_curves(name: str, curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+    """Accuracy under attack over the radius: by model, (epsilon in 1/255, share right)."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for index, (title, curve) in enumerate(curves.items()):
+            style = model_style(index)
             radii, shares = zip(*curve, strict=True)
             axes.plot(
-                radii, [100 * s for s in shares], marker, linestyle=dash, color=colour,
-                label=label, clip_on=False,
+                radii, [100 * share for share in shares], style.marker, linestyle=style.dash,
+                color=style.colour, label=shortened(title), clip_on=False,
             )  # fmt: skip
         axes.set(title=f"Over epsilon: {name}", xlabel="epsilon [1/255]")
         axes.set(ylabel="accuracy [%]", ylim=(-2, 102), xlim=(0, None))
-        figure.legend(loc="outside lower center", ncols=2)
+        _legend(figure)
 
-    return svg_uri(draw, 3.0)
+    return svg_uri(draw, 2.8 + _legend_height(len(curves)))
 
 
-def _bars(
-    axes: Axes, positions: np.ndarray, shares: Sequence[Share], label: str, colour: str, hatch: str
-) -> None:
+def _stepped(axes: Axes, right: np.ndarray, index: int, label: str) -> None:
+    """The curve, with its marker at its end: dashes alone tell four models apart."""
+    style = model_style(index)
+    axes.step(
+        np.arange(len(right)), 100 * right, where="post", color=style.colour,
+        linestyle=style.dash, linewidth=1.8, label=label, marker=style.marker, markersize=5,
+        markevery=[len(right) - 1], clip_on=False,
+    )  # fmt: skip
+
+
+def _iterate_axis(axes: Axes, last: int) -> None:
+    if last > LINEAR_STEPS:
+        axes.set_xscale("symlog", linthresh=1)
+        axes.set_xticks([t for t in (0, 1, 2, 5, 10, 20, 50, 100, 200, 500) if t <= last])
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _bars(axes: Axes, shares: Sequence[Share], index: int, models: Sequence[str]) -> None:
     values = np.array([share.value for share in shares])
     error = np.abs(np.array([[s.low, s.high] for s in shares]).T - values)
+    pitch, style = 0.76 / len(models), model_style(index)
     axes.barh(
-        positions,
+        np.arange(len(shares)) + pitch * (index - (len(models) - 1) / 2),
         100 * values,
-        height=0.36,
-        label=label,
-        color=colour,
-        hatch=hatch,
+        height=min(0.5, pitch - 0.02),
+        label=shortened(models[index]),
+        color=style.colour,
+        hatch=style.hatch,
         edgecolor="white",
         xerr=100 * error,
         error_kw={"ecolor": "#222222", "elinewidth": 1, "capsize": 2},
     )
 
 
+def _dots(axes: Axes, shares: Sequence[Share], index: int, models: Sequence[str]) -> None:
+    """Each model a little below the one before, so that equal ones do not cover each other."""
+    style, pitch = model_style(index), 0.7 / len(models)
+    rows = np.arange(len(shares)) + pitch * (index - (len(models) - 1) / 2)
+    axes.plot(
+        [100 * share.value for share in shares], rows, style.marker, color=style.colour,
+        markerfacecolor="none", markeredgewidth=1.3, markersize=5.5,
+        label=shortened(models[index]), clip_on=False,
+    )  # fmt: skip
+
+
 def _dataset_rows(axes: Axes, names: Sequence[str]) -> None:
     axes.set_yticks(range(len(names)), [n if len(n) <= 18 else f"{n[:17]}…" for n in names])
     axes.set(ylim=(len(names) - 0.5, -0.5), xlim=(0, 100))
     axes.grid(axis="y", visible=False)
+
+
+def _legend(figure: Figure) -> None:
+    figure.legend(loc="outside lower center", ncols=2)
+
+
+def _legend_height(labels: int) -> float:
+    """Inches of a legend of two columns."""
+    return 0.19 * -(-labels // 2)

@@ -1,9 +1,11 @@
 """What the report is made of, read and checked: the only part that touches the disk.
 
-The data sets are those of params.yaml, never whatever else is in the folder.
+The data sets and models are those of params.yaml, never whatever else is in the folder. What
+describes a training is read only where the model that it made is evaluated.
 """
 
 import csv
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,18 +13,28 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline.clip.folders import MODEL, RECIPE
+from pipeline.clip.folders import ABOUT, FINETUNED
 from pipeline.common.errors import UserError
-from pipeline.common.params import Section, read_params, read_section, validate
+from pipeline.common.params import (
+    PARAMS_FILE,
+    Section,
+    read_params,
+    read_section,
+    read_value,
+    validate,
+)
 from pipeline.common.tables import read_json, read_table
-from pipeline.descriptions.sources import PROVENANCE
-from pipeline.filtering.table import FILTERED
 from pipeline.filtering.table import SCHEMA as DESCRIPTIONS
+from pipeline.images.classes import read_classes
+from pipeline.report.about import About, read_about
 from pipeline.results.evaluated import EvaluatedSet, read_evaluated
-from pipeline.results.files import CHECKS
+from pipeline.results.files import checks_file
+from pipeline.results.seen_classes import training_overlap
 from pipeline.soundness.checks import CheckMeasurements
 
-TRAINING = MODEL / "training.csv"
+TRAINED = ABOUT / FINETUNED
+RECIPE, LOG = TRAINED / "recipe.json", TRAINED / "training.csv"
+SENTENCES, PROVENANCE = TRAINED / "descriptions.parquet", TRAINED / "provenance.json"
 
 
 class ReportParams(Section):
@@ -30,6 +42,7 @@ class ReportParams(Section):
 
     title: str
     examples: int = Field(ge=0)
+    reference: str
 
 
 class _Checks(Section, extra="ignore"):
@@ -39,15 +52,13 @@ class _Checks(Section, extra="ignore"):
 class EvaluateSettings(Section, extra="ignore"):
     """What the page needs of section `evaluate`; the evaluate stage checks the values."""
 
+    models: list[str] = Field(min_length=1)
     datasets: list[str] = Field(min_length=1)
     attacks: list[str] = Field(min_length=1)
     texts: list[str] = Field(min_length=1)
+    epsilons_255: list[int | float] = Field(min_length=1)
     checks: _Checks
     strict: bool
-
-
-class _Finetune(Section, extra="ignore"):
-    dataset: str
 
 
 class _Attack(Section, extra="ignore"):
@@ -55,7 +66,7 @@ class _Attack(Section, extra="ignore"):
 
 
 class TrainedOn(Section, extra="ignore"):
-    """What the page tells of data/model/recipe.json. images: of the training set; steps: of the
+    """What the page tells of recipe.json. images: of the training set; steps: of the
     optimiser; attack: None for a method that trains on clean images."""
 
     title: str
@@ -84,22 +95,33 @@ class FilterSettings(Section, extra="ignore"):
 
 
 @dataclass(frozen=True)
+class Training:
+    """How the fine-tuned model was made. log: columns of training.csv; sentences: every row of the
+    filter's table; seen: by evaluated data set, how many of its classes were trained on."""
+
+    dataset: str
+    recipe: TrainedOn
+    log: dict[str, np.ndarray]
+    sentences: list[dict[str, Any]]
+    filter: FilterSettings
+    provenance: dict[str, Any]
+    seen: dict[str, int]
+
+
+@dataclass(frozen=True)
 class Inputs:
-    """All that the report is made of. sets: the data sets under the first text set;
-    other_texts: the same for every further text set; checks: data/checks/<set>.json."""
+    """All that the report is made of. sets: the data sets under the first text set and the first
+    epsilon; further: the same for every other pair of them; checks: of each data set every model;
+    training: None where the fine-tuned model is not evaluated."""
 
     params: ReportParams
     settings: dict[str, Any]
     evaluate: EvaluateSettings
-    tuned_on: str
-    recipe: TrainedOn
+    about: dict[str, About]
     sets: list[EvaluatedSet]
-    other_texts: list[EvaluatedSet]
+    further: list[EvaluatedSet]
     checks: list[CheckMeasurements]
-    training: dict[str, np.ndarray]
-    sentences: list[dict[str, Any]]
-    filter: FilterSettings
-    provenance: dict[str, Any]
+    training: Training | None
 
 
 def read_inputs() -> Inputs:
@@ -109,27 +131,54 @@ def read_inputs() -> Inputs:
         UserError: a file is missing, malformed or does not fit the others.
     """
     params = read_section("report", ReportParams)
-    provenance = read_json(PROVENANCE)
-    if not isinstance(provenance, dict):
-        raise UserError(f"{PROVENANCE}: expected a JSON object")
     evaluate = read_section("evaluate", EvaluateSettings)
-    sets = [
-        [read_evaluated(name, texts, evaluate.attacks) for name in evaluate.datasets]
-        for texts in evaluate.texts
-    ]
+    if params.reference not in evaluate.models:
+        raise UserError(
+            f"{PARAMS_FILE}: report.reference: '{params.reference}' is not in evaluate.models "
+            f"({', '.join(evaluate.models)})"
+        )
+    pairs = [(texts, epsilon) for epsilon in evaluate.epsilons_255 for texts in evaluate.texts]
+    sets = [_read_sets(evaluate, *pair, examples=pair == pairs[0]) for pair in pairs]
     return Inputs(
         params=params,
         settings=read_params(),
         evaluate=evaluate,
-        tuned_on=read_section("finetune", _Finetune).dataset,
-        recipe=validate(read_json(RECIPE), TrainedOn, str(RECIPE)),
+        about=read_about(evaluate.models),
         sets=sets[0],
-        other_texts=[evaluated for part in sets[1:] for evaluated in part],
-        checks=[read_measured(CHECKS / f"{name}.json") for name in evaluate.checks.datasets],
-        training=read_training(TRAINING),
-        sentences=read_table(FILTERED, DESCRIPTIONS).to_pylist(),
+        further=[evaluated for part in sets[1:] for evaluated in part],
+        checks=[
+            read_measured(checks_file(dataset, model))
+            for dataset in evaluate.checks.datasets
+            for model in evaluate.models
+        ],
+        training=_read_training(evaluate.datasets) if FINETUNED in evaluate.models else None,
+    )
+
+
+def _read_sets(
+    evaluate: EvaluateSettings, texts: str, epsilon_255: int | float, examples: bool
+) -> list[EvaluatedSet]:
+    return [
+        read_evaluated(name, texts, evaluate.attacks, epsilon_255, evaluate.models, examples)
+        for name in evaluate.datasets
+    ]
+
+
+def _read_training(datasets: Sequence[str]) -> Training:
+    """What data/about/finetuned holds beside about.json."""
+    provenance = read_json(PROVENANCE)
+    if not isinstance(provenance, dict):
+        raise UserError(f"{PROVENANCE}: expected a JSON object")
+    dataset = read_value("finetune.dataset", str)
+    trained = read_classes(dataset)
+    return Training(
+        dataset=dataset,
+        recipe=validate(read_json(RECIPE), TrainedOn, str(RECIPE)),
+        log=read_log(LOG),
+        sentences=read_table(SENTENCES, DESCRIPTIONS).to_pylist(),
         filter=read_section("filter", FilterSettings),
         provenance=provenance,
+        seen={name: training_overlap(read_classes(name), trained) for name in datasets},
     )
 
 
@@ -138,7 +187,7 @@ def read_measured(path: Path) -> CheckMeasurements:
     return validate(read_json(path), CheckMeasurements, str(path))
 
 
-def read_training(path: Path) -> dict[str, np.ndarray]:
+def read_log(path: Path) -> dict[str, np.ndarray]:
     """Columns of the training log, float64, in the order of the file."""
     try:
         with path.open(encoding="utf-8", newline="") as file:

@@ -12,32 +12,49 @@ from typing import Any
 import jinja2
 
 from pipeline.common.params import PARAMS_FILE
+from pipeline.report.about import models_view
 from pipeline.report.cost import cost_view
+from pipeline.report.examples import examples_view, shown_models
+from pipeline.report.figure_views import (
+    accuracy_figures,
+    attack_figures,
+    epsilon_figures,
+    training_view,
+)
 from pipeline.report.filter_section import decimal, filter_view, number, signed
-from pipeline.report.inputs import Inputs
-from pipeline.report.views import figure_view, set_view, summary_view, threat_view
+from pipeline.report.inputs import Inputs, Training
+from pipeline.report.lead import lead_view
+from pipeline.report.views import (
+    epsilon_view,
+    further_view,
+    matrix_view,
+    mean_view,
+    models_of,
+    set_view,
+    threat_view,
+)
 from pipeline.results.accuracy import accuracies, means, measures
-from pipeline.results.evaluated import MODELS
 from pipeline.soundness.checks import Check, run_checks
 
 ACCURACY = Path("reports/plots/accuracy.csv")
 PAGE = Path("reports/report.html")
-TEMPLATE = Path(__file__).with_name("report.html.j2")
+TEMPLATES = Path(__file__).parent
 
 
 def metrics(inputs: Inputs) -> dict[str, Any]:
-    """Accuracies per data set and model under the first text set, and their unweighted means
-    (keys: see `pipeline.results.accuracy`; a last iterate only where it was measured on every
-    image); how many checks passed and failed."""
+    """Accuracies per data set and model under the first text set and epsilon, and their unweighted
+    means (keys: see `pipeline.results.accuracy`; a last iterate only where it was measured on
+    every image); how many checks passed and failed."""
     checks = [check.passed for check in checks_of(inputs)]
+    of_sets = {evaluated.about.dataset: accuracies(evaluated) for evaluated in inputs.sets}
     return {
         "datasets": {
-            evaluated.metrics.dataset: {
-                model: _rounded(accuracies(evaluated, model)) for model in MODELS
-            }
-            for evaluated in inputs.sets
+            dataset: {model: _rounded(values) for model, values in of_models.items()}
+            for dataset, of_models in of_sets.items()
         },
-        "mean": {model: _rounded(values) for model, values in means(inputs.sets).items()},
+        "mean": {
+            model: _rounded(values) for model, values in means(list(of_sets.values())).items()
+        },
         "checks": {"passed": checks.count(True), "failed": checks.count(False)},
         **_precision(inputs),
     }
@@ -45,24 +62,22 @@ def metrics(inputs: Inputs) -> dict[str, Any]:
 
 def _precision(inputs: Inputs) -> dict[str, Any]:
     """What another precision than float32 changed on the checked images, per set and model."""
-    counts = {
-        measured.dataset: {
-            model: precision.model_dump()
-            for model in MODELS
-            if (precision := getattr(measured, model).precision) is not None
-        }
-        for measured in inputs.checks
-    }
-    return {"precision": counts} if any(counts.values()) else {}
+    counts: dict[str, dict[str, Any]] = {}
+    for measured in inputs.checks:
+        if measured.precision is not None:
+            counts.setdefault(measured.dataset, {})[measured.model] = (
+                measured.precision.model_dump()
+            )
+    return {"precision": counts} if counts else {}
 
 
 def accuracy_rows(inputs: Inputs) -> Iterator[list[Any]]:
     """Header and rows of reports/plots/accuracy.csv, which `dvc plots` draws."""
     yield ["series", "dataset", "model", "measure", "accuracy"]
     for evaluated in inputs.sets:
-        dataset, labels = evaluated.metrics.dataset, measures(evaluated)
-        for model in MODELS:
-            for key, share in accuracies(evaluated, model).items():
+        dataset, labels = evaluated.about.dataset, measures(evaluated)
+        for model, values in accuracies(evaluated).items():
+            for key, share in values.items():
                 series = f"{dataset} {model} {labels[key]}"
                 yield [series, dataset, model, labels[key], round(share, 4)]
 
@@ -73,36 +88,63 @@ def open_checks(inputs: Inputs) -> list[Check]:
 
 
 def checks_of(inputs: Inputs) -> list[Check]:
-    """All checks, under every text set."""
-    return run_checks([*inputs.sets, *inputs.other_texts], inputs.checks)
+    """All checks, under every text set and epsilon."""
+    defended = {model: about.defended for model, about in inputs.about.items()}
+    return run_checks([*inputs.sets, *inputs.further], inputs.checks, defended)
 
 
 def render(inputs: Inputs) -> str:
     """The page, self-contained; every text from the inputs is escaped."""
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "points": points, "p_value": p_value}
     environment.filters |= {"decimal": decimal, "signed": signed, "number": number}
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
-    sets = [set_view(evaluated, inputs.params.examples) for evaluated in inputs.sets]
-    return template.render(
-        title=inputs.params.title,
-        tuned_on=inputs.tuned_on,
-        method=inputs.recipe.title,
-        sets=sets,
-        others=[set_view(evaluated, 0) for evaluated in inputs.other_texts],
-        mean=means(inputs.sets),
-        summary=summary_view(sets),
-        threat=threat_view(inputs.sets[0]),
-        checks=checks_of(inputs),
-        figures=figure_view(sets, inputs),
-        cost=cost_view(inputs),
-        filter=filter_view(inputs.sentences, inputs.filter, inputs.provenance),
-        settings=[(key, flatten(value)) for key, value in inputs.settings.items()],
-        params_file=PARAMS_FILE.name,
-        provenance=flatten(inputs.provenance),
-    )
+    return environment.get_template("report.html.j2").render(**_variables(inputs))
+
+
+def _variables(inputs: Inputs) -> dict[str, Any]:
+    """What the template reads."""
+    reference, seen = inputs.params.reference, inputs.training.seen if inputs.training else {}
+    sets = [set_view(e, reference, seen.get(e.about.dataset)) for e in inputs.sets]
+    mean = mean_view(inputs.sets)
+    shown = shown_models(mean["models"], reference)
+    return {
+        "title": inputs.params.title,
+        "models": models_of(inputs.evaluate.models, reference),
+        "about": models_view(inputs.about),
+        "sets": sets,
+        "mean": mean,
+        "matrices": matrix_view(inputs.sets),
+        "further": further_view(inputs, seen),
+        "over_epsilon": epsilon_view(inputs),
+        "lead": lead_view(sets, mean["models"], reference, seen),
+        "threat": threat_view(inputs.sets[0]),
+        "checks": checks_of(inputs),
+        "figures": accuracy_figures(sets, mean["models"]),
+        "attack_curves": attack_figures(inputs.sets),
+        "epsilon_curves": epsilon_figures(inputs.checks),
+        "examples": [examples_view(e, shown, inputs.params.examples) for e in inputs.sets],
+        "cost": cost_view(inputs),
+        "training": _training(inputs.training) if inputs.training else None,
+        "settings": [(key, flatten(value)) for key, value in inputs.settings.items()],
+        "params_file": PARAMS_FILE.name,
+    }
+
+
+def _training(training: Training) -> dict[str, Any]:
+    """How the fine-tuned model was made."""
+    return {
+        "method": training.recipe.title,
+        "dataset": training.dataset,
+        "figures": training_view(training.log),
+        "filter": filter_view(training.sentences, training.filter, training.provenance),
+        "provenance": flatten(training.provenance),
+    }
 
 
 def flatten(value: Any, prefix: str = "") -> list[tuple[str, str]]:

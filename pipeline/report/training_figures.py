@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.report.drawing import BASE, DASHES, LINES, TUNED, cycle, svg_uri
+from pipeline.report.drawing import BLUE, DASHES, LINES, RED, cycle, svg_uri
 
 BINS = 200  # most points per training curve; longer runs are averaged
 BARS = 40  # most steps of a histogram
@@ -67,12 +67,12 @@ def score_histogram(kept: np.ndarray, dropped: np.ndarray, lowest: float | None)
         edges = MaxNLocator(BARS, steps=[1, 2, 5, 10]).tick_values(scores.min(), scores.max())
         heights = [np.histogram(values, edges)[0] for values in (kept, dropped)]
         axes.stairs(
-            heights[1], edges, label=f"dropped ({len(dropped)})", color=BASE, linestyle="--",
+            heights[1], edges, label=f"dropped ({len(dropped)})", color=RED, linestyle="--",
             linewidth=1.4, fill=False, hatch="////",
         )  # fmt: skip
         axes.stairs(
-            heights[0], edges, label=f"kept ({len(kept)})", facecolor=f"{TUNED}55",
-            edgecolor=TUNED, linewidth=1.8, fill=True,
+            heights[0], edges, label=f"kept ({len(kept)})", facecolor=f"{BLUE}55",
+            edgecolor=BLUE, linewidth=1.8, fill=True,
         )  # fmt: skip
         if lowest is not None:
             axes.axvline(lowest, color="#222222", linestyle=":", label="lowest allowed")

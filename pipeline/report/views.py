@@ -1,18 +1,13 @@
-"""Parts of the page as its template reads them: image sets, threat model, figures, examples."""
+"""Parts of the page as its template reads them: image sets, means, other texts and epsilons, threat
+model."""
 
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
-import pyarrow.compute as pc
-
-from pipeline.common.errors import UserError
-from pipeline.report import figures, training_figures
-from pipeline.report.drawing import picture
 from pipeline.report.inputs import Inputs
-from pipeline.results.accuracy import rows, verdicts
-from pipeline.results.evaluated import MODELS, NORMS, EvaluatedSet, options_text
-from pipeline.results.files import EVALUATION
-from pipeline.results.statistics import accuracy_per_iterate, disjoint
-from pipeline.soundness.checks import TITLES
+from pipeline.results.accuracy import Accuracies, accuracies, means, measures, rows
+from pipeline.results.evaluated import NORMS, EvaluatedSet, model_title, options_text
 
 SPACES = {
     "model": "the model’s input pixels",
@@ -20,138 +15,119 @@ SPACES = {
 }
 
 
-def set_view(evaluated: EvaluatedSet, examples: int) -> dict[str, Any]:
-    """One data set as the template reads it."""
-    notes = [f.metrics for f in evaluated.attacks if f.metrics.note]
+def models_of(names: Sequence[str], reference: str) -> list[dict[str, Any]]:
+    """The models as the tables name them; `other`: not the reference of the paired tests."""
+    return [
+        {"name": name, "title": model_title(name), "other": name != reference} for name in names
+    ]
+
+
+def set_view(evaluated: EvaluatedSet, reference: str, seen: int | None) -> dict[str, Any]:
+    """One data set as the template reads it.
+
+    Args:
+        seen: how many of its classes were trained on; None where nothing was.
+    """
+    about = evaluated.about
     return {
-        "metrics": evaluated.metrics,
-        "epsilon": f"{evaluated.metrics.epsilon_255:g}/255",
-        "rows": rows(evaluated),
-        "notes": [f"{noted.title}: {noted.note}" for noted in notes],
-        "texts": evaluated.metrics.texts,
-        "attacker": evaluated.metrics.attacker,
-        "curve": _attack_curve(evaluated),
-        "examples": [_example(evaluated, index) for index in range(examples)[: _kept(evaluated)]],
-        "amplified": _amplification(evaluated.metrics.epsilon_255),
+        "about": about,
+        "epsilon": _epsilon(evaluated),
+        "rows": rows(evaluated, reference),
+        "notes": [f"{r.about.title}: {r.notes}" for r in evaluated.attacks if r.notes],
+        "texts": about.texts,
+        "attacker": about.attacker,
+        "seen": seen,
+    }
+
+
+def mean_view(sets: Sequence[EvaluatedSet]) -> dict[str, Any]:
+    """The unweighted means over the sets: labels of the measures that all of them have, and per
+    model the shares."""
+    mean = means([accuracies(evaluated) for evaluated in sets])
+    shared = next(iter(mean.values()))
+    labels = {key: label for key, label in measures(sets[0]).items() if key in shared}
+    return {"labels": labels, "models": mean}
+
+
+def matrix_view(sets: Sequence[EvaluatedSet]) -> dict[str, Any]:
+    """Clean and robust accuracy with a row per model and a column per set."""
+    of_sets = {evaluated.about.dataset: accuracies(evaluated) for evaluated in sets}
+    return {
+        label: {
+            model: {name: values[model][key] for name, values in of_sets.items()}
+            for model in sets[0].models
+        }
+        for key, label in (("robust", "Robust (worst case)"), ("clean", "Clean"))
+    }
+
+
+def further_view(inputs: Inputs, seen: Mapping[str, int]) -> list[dict[str, Any]]:
+    """The results under every other pair of text set and epsilon, pair by pair."""
+
+    def pair(evaluated: EvaluatedSet) -> tuple[str, str]:
+        return evaluated.about.texts.name, _epsilon(evaluated)
+
+    groups = [(key, list(sets)) for key, sets in groupby(inputs.further, pair)]
+    return [
+        {
+            "title": f"texts “{texts}”, ε = {epsilon}",
+            "sets": [
+                set_view(evaluated, inputs.params.reference, seen.get(evaluated.about.dataset))
+                for evaluated in sets
+            ],
+            "mean": mean_view(sets),
+        }
+        for (texts, epsilon), sets in groups
+    ]
+
+
+def epsilon_view(inputs: Inputs) -> dict[str, Any] | None:
+    """Accuracy over epsilon under the first text set: by data set (and their mean) and model, clean
+    and the robust share at each radius; None where there is one radius."""
+    if len(inputs.evaluate.epsilons_255) == 1:
+        return None
+    of_radii: dict[float, dict[str, Accuracies]] = {}
+    for evaluated in [*inputs.sets, *inputs.further]:
+        if evaluated.about.texts.name == inputs.evaluate.texts[0]:
+            of_sets = of_radii.setdefault(evaluated.about.epsilon_255, {})
+            of_sets[evaluated.about.dataset] = accuracies(evaluated)
+    if len(inputs.sets) > 1:
+        mean = f"mean over the {len(inputs.sets)} sets"
+        of_radii = {r: {mean: means(list(of.values())), **of} for r, of in of_radii.items()}
+    radii = sorted(of_radii)
+    return {
+        "radii": [f"{radius:g}/255" for radius in radii],
+        "sets": {
+            name: _over_epsilon([of_radii[radius][name] for radius in radii])
+            for name in of_radii[radii[0]]
+        },
+    }
+
+
+def _over_epsilon(values: Sequence[Accuracies]) -> dict[str, list[float]]:
+    """By model: clean, then the robust share of each of `values`."""
+    return {
+        model: [values[0][model]["clean"], *(at_radius[model]["robust"] for at_radius in values)]
+        for model in values[0]
     }
 
 
 def threat_view(evaluated: EvaluatedSet) -> dict[str, Any]:
     """What the attacker may do; the same for every set but for the text and the pixels."""
-    metrics = evaluated.metrics
+    about = evaluated.about
     return {
-        "norm": NORMS.get(metrics.norm, metrics.norm),
-        "epsilon": f"{metrics.epsilon_255:g}/255",
-        "space": SPACES.get(metrics.space, metrics.space),
-        "pixels": metrics.pixels,
-        "precision": metrics.precision,
-        "seed": metrics.seed,
+        "norm": NORMS.get(about.norm, about.norm),
+        "epsilon": _epsilon(evaluated),
+        "space": SPACES.get(about.space, about.space),
+        "pixels": about.pixels,
+        "precision": about.precision,
+        "seed": about.seed,
         "attacks": [
-            {"title": result.metrics.title, "options": options_text(result.metrics)}
+            {"title": result.about.title, "options": options_text(result.about)}
             for result in evaluated.attacks
         ],
     }
 
 
-def summary_view(sets: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the first paragraph counts: the data sets on which an accuracy rose or fell."""
-    rows_of_sets = [{row.key: row for row in s["rows"]} for s in sets]
-    robust, clean = ([rows[key] for rows in rows_of_sets] for key in ("robust", "clean"))
-    worst = min(range(len(sets)), key=lambda i: clean[i].change.difference)
-    return {
-        "robust_up": sum(row.change.difference > 0 for row in robust),
-        "robust_apart": sum(disjoint(row.base, row.tuned) for row in robust),
-        "clean_down": sum(row.change.difference < 0 for row in clean),
-        "worst": sets[worst]["metrics"].dataset,
-        "worst_difference": clean[worst].change.difference,
-        "unseen": sum(s["metrics"].seen_in_training == 0 for s in sets),
-        "fewest": min(s["metrics"].images for s in sets),
-        "widest": max(max(s.high - s.low for s in (r.base, r.tuned)) for r in robust) / 2,
-    }
-
-
-def figure_view(sets: list[dict[str, Any]], inputs: Inputs) -> dict[str, str]:
-    """Data URIs of the figures over all data sets, of the checks and of the training."""
-    training = inputs.training
-    curves = [name for name in training if name.endswith("accuracy")]
-    losses = [n for n in training if n not in ("step", "learning_rate", *curves)]
-    names = [s["metrics"].dataset for s in sets]
-    rows_of_sets = [{row.key: row for row in s["rows"]} for s in sets]
-    drops = [
-        figures.AccuracyDrop(
-            name, *(getattr(r[k], m).value for k in ("clean", "robust") for m in ("base", "tuned"))
-        )
-        for name, r in zip(names, rows_of_sets, strict=True)
-    ]
-    result = {"drop": figures.accuracy_drop(drops)}
-    for key, title in (("clean", "clean"), ("robust", "robust (worst case)")):
-        bars = [
-            figures.AccuracyBar(n, r[key].base, r[key].tuned)
-            for n, r in zip(names, rows_of_sets, strict=True)
-        ]
-        result[key] = figures.accuracy_bars(bars, f"Accuracy, {title}")
-    result["losses"] = training_figures.loss_curves(training, losses)
-    result["learning_rate"] = training_figures.learning_rate_curve(training)
-    if curves:
-        result["accuracies"] = training_figures.accuracy_curves(training, curves)
-    return result | {
-        f"epsilon {c.dataset}": figures.epsilon_curve(
-            c.dataset, *([(e, n / k.images) for e, n in k.curve] for k in (c.base, c.finetuned))
-        )
-        for c in inputs.checks
-    }
-
-
-def _attack_curve(evaluated: EvaluatedSet) -> str | None:
-    """Of the first attack that tells its iterates; None where none does."""
-    result = next((f for f in evaluated.attacks if f.metrics.budget > 1), None)
-    if result is None:
-        return None
-    right = verdicts(evaluated, "clean")
-    curves = [
-        accuracy_per_iterate(
-            right[m], result.predictions[m]["fooled_at"].to_numpy(), result.metrics.budget - 1
-        )
-        for m in MODELS
-    ]
-    clean = (float(right["base"].mean()), float(right["finetuned"].mean()))
-    name = f"{evaluated.metrics.dataset}, {result.metrics.title}"
-    return figures.attack_curve(name, curves[0], curves[1], clean)
-
-
-def _kept(evaluated: EvaluatedSet) -> int:
-    return len(evaluated.examples["numbers"])
-
-
-def _amplification(epsilon_255: float) -> int:
-    """The largest whole factor that keeps a perturbation of epsilon around mid-grey."""
-    return max(1, int(127 // max(1, epsilon_255)))
-
-
-def _example(evaluated: EvaluatedSet, index: int) -> dict[str, Any]:
-    """Pictures and predicted classes of example `index`, for both models."""
-    number, clean = int(evaluated.examples["numbers"][index]), evaluated.examples["clean"][index]
-    models = []
-    for model, title in TITLES.items():
-        table = evaluated.attacks[0].predictions[model]
-        row_index = pc.index(table["number"], number).as_py()
-        if row_index < 0:
-            metrics = evaluated.metrics
-            folder = EVALUATION / metrics.dataset / metrics.texts.name / metrics.attack
-            raise UserError(f"{folder / 'examples.safetensors'}: image {number} has no prediction")
-        row = table.slice(row_index, 1).to_pylist()[0]
-        change = evaluated.examples[model][index]
-        models.append(
-            {
-                "title": title,
-                "clean": evaluated.classes[row["clean_prediction"]],
-                "clean_right": row["clean_prediction"] == row["label"],
-                "change": picture(0.5 + _amplification(evaluated.metrics.epsilon_255) * change),
-                "attacked": picture(clean + change),
-                "prediction": evaluated.classes[row["adversarial_prediction"]],
-                "right": row["adversarial_prediction"] == row["label"],
-                "fooled_at": row["fooled_at"],
-            }
-        )
-        label = evaluated.classes[row["label"]]
-    return {"number": number, "label": label, "clean": picture(clean), "models": models}
+def _epsilon(evaluated: EvaluatedSet) -> str:
+    return f"{evaluated.about.epsilon_255:g}/255"

@@ -5,7 +5,7 @@ After Carlini et al. 2019, "On evaluating adversarial robustness", and Athalye e
 number is wrong: it says that somebody must look before it is trusted.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -13,14 +13,14 @@ from pydantic import Field
 
 from pipeline.common.params import Section
 from pipeline.results.accuracy import accuracies
-from pipeline.results.evaluated import MODELS, EvaluatedSet
+from pipeline.results.evaluated import EvaluatedSet, model_title
 
 UNDEFENDED = 0.05  # accuracy under attack that an undefended model may keep
 GAP = 0.03  # PGD may leave this much more than APGD
 ALLOWED = 0.01  # share of images, but at least one image, that rounding may move
 DEAD = 0.5  # share of a gradient's entries that may be exactly zero
 Count = Annotated[tuple[float, int], Field(strict=False)]  # (epsilon or steps, images right)
-TITLES = {"base": "base", "finetuned": "fine-tuned"}
+NOT_DEFENDED = "false"  # what about.json says of a model that nobody hardened against attacks
 
 
 class PrecisionCounts(Section):
@@ -32,23 +32,17 @@ class PrecisionCounts(Section):
     changed: int
 
 
-class Counts(Section):
-    """One model in data/checks/<set>.json; see `pipeline.soundness.measure.measure`."""
+class CheckMeasurements(Section):
+    """data/checks/<set>/<model>.json; see `pipeline.soundness.measure.measure`."""
 
+    dataset: str
+    model: str
+    epsilon_255: float
     images: int = Field(ge=1)
     precision: PrecisionCounts | None
     curve: list[Count] = Field(min_length=2)
     large: Count
     steps: list[Count] = Field(min_length=2)
-
-
-class CheckMeasurements(Section):
-    """data/checks/<set>.json."""
-
-    dataset: str
-    epsilon_255: float
-    base: Counts
-    finetuned: Counts
 
 
 class Check(NamedTuple):
@@ -63,40 +57,66 @@ class Check(NamedTuple):
 
 
 def run_checks(
-    sets: Iterable[EvaluatedSet], measurements: Iterable[CheckMeasurements]
+    sets: Iterable[EvaluatedSet],
+    measurements: Iterable[CheckMeasurements],
+    defended: Mapping[str, str],
 ) -> list[Check]:
-    """All checks, those over evaluated sets first."""
-    checks = [check for evaluated in sets for check in _of_set(evaluated)]
+    """All checks, those over evaluated sets first.
+
+    Args:
+        defended: by model, `defended` of its about.json: "true", "false" or "unknown".
+    """
+    checks = [check_control(defended)]
+    checks += [check for evaluated in sets for check in _of_set(evaluated, defended)]
     return checks + [check for measured in measurements for check in _of_measured(measured)]
 
 
-def _of_set(evaluated: EvaluatedSet) -> Iterator[Check]:
-    yield check_undefended(evaluated)
-    for model in MODELS:
-        yield check_attack_gap(evaluated, model)
-    for model in MODELS:
+def _of_set(evaluated: EvaluatedSet, defended: Mapping[str, str]) -> Iterator[Check]:
+    """Of one data set: the undefended models, then the other checks of every model."""
+    accuracy_of = accuracies(evaluated)
+    for model in evaluated.models:
+        if defended[model] == NOT_DEFENDED:
+            yield check_undefended(evaluated, model, accuracy_of[model])
+    for model in evaluated.models:
+        yield check_attack_gap(_where(evaluated, model), accuracy_of[model])
+    for model in evaluated.models:
         yield check_zero_gradients(evaluated, model)
 
 
-def _of_measured(measured: CheckMeasurements) -> Iterator[Check]:
-    for model in MODELS:
-        where, counts = f"{measured.dataset}, {TITLES[model]}", getattr(measured, model)
-        yield check_epsilon_curve(where, counts)
-        yield check_large_epsilon(where, counts)
-        yield check_more_steps(where, counts)
-        if counts.precision is not None:
-            yield check_precision(where, counts.precision, counts.images)
+def _of_measured(counts: CheckMeasurements) -> Iterator[Check]:
+    where = f"{counts.dataset}, {model_title(counts.model)}"
+    yield check_epsilon_curve(where, counts)
+    yield check_large_epsilon(where, counts)
+    yield check_more_steps(where, counts)
+    if counts.precision is not None:
+        yield check_precision(where, counts.precision, counts.images)
 
 
-def check_undefended(evaluated: EvaluatedSet) -> Check:
-    """The base model is near 0 under PGD (or the first attack, if PGD was not run)."""
-    accuracy_of = accuracies(evaluated, "base")
-    attack = "pgd" if "pgd" in accuracy_of else evaluated.metrics.attack
+def check_control(defended: Mapping[str, str]) -> Check:
+    """An undefended model was attacked alike: without one, a weak attack would not show."""
+    controls = [model_title(model) for model, said in defended.items() if said == NOT_DEFENDED]
+    return Check(
+        "there is a control",
+        "the evaluation",
+        True if controls else None,
+        f"undefended, under the same attacks: {', '.join(controls)}"
+        if controls
+        else "no undefended model under the same attack: a weak attack would not show",
+        'a model that nothing defends has to fall; add one with defended: "false" to models and '
+        "evaluate.models",
+    )
+
+
+def check_undefended(
+    evaluated: EvaluatedSet, model: str, accuracy_of: Mapping[str, float]
+) -> Check:
+    """An undefended model is near 0 under PGD (or the first attack, if PGD was not run)."""
+    attack = "pgd" if "pgd" in accuracy_of else evaluated.about.attack
     # a model this weak has nothing to lose: that it falls shows nothing about the attack
     weak_model = accuracy_of["clean"] <= 2 * UNDEFENDED
     return Check(
         f"the undefended model falls (at most {UNDEFENDED:.0%} left)",
-        _where(evaluated, "base"),
+        _where(evaluated, model),
         None
         if weak_model and accuracy_of[attack] <= UNDEFENDED
         else accuracy_of[attack] <= UNDEFENDED,
@@ -107,17 +127,16 @@ def check_undefended(evaluated: EvaluatedSet) -> Check:
     )
 
 
-def check_attack_gap(evaluated: EvaluatedSet, model: str) -> Check:
+def check_attack_gap(where: str, accuracy_of: Mapping[str, float]) -> Check:
     """Fixed-step PGD and the strongest APGD that was run leave about the same: at most GAP more
     by PGD, and an APGD that leaves more than that beyond PGD was held back by something."""
-    accuracy_of = accuracies(evaluated, model)
     adaptive = [key for key in accuracy_of if key.startswith(("apgd", "autoattack"))]
     comparable = "pgd" in accuracy_of and bool(adaptive)
     strongest = min(adaptive, key=lambda key: accuracy_of[key]) if comparable else ""
     more = accuracy_of["pgd"] - accuracy_of[strongest] if comparable else 0.0
     return Check(
         f"PGD and APGD agree (gap at most {100 * GAP:g} points)",
-        _where(evaluated, model),
+        where,
         abs(more) <= GAP if comparable else None,
         f"{100 * more:+.1f} points against {strongest}"
         if comparable
@@ -148,7 +167,7 @@ def check_zero_gradients(evaluated: EvaluatedSet, model: str) -> Check:
     )
 
 
-def check_epsilon_curve(where: str, counts: Counts) -> Check:
+def check_epsilon_curve(where: str, counts: CheckMeasurements) -> Check:
     """Accuracy never rises with epsilon, and is lower at the end than without an attack."""
     right = [count for _, count in counts.curve]
     points = ", ".join(f"{epsilon:g}: {count}" for epsilon, count in counts.curve)
@@ -164,7 +183,7 @@ def check_epsilon_curve(where: str, counts: Counts) -> Check:
     )
 
 
-def check_large_epsilon(where: str, counts: Counts) -> Check:
+def check_large_epsilon(where: str, counts: CheckMeasurements) -> Check:
     """No classifier is right where the ball holds images of every class."""
     epsilon, right = counts.large
     return Check(
@@ -176,7 +195,7 @@ def check_large_epsilon(where: str, counts: Counts) -> Check:
     )
 
 
-def check_more_steps(where: str, counts: Counts) -> Check:
+def check_more_steps(where: str, counts: CheckMeasurements) -> Check:
     """A longer attack never finds fewer errors."""
     right = [count for _, count in counts.steps]
     points = ", ".join(f"{steps:g}: {count}" for steps, count in counts.steps)
@@ -215,4 +234,6 @@ def _never_rises(counts: list[int], images: int) -> bool:
 
 
 def _where(evaluated: EvaluatedSet, model: str) -> str:
-    return f"{evaluated.metrics.dataset}, {evaluated.metrics.texts.name}, {TITLES[model]}"
+    about = evaluated.about
+    epsilon = f"ε = {about.epsilon_255:g}/255"
+    return f"{about.dataset}, {about.texts.name}, {epsilon}, {model_title(model)}"

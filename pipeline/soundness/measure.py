@@ -58,8 +58,8 @@ def measure_model(
     subjects = [Subject(way, inputs.images.name) for way in (load, session.loader(inputs))]
     runs = [distribute(team, fixed_step, subject) for subject in subjects]
     targets = inputs.targets
-    prediction = clean_predictions(classifier, targets, params.batch_size, device).prediction
-    right = np.flatnonzero(prediction == targets.labels)
+    clean = clean_predictions(classifier, targets, params.batch_size, device)
+    right = np.flatnonzero(clean.prediction == targets.labels)
     right_targets = Targets(targets.pixels, targets.numbers[right], targets.labels[right])
     counts = measure(classifier, right_targets, checks, params, inputs.epsilon_255, device, *runs)
     return {"images": len(targets.labels)} | counts

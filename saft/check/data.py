@@ -4,8 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pipeline.common.errors import listed
-from pipeline.evaluation.seen_classes import training_overlap
 from pipeline.images.classes import ClassEntry
+from pipeline.results.seen_classes import training_overlap
 from saft.check import text_sets
 from saft.check.part import Part
 from saft.check.plan import Plan

@@ -1,8 +1,8 @@
 """`saft compare`: fine-tune with every method under the same parameters, one table, one plot.
 
 Each method is a DVC experiment of its own, `compare-<method>`, made from params.yaml with only
-finetune.method (and options named on the command line) changed, without checks and last
-iterates. What has not changed comes from DVC's cache, so a second call is quick.
+finetune.method (and options named on the command line) changed, at the first epsilon, without
+checks and last iterates. What has not changed comes from DVC's cache, so a second call is quick.
 """
 
 import csv
@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from pipeline.common.atomic import replacing_directory
+from pipeline.common.params import PARAMS_FILE, read_value
 from saft.compare import experiments, table
 from saft.errors import one_line_errors
 
@@ -31,6 +32,7 @@ Out = Annotated[Path, typer.Option(help="folder for the table and the plot")]
 @one_line_errors("saft compare")
 def main(methods: Methods = None, run: Run = True, out: Out = FOLDER) -> None:
     """Train and evaluate every method alike, and put the results side by side."""
+    table.check_trains(read_value("evaluate.models", list[str]), PARAMS_FILE.name)
     specs = [experiments.parse(text) for text in methods or experiments.default_methods()]
     for spec in specs if run else ():
         experiments.run_experiment(spec)
@@ -43,7 +45,7 @@ def main(methods: Methods = None, run: Run = True, out: Out = FOLDER) -> None:
 
 def write(out: Path, runs: list[table.ComparedRun]) -> None:
     """Write the table, its numbers and the plot as a whole."""
-    from saft.compare.figure import clean_against_robust  # matplotlib: seconds to import
+    from pipeline.report import drawing, figures  # matplotlib: seconds to import
 
     worst = list(table.columns(runs[0].sets[0]).values())[-1]
     with replacing_directory(out) as folder:
@@ -51,5 +53,6 @@ def write(out: Path, runs: list[table.ComparedRun]) -> None:
         (folder / "table.md").write_text(text, encoding="utf-8")
         with (folder / "table.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(table.csv_rows(runs))
-        plot = clean_against_robust(table.scatter_points(runs), worst)
-        (folder / "clean-robust.svg").write_bytes(plot)
+        points = [figures.Point(*point) for point in table.scatter_points(runs)]
+        plot = figures.clean_against_robust(points, worst)
+        (folder / "clean-robust.svg").write_bytes(drawing.svg(*plot))

@@ -1,7 +1,8 @@
 """Several fine-tuning runs side by side: every method on the same images under the same attacks.
 
 A run is what one `dvc exp run -S finetune.method=<method>` wrote; `saft.compare.experiments` makes
-the runs and reads them. The undefended base model, the same in all of them, is the first line.
+the runs and reads them. The other models of evaluate.models, the same in all of them, are the first
+lines.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,13 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipeline.clip.folders import FINETUNED
 from pipeline.common.errors import UserError
 from pipeline.results.accuracy import verdicts
-from pipeline.results.evaluated import MODELS, NORMS, EvaluatedSet, options_text
+from pipeline.results.evaluated import NORMS, SHARED, EvaluatedSet, options_text
 from pipeline.results.statistics import Paired, Share, paired, wilson
 
 MEAN = "mean"
-BASE = "base model"
 
 
 class ComparedRun(NamedTuple):
@@ -31,8 +32,8 @@ class TableRow(NamedTuple):
     """One model on one image set, or their unweighted mean (then without intervals).
 
     shares: measure (see `columns`) -> Share, or a plain share for the mean; change: against the
-    first run, on the worst case; None for that run itself and for means; cost: of its training,
-    with the mean only.
+    first run, on the worst case; None for that run itself, for models that no run made and for
+    means; cost: of its training, with the mean only.
     """
 
     dataset: str
@@ -43,30 +44,34 @@ class TableRow(NamedTuple):
 
 
 def check_alike(runs: Sequence[ComparedRun]) -> None:
-    """Raise UserError unless all runs were evaluated alike: same threat model, attacks, texts and
-    images, and the same base model, by its verdicts."""
+    """Raise UserError unless all runs were evaluated alike: same threat model, attacks, texts,
+    images and models, and the same verdicts on those that no run made."""
+    for run in runs:
+        check_trains(run.sets[0].models, run.label)
     for run in runs[1:]:
         for ours, theirs in zip(runs[0].sets, run.sets, strict=False):
             _check_alike(runs[0].label, ours, run.label, theirs)
-        names = [[evaluated.metrics.dataset for evaluated in r.sets] for r in (runs[0], run)]
+        names = [[evaluated.about.dataset for evaluated in r.sets] for r in (runs[0], run)]
         if names[0] != names[1]:
             raise UserError(_unlike(runs[0].label, run.label, "evaluate.datasets", *names))
 
 
 def _check_alike(first: str, ours: EvaluatedSet, second: str, theirs: EvaluatedSet) -> None:
-    attacks = [[attack.metrics.attack for attack in s.attacks] for s in (ours, theirs)]
-    if attacks[0] != attacks[1]:
-        raise UserError(_unlike(first, second, "evaluate.attacks", *attacks))
+    attacks = [[attack.about.attack for attack in s.attacks] for s in (ours, theirs)]
+    for key, pair in {"attacks": attacks, "models": [ours.models, theirs.models]}.items():
+        if pair[0] != pair[1]:
+            raise UserError(_unlike(first, second, f"evaluate.{key}", *pair))
     for one, other in zip(ours.attacks, theirs.attacks, strict=True):
-        for key in set(type(one.metrics).model_fields) - {*MODELS, "note"}:
-            values = [getattr(attack.metrics, key) for attack in (one, other)]
+        for key in SHARED:
+            values = [getattr(attack.about, key) for attack in (one, other)]
             if values[0] != values[1]:
                 raise UserError(_unlike(first, second, key, *values))
-        base = [attack.predictions["base"] for attack in (one, other)]
-        for column in ("number", "clean_prediction"):
-            if base[0][column] != base[1][column]:
-                what = "the images" if column == "number" else "the base model"
-                raise UserError(f"{first} and {second} differ in {what}: run both again")
+        for model in other_models(ours):
+            tables = [attack.predictions[model] for attack in (one, other)]
+            for column in ("number", "clean_prediction", "robust_any"):
+                if tables[0][column] != tables[1][column]:
+                    what = "the images" if column == "number" else f"the model '{model}'"
+                    raise UserError(f"{first} and {second} differ in {what}: run both again")
 
 
 def _unlike(first: str, second: str, key: str, ours: Any, theirs: Any) -> str:
@@ -76,31 +81,50 @@ def _unlike(first: str, second: str, key: str, ours: Any, theirs: Any) -> str:
     )
 
 
+def check_trains(models: Sequence[str], where: str) -> None:
+    """Raise UserError unless what a method makes is among the evaluated models."""
+    if FINETUNED not in models:
+        raise UserError(
+            f"{where}: evaluate.models is {', '.join(models)}; add {FINETUNED}, which is compared"
+        )
+
+
+def other_models(evaluated: EvaluatedSet) -> list[str]:
+    """Those that no run made, the same in every run."""
+    return [model for model in evaluated.models if model != FINETUNED]
+
+
 def columns(evaluated: EvaluatedSet) -> dict[str, str]:
     """Measures of the table and their titles: clean, each attack, worst case if there are two."""
-    attacks = {attack.metrics.attack: attack.metrics.title for attack in evaluated.attacks}
+    attacks = {attack.about.attack: attack.about.title for attack in evaluated.attacks}
     return {"clean": "clean"} | attacks | ({"robust": "worst case"} if len(attacks) > 1 else {})
 
 
 def table_rows(runs: Sequence[ComparedRun]) -> Iterator[TableRow]:
-    """Image set by image set, base model first, then the means; `runs` must share their sets."""
-    models = [_model_rows(BASE, "base", runs[0], None)]
+    """Image set by image set, the models that no run made first, then the means; `runs` must share
+    their sets."""
+    others = other_models(runs[0].sets[0])
+    models = [_model_rows(model, model, runs[0], None) for model in others]
     models += [
-        _model_rows(run.label, "finetuned", run, runs[0] if number else None)
+        _model_rows(run.label, FINETUNED, run, runs[0] if number else None)
         for number, run in enumerate(runs)
     ]
     for index in range(len(runs[0].sets)):
         yield from (rows[index] for rows in models)
-    costs = [None, *(run.cost for run in runs)]
+    costs = [*(None for _ in others), *(run.cost for run in runs)]
     for rows, cost in zip(models, costs, strict=True):
         yield _mean_row(rows, cost)
 
 
-def scatter_points(runs: Sequence[ComparedRun]) -> list[tuple[str, float, float]]:
-    """(label, mean clean accuracy, mean robust accuracy) of the base model and every run."""
+def scatter_points(runs: Sequence[ComparedRun]) -> list[tuple[str, float, float, bool]]:
+    """(label, mean clean accuracy, mean robust accuracy, whether no run made it) of every model,
+    shares in 0..1."""
     means = [row for row in table_rows(runs) if row.dataset == MEAN]
-    worst = list(means[0].shares)[-1]
-    return [(row.label, _value(row.shares["clean"]), _value(row.shares[worst])) for row in means]
+    worst, others = list(means[0].shares)[-1], len(means) - len(runs)
+    return [
+        (row.label, _value(row.shares["clean"]), _value(row.shares[worst]), number < others)
+        for number, row in enumerate(means)
+    ]
 
 
 def _model_rows(
@@ -114,9 +138,9 @@ def _model_rows(
         }
         change = None
         if first is not None:
-            reference = verdicts(first.sets[index], "robust")["finetuned"]
+            reference = verdicts(first.sets[index], "robust")[FINETUNED]
             change = paired(reference, verdicts(evaluated, "robust")[model])
-        result.append(TableRow(evaluated.metrics.dataset, label, shares, change, None))
+        result.append(TableRow(evaluated.about.dataset, label, shares, change, None))
     return result
 
 
@@ -167,16 +191,16 @@ def markdown(runs: Sequence[ComparedRun]) -> str:
 def caption(runs: Sequence[ComparedRun]) -> str:
     """What the numbers are, in one paragraph: threat model, attacks and texts, and what an
     attack did otherwise than its name says."""
-    metrics = runs[0].sets[0].metrics
-    attacks = [f"{a.metrics.title} ({options_text(a.metrics)})" for a in runs[0].sets[0].attacks]
-    norm = NORMS.get(metrics.norm, metrics.norm)
+    about = runs[0].sets[0].about
+    attacks = [f"{a.about.title} ({options_text(a.about)})" for a in runs[0].sets[0].attacks]
+    norm = NORMS.get(about.norm, about.norm)
     return (
         f"Accuracy in percent, 95 % Wilson intervals in brackets. Attack: {norm}, "
-        f"ε = {metrics.epsilon_255:g}/255 in {metrics.space} pixels ({metrics.pixels}²), "
-        f"{metrics.precision}, seed {metrics.seed}; {'; '.join(attacks)}. An attack's column "
+        f"ε = {about.epsilon_255:g}/255 in {about.space} pixels ({about.pixels}²), "
+        f"{about.precision}, seed {about.seed}; {'; '.join(attacks)}. An attack's column "
         "counts images right on the clean image and at every iterate; the worst case those right "
-        f"under all attacks. Classified and attacked with the texts '{metrics.texts.name}' / "
-        f"'{metrics.attacker.name}'. Against {runs[0].label}: images gained and lost in the worst "
+        f"under all attacks. Classified and attacked with the texts '{about.texts.name}' / "
+        f"'{about.attacker.name}'. Against {runs[0].label}: images gained and lost in the worst "
         "case, exact McNemar p, not corrected for the number of comparisons.\n"
         + "".join(f"\n{note}\n" for note in _notes(runs))
     )
@@ -184,8 +208,8 @@ def caption(runs: Sequence[ComparedRun]) -> str:
 
 def _notes(runs: Sequence[ComparedRun]) -> list[str]:
     """Notes of the attacks, each once."""
-    metrics = [a.metrics for run in runs for evaluated in run.sets for a in evaluated.attacks]
-    notes = [f"{m.title} on {m.dataset}: {m.note}." for m in metrics if m.note]
+    attacks = [attack for run in runs for evaluated in run.sets for attack in evaluated.attacks]
+    notes = [f"{a.about.title} on {a.about.dataset}: {a.notes}." for a in attacks if a.notes]
     return list(dict.fromkeys(notes))
 
 

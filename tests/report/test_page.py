@@ -24,7 +24,7 @@ from stages import report as stage
 from tests.support.report_inputs import PARAMS, SIZE, make_tree
 
 OUTPUTS = (METRICS, report.ACCURACY, report.PAGE)
-DIGITS = "data/evaluation/digits/template/pgd"
+DIGITS = "data/evaluation/digits/template/pgd/4"
 
 
 @pytest.fixture
@@ -95,13 +95,13 @@ def test_metrics_hold_rounded_counts_and_unweighted_means(tree: Path) -> None:
     for model in ("base", "finetuned"):
         means = []
         for name in ("shapes", "digits"):
-            folder = Path(f"data/evaluation/{name}/template/apgd_ce")
-            counts = json.loads((folder / "metrics.json").read_text())[model]
+            folder = Path(f"data/evaluation/{name}/template/apgd_ce/4/{model}")
+            counts = json.loads((folder / "metrics.json").read_text())
             exact = counts["robust_any"]["correct"] / counts["robust_any"]["images"]
             assert metrics["datasets"][name][model]["apgd_ce"] == round(exact, 4)
             means.append(exact)
         assert metrics["mean"][model]["apgd_ce"] == round(sum(means) / 2, 4)
-    assert metrics["checks"] == {"passed": 2 * 2 * 5 + 6, "failed": 0}
+    assert metrics["checks"] == {"passed": 1 + 2 * 2 * 5 + 6, "failed": 0}
     lines = report.ACCURACY.read_text().splitlines()
     assert lines[0] == "series,dataset,model,measure,accuracy"
     assert len(lines) == 1 + 2 * 2 * 4
@@ -117,7 +117,7 @@ def test_page_shows_every_set_and_sentence_escaped(tree: Path) -> None:
     assert "<title>Demo &lt;report&gt; &amp; more</title>" in page
     for name in ("shapes", "digits"):
         assert f"<b>{name}</b>" in page
-    rows = report_inputs.read_table(report_inputs.FILTERED, SCHEMA).to_pylist()
+    rows = report_inputs.read_table(report_inputs.SENTENCES, SCHEMA).to_pylist()
     for row in rows:
         assert html.escape(row["sentence"]) in page
     assert "<even>" not in page
@@ -129,7 +129,7 @@ def test_page_shows_every_set_and_sentence_escaped(tree: Path) -> None:
     assert "APGD-CE" in page
     # of one of the two sets, under both text sets
     assert page.count("2 unreadable images of the set were left out") == 2
-    assert "With other texts" in page
+    assert "<h3>texts “unseen”, ε = 4/255</h3>" in page
     assert "SAFT, fine-tuned on “shapes”" in page
     assert "finetune" in page
     assert "options.saft.attention_refinement" in page
@@ -159,24 +159,21 @@ def test_one_set_without_examples_last_iterate_checks_or_planted(tree: Path) -> 
     params = PARAMS.replace("[shapes, digits]", "[digits]").replace("[pgd, apgd_ce]", "[pgd]")
     params = params.replace("[template, unseen]", "[template]").replace("[shapes], i", "[], i")
     (tree / "params.yaml").write_text(params, encoding="utf-8")
-    path = tree / DIGITS / "metrics.json"
-    metrics = json.loads(path.read_text())
-    for model in report.MODELS:
-        metrics[model]["robust_last"] = None
-    write_json(path, metrics | {"budget": 1})
     empty = np.zeros((0, 3, SIZE, SIZE), dtype=np.float32)
-    none, path_of_examples = np.zeros(0, dtype=np.int64), path.with_name("examples.safetensors")
-    save_file(
-        {"numbers": none, "clean": empty, "base": empty, "finetuned": empty}, path_of_examples
-    )
-    rows = report_inputs.read_table(report_inputs.FILTERED, SCHEMA).to_pydict()
-    write_table(report_inputs.FILTERED, rows | {"source": ["llm"] * len(rows["source"])}, SCHEMA)
+    none = {"numbers": np.zeros(0, dtype=np.int64), "clean": empty, "perturbation": empty}
+    for model in ("base", "finetuned"):
+        path = tree / DIGITS / model / "metrics.json"
+        metrics = json.loads(path.read_text())
+        write_json(path, metrics | {"robust_last": None, "budget": 1})
+        save_file(none, path.with_name("examples.safetensors"))
+    rows = report_inputs.read_table(report_inputs.SENTENCES, SCHEMA).to_pydict()
+    write_table(report_inputs.SENTENCES, rows | {"source": ["llm"] * len(rows["source"])}, SCHEMA)
     page = report.render(report_inputs.read_inputs())
     assert "No examples were kept" in page
     assert "planted" not in page
     assert "mean over the" not in page
     assert "last iterate</th>" not in page.replace("\n", "")
-    assert "With other texts" not in page
+    assert "Further results" not in page
     assert "Accuracy after each iterate" not in page  # the attack tells no iterates
     assert "needs pgd and an apgd_* attack" in page
 
@@ -184,16 +181,18 @@ def test_one_set_without_examples_last_iterate_checks_or_planted(tree: Path) -> 
 @pytest.mark.parametrize(
     "path",
     [
-        f"{DIGITS}/metrics.json",
-        f"{DIGITS}/predictions.parquet",
-        f"{DIGITS}/examples.safetensors",
-        "data/evaluation/digits/unseen/apgd_ce/metrics.json",
-        "data/checks/shapes.json",
-        "data/model/recipe.json",
+        f"{DIGITS}/base/metrics.json",
+        f"{DIGITS}/finetuned/predictions.parquet",
+        f"{DIGITS}/finetuned/examples.safetensors",
+        "data/evaluation/digits/unseen/apgd_ce/4/finetuned/metrics.json",
+        "data/checks/shapes/finetuned.json",
         "data/classes/digits.parquet",
-        "data/model/training.csv",
-        "data/filtered/descriptions.parquet",
-        "data/descriptions/provenance.json",
+        "data/about/base/about.json",
+        "data/about/finetuned/about.json",
+        "data/about/finetuned/recipe.json",
+        "data/about/finetuned/training.csv",
+        "data/about/finetuned/descriptions.parquet",
+        "data/about/finetuned/provenance.json",
     ],
 )
 def test_missing_or_broken_input_is_one_line_naming_it(tree: Path, path: str) -> None:
@@ -209,20 +208,20 @@ def test_missing_or_broken_input_is_one_line_naming_it(tree: Path, path: str) ->
 
 
 def test_inputs_that_do_not_fit_are_user_errors(tree: Path) -> None:
-    path = tree / DIGITS / "metrics.json"
+    path = tree / DIGITS / "base/metrics.json"
     metrics = json.loads(path.read_text())
     write_json(path, metrics | {"images": 7})
     with pytest.raises(UserError, match="not the 7 images"):
         report_inputs.read_inputs()
-    write_json(path, {key: value for key, value in metrics.items() if key != "base"})
-    with pytest.raises(UserError, match="pgd/metrics.json: missing key 'base'"):
+    write_json(path, {key: value for key, value in metrics.items() if key != "clean"})
+    with pytest.raises(UserError, match="pgd/4/base/metrics.json: missing key 'clean'"):
         report_inputs.read_inputs()
 
 
 def test_bad_input_leaves_the_old_report_untouched(tree: Path) -> None:
     stage.main()
     before = report.PAGE.read_bytes()
-    (tree / "data/model/training.csv").write_text("step,loss\n1,2\n")
+    (tree / "data/about/finetuned/training.csv").write_text("step,loss\n1,2\n")
     with pytest.raises(SystemExit) as left:
         stage.main()
     assert left.value.code == 1
@@ -241,11 +240,11 @@ def test_the_cost_section_has_what_follows_from_the_settings_and_no_time(tree):
         "training, 30 steps of the optimiser", "1,280 × 3 epochs", "7,680"
     )  # fmt: skip
     budgets = {}
-    for file in sorted(Path("data/evaluation").glob("*/*/*/metrics.json")):
+    for file in sorted(Path("data/evaluation").glob("*/*/*/*/base/metrics.json")):
         metrics = json.loads(file.read_text())
         key = (metrics["title"], metrics["dataset"], metrics["texts"]["name"])
         budgets[key] = (metrics["images"], metrics["budget"])
     assert len(rows) == 1 + len(budgets)
     for (title, dataset, texts), (images, budget) in budgets.items():
-        row = (f"{title} on {dataset}, texts “{texts}”", f"{images} × 2 models")
+        row = (f"{title} on {dataset}, texts “{texts}”, ε = 4/255", f"{images} × 2 models")
         assert (*row, f"at most {2 * images * budget:,}") in rows

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from pipeline.evaluation.files import threat_model
 from pipeline.evaluation.interface import Targets
-from pipeline.evaluation.seen_classes import training_overlap
+from pipeline.results.seen_classes import training_overlap
 from pipeline.evaluation.session import Inputs
 from pipeline.images.image_set import open_images
 from saft.app import app

@@ -7,52 +7,60 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 
 from pipeline.common.errors import UserError
+from pipeline.report import drawing, figures
 from pipeline.results.accuracy import accuracies, verdicts
 from pipeline.results.evaluated import read_evaluated
 from pipeline.results.statistics import paired
 from saft.compare import command as compare_cli
 from saft.compare import experiments
 from saft.compare import table as compare
-from saft.compare.figure import clean_against_robust
 from tests.support.project import DEMO
-from tests.support.report_inputs import ATTACKS, make_tree, write_set
+from tests.support.report_inputs import ATTACKS, EPSILON, make_tree, write_set
 
 COST = {"seconds_per_epoch": 12.34, "peak_memory_bytes": 3 * 2**20}
 
 
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[compare.ComparedRun]:
-    """Two methods on the same images; the second withstands less."""
+    """Two methods on the same images as two other models; the second withstands less."""
     compared = []
     for label, strength, cost in (("SAFT", 0.7, COST), ("TeCoA", 0.5, None)):
         folder = tmp_path / label
         folder.mkdir()
         make_tree(folder)
-        write_set(folder, "shapes", 300, strength, 1)
+        strengths = {"base": 0.02, "fare2": 0.4, "finetuned": strength}
+        write_set(folder, "shapes", 300, strengths, 1)
+        write_set(folder, "digits", 120, strengths | {"finetuned": 0.3}, 2)
         monkeypatch.chdir(folder)
-        sets = [read_evaluated(name, "template", list(ATTACKS)) for name in ("shapes", "digits")]
+        setting = ("template", list(ATTACKS), EPSILON, list(strengths))
+        sets = [read_evaluated(name, *setting) for name in ("shapes", "digits")]
         compared.append(compare.ComparedRun(label, sets, cost))
     return compared
 
 
-def test_lines_go_set_by_set_with_the_base_model_first(runs: list[compare.ComparedRun]) -> None:
+def test_lines_go_set_by_set_with_the_models_of_no_run_first(
+    runs: list[compare.ComparedRun],
+) -> None:
     lines = list(compare.table_rows(runs))
     order = [(line.dataset, line.label) for line in lines]
-    models = [compare.BASE, "SAFT", "TeCoA"]
+    models = ["base", "fare2", "SAFT", "TeCoA"]
     assert order == [(name, m) for name in ("shapes", "digits", "mean") for m in models]
     saft = runs[0].sets[0]
-    assert lines[1].shares["robust"].value == accuracies(saft, "finetuned")["robust"]
-    assert lines[0].shares["pgd"].value == accuracies(saft, "base")["pgd"]
-    mean = np.mean([accuracies(evaluated, "finetuned")["apgd_ce"] for evaluated in runs[1].sets])
+    assert lines[2].shares["robust"].value == accuracies(saft)["finetuned"]["robust"]
+    assert lines[0].shares["pgd"].value == accuracies(saft)["base"]["pgd"]
+    assert lines[1].shares["pgd"].value == accuracies(saft)["fare2"]["pgd"]
+    mean = np.mean([accuracies(evaluated)["finetuned"]["apgd_ce"] for evaluated in runs[1].sets])
     assert lines[-1].shares["apgd_ce"] == pytest.approx(mean)
 
 
 def test_every_other_method_is_tested_against_the_first(runs: list[compare.ComparedRun]) -> None:
     lines = {(line.dataset, line.label): line for line in compare.table_rows(runs)}
     assert lines["shapes", "SAFT"].change is None
+    assert lines["shapes", "fare2"].change is None, "no run made it"
     first, second = (verdicts(run.sets[0], "robust")["finetuned"] for run in runs)
     assert lines["shapes", "TeCoA"].change == paired(first, second)
     assert lines["shapes", "TeCoA"].change.lost > lines["shapes", "TeCoA"].change.gained
@@ -60,29 +68,31 @@ def test_every_other_method_is_tested_against_the_first(runs: list[compare.Compa
 
 def test_the_table_shows_counts_intervals_and_costs(runs: list[compare.ComparedRun]) -> None:
     table = compare.markdown(runs).splitlines()
-    assert len(table) == 2 + 3 * 3
+    assert len(table) == 2 + 3 * 4
     assert {line.count("|") for line in table} == {table[0].count("|")}
     assert "| PGD | APGD-CE | worst case | against SAFT |" in table[0]
-    assert re.search(r"\| 12\.3 \| 3 \|$", table[9]), "SAFT's cost stands with its mean"
-    assert table[10].endswith("|  |  |"), "nobody measured TeCoA's"
+    assert re.search(r"\| 12\.3 \| 3 \|$", table[12]), "SAFT's cost stands with its mean"
+    assert table[13].endswith("|  |  |"), "nobody measured TeCoA's"
     for text in ("ε = 4/255", "l∞", "float32", "steps 20", "McNemar", "Wilson"):
         assert text in compare.caption(runs)
 
 
 def test_the_numbers_are_the_same_in_table_csv_and_plot(runs: list[compare.ComparedRun]) -> None:
     head, *rows = compare.csv_rows(runs)
-    assert len(rows) == 3 * 3 * 4
+    assert len(rows) == 3 * 4 * 4
     values = {tuple(row[:3]): row for row in rows}
     robust = values["shapes", "TeCoA", "robust"]
     assert robust[head.index("correct")] / robust[head.index("images")] == pytest.approx(
         robust[head.index("accuracy")], abs=1e-4
     )
     points = compare.scatter_points(runs)
-    assert [label for label, *_ in points] == [compare.BASE, "SAFT", "TeCoA"]
-    assert round(points[2][2], 4) == values["mean", "TeCoA", "robust"][3]
-    plot = clean_against_robust(points, "worst case")
-    assert plot == clean_against_robust(points, "worst case"), "same data, same bytes"
-    assert b"<svg" in plot
+    assert [label for label, *_ in points] == ["base", "fare2", "SAFT", "TeCoA"]
+    assert [hollow for *_, hollow in points] == [True, True, False, False]
+    assert round(points[3][2], 4) == values["mean", "TeCoA", "robust"][3]
+    draw = [figures.clean_against_robust([figures.Point(*p) for p in points], "x") for _ in "12"]
+    plots = [drawing.svg(*arguments) for arguments in draw]
+    assert plots[0] == plots[1], "same data, same bytes"
+    assert b"<svg" in plots[0]
 
 
 def test_files_are_written_as_a_whole(runs: list[compare.ComparedRun], tmp_path: Path) -> None:
@@ -100,12 +110,21 @@ def test_runs_that_were_evaluated_differently_are_refused(runs: list[compare.Com
 
     def changed(**values: object) -> compare.ComparedRun:
         first = evaluated.attacks[0]
-        metrics = first.metrics.model_copy(update=values)
+        metrics = {m: of.model_copy(update=values) for m, of in first.metrics.items()}
         attacks = [replace(first, metrics=metrics), *evaluated.attacks[1:]]
+        return other._replace(sets=[replace(evaluated, attacks=attacks), *other.sets[1:]])
+
+    def without(model: str) -> compare.ComparedRun:
+        attacks = [
+            replace(a, metrics={m: of for m, of in a.metrics.items() if m != model})
+            for a in evaluated.attacks
+        ]
         return other._replace(sets=[replace(evaluated, attacks=attacks), *other.sets[1:]])
 
     for run, message in (
         (changed(epsilon_255=1.0), "epsilon_255 is 4.0 against 1.0"),
+        (without("fare2"), "evaluate.models is .*'fare2'.* against .'base', 'finetuned'"),
+        (without("finetuned"), "TeCoA: evaluate.models is base, fare2; add finetuned"),
         (changed(options={"steps": 7}), "options is .* against {'steps': 7}"),
         (changed(seed=4), "SAFT and TeCoA were evaluated differently: seed is 3 against 4"),
         (other._replace(sets=other.sets[:1]), r"evaluate.datasets is \['shapes', 'digits'\]"),
@@ -118,18 +137,20 @@ def test_runs_that_were_evaluated_differently_are_refused(runs: list[compare.Com
     ):
         with pytest.raises(UserError, match=message):
             compare.check_alike([saft, run])
-    table = evaluated.attacks[0].predictions["base"]
-    wrong = table.set_column(3, "clean_prediction", [table["label"]])
-    evaluated.attacks[0].predictions["base"] = wrong
-    with pytest.raises(UserError, match="differ in the base model"):
-        compare.check_alike(runs)
+    table = evaluated.attacks[0].predictions["fare2"]
+    for column in ("robust_any", "clean_prediction"):
+        index = table.schema.get_field_index(column)
+        turned = pc.invert(table[column]) if column == "robust_any" else table["label"]
+        evaluated.attacks[0].predictions["fare2"] = table.set_column(index, column, turned)
+        with pytest.raises(UserError, match="differ in the model 'fare2'"):
+            compare.check_alike(runs)
 
 
 def test_what_an_attack_did_otherwise_is_told(runs: list[compare.ComparedRun]) -> None:
     first = runs[1].sets[0].attacks[0]
-    assert first.metrics.note == ""
-    noted = replace(first, metrics=first.metrics.model_copy(update={"note": "2 targets each"}))
-    runs[1].sets[0].attacks[0] = noted
+    assert first.notes == ""
+    noted = {m: of.model_copy(update={"note": "2 targets each"}) for m, of in first.metrics.items()}
+    runs[1].sets[0].attacks[0] = replace(first, metrics=noted)
     assert "PGD on shapes: 2 targets each." in compare.caption(runs)
 
 

@@ -8,18 +8,22 @@ import numpy as np
 import pytest
 
 from pipeline.report import page as report
+from pipeline.results.accuracy import accuracies
 from pipeline.results.evaluated import EvaluatedSet, read_evaluated
 from pipeline.results.files import METRICS
 from pipeline.soundness import checks as report_checks
 from pipeline.soundness.checks import (
-    Counts,
+    CheckMeasurements,
     PrecisionCounts,
     check_epsilon_curve,
     check_large_epsilon,
     check_more_steps,
 )
 from stages import report as stage
-from tests.support.report_inputs import PARAMS, make_tree
+from tests.support.report_inputs import EPSILON, PARAMS, make_tree, write_about
+
+MODELS = ["base", "finetuned"]
+UNDEFENDED = {"base": "false", "finetuned": "true"}
 
 
 @pytest.fixture
@@ -31,18 +35,21 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def digits(tree: Path) -> EvaluatedSet:
-    return read_evaluated("digits", "template", ["pgd", "apgd_ce"])
+    return read_evaluated("digits", "template", ["pgd", "apgd_ce"], EPSILON, MODELS)
 
 
-def counts(**changes: Any) -> Counts:
+def counts(**changes: Any) -> CheckMeasurements:
     values = {
+        "dataset": "x",
+        "model": "base",
+        "epsilon_255": 4,
         "images": 200,
         "precision": None,
         "curve": [[0, 190], [1, 150], [4, 60]],
         "large": [64, 0],
         "steps": [[5, 62], [10, 60], [20, 60]],
     }
-    return Counts.model_validate(values | changes)
+    return CheckMeasurements.model_validate(values | changes)
 
 
 def overwrite(evaluated: EvaluatedSet, attack: int, model: str, column: str, values: Any) -> None:
@@ -52,29 +59,66 @@ def overwrite(evaluated: EvaluatedSet, attack: int, model: str, column: str, val
     evaluated.attacks[attack].predictions[model] = table.set_column(index, field, [column_values])
 
 
+def undefended(evaluated: EvaluatedSet) -> report_checks.Check:
+    return report_checks.check_undefended(evaluated, "base", accuracies(evaluated)["base"])
+
+
+def gap(evaluated: EvaluatedSet) -> report_checks.Check:
+    return report_checks.check_attack_gap("x", accuracies(evaluated)["finetuned"])
+
+
 def test_an_undefended_model_that_stands_is_noticed(digits: EvaluatedSet) -> None:
-    assert report_checks.check_undefended(digits).passed
+    assert undefended(digits).passed
     overwrite(digits, 0, "base", "robust_any", np.arange(120) < 7)
-    verdict = report_checks.check_undefended(digits)
+    verdict = undefended(digits)
     assert verdict.passed is False, "7 of 120 are more than 5 %"
     assert "5.8%" in verdict.measured
     overwrite(digits, 0, "base", "robust_any", np.arange(120) < 6)
-    assert report_checks.check_undefended(digits).passed
+    assert undefended(digits).passed
     overwrite(digits, 0, "base", "clean_prediction", 0)  # right on the 12 images of class 0
-    assert report_checks.check_undefended(digits).passed is None, "it had nothing to lose"
+    assert undefended(digits).passed is None, "it had nothing to lose"
+
+
+def test_only_models_that_nothing_defends_have_to_fall(digits: EvaluatedSet) -> None:
+    for model in MODELS:
+        overwrite(digits, 0, model, "robust_any", np.arange(120) < 60)
+    falls = [c for c in report_checks.run_checks([digits], [], UNDEFENDED) if "falls" in c.name]
+    assert [(c.where, c.passed) for c in falls] == [("digits, template, ε = 4/255, base", False)]
+    tuned = {"base": "unknown", "finetuned": "false"}
+    falls = [c for c in report_checks.run_checks([digits], [], tuned) if "falls" in c.name]
+    assert [c.where for c in falls] == ["digits, template, ε = 4/255, fine-tuned"]
+
+
+def test_an_evaluation_without_an_undefended_model_has_no_control(digits: EvaluatedSet) -> None:
+    control = report_checks.run_checks([digits], [], UNDEFENDED)[0]
+    assert (control.name, control.passed) == ("there is a control", True)
+    assert control.measured.endswith(": base")
+    checks = report_checks.run_checks([digits], [], {"base": "unknown", "finetuned": "true"})
+    assert checks[0].passed is None
+    assert "a weak attack would not show" in checks[0].measured
+    assert not [check for check in checks if "undefended model falls" in check.name]
+
+
+def test_the_page_says_that_there_was_no_control(tree: Path) -> None:
+    write_about(tree, "base", defended="unknown")
+    stage.main()
+    page = report.PAGE.read_text()
+    assert "1 could not be judged" in page
+    assert "no undefended model under the same attack: a weak attack would not show" in page
+    assert json.loads(METRICS.read_text())["checks"] == {"passed": 27 - 1 - 4, "failed": 0}
 
 
 def test_a_gap_between_pgd_and_apgd_is_noticed(digits: EvaluatedSet, tree: Path) -> None:
-    for gap, passed in ((3, True), (4, False)):
-        overwrite(digits, 0, "finetuned", "robust_any", np.arange(120) < 40 + gap)
+    for more, passed in ((3, True), (4, False)):
+        overwrite(digits, 0, "finetuned", "robust_any", np.arange(120) < 40 + more)
         overwrite(digits, 1, "finetuned", "robust_any", np.arange(120) < 40)
-        assert report_checks.check_attack_gap(digits, "finetuned").passed is passed
+        assert gap(digits).passed is passed
     overwrite(digits, 0, "finetuned", "robust_any", np.arange(120) < 36)
-    verdict = report_checks.check_attack_gap(digits, "finetuned")
+    verdict = gap(digits)
     assert verdict.passed is False, "an APGD that leaves more was held back"
     assert "-3.3 points" in verdict.measured
-    alone = read_evaluated("digits", "template", ["pgd"])
-    assert report_checks.check_attack_gap(alone, "finetuned").passed is None
+    alone = read_evaluated("digits", "template", ["pgd"], EPSILON, MODELS)
+    assert gap(alone).passed is None
 
 
 def test_dead_gradients_are_noticed(digits: EvaluatedSet) -> None:
@@ -119,9 +163,9 @@ def test_a_lower_precision_that_finds_less_is_noticed() -> None:
 
 
 def test_what_a_precision_changed_is_in_page_and_metrics(tree: Path) -> None:
-    path = tree / "data/checks/shapes.json"
+    path = tree / "data/checks/shapes/finetuned.json"
     measurements = json.loads(path.read_text())
-    measurements["finetuned"]["precision"] = {
+    measurements["precision"] = {
         "name": "bf16", "right": 25, "right_in_float32": 20, "changed": 5,
     }  # fmt: skip
     path.write_text(json.dumps(measurements))
@@ -133,9 +177,9 @@ def test_what_a_precision_changed_is_in_page_and_metrics(tree: Path) -> None:
 
 
 def break_curve(tree: Path) -> None:
-    path = tree / "data/checks/shapes.json"
+    path = tree / "data/checks/shapes/finetuned.json"
     measurements = json.loads(path.read_text())
-    measurements["finetuned"]["curve"][-1][1] = 40
+    measurements["curve"][-1][1] = 40
     path.write_text(json.dumps(measurements))
 
 
@@ -143,9 +187,9 @@ def test_a_failed_check_is_in_the_page_and_the_metrics(tree: Path) -> None:
     break_curve(tree)
     stage.main()
     page = report.PAGE.read_text()
-    assert "1 of 26 checks of the evaluation failed" in page
+    assert "1 of 27 checks of the evaluation failed" in page
     assert '<a href="#trust">' in page
-    assert json.loads(METRICS.read_text())["checks"] == {"passed": 25, "failed": 1}
+    assert json.loads(METRICS.read_text())["checks"] == {"passed": 26, "failed": 1}
 
 
 def test_strict_writes_the_page_and_then_fails_naming_the_check(
@@ -168,4 +212,4 @@ def test_strict_writes_the_page_and_then_fails_naming_the_check(
     with pytest.raises(SystemExit):
         stage.main()
     assert "could not be judged" in capsys.readouterr().err, "the gap needs APGD"
-    assert "1 of 26 checks of the evaluation failed" in page_after_failure
+    assert "1 of 27 checks of the evaluation failed" in page_after_failure

@@ -1,18 +1,18 @@
 """A made-up input tree of the report; `python -m tests.support.report_inputs FOLDER` writes one."""
 
+import hashlib
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from safetensors.numpy import save_file
 
 from pipeline.common.tables import write_json, write_table
-from pipeline.evaluation.evaluate import accuracies
 from pipeline.filtering.table import SCHEMA
 from pipeline.images.classes import CLASS_SCHEMA
-from pipeline.results.files import PREDICTIONS
+from pipeline.results.files import PREDICTIONS, checks_file, evaluation_folder
 
 STEPS = 20
 SIZE = 16
@@ -20,9 +20,13 @@ CLASSES = {
     "shapes": ["circle", "square", "triangle", "star", "cross <x>", "ring"],
     "digits": [f"digit {i}" for i in range(10)],
 }
+BASE_AND_TUNED = {"base": 0.02, "finetuned": 0.7}  # what survives PGD on shapes
+EPSILON = 4
 PARAMS = """\
-report: {title: "Demo <report> & more", examples: 2}
+report: {title: "Demo <report> & more", examples: 2, reference: base}
 evaluate:
+  models: [base, finetuned]
+  epsilons_255: [4]
   datasets: [shapes, digits]
   attacks: [pgd, apgd_ce]
   texts: [template, unseen]
@@ -41,6 +45,7 @@ filter:
   short_class: repeat
   cleaning: {min_words: 3, near_duplicate: 0.95, too_long: shorten}
 """
+TRAINED = "data/about/finetuned"
 ATTACKS = {
     "pgd": ("PGD", {"steps": STEPS, "step_255": 1.0}),
     "apgd_ce": ("APGD-CE", {"steps": STEPS}),
@@ -57,14 +62,17 @@ def columns(model: str, count: int, classes: int, strength: float, rng: Any) -> 
     wrong = ((label + 1 + rng.integers(classes - 1, size=count)) % classes).astype(np.int32)
     fooled_at = np.where(survives, -1, np.where(right, fooled, 0)).astype(np.int32)
     last = [bool(s) if i % 4 == 0 else None for i, s in enumerate(survives)]
+    confidence = np.full(count, 0.8, dtype=np.float32)
     return {
         "model": [model] * count,
         "number": np.arange(count) * 3,
         "label": label,
         "clean_prediction": np.where(right, label, wrong),
         "clean_margin": rng.normal(size=count).astype(np.float32),
+        "clean_confidence": confidence,
         "adversarial_prediction": np.where(survives, label, wrong),
         "adversarial_margin": rng.normal(size=count).astype(np.float32),
+        "adversarial_confidence": confidence,
         "fooled_at": fooled_at,
         "robust_any": survives,
         "robust_last": last,
@@ -72,14 +80,32 @@ def columns(model: str, count: int, classes: int, strength: float, rng: Any) -> 
     }
 
 
-def write_set(root: Path, name: str, count: int, tuned: float, seed: int) -> None:
-    """Every attack under every text set: what APGD leaves is a part of what PGD leaves (same
-    draws), and unseen words cost a little."""
+def write_set(
+    root: Path,
+    name: str,
+    count: int,
+    strengths: Mapping[str, float],
+    seed: int,
+    epsilons: Sequence[int] = (EPSILON,),
+) -> None:
+    """Every attack on every model under every text set and epsilon: what APGD leaves is a part of
+    what PGD leaves (same draws), and unseen words and a larger epsilon cost a little.
+
+    Args:
+        strengths: by model, the share that survives PGD.
+    """
     for texts, factor in (("template", 1.0), ("unseen", 0.9)):
-        for index, attack in enumerate(ATTACKS):
-            strength = factor * (tuned - 0.02 * index)
-            folder = root / "data/evaluation" / name / texts / attack
-            write_attack(folder, name, texts, attack, count, strength, seed)
+        for epsilon in epsilons:
+            for index, attack in enumerate(ATTACKS):
+                shares = {
+                    model: factor * (share * EPSILON / epsilon - 0.02 * (index and share > 0.05))
+                    for model, share in strengths.items()
+                }
+                write_attack(root, (name, texts, attack, epsilon), count, shares, seed)
+    write_classes(root, name)
+
+
+def write_classes(root: Path, name: str) -> None:
     names = CLASSES[name]
     ids = [f"{name}-{i}" for i in range(len(names))]
     write_table(
@@ -90,51 +116,85 @@ def write_set(root: Path, name: str, count: int, tuned: float, seed: int) -> Non
 
 
 def write_attack(
-    folder: Path, name: str, texts: str, attack: str, count: int, tuned: float, seed: int
+    root: Path,
+    where: tuple[str, str, str, int],
+    count: int,
+    strengths: Mapping[str, float],
+    seed: int,
 ) -> None:
-    rng, names = np.random.default_rng(seed), CLASSES[name]
-    models = {
-        "base": columns("base", count, len(names), 0.02, rng),
-        "finetuned": columns("finetuned", count, len(names), tuned, rng),
-    }
-    parts = [pa.Table.from_pydict(c, schema=PREDICTIONS) for c in models.values()]
-    write_table(folder / "predictions.parquet", pa.concat_tables(parts).to_pydict(), PREDICTIONS)
+    """The folders of one attack, one for each model.
+
+    Args:
+        where: (data set, text set, attack, epsilon).
+    """
+    name, texts, attack, epsilon = where
+    rng, classes = np.random.default_rng(seed), len(CLASSES[name])
     title, options = ATTACKS[attack]
     words = {"name": texts, "templates": ["a photo of a {}", "a picture of {}"]}
-    metrics = {
-        "dataset": name, "images": count, "classes": len(names),
+    shared = {
+        "dataset": name, "images": count, "classes": classes,
         "dropped": 2 if name == "digits" else 0,
-        "seen_in_training": len(names) if name == "shapes" else 0,
         "attack": attack, "title": title, "options": options, "budget": STEPS + 1,
-        "norm": "linf", "epsilon_255": 4.0, "space": "model", "pixels": SIZE,
-        "precision": "float32", "texts": words, "attacker": words, "seed": 3, "note": "",
+        "norm": "linf", "epsilon_255": epsilon, "space": "model", "pixels": SIZE,
+        "precision": "float32", "guard_band": None, "texts": words, "attacker": words, "seed": 3,
         "robust": "any",
     }  # fmt: skip
-    write_json(
-        folder / "metrics.json", metrics | {model: accuracies(c) for model, c in models.items()}
-    )
-    write_examples(folder, models, rng)
-
-
-def write_examples(folder: Path, models: dict[str, Any], rng: Any) -> None:
     clean = np.kron(rng.random((3, 3, 4, 4)), np.ones((1, 1, 4, 4))).astype(np.float32)
-    noise = {m: (rng.integers(-1, 2, clean.shape) * 4 / 255).astype(np.float32) for m in models}
-    arrays = {"numbers": np.arange(3) * 3, "clean": clean} | noise
+    for model, strength in strengths.items():
+        folder = root / evaluation_folder(*where, model)
+        verdicts = columns(model, count, classes, strength, rng)
+        write_table(folder / "predictions.parquet", verdicts, PREDICTIONS)
+        write_json(folder / "metrics.json", shared | {"model": model} | accuracies(verdicts))
+        moved = rng.integers(-1, 2, clean.shape) * epsilon / 255
+        write_examples(folder, np.arange(3) * 3, clean, moved.astype(np.float32))
+
+
+def accuracies(verdicts: Mapping[str, Any]) -> dict[str, Any]:
+    """What metrics.json holds of one model alone."""
+    last = [flag for flag in verdicts["robust_last"] if flag is not None]
+    return {
+        "clean": share_of(verdicts["clean_prediction"] == verdicts["label"]),
+        "robust_any": share_of(verdicts["robust_any"]),
+        "robust_last": share_of(np.array(last)),
+        "note": "",
+        "judged": len(last),
+        "largest_margin_difference": None,
+    }
+
+
+def share_of(flags: np.ndarray) -> dict[str, Any]:
+    return {"correct": int(flags.sum()), "images": len(flags), "accuracy": float(flags.mean())}
+
+
+def write_examples(folder: Path, numbers: np.ndarray, clean: np.ndarray, moved: np.ndarray) -> None:
+    arrays = {"numbers": numbers, "clean": clean, "perturbation": moved}
     save_file(
         {k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / "examples.safetensors"
     )
 
 
-def write_checks(root: Path, name: str) -> None:
+def write_checks(root: Path, name: str, models: Sequence[str]) -> None:
     """Measurements that pass every check."""
     counts = {"images": 40, "precision": None, "curve": [[0.0, 38], [1.0, 30], [4.0, 20], [8.0, 3]]}
     counts |= {"large": [64.0, 0], "steps": [[5, 21], [10, 20], [20, 20], [40, 19]]}
-    measurements = {"dataset": name, "epsilon_255": 4.0, "base": counts, "finetuned": counts}
-    write_json(root / "data/checks" / f"{name}.json", measurements)
+    for model in models:
+        measurements = {"dataset": name, "model": model, "epsilon_255": EPSILON} | counts
+        write_json(root / checks_file(name, model), measurements)
+
+
+def write_about(root: Path, model: str, **changes: Any) -> None:
+    """The about.json of a model that nobody defended, with the text tower of all, but `changes`."""
+    about = {
+        "name": model, "source": "pretrain", "origin": "trained from scratch on `pairs` (this run)",
+        "hub_id": None, "defended": "false", "licence": None, "citation": None, "notes": [],
+        "parameters": 1234567, "image_size": SIZE, "text_tower": "shared",
+        "image_tower": hashlib.sha256(model.encode()).hexdigest(),
+    }  # fmt: skip
+    write_json(root / "data/about" / model / "about.json", about | changes)
 
 
 def sentence_row(**values: Any) -> dict[str, Any]:
-    """A row of data/filtered/descriptions.parquet: kept and scored unless `values` differ."""
+    """A row of descriptions.parquet: kept and scored unless `values` differ."""
     row = {"class_id": "a", "class_name": "circle", "sentence": "A round one.", "source": "llm"}
     row |= {"prompt_set": "", "prompt_id": "", "sample_index": 0, "tokens": 9, "shortened": False}
     row |= {"score": 0.8, "margin": 0.1, "nearest_class": "b", "rank": 0, "kept": True}
@@ -143,7 +203,7 @@ def sentence_row(**values: Any) -> dict[str, Any]:
 
 def write_rows(root: Path, rows: list[dict[str, Any]]) -> None:
     columns = {name: [row[name] for row in rows] for name in SCHEMA.names}
-    write_table(root / "data/filtered/descriptions.parquet", columns, SCHEMA)
+    write_table(root / TRAINED / "descriptions.parquet", columns, SCHEMA)
 
 
 def write_sentences(root: Path) -> None:
@@ -174,22 +234,30 @@ def write_training(root: Path, steps: int = 240) -> None:
         entropy = 0.4 + 1.6 * np.exp(-step / 60) + 0.05 * rng.normal()
         values = [rate, entropy + 2, entropy, 20 + rng.normal(), 8 + rng.normal(), 0.7, 0.9]
         lines.append(",".join([str(step), *(f"{v:.6g}" for v in values)]))
-    path = root / "data/model/training.csv"
-    path.parent.mkdir(parents=True)
+    path = root / TRAINED / "training.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def make_tree(root: Path) -> None:
-    write_set(root, "shapes", 300, 0.7, 1)
-    write_set(root, "digits", 120, 0.3, 2)
-    write_checks(root, "shapes")
+    """Two sets, two attacks, two text sets, one epsilon, the base and the fine-tuned model."""
+    write_set(root, "shapes", 300, BASE_AND_TUNED, 1)
+    write_set(root, "digits", 120, BASE_AND_TUNED | {"finetuned": 0.3}, 2)
+    write_checks(root, "shapes", list(BASE_AND_TUNED))
+    write_about(root, "base")
+    write_about(root, "finetuned", source="finetune", defended="true")
+    write_record(root)
+    (root / "params.yaml").write_text(PARAMS, encoding="utf-8")
+
+
+def write_record(root: Path) -> None:
+    """How the fine-tuned model was made."""
     write_sentences(root)
     write_training(root)
     recipe = {"method": "saft", "title": "SAFT", "seed": 1, "epochs": 3, "steps": 30}
     recipe |= {"images": 1280, "attack": {"norm": "linf", "steps": 2}}
-    write_json(root / "data/model/recipe.json", recipe)
-    write_json(root / "data/descriptions/provenance.json", {"backend": "bundled", "files": ["a"]})
-    (root / "params.yaml").write_text(PARAMS, encoding="utf-8")
+    write_json(root / TRAINED / "recipe.json", recipe)
+    write_json(root / TRAINED / "provenance.json", {"backend": "bundled", "files": ["a"]})
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 import pytest
 from timm.data import ImageNetInfo
 
-from pipeline.evaluation.seen_classes import SAME_CLASS, training_overlap
 from pipeline.images.classes import ClassEntry
+from pipeline.results.seen_classes import SAME_CLASS, training_overlap
 
 
 def entries(*class_ids: str, name: str = "x") -> list[ClassEntry]:
