@@ -18,7 +18,6 @@ from tests.support.clip_layouts import (
     write_transformers,
 )
 
-CPU = torch.device("cpu")
 FORMS = ("safetensors", "bin", "sharded safetensors", "sharded bin")
 
 
@@ -31,7 +30,7 @@ def original(clip_folder) -> dict[str, torch.Tensor]:
 
 
 def build(folder: Path):
-    return local.build(local.Params(path=str(folder)), "any", 0, CPU)
+    return local.build(local.Params(path=str(folder)))
 
 
 def into_clip(file: Path, clip_folder: Path, **options):
@@ -41,7 +40,7 @@ def into_clip(file: Path, clip_folder: Path, **options):
         "tag": None,
         "cache_dir": None,
     }
-    return checkpoint.build(checkpoint.Params(**values, **options), "any", 0, CPU)
+    return checkpoint.build(checkpoint.Params(**values, **options))
 
 
 def refused(folder: Path) -> str:
