@@ -14,8 +14,8 @@ from saft.use import command as use_cli
 app = typer.Typer(
     name="saft",
     help="Semantic-aware adversarial fine-tuning of CLIP. The pipeline itself runs by "
-    "`dvc repro`; this command evaluates any CLIP, shows what is installed and registered, compares methods, tells "
-    "what the stages cost, and looks after description artifacts.",
+    "`dvc repro`; this command evaluates any CLIP, shows what is installed and registered, "
+    "compares methods, tells what the stages cost, and looks after description artifacts.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )

@@ -4,29 +4,49 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from pipeline.clip.folders import BASE, FINETUNED
 from pipeline.descriptions import prompts
 from pipeline.descriptions.exemplars import NO_EXEMPLARS
-from pipeline.zeroshot.text_sets import DESCRIPTIONS, SAME, TEMPLATE
+from pipeline.zeroshot.text_tables import DESCRIPTIONS, SAME, TEMPLATE
 
 Values = dict[str, Any]
 # dvc.yaml makes names of stages and folders, and words of commands of them
 PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-DOTTED = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+# section, or key of one -> names below it that stand for something else
+RESERVED = {
+    "exemplars": {NO_EXEMPLARS: "none"},
+    "models": {FINETUNED: "the model that section finetune makes"},
+    "embed.texts": {
+        DESCRIPTIONS: "the kept descriptions",
+        SAME: "the texts that classify, in evaluate.attacker",
+    },
+}
+PRETRAIN = "pretrain"  # the model source whose option `training` is an entry of section pretrain
+# lists of section evaluate of which DVC makes stages, so that a name twice is one stage twice
+MATRIX = ("models", "datasets", "attacks", "texts", "epsilons_255")
 
 
-def not_plain(names: Iterable[str], key: str, dots: bool = False) -> Iterator[str]:
-    """A line for each of `names`, the keys below `key`, that DVC cannot take.
-
-    Args:
-        dots: whether they may hold dots; where DVC looks a name up, a dot is a level to it.
-    """
-    allowed = "a to z, A to Z, 0 to 9, - and _" + (" and ." if dots else "")
+def not_plain(names: Iterable[str], key: str) -> Iterator[str]:
+    """A line for each of `names`, the keys below `key`, that DVC cannot take (to which a dot is a
+    level)."""
     for name in names:
-        if not (DOTTED if dots else PLAIN).fullmatch(name):
+        if not PLAIN.fullmatch(name):
             yield (
-                f"{key}: '{name}' cannot be a name, which is made of {allowed} and begins with a "
-                "letter or digit; rename it"
+                f"{key}: '{name}' cannot be a name, which is made of a to z, A to Z, 0 to 9, - "
+                "and _ and begins with a letter or digit; rename it"
             )
+
+
+def reserved(values: Values, sound: set[str]) -> Iterator[str]:
+    """Names in `sound` sections that stand for something else."""
+    for key, names in RESERVED.items():
+        section, _, below = key.partition(".")
+        if section not in sound:
+            continue
+        entries = values[section][below] if below else values[section]
+        for name, meaning in names.items():
+            if name in entries:
+                yield f"{key}.{name}: this name stands for {meaning}; choose another"
 
 
 def references(values: Values, sound: set[str]) -> Iterator[str]:
@@ -40,11 +60,22 @@ def references(values: Values, sound: set[str]) -> Iterator[str]:
         yield from _text_sets(values["embed"]["texts"], values["evaluate"])
     if "describe" in sound:
         yield from _described(values)
+    if {"models", "pretrain"} <= sound:
+        yield from _trainings(values["models"], values["pretrain"])
+    if "evaluate" in sound:
+        yield from _repeated(values["evaluate"])
+        if "models" in sound:
+            yield from _evaluated(values["models"], values["evaluate"])
+        if "report" in sound:
+            yield from _reference(values["report"], values["evaluate"])
 
 
 def named_sets(values: Values, sound: set[str]) -> Iterator[tuple[str, str]]:
     """(key, image set) wherever one of the sections `sound` names an image set."""
-    for section in ("base_model", "describe", "finetune"):
+    if "pretrain" in sound:
+        for name, training in values["pretrain"].items():
+            yield f"pretrain.{name}.dataset", training["dataset"]
+    for section in ("describe", "finetune"):
         if section in sound:
             yield f"{section}.dataset", values[section]["dataset"]
     if "evaluate" in sound:
@@ -57,13 +88,12 @@ def named_sets(values: Values, sound: set[str]) -> Iterator[tuple[str, str]]:
 def _text_sets(texts: Values, evaluate: Values) -> Iterator[str]:
     known = {*texts, DESCRIPTIONS}
     named = [("evaluate.texts", name) for name in evaluate["texts"]]
-    named += [("evaluate.checks.texts", evaluate["checks"]["texts"])]
     if evaluate["attacker"] != SAME:
         named += [("evaluate.attacker", evaluate["attacker"])]
     for key, name in named:
         if name not in known:
             yield f"{key}: '{name}' is not a text set; embed.texts has {', '.join(sorted(known))}"
-    if TEMPLATE not in texts:
+    if TEMPLATE not in texts and FINETUNED in evaluate["models"]:
         yield f"embed.texts has no '{TEMPLATE}', which methods without descriptions train on"
 
 
@@ -78,3 +108,42 @@ def _described(values: Values) -> Iterator[str]:
             f"describe.prompts: {prompts.FOLDER} has no '{describe['prompts']}', "
             f"only {', '.join(prompt_sets)}"
         )
+
+
+def _trainings(models: Values, pretrain: Values) -> Iterator[str]:
+    for name, model in models.items():
+        training = model["options"].get("training")
+        if model["source"] == PRETRAIN and isinstance(training, str) and training not in pretrain:
+            known = ", ".join(pretrain) or "nothing"
+            yield f"models.{name}.options.training: section pretrain has {known}, no '{training}'"
+
+
+def needs_base(evaluate: Values) -> bool:
+    """Whether `dvc repro` needs model `base`: to fine-tune it, or to filter descriptions."""
+    texts = [*evaluate["texts"], evaluate["attacker"]]
+    return FINETUNED in evaluate["models"] or DESCRIPTIONS in texts
+
+
+def _evaluated(models: Values, evaluate: Values) -> Iterator[str]:
+    for name in dict.fromkeys(evaluate["models"]):
+        if name not in models and name != FINETUNED:
+            known = ", ".join([*map(str, models), FINETUNED])
+            yield f"evaluate.models: section models has no '{name}'; there are {known}"
+    if needs_base(evaluate) and BASE not in models:
+        user = f"'{FINETUNED}' of evaluate.models is made"
+        if FINETUNED not in evaluate["models"]:
+            user = f"text set '{DESCRIPTIONS}' is filtered"
+        yield f"models has no '{BASE}', from which {user}; add it"
+
+
+def _repeated(evaluate: Values) -> Iterator[str]:
+    for key in MATRIX:
+        values = evaluate[key]  # 4 and 4.0 are the same radius
+        for value in dict.fromkeys(value for value in values if values.count(value) > 1):
+            yield f"evaluate.{key} names {value} {values.count(value)} times; once is enough"
+
+
+def _reference(report: Values, evaluate: Values) -> Iterator[str]:
+    reference, models = report["reference"], evaluate["models"]
+    if reference not in models:
+        yield f"report.reference: '{reference}' is not in evaluate.models, {', '.join(models)}"

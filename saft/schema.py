@@ -8,28 +8,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.embeddings.tables import EmbedParams
-
+from pipeline.clip.folders import FINETUNED
 from pipeline.common import registry
 from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, Section, validate
-from pipeline.descriptions.exemplars import NO_EXEMPLARS, ExemplarParams
+from pipeline.descriptions.exemplars import ExemplarParams
 from pipeline.descriptions.params import DescribeParams
+from pipeline.embeddings.templates import EmbedParams
 from pipeline.evaluation.evaluate import EvaluateParams
 from pipeline.filtering.filter import FilterParams
 from pipeline.images.data_root import DataParams
-from pipeline.models.params import BaseModelParams
+from pipeline.models.params import ModelParams
+from pipeline.models.pretraining import PretrainParams
 from pipeline.prepare.facts import published_facts
 from pipeline.prepare.pack import PrepareParams
 from pipeline.report.inputs import ReportParams
 from pipeline.soundness.measure import ChecksParams
 from pipeline.training.recipe import FinetuneParams, resolve
-from saft.references import not_plain, references
+from saft.references import not_plain, references, reserved
 
 SECTIONS: dict[str, type[Section]] = {
     "data": DataParams,
     "prepare": PrepareParams,
-    "base_model": BaseModelParams,
     "describe": DescribeParams,
     "filter": FilterParams,
     "embed": EmbedParams,
@@ -37,9 +37,14 @@ SECTIONS: dict[str, type[Section]] = {
     "evaluate": EvaluateParams,
     "report": ReportParams,
 }
+# sections whose keys the user names, each with what stands below
+NAMED: dict[str, type[Section]] = {
+    "pretrain": PretrainParams,
+    "models": ModelParams,
+    "exemplars": ExemplarParams,
+}
 # section -> the package of its plug-ins and the key that chooses among them
 CHOICES = {
-    "base_model": ("pipeline.model_sources", "source"),
     "describe": ("pipeline.backends", "backend"),
     "finetune": ("pipeline.methods", "method"),
     "evaluate": ("pipeline.attacks", "attacks"),
@@ -54,22 +59,35 @@ def check_params(values: Values, file: Path = PARAMS_FILE) -> list[str]:
         values: what the file holds, see `pipeline.common.params.read_params`.
         file: for messages.
     """
-    known = {"exemplars", *SECTIONS}
-    problems = [f"{file}: missing section '{name}'" for name in sorted(known - set(values))]
+    known = {*NAMED, *SECTIONS}
+    problems = [_missing(name, values, file) for name in sorted(known - set(values))]
     problems += [f"{file}: unknown section '{name}'" for name in _sorted(set(values) - known)]
     sound, invalid = sections(values, file)
     problems += invalid
     _sets(values, sound, file, problems)
-    _exemplars(values, file, problems)
+    for section in NAMED:
+        if isinstance(values.get(section), dict):
+            problems += not_plain(map(str, values[section]), f"{file}: {section}")
+    if "models" in sound:
+        _all_model_options(values["models"], file, problems)
     for section in CHOICES:
         if section in sound:
             _options(values[section], section, file, problems)
     if not problems:
         _recipe(values, file, problems)
     if "embed" in sound:
-        problems += not_plain(values["embed"]["texts"], f"{file}: embed.texts", dots=True)
+        problems += not_plain(values["embed"]["texts"], f"{file}: embed.texts")
+    problems += [f"{file}: {text}" for text in reserved(values, sound)]
     problems += [f"{file}: {text}" for text in references(values, sound)]
     return problems
+
+
+def _missing(name: str, values: Values, file: Path) -> str:
+    evaluate = values.get("evaluate")
+    models = evaluate.get("models") if isinstance(evaluate, dict) else None
+    needed = name == "finetune" and isinstance(models, list) and FINETUNED in models
+    why = f", which makes '{FINETUNED}' of evaluate.models" if needed else ""
+    return f"{file}: missing section '{name}'{why}"
 
 
 def sections(values: Values, file: Path = PARAMS_FILE) -> tuple[set[str], list[str]]:
@@ -85,7 +103,22 @@ def sections(values: Values, file: Path = PARAMS_FILE) -> tuple[set[str], list[s
         where = f"{file}: evaluate.checks"
         if not _try(problems, validate, values["evaluate"]["checks"], ChecksParams, where):
             sound.discard("evaluate")
+    sound |= {name for name in NAMED if name in values and _is_sound(name, values, file, problems)}
     return sound, problems
+
+
+def _is_sound(name: str, values: Values, file: Path, problems: list[str]) -> bool:
+    """Whether every entry of a section of NAMED has its keys."""
+    entries = values[name]
+    if not isinstance(entries, dict):
+        problems.append(f"{file}: {name}: expected a section with keys, found {entries!r}")
+        return False
+    return all(
+        [
+            _try(problems, validate, entry, NAMED[name], f"{file}: {name}.{key}")
+            for key, entry in entries.items()
+        ]
+    )
 
 
 def _sorted(names: set[Any]) -> list[Any]:
@@ -129,18 +162,19 @@ def open_params(spec: Values, where: str) -> tuple[Any, Section]:
     return module, params
 
 
-def _exemplars(values: Values, file: Path, problems: list[str]) -> None:
-    sets = values.get("exemplars", {})
-    if not isinstance(sets, dict):
-        problems.append(f"{file}: exemplars: expected a section with keys, found {sets!r}")
-        return
-    problems += not_plain(map(str, sets), f"{file}: exemplars")
-    for name, spec in sets.items():
-        _try(problems, validate, spec, ExemplarParams, f"{file}: exemplars.{name}")
-    if NO_EXEMPLARS in sets:
-        problems.append(
-            f"{file}: exemplars.{NO_EXEMPLARS}: this name stands for none; choose another"
-        )
+def _all_model_options(models: Values, file: Path, problems: list[str]) -> None:
+    for name, model in models.items():
+        _try(problems, model_options, model["source"], model["options"], f"{file}: models.{name}")
+
+
+def model_options(source: str, options: Values, where: str) -> Section:
+    """The checked options of an entry of section models, which stands at `where`.
+
+    Raises:
+        UserError: no such source, or a bad key.
+    """
+    module = registry.load("pipeline.model_sources", source, f"{where}.source")
+    return validate(options, module.Params, f"{where}.options")
 
 
 def _options(section: Values, name: str, file: Path, problems: list[str]) -> None:

@@ -13,7 +13,7 @@ from saft.check.sets import SetState
 from saft.references import named_sets
 
 SHOWN = 5
-USERS = {"base_model", "describe", "finetune", "evaluate"}  # the sections that name sets
+USERS = {"pretrain", "describe", "finetune", "evaluate"}  # the sections that name sets
 
 
 def images(plan: Plan) -> Part:
@@ -31,7 +31,8 @@ def images(plan: Plan) -> Part:
             )
         part.values[name] = {"state": state.state, "images": state.images,
                              "classes": state.classes}  # fmt: skip
-    attacked = named_sets(plan.values, plan.sound & {"finetune", "evaluate"})
+    sections = {"finetune", "evaluate"} if plan.trains else {"evaluate"}
+    attacked = named_sets(plan.values, plan.sound & sections)
     part.problems += _too_few_classes(attacked, plan.sets, str(plan.file))
     return part
 
@@ -75,7 +76,8 @@ def classes(plan: Plan) -> Part:
         part.lines.append("not compared: a section that names sets cannot be read")
         return part
     evaluated = dict.fromkeys([*plan.evaluate.datasets, *plan.checks.datasets])
-    _compare(part, plan.sets, plan.finetune.dataset, list(evaluated))
+    if plan.trains:
+        _compare(part, plan.sets, plan.finetune.dataset, list(evaluated))
     part.problems += text_sets.problems(plan)
     return part
 

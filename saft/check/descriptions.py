@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from pipeline.clip.folders import FINETUNED
 from pipeline.common.errors import UserError
 from pipeline.common.options import load_plugin
 from pipeline.descriptions.artifact import classes_without_sentence
@@ -20,13 +21,20 @@ from pipeline.descriptions.params import DescribeParams, classes_to_describe
 from pipeline.descriptions.prompts import read_prompts
 from pipeline.filtering.filter import FilterParams
 from pipeline.images.classes import ClassEntry
+from pipeline.zeroshot.text_tables import DESCRIPTIONS
 from saft.check.part import Part
 from saft.check.plan import Plan
 
 
 def descriptions(plan: Plan) -> Part:
     """Part 4: the backend, and the classes that it would leave without enough sentences."""
-    part, params = Part("descriptions"), plan.describe
+    part = Part("descriptions")
+    if not plan.describes:
+        part.lines.append(
+            f"not needed: neither '{FINETUNED}' nor text set '{DESCRIPTIONS}' is evaluated"
+        )
+        return part
+    params = plan.describe
     if not plan.runs.includes("describe"):
         part.lines.append(f"backend {params.backend}: data/descriptions is up to date")
         return part
@@ -63,8 +71,9 @@ def _try_reading(
         with contextlib.redirect_stderr(io.StringIO()):  # the stage prints lines to complete
             answers = backend.describe(task, options)
     except UserError as error:
-        part.problems.append(str(error).replace(" (the lines to complete are printed above)",
-                                                ": `dvc repro describe` prints them"))  # fmt: skip
+        printed = ": `dvc repro stages/dvc.yaml:describe` prints them"
+        shown = str(error).replace(" (the lines to complete are printed above)", printed)
+        part.problems.append(shown)
         return None
     _count_described(part, params, answers, classes)
     return answers
@@ -131,7 +140,7 @@ def _vllm(part: Part, options: Any) -> None:
     if find_spec("vllm") is None:
         part.problems.append(
             f"{where}: vLLM is not installed: pip install -e .[vllm], or take descriptions that "
-            "somebody made (`dvc pull describe`), or describe.backend: openai"
+            "somebody made (`dvc pull stages/dvc.yaml:describe`), or describe.backend: openai"
         )
     if count < options.tensor_parallel_size:
         part.problems.append(

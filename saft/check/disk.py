@@ -1,24 +1,26 @@
-"""Free space for what the stages that will run write: on the disks of data, DVC's cache and the raw
-data sets."""
+"""Free space for what the stages that will run write: on the disks of data, DVC's cache, the raw
+data sets and the hub's cache."""
 
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from pipeline.clip.folders import BASE, FINETUNED
 from pipeline.cost import vision_transformer as vit
 from pipeline.evaluation.evaluate import EvaluateParams
 from pipeline.images.data_root import ROOT_VARIABLE
 from pipeline.training.recipe import Recipe
-from saft.check.part import Part, size
+from saft.check.model_state import ModelState
+from saft.check.part import Download, Part, size
 from saft.check.plan import Plan
 from saft.check.sets import SetState, packed_bytes
-from saft.check.times import text_count
+from saft.check.times import embedded
 
 DATA = Path("data")
-PREDICTION = 80  # bytes of a row of predictions.parquet, not compressed
+PREDICTION = 90  # bytes of a row of predictions.parquet, not compressed
 RESUME_SHOWN = 1e9  # bytes of resume state that are worth a line
 BLOCK = 512  # bytes, the unit of st_blocks
 LINKS = {"hardlink", "symlink"}  # cache types with which a file takes its space once
@@ -26,34 +28,37 @@ LINKS = {"hardlink", "symlink"}  # cache types with which a file takes its space
 
 def written(plan: Plan) -> dict[str, int]:
     """Bytes of the outputs of each stage that will run."""
-    runs = plan.runs
-    outputs = {
-        f"prepare@{name}": packed_bytes(state)
-        for name, state in plan.sets.items()
-        if runs.includes(f"prepare@{name}")
-    }
-    for stage in ("base_model", "finetune"):
-        if runs.includes(stage):
-            outputs[stage] = plan.model.bytes
-    if runs.includes("embed"):
-        outputs["embed"] = _embeddings(plan)
-    evaluated = (plan.sets.get(name) for name in plan.evaluate.datasets)
-    outputs["evaluate"] = sum(_predictions(state, plan.evaluate) for state in evaluated)
-    return outputs
+    return {stage: count for stage, count in _outputs(plan) if plan.runs.includes(stage)}
 
 
-def _embeddings(plan: Plan) -> int:
-    width = plan.model.config["embed_dim"] if plan.model.config else 0
-    return text_count(plan) * (vit.FLOAT * width + 60)
+def _outputs(plan: Plan) -> Iterator[tuple[str, int]]:
+    for name, state in plan.sets.items():
+        yield f"prepare@{name}", packed_bytes(state)
+    for name, state in plan.models.items():
+        yield (f"model@{name}" if name != FINETUNED else "finetune"), state.bytes
+        training = plan.model_params[name].options.get("training") if name != FINETUNED else None
+        if training in plan.trainings:
+            yield f"pretrain@{training}", state.bytes
+        for texts in plan.evaluate.texts:
+            yield f"embed@{name}-{texts}", _embeddings(state, embedded(plan, texts))
+    for item, evaluation in plan.evaluations.items():
+        images = plan.sets.get(evaluation.dataset)
+        yield f"evaluate@{item}", _predictions(images, plan.evaluate)
+
+
+def _embeddings(state: ModelState, texts: int) -> int:
+    """Of one text set: what classifies, and as much again that the attacker sees."""
+    width = state.config["embed_dim"] if state.config else 0
+    return 2 * texts * (vit.FLOAT * width + 60)
 
 
 def _predictions(state: SetState | None, params: EvaluateParams) -> int:
-    """Of one set under every attack and text set: rows of both models, and the examples."""
+    """Of one model on one set under one attack: a row per image, and pairs of images."""
     if state is None or not state.images:
         return 0
     images = min(state.images, params.images or state.images)
-    examples = min(params.examples, images) * 3 * (state.size or 0) ** 2 * vit.FLOAT
-    return len(params.attacks) * len(params.texts) * 2 * (images * PREDICTION + examples)
+    examples = 2 * min(params.examples, images) * 3 * (state.size or 0) ** 2 * vit.FLOAT
+    return images * PREDICTION + examples
 
 
 def checkpoint_bytes(recipe: Recipe, encoder: vit.Vit) -> int:
@@ -85,13 +90,23 @@ def _reflinks() -> bool:
     return "reflink" in test_links(["reflink"], fs, str(folder), fs, str(folder / tmp_fname()))
 
 
-def downloads(sets: Mapping[str, SetState]) -> dict[Path, float]:
-    """Folder -> bytes of archives and content that will be downloaded into it."""
-    expected = {state.download for state in sets.values() if state.download is not None}
+def downloads(plan: Plan) -> dict[Path, float]:
+    """Folder -> bytes that will be downloaded into it: archives with their content, and models."""
+    expected = {download for _, download in _downloads(plan)}
     totals: dict[Path, float] = defaultdict(float)
     for download in expected:  # sets of one data set share it
         totals[download.folder] += download.disk or 0
     return {folder: count for folder, count in totals.items() if count}
+
+
+def _downloads(plan: Plan) -> Iterator[tuple[str, Download]]:
+    """(image set or model, what its stage fetches)."""
+    for name, images in plan.sets.items():
+        if images.download is not None:
+            yield name, images.download
+    for name, model in plan.models.items():
+        if model.download is not None:
+            yield name, model.download
 
 
 def disk(plan: Plan) -> Part:
@@ -106,15 +121,17 @@ def disk(plan: Plan) -> Part:
     large = sorted(outputs.items(), key=lambda item: -item[1])[:6]
     listed = ", ".join(f"{stage} {size(count)}" for stage, count in large if count)
     part.lines.append(f"outputs: {size(total)} ({listed or 'nothing to write'}); {why}")
-    if plan.runs.includes("finetune") and plan.model.config is not None:
-        kept = checkpoint_bytes(plan.recipe, plan.model.vit)
+    base = plan.models.get(BASE)
+    trained = plan.trains and plan.runs.includes("finetune")
+    if trained and base is not None and base.config is not None:
+        kept = checkpoint_bytes(plan.recipe, base.vit)
         needs[_device(Path("."))] += kept
         part.lines.append(f"resume points: {size(kept)} while finetune runs")
-    raw = downloads(plan.sets)
+    raw = downloads(plan)
     for folder, count in raw.items():
         needs[_device(folder)] += count
-        part.lines.append(f"downloads to {folder}: {size(count)}, archives and what is in them")
-    part.lines += _uncounted(plan.sets) + _abandoned()
+        part.lines.append(f"downloads to {folder}: {size(count)}")
+    part.lines += _uncounted(plan) + _abandoned()
     part.values = {"outputs": outputs, "times": times, "downloads": sum(raw.values())}
     fetched = {_device(folder) for folder in raw}
     for path in (DATA, cache, Path("."), *raw):
@@ -125,17 +142,13 @@ def disk(plan: Plan) -> Part:
     return part
 
 
-def _uncounted(sets: Mapping[str, SetState]) -> list[str]:
-    packed = [name for name, state in sets.items() if not packed_bytes(state)]
-    fetched = [name for name, state in sets.items() if _of_unknown_size(state)]
+def _uncounted(plan: Plan) -> list[str]:
+    packed = [name for name, state in plan.sets.items() if not packed_bytes(state)]
+    fetched = [name for name, download in _downloads(plan) if download.disk is None]
     lines = [f"not counted, for their images are missing: {', '.join(packed)}"] if packed else []
     if fetched:
         lines.append(f"not counted, for the hub tells no size: download of {', '.join(fetched)}")
     return lines
-
-
-def _of_unknown_size(state: SetState) -> bool:
-    return state.download is not None and state.download.disk is None
 
 
 def _abandoned() -> list[str]:

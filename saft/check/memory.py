@@ -7,11 +7,13 @@ The larger of the two counts; both, where the attack is a CUDA graph that keeps 
 """
 
 import os
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 
 from pipeline.clip import cuda_graph
+from pipeline.clip.folders import BASE
 from pipeline.clip.precision import Precision
 from pipeline.cost import vision_transformer as vit
 from pipeline.training.recipe import Recipe
@@ -104,33 +106,59 @@ def available(device: torch.device) -> tuple[float, str]:
 
 
 def memory(plan: Plan) -> Part:
-    """Part 7: training and evaluation."""
-    if plan.model.config is None and not plan.model.problem:  # of the hub, or of missing images
-        return Part(
-            "memory",
-            ["not checked: the model's config is not known before stage base_model has run"],
-        )
-    part, encoder, recipe, evaluate = Part("memory"), plan.model.vit, plan.recipe, plan.evaluate
-    free, name = available(plan.device)
-    trained = plan.sets.get(recipe.dataset)
-    images, classes = (trained.images or 0, trained.classes or 0) if trained else (0, 0)
-    graphs = plan.device.type == "cuda" and cuda_graph.switched_on()
-    needs = {
-        "finetune.batch_size": training_need(encoder, recipe, plan.passes, images, classes, graphs),
-        "evaluate.batch_size": attack_need(encoder, evaluate.batch_size, evaluate.precision),
-    }
-    for key, need in needs.items():
-        part.values[key] = {"bytes": need.total, "available": free}
+    """Part 7: training, and the evaluation of the largest of the models."""
+    part, free_and_name = Part("memory"), available(plan.device)
+    needs = dict(_attack_needs(plan))
+    if plan.trains and _is_known(plan, BASE):
+        _compare(part, "finetune.batch_size", _training_need(plan), *free_and_name)
+    if needs:
+        largest = max(needs, key=lambda name: needs[name].total)
+        differ = len({need.total for need in needs.values()}) > 1
+        model = f" for model '{largest}'" if differ else ""
+        _compare(part, "evaluate.batch_size", needs[largest], *free_and_name, model)
+        by_model = {name: need.total for name, need in needs.items()}
+        part.values["evaluate.batch_size"]["bytes_by_model"] = by_model
+    unknown = [name for name in plan.models if not _is_known(plan, name)]
+    if unknown:
         part.lines.append(
-            f"{key} {need.batch}: about {size(need.total)} = {size(need.fixed)} + {need.batch} x "
-            f"{size(need.per_image)}; {name} has {size(free)}"
+            f"not checked: {', '.join(unknown)}, of a config that is not known before the stage "
+            "model@<name> has run"
         )
-        if need.total > free:
-            part.problems.append(_too_much(key, need, free, name))
     part.lines.append(
         "estimate: weights, gradients, optimiser, copies + batch x (what autograd keeps + 2 T M)"
     )
     return part
+
+
+def _is_known(plan: Plan, name: str) -> bool:
+    return name in plan.models and plan.models[name].config is not None
+
+
+def _attack_needs(plan: Plan) -> Iterator[tuple[str, MemoryNeed]]:
+    params = plan.evaluate
+    for name in params.models:
+        if _is_known(plan, name):
+            encoder = plan.models[name].vit
+            yield name, attack_need(encoder, params.batch_size, params.precision)
+
+
+def _training_need(plan: Plan) -> MemoryNeed:
+    recipe, trained = plan.recipe, plan.sets.get(plan.recipe.dataset)
+    images, classes = (trained.images or 0, trained.classes or 0) if trained else (0, 0)
+    graphs = plan.device.type == "cuda" and cuda_graph.switched_on()
+    return training_need(plan.models[BASE].vit, recipe, plan.passes, images, classes, graphs)
+
+
+def _compare(
+    part: Part, key: str, need: MemoryNeed, free: float, name: str, model: str = ""
+) -> None:
+    part.values[key] = {"bytes": need.total, "available": free}
+    part.lines.append(
+        f"{key} {need.batch}{model}: about {size(need.total)} = {size(need.fixed)} + {need.batch} "
+        f"x {size(need.per_image)}; {name} has {size(free)}"
+    )
+    if need.total > free:
+        part.problems.append(_too_much(key, need, free, name))
 
 
 def _too_much(key: str, need: MemoryNeed, free: float, name: str) -> str:

@@ -1,34 +1,50 @@
-"""The base model that the stage would give: its config, and where its weights come from."""
+"""A model that its stage would give: its config, and where its weights come from."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.clip.config import CONFIG_FILE, model_config
-from pipeline.clip.folders import BASE_MODEL
+from pipeline.clip.folders import clip_folder
 from pipeline.clip.model import WEIGHTS_FILE
 from pipeline.common.errors import UserError
-from pipeline.common.options import load_plugin
+from pipeline.common.params import PARAMS_FILE
 from pipeline.cost import vision_transformer as vit
 from pipeline.images.data_root import locate
-from pipeline.model_sources import checkpoint, pretrain
-from pipeline.models.params import BaseModelParams
+from pipeline.model_sources import checkpoint
+from pipeline.models import pretraining
+from pipeline.models.params import ModelParams
+from pipeline.models.pretraining import PretrainParams
 from saft.check import published
-from saft.check.part import error_line
+from saft.check.part import Download, error_line
+from saft.schema import model_options
+
+
+class Training(NamedTuple):
+    """An entry of section `pretrain`; image_size: of the set that it learns from, None where it is
+    not known."""
+
+    name: str
+    params: PretrainParams
+    image_size: int | None
 
 
 @dataclass(frozen=True)
 class ModelState:
-    """config: open_clip's model_cfg, None where it is not known before the stage has run;
-    remark: where the weights come from; problem: why the stage would fail, "" if nothing."""
+    """A model by its name. config: open_clip's model_cfg, None where it is not known before the
+    stage has run; remark: where the weights come from; problem: why the stage would fail, "" if
+    nothing; download: what the stage fetches."""
 
+    name: str
     config: dict[str, Any] | None
     remark: str
     problem: str = ""
+    download: Download | None = None
 
     @property
     def bytes(self) -> int:
-        """Bytes of the weights of one model, image and text half; 0 where they are not known."""
+        """Bytes of the weights, image and text half; 0 where they are not known."""
         return published.weight_bytes(self.config) if self.config else 0
 
     @property
@@ -39,72 +55,96 @@ class ModelState:
             UserError: the config is not known, or it is not a ViT.
         """
         if self.config is None:
-            raise UserError("the model's config is not known before stage base_model has run")
+            raise UserError(f"the config of model '{self.name}' is not known before its stage ran")
         return vit.read(self.config)
 
 
-def inspect_model(params: BaseModelParams, image_size: int | None, runs: bool) -> ModelState:
-    """What `base_model.source` would give; loads no weights.
+def inspect_model(
+    name: str, params: ModelParams, trainings: Mapping[str, Training], runs: bool
+) -> ModelState:
+    """What the source of a model would give; loads no weights.
 
     Args:
-        image_size: of the set that `pretrain` learns from.
-        runs: false where data/base_model is up to date.
+        trainings: the entries of section `pretrain`.
+        runs: false where the model's folder is up to date.
     """
-    if not runs and (BASE_MODEL / CONFIG_FILE).is_file():
-        return ModelState(model_config(BASE_MODEL), f"{BASE_MODEL} is up to date")
+    folder, where = clip_folder(name), f"models.{name}"
+    if not runs and (folder / CONFIG_FILE).is_file():
+        return ModelState(name, model_config(folder), f"{folder} is up to date")
     try:
-        module, options = load_plugin(
-            "pipeline.model_sources", "base_model", "source", params.source, params.options
-        )
+        options = model_options(params.source, params.options, f"{PARAMS_FILE}: {where}")
         if params.source in INSPECT:
-            return INSPECT[params.source](options, image_size)
+            state = INSPECT[params.source](name, options, trainings)
+            if state.config is not None:
+                vit.read(state.config)
+            return state
     except UserError as error:
-        return ModelState(None, str(error), str(error))
+        problem = str(error)
+        if not problem.startswith((where, f"{PARAMS_FILE}: {where}", "pretrain.")):
+            problem = f"{where}: {problem}"
+        return ModelState(name, None, problem, problem)
     except OSError as error:  # of a path that params.yaml names
-        problem = f"base_model.options.{params.source}: {error_line(error)}; fix the path"
-        return ModelState(None, problem, problem)
-    return ModelState(None, f"source {params.source}: seen when the stage runs")
+        problem = f"{where}.options: {error_line(error)}; fix the path"
+        return ModelState(name, None, problem, problem)
+    return ModelState(name, None, f"source {params.source}: seen when the stage runs")
 
 
-def _pretrain(options: Any, image_size: int | None) -> ModelState:
-    if image_size is None:
-        return ModelState(None, "pretrained here, on images that are missing")
-    config = pretrain.model_config(options, image_size)
-    if image_size % options.patch_size:
+def _pretrain(name: str, options: Any, trainings: Mapping[str, Training]) -> ModelState:
+    training = trainings.get(options.training)
+    if training is None:  # part 1 says so
+        return ModelState(name, None, f"section pretrain has no '{options.training}'")
+    where, params, size = f"pretrain.{training.name}", training.params, training.image_size
+    if size is None:
+        return ModelState(name, None, "pretrained here, on images that are missing")
+    if size % params.patch_size:
         raise UserError(
-            f"base_model: patches of {options.patch_size} pixels do not tile images of "
-            f"{image_size}; change base_model.options.pretrain.patch_size"
+            f"{where}: patches of {params.patch_size} pixels do not tile images of {size}; change "
+            "its patch_size"
         )
-    if not Path(options.captions).is_file():
-        raise UserError(f"base_model.options.pretrain.captions: {options.captions}: not found")
-    return ModelState(config, f"pretrained here, {options.steps} steps of {options.batch_size}")
+    if not Path(params.captions).is_file():
+        raise UserError(f"{where}.captions: {params.captions}: not found; name a file of captions")
+    remark = f"pretrained here ({where}), {params.steps} steps of {params.batch_size}"
+    return ModelState(name, pretraining.model_config(params, size), remark)
 
 
-def _published(options: Any, _: int | None) -> ModelState:
-    return ModelState(*published.inspect_published(options))
+def _published(name: str, options: Any, _: object) -> ModelState:
+    state = published.inspect_published(options)
+    problem = f"models.{name}: {state.remark}" if state.download and published.offline() else ""
+    return ModelState(name, state.config, state.remark, problem, state.download)
 
 
-def _local(options: Any, _: int | None) -> ModelState:
-    folder = locate(options.path)
+def _local(name: str, options: Any, _: object) -> ModelState:
+    folder = _existing(locate(options.path), f"models.{name}.options.path", "an open_clip folder")
     config = model_config(folder)
     if not (folder / WEIGHTS_FILE).is_file():
-        raise UserError(
-            f"{folder / WEIGHTS_FILE}: not found; base_model.options.local.path names a "
-            "folder with it"
-        )
-    return ModelState(config, f"{folder}: there")
+        raise UserError(f"{folder / WEIGHTS_FILE}: not found; models.{name}.options.path names it")
+    return ModelState(name, config, f"{folder}: there")
 
 
-def _checkpoint(options: Any, _: int | None) -> ModelState:
-    file = locate(options.file)
-    if not file.is_file():
-        raise UserError(f"{file}: not found; base_model.options.checkpoint.file names a file")
+def _checkpoint(name: str, options: Any, trainings: Mapping[str, Training]) -> ModelState:
+    file = _existing(locate(options.file), f"models.{name}.options.file", "the checkpoint")
     if options.model.startswith(checkpoint.LOCAL):
         folder = locate(options.model.removeprefix(checkpoint.LOCAL))
-        return ModelState(model_config(folder), f"{file} in {folder}: there")
-    config, remark = published.inspect_published(options)
-    return ModelState(config, f"{file}: there; around it {remark}")
+        where = f"models.{name}.options.model"
+        config = model_config(_existing(folder, where, "an open_clip folder"))
+        return ModelState(name, config, f"{file} in {folder}: there")
+    outer = _published(name, options, trainings)
+    remark = f"{file}: there; around it {outer.remark}"
+    return ModelState(name, outer.config, remark, outer.problem, outer.download)
 
 
-INSPECT = {"pretrain": _pretrain, "pretrained": _published, "local": _local,
-           "checkpoint": _checkpoint}  # fmt: skip
+def _existing(path: Path, key: str, what: str) -> Path:
+    if path.exists():
+        return path
+    raise UserError(
+        f"{key}: {path}: not found; put {what} there (below $SAFT_DATA, data.root or data/raw), or "
+        "name where it lies"
+    )
+
+
+INSPECT: dict[str, Callable[[str, Any, Mapping[str, Training]], ModelState]] = {
+    "pretrain": _pretrain,
+    "pretrained": _published,
+    "local": _local,
+    "checkpoint": _checkpoint,
+}

@@ -4,7 +4,7 @@ computed, downloaded or written.
     parts         all parts, in order      plan          params.yaml, and what follows from it
     sets          state of an image set    data          image sets and class tables
     descriptions  the backend              text_sets     what classifies the image sets
-    model_state   the model to be          base_model    its weights, and whether images fit
+    model_state   a model to be            models        their weights, and whether images fit
     published     models of the hub        probe         how often a method encodes an image
     stages        what runs, how long      times         FLOPs of the stages
     memory        training and attacks     disk          free space
@@ -13,6 +13,7 @@ No stage imports this package.
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 
@@ -25,6 +26,16 @@ class Part:
     lines: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     values: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Download:
+    """What a stage will fetch into `folder`; stages with the same `title` and folder share it.
+    disk: bytes that it takes there, None where they are not known."""
+
+    title: str
+    folder: Path
+    disk: float | None
 
 
 def size(count: float) -> str:

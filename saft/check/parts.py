@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pipeline.common.errors import UserError
-from saft.check import base_model, data, descriptions, disk, memory, stages
+from saft.check import data, descriptions, disk, memory, models, stages
 from saft.check.part import Part, error_line
 from saft.check.plan import Plan
 from saft.schema import check_params
@@ -24,7 +24,7 @@ PARTS: dict[str, Callable[[Plan], Part]] = {
     "image data": data.images,
     "class tables": data.classes,
     "descriptions": descriptions.descriptions,
-    "base model": base_model.base_model,
+    "models": models.models,
     "disk": disk.disk,
     "memory": memory.memory,
     "stages": stages.stages,

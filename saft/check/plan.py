@@ -1,29 +1,46 @@
-"""params.yaml read once, and what is known without computing of sets, model and stages."""
+"""params.yaml read once, and what is known without computing of sets, models and stages."""
 
+import itertools
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import torch
-from pipeline.embeddings.tables import EmbedParams
 
 from pipeline.clip.device import pick_device
+from pipeline.clip.folders import BASE, FINETUNED
 from pipeline.common.errors import UserError
 from pipeline.common.options import load_plugin
 from pipeline.common.params import PARAMS_FILE, Section, read_params, validate
 from pipeline.descriptions.params import DescribeParams
+from pipeline.embeddings.templates import EmbedParams
 from pipeline.evaluation.evaluate import EvaluateParams
 from pipeline.filtering.filter import FilterParams
-from pipeline.models.params import BaseModelParams
+from pipeline.models.params import ModelParams
+from pipeline.models.pretraining import PretrainParams
 from pipeline.prepare.pack import PrepareParams
 from pipeline.soundness.measure import ChecksParams
 from pipeline.training.objective import MethodParams
 from pipeline.training.recipe import FinetuneParams, Recipe, resolve
 from saft.check import dvc
-from saft.check.model_state import ModelState, inspect_model
+from saft.check.model_state import ModelState, Training, inspect_model
 from saft.check.probe import EncoderPasses, measure_passes
 from saft.check.sets import SetState, inspect_set
+from saft.references import needs_base
 from saft.schema import sections
+
+S = TypeVar("S", bound=Section)
+
+
+class Evaluation(NamedTuple):
+    """What one stage `evaluate` measures; epsilon_255: radius of the ball, in 1/255."""
+
+    dataset: str
+    attack: str
+    texts: str
+    epsilon_255: float
+    model: str
 
 
 class Plan:
@@ -39,6 +56,14 @@ class Plan:
     def _section(self, name: str, schema: type[Section]) -> Any:
         return validate(self.values.get(name), schema, f"{self.file}: {name}")
 
+    def _entries(self, name: str, schema: type[S]) -> dict[str, S]:
+        """A section whose keys the user names."""
+        values = self.values.get(name)
+        if not isinstance(values, dict):
+            raise UserError(f"{self.file}: {name}: expected a section with keys, found {values!r}")
+        where = f"{self.file}: {name}"
+        return {key: validate(entry, schema, f"{where}.{key}") for key, entry in values.items()}
+
     @cached_property
     def sound(self) -> set[str]:
         """The sections that can be read."""
@@ -50,9 +75,19 @@ class Plan:
         return self._section("prepare", PrepareParams)
 
     @cached_property
-    def base_model(self) -> BaseModelParams:
-        """Section `base_model`."""
-        return self._section("base_model", BaseModelParams)
+    def trainings(self) -> dict[str, Training]:
+        """Section `pretrain`, with the size of the images that each entry learns from."""
+        trainings = self._entries("pretrain", PretrainParams)
+        states = {name: self.sets.get(params.dataset) for name, params in trainings.items()}
+        return {
+            name: Training(name, params, state.size if (state := states[name]) else None)
+            for name, params in trainings.items()
+        }
+
+    @cached_property
+    def model_params(self) -> dict[str, ModelParams]:
+        """Section `models`."""
+        return self._entries("models", ModelParams)
 
     @cached_property
     def describe(self) -> DescribeParams:
@@ -123,9 +158,46 @@ class Plan:
             for name, spec in self.prepare.sets.items()
         }
 
+    @property
+    def trains(self) -> bool:
+        """Whether the fine-tuned model is evaluated; true where that cannot be read."""
+        return "evaluate" not in self.sound or FINETUNED in self.evaluate.models
+
+    @property
+    def describes(self) -> bool:
+        """Whether descriptions, and the model that filters them, are needed; true where that
+        cannot be read."""
+        return "evaluate" not in self.sound or needs_base(self.values["evaluate"])
+
     @cached_property
-    def model(self) -> ModelState:
-        """The base model that its stage would give."""
-        trained_on = self.sets.get(self.base_model.dataset)
-        size = trained_on.size if trained_on else None
-        return inspect_model(self.base_model, size, self.runs.includes("base_model"))
+    def models(self) -> dict[str, ModelState]:
+        """The models that `dvc repro` needs, by name, as their stages would give them; without
+        those that no section defines. All of section models where evaluate cannot be read."""
+        evaluated = self.evaluate.models if "evaluate" in self.sound else list(self.model_params)
+        names = dict.fromkeys([BASE, *evaluated] if self.describes else evaluated)
+        states = {
+            name: inspect_model(
+                name, self.model_params[name], self.trainings, self.runs.includes(f"model@{name}")
+            )
+            for name in names
+            if name in self.model_params
+        }
+        if FINETUNED in names and BASE in states:
+            made = "what finetune makes of base"
+            states[FINETUNED] = replace(states[BASE], remark=made, problem="", download=None)
+        return states
+
+    @cached_property
+    def evaluations(self) -> dict[str, Evaluation]:
+        """What the stages evaluate@<item> measure, by item."""
+        params = self.evaluate
+        keys = itertools.product(
+            params.datasets, params.attacks, params.texts, params.epsilons_255, params.models
+        )
+        return {"-".join(map(str, key)): Evaluation(*key) for key in keys}
+
+    def state(self, model: str) -> ModelState:
+        """One of `models`; UserError where there is none."""
+        if model not in self.models:
+            raise UserError(f"{self.file}: section models has no '{model}'")
+        return self.models[model]

@@ -1,7 +1,7 @@
 """Published models before they are loaded: what is in the cache, what will be downloaded."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import open_clip
 
@@ -9,14 +9,30 @@ from pipeline.clip import model as clip
 from pipeline.cost import vision_transformer as vit
 from pipeline.models import hub
 from pipeline.models.hub import HubParams
-from saft.check.part import size
+from saft.check.part import Download, size
 
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 URL_CACHE = Path("~/.cache/clip").expanduser()  # open_clip's, of weights not on the hub
 
 
-def inspect_published(options: HubParams) -> tuple[dict[str, Any] | None, str]:
-    """(model_cfg, where the weights come from); the config is None where only the hub knows it.
+class Published(NamedTuple):
+    """config: model_cfg, None where only the hub knows it; remark: where the weights come from;
+    download: what the stage fetches, None where the cache has it."""
+
+    config: dict[str, Any] | None
+    remark: str
+    download: Download | None
+
+
+def offline() -> bool:
+    """Whether HF_HUB_OFFLINE forbids downloads."""
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    return HF_HUB_OFFLINE
+
+
+def inspect_published(options: HubParams) -> Published:
+    """What is known of a model before its stage runs.
 
     Raises:
         UserError: no such name or tag, or a layout that the pipeline does not take.
@@ -28,29 +44,60 @@ def inspect_published(options: HubParams) -> tuple[dict[str, Any] | None, str]:
     about = open_clip.get_pretrained_cfg(options.model, options.tag)
     file = _cached(about, options.cache_dir)
     if file:
-        return config, f"{what}: in the cache, {file}"
-    origin = about.get("hf_hub", "").rstrip("/") or about.get("url", "")
-    return (
-        config,
-        f"{what}: will be downloaded from {origin}, "
-        f"about {size(weight_bytes(config))} (without network: source local, or fill the cache)",
-    )
+        return Published(config, f"{what}: in the cache, {file}", None)
+    repository = about.get("hf_hub", "").rstrip("/")
+    if repository:
+        command = _hub_command(f'{repository} --include "open_clip*"', options)
+        folder = _hub_cache(options)
+    else:
+        folder, url = _url_cache(options), about.get("url", "")
+        command = f"curl --create-dirs -fLo {folder / Path(url).name} {url}"
+    return _absent(what, config, command, Download(what, folder, weight_bytes(config)))
 
 
-def _repository(options: HubParams) -> tuple[dict[str, Any] | None, str]:
+def _repository(options: HubParams) -> Published:
     """A repository of the hub: nothing is known of it but what the cache has."""
     from huggingface_hub import try_to_load_from_cache
 
     hub.check_untagged(options)
     repository, what = options.model.removeprefix(hub.HUB), hub.title(options)
+    command = _hub_command(repository, options)
     path = try_to_load_from_cache(repository, clip.CONFIG_FILE, cache_dir=options.cache_dir)
     if not isinstance(path, str):
-        return None, f"{what}: will be downloaded, of a size that its config will tell"
+        return _absent(what, None, command, Download(what, _hub_cache(options), None))
     config = hub.read_repository_config(Path(path), what)["model_cfg"]
     hub.check_layout(config, what)
     file = _cached({"hf_hub": f"{repository}/"}, options.cache_dir)
-    origin = f"in the cache, {file}" if file else "its weights will be downloaded"
-    return config, f"{what}: {origin}"
+    if file:
+        return Published(config, f"{what}: in the cache, {file}", None)
+    download = Download(what, _hub_cache(options), weight_bytes(config))
+    return _absent(what, config, command, download)
+
+
+def _absent(
+    what: str, config: dict[str, Any] | None, command: str, download: Download
+) -> Published:
+    about = f"about {size(download.disk)}" if download.disk else "of unknown size"
+    if offline():
+        remark = "not in the cache, and HF_HUB_OFFLINE is set: on a machine with network"
+        return Published(config, f"{what}: {remark} `{command}` fetches it, {about}", download)
+    remark = f"not in the cache: dvc repro downloads it, {about}; `{command}` does so now"
+    return Published(config, f"{what}: {remark}", download)
+
+
+def _hub_command(what: str, options: HubParams) -> str:
+    folder = f" --cache-dir {options.cache_dir}" if options.cache_dir else ""
+    return f"hf download {what}{folder}"
+
+
+def _hub_cache(options: HubParams) -> Path:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return Path(options.cache_dir or HF_HUB_CACHE)
+
+
+def _url_cache(options: HubParams) -> Path:
+    return Path(options.cache_dir) if options.cache_dir else URL_CACHE
 
 
 def _cached(about: dict[str, Any], folder: str | None) -> Path | None:

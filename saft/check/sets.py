@@ -4,7 +4,6 @@ A source is opened, which lists its images; nothing is decoded, and nothing down
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -20,20 +19,10 @@ from pipeline.prepare.facts import published_facts
 from pipeline.prepare.hub_shards import HUB, folder_of, is_whole
 from pipeline.prepare.pack import check_source
 from saft.check.dvc import Runs
-from saft.check.part import error_line
+from saft.check.part import Download, error_line
 from saft.schema import open_params
 
 MIN_PIXELS = 8  # side that every source takes at least
-
-
-@dataclass(frozen=True)
-class Download:
-    """What a set's stage will fetch into `folder`; sets of the same `title` and folder share it.
-    disk: bytes of archive and content together, None where they are not known."""
-
-    title: str
-    folder: Path
-    disk: float | None
 
 
 @dataclass(frozen=True)

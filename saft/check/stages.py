@@ -79,7 +79,7 @@ def precision_of(plan: Plan, stage: str) -> Precision:
 
 def _not_on_this_device(plan: Plan) -> list[str]:
     problems = []
-    for section in ("finetune", "evaluate"):
+    for section in ("finetune", "evaluate") if plan.trains else ("evaluate",):
         try:
             check_precision(precision_of(plan, section), f"{section}.precision", plan.device)
         except UserError as error:

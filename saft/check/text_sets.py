@@ -1,29 +1,47 @@
 """The text sets that classify or are attacked, and whether each has texts for its image sets."""
 
-from collections.abc import Iterator
-
-from pipeline.embeddings.tables import templates_of, text_sets_in_use
+from collections.abc import Iterator, Sequence
 
 from pipeline.common.errors import UserError
-from pipeline.zeroshot.text_sets import DESCRIPTIONS
+from pipeline.embeddings.templates import datasets_of, templates_of
+from pipeline.results.same_texts import describe_same_texts, fill_templates, same_texts
+from pipeline.zeroshot.text_tables import DESCRIPTIONS, SAME, TEMPLATE
 from saft.check.plan import Plan
 from saft.check.sets import SetState
 
 
-def in_use(plan: Plan) -> list[tuple[str, str]]:
-    """(text set, image set) that `embed` encodes for finetune, evaluate and check."""
-    return text_sets_in_use(
-        trained=plan.finetune.dataset,
-        datasets=plan.evaluate.datasets,
-        texts=plan.evaluate.texts,
-        attacker=plan.evaluate.attacker,
-        checked=plan.checks.datasets,
-        check_texts=plan.checks.texts,
-    )
+def in_use(plan: Plan) -> Iterator[tuple[str, str]]:
+    """(text set, image set) for which `dvc repro` needs texts."""
+    evaluate = plan.evaluate
+    names = [*evaluate.texts, *([] if evaluate.attacker == SAME else [evaluate.attacker])]
+    if plan.trains:
+        names.append(TEMPLATE)
+    datasets = evaluate.datasets, plan.checks.datasets
+    for texts in dict.fromkeys(names):
+        for dataset in datasets_of(texts, plan.finetune.dataset, *datasets):
+            yield texts, dataset
+
+
+def count(plan: Plan, texts: str, dataset: str) -> int:
+    """How many texts an image set has under a text set; 0 where that is not known."""
+    state = plan.sets.get(dataset)
+    classes = (state.classes if state else None) or 0
+    if texts == DESCRIPTIONS:
+        return plan.filter.top_k * classes
+    if state is None or texts not in plan.embed.texts:
+        return 0
+    try:
+        templates = templates_of(
+            texts, dataset, plan.embed.texts[texts], state.templates or ("{}",)
+        )
+    except UserError:  # named among the problems
+        return 0
+    return len(templates) * classes
 
 
 def problems(plan: Plan) -> Iterator[str]:
-    """What `embed` would refuse: a text set that has nothing for an image set in use."""
+    """What `texts` and `embed` would refuse, a text set without texts for an image set in use; and
+    what no stage would notice, one that gives two classes the same texts."""
     described = _described_ids(plan)
     for texts, dataset in in_use(plan):
         state = plan.sets.get(dataset)
@@ -33,9 +51,24 @@ def problems(plan: Plan) -> Iterator[str]:
             yield from _undescribed(state, described, f"{plan.file}")
         elif texts in plan.embed.texts:
             try:
-                templates_of(texts, dataset, plan.embed, _own_templates(state))
+                chosen = plan.embed.texts[texts]
+                templates = templates_of(texts, dataset, chosen, _own_templates(state))
             except UserError as error:
                 yield str(error)
+            else:
+                yield from _indistinct(state, texts, templates, f"{plan.file}")
+
+
+def _indistinct(state: SetState, texts: str, templates: Sequence[str], file: str) -> Iterator[str]:
+    names = {class_entry.class_id: class_entry.name for class_entry in state.class_entries}
+    groups = same_texts(list(names), fill_templates(templates, list(names.values())))
+    if groups:
+        yield (
+            f"{file}: {describe_same_texts(state.name, texts, groups)}: their name is "
+            f"'{names[groups[0][0]]}', and no model can tell them apart; give one another name "
+            "(classes.tsv of an image folder, `names` of a set of wnids) or leave "
+            f"'{state.name}' out"
+        )
 
 
 def _own_templates(state: SetState) -> tuple[str, ...]:

@@ -3,30 +3,29 @@ each precision.
 
     forward f, step of an attack a, descent d: FLOPs per image, see `vit`
     finetune   epochs x N x (steps x a + graph x d + plain x f) + setup x N x f
-    evaluate   2 models x images x (f + iterates x a), if every image withstood
+    evaluate   images x (f + iterates x a) of one model, if every image withstood
     check      the same with PGD at every radius and number of steps
     pretrain   steps x batch x 3 x (f + text)
-    filter, embed  texts x text
+    filter, embed, embed_training  texts x text
     seconds = FLOPs / (EFFICIENCY x measured matrix products per second, in the stage's precision)
 prepare: pixels written x PIXEL_SECONDS / cores. All of it is right to a factor of two or so.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
-from pipeline.embeddings.tables import templates_of
 
+from pipeline.clip.folders import BASE, FINETUNED
 from pipeline.clip.precision import Precision
 from pipeline.common import registry
-from pipeline.common.errors import UserError
 from pipeline.common.options import load_plugin
 from pipeline.cost import vision_transformer as vit
 from pipeline.cost.matrix_speed import matrix_flop, precisions
-from pipeline.model_sources import pretrain
+from pipeline.models.pretraining import model_config
 from pipeline.soundness.measure import ChecksParams
 from pipeline.training.recipe import Recipe
-from pipeline.zeroshot.text_sets import DESCRIPTIONS
+from pipeline.zeroshot.text_tables import DESCRIPTIONS, SAME, TEMPLATE
 from saft.check import text_sets
 from saft.check.plan import Plan
 from saft.check.probe import EncoderPasses
@@ -68,8 +67,8 @@ def finetune_flop(encoder: vit.Vit, recipe: Recipe, passes: EncoderPasses, image
 
 
 def evaluate_flop(encoder: vit.Vit, images: int, steps: int) -> float:
-    """FLOPs of both models under one attack."""
-    return 2 * images * (vit.forward_flop(encoder) + steps * vit.ascend_flop(encoder))
+    """FLOPs of one model under one attack."""
+    return images * (vit.forward_flop(encoder) + steps * vit.ascend_flop(encoder))
 
 
 def check_steps(checks: ChecksParams, epsilon_255: float) -> int:
@@ -77,7 +76,7 @@ def check_steps(checks: ChecksParams, epsilon_255: float) -> int:
     share is measured once.
 
     Args:
-        epsilon_255: of section evaluate, the radius of the ladder of steps.
+        epsilon_255: the first of section evaluate, the radius of the ladder of steps.
     """
     points = {(radius, checks.steps) for radius in checks.epsilons_255}
     points.add((checks.large_epsilon_255, checks.steps))
@@ -85,22 +84,6 @@ def check_steps(checks: ChecksParams, epsilon_255: float) -> int:
     points |= {(epsilon_255, steps) for steps in ladder}
     pgd_starts = 1
     return sum(steps + pgd_starts for _, steps in points)
-
-
-def text_count(plan: Plan) -> int:
-    """Texts that `embed` encodes."""
-    described = plan.sets.get(plan.describe.dataset)
-    total = plan.filter.top_k * ((described and described.classes) or 0)
-    for name, dataset in text_sets.in_use(plan):
-        state = plan.sets.get(dataset)
-        if name == DESCRIPTIONS or state is None:
-            continue
-        try:
-            count = len(templates_of(name, dataset, plan.embed, state.templates or ("{}",)))
-        except UserError:  # named among the text sets
-            continue
-        total += count * (state.classes or 0)
-    return total
 
 
 def stage_flop(plan: Plan, stage: str) -> float | None:
@@ -112,54 +95,83 @@ def stage_flop(plan: Plan, stage: str) -> float | None:
 
 def _finetune(plan: Plan, _: str) -> float | None:
     images = _images(plan, plan.recipe.dataset)
-    return finetune_flop(plan.model.vit, plan.recipe, plan.passes, images) if images else None
+    encoder = plan.state(BASE).vit
+    return finetune_flop(encoder, plan.recipe, plan.passes, images) if images else None
 
 
-def _check(plan: Plan, dataset: str) -> float:
-    count = min(plan.checks.images, _images(plan, dataset) or plan.checks.images)
-    return evaluate_flop(plan.model.vit, count, check_steps(plan.checks, plan.evaluate.epsilon_255))
-
-
-def _base_model(plan: Plan, _: str) -> float | None:
-    if plan.base_model.source != "pretrain":
+def _check(plan: Plan, item: str) -> float | None:
+    """`item` is <set>-<model>."""
+    names = itertools.product(plan.checks.datasets, plan.evaluate.models)
+    key = _named(names).get(item)
+    if key is None:
         return None
-    _, options = load_plugin(
-        "pipeline.model_sources", "base_model", "source", "pretrain", plan.base_model.options
-    )
-    assert isinstance(options, pretrain.Params)
-    pairs = options.steps * options.batch_size
-    return 3 * pairs * (vit.forward_flop(plan.model.vit) + _text_flop(plan))
+    dataset, model = key
+    count = min(plan.checks.images, _images(plan, dataset) or plan.checks.images)
+    steps = check_steps(plan.checks, plan.evaluate.epsilons_255[0])
+    return evaluate_flop(plan.state(model).vit, count, steps)
+
+
+def _pretrain(plan: Plan, name: str) -> float | None:
+    training = plan.trainings.get(name)
+    if training is None or training.image_size is None:
+        return None
+    config = model_config(training.params, training.image_size)
+    pairs = training.params.steps * training.params.batch_size
+    return 3 * pairs * (vit.forward_flop(vit.read(config)) + vit.text_flop(config))
 
 
 def _filter(plan: Plan, _: str) -> float:
     described = plan.sets.get(plan.describe.dataset)
-    return _text_flop(plan) * SENTENCES * ((described.classes if described else None) or 0)
+    classes = (described.classes if described else None) or 0
+    return _text_flop(plan, BASE) * SENTENCES * classes
 
 
-def _embed(plan: Plan, _: str) -> float:
-    return _text_flop(plan) * text_count(plan)
+def _embed_training(plan: Plan, _: str) -> float:
+    texts = DESCRIPTIONS, TEMPLATE
+    count = sum(text_sets.count(plan, name, plan.finetune.dataset) for name in texts)
+    return _text_flop(plan, BASE) * count
+
+
+def _embed(plan: Plan, item: str) -> float | None:
+    """`item` is <model>-<text set>."""
+    key = _named(itertools.product(plan.evaluate.models, plan.evaluate.texts)).get(item)
+    if key is None:
+        return None
+    model, texts = key
+    if model == FINETUNED and BASE in plan.evaluate.models:
+        return 0.0  # texts are encoded once for every text tower
+    return _text_flop(plan, model) * embedded(plan, texts)
+
+
+def embedded(plan: Plan, texts: str) -> int:
+    """Texts that a model encodes for a text set, those that the attacker sees among them."""
+    attacker = plan.evaluate.attacker
+    names = dict.fromkeys([texts] if attacker == SAME else [texts, attacker])
+    datasets = dict.fromkeys([*plan.evaluate.datasets, *plan.checks.datasets])
+    pairs = itertools.product(names, datasets)
+    return sum(text_sets.count(plan, name, dataset) for name, dataset in pairs)
 
 
 def _evaluate(plan: Plan, item: str) -> float | None:
-    """`item` is <set>-<attack>-<text set>, each of which may hold dashes too."""
+    key = plan.evaluations.get(item)
+    images = _images(plan, key.dataset) if key else None
+    if key is None or images is None:
+        return None
     params = plan.evaluate
-    names = itertools.product(params.datasets, params.attacks, params.texts)
-    for dataset, attack, texts in names:
-        if item == f"{dataset}-{attack}-{texts}":
-            images = _images(plan, dataset)
-            if images is None:
-                return None
-            _, options = load_plugin(
-                "pipeline.attacks", "evaluate", "attacks", attack, params.options
-            )
-            count = min(images, params.images or images)
-            return evaluate_flop(plan.model.vit, count, iterates(attack, options))
-    return None
+    _, options = load_plugin("pipeline.attacks", "evaluate", "attacks", key.attack, params.options)
+    count = min(images, params.images or images)
+    return evaluate_flop(plan.state(key.model).vit, count, iterates(key.attack, options))
+
+
+def _named(parts: Iterable[tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """By the item of a stage's name, of which every part may hold dashes too."""
+    return {"-".join(names): names for names in parts}
 
 
 ESTIMATES: dict[str, Callable[[Plan, str], float | None]] = {
-    "base_model": _base_model,
+    "pretrain": _pretrain,
     "filter": _filter,
+    "embed_training": _embed_training,
     "embed": _embed,
     "finetune": _finetune,
     "evaluate": _evaluate,
@@ -167,8 +179,9 @@ ESTIMATES: dict[str, Callable[[Plan, str], float | None]] = {
 }
 
 
-def _text_flop(plan: Plan) -> float:
-    return vit.text_flop(plan.model.config) if plan.model.config else 0.0
+def _text_flop(plan: Plan, model: str) -> float:
+    config = plan.state(model).config
+    return vit.text_flop(config) if config else 0.0
 
 
 def _images(plan: Plan, dataset: str) -> int | None:

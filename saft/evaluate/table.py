@@ -21,13 +21,14 @@ def caption(sets: Sequence[EvaluatedSet]) -> str:
     """What the numbers are, in one paragraph."""
     about = sets[0].about
     attacks = "; ".join(f"{a.about.title} ({options_text(a.about)})" for a in sets[0].attacks)
+    norm, space = NORMS.get(about.norm, about.norm), f"{about.space} pixels ({about.pixels}²)"
     return (
-        f"Accuracy in percent, 95 % Wilson intervals in brackets, over {about.images} images a set "
-        f"or as many as it has. Attack: {NORMS.get(about.norm, about.norm)} in {about.space} pixels "
-        f"({about.pixels}²), {about.precision}, seed {about.seed}; {attacks}. Under attack an image "
-        "counts if it is right unperturbed and at every iterate. Texts: "
-        f"'{about.texts.name}', the attacker sees '{about.attacker.name}'. Paired tests: images "
-        "gained and lost in the worst case, exact McNemar p, not corrected for their number.\n"
+        f"Accuracy in percent, 95 % Wilson intervals in brackets, over {about.images} images a "
+        f"set or as many as it has. Attack: {norm} in {space}, {about.precision}, seed "
+        f"{about.seed}; {attacks}. Under attack an image counts if it is right unperturbed and at "
+        f"every iterate. Texts: '{about.texts.name}', the attacker sees '{about.attacker.name}'. "
+        "Paired tests: images gained and lost in the worst case, exact McNemar p, not corrected "
+        "for their number.\n"
     )
 
 

@@ -121,7 +121,7 @@ def test_missing_data_and_how_to_get_it(project):
     assert not (project / "data/raw").exists(), "nothing is fetched"
 
 
-def test_two_classes_of_one_name_are_warned_of(project):
+def test_two_classes_of_one_name_are_warned_of_and_a_problem_where_they_are_used(project):
     for number, name in enumerate(("crane", "crane", "tench")):
         (project / f"data/raw/birds/n{number}").mkdir(parents=True)
         (project / f"data/raw/birds/n{number}/0.png").touch()
@@ -132,8 +132,19 @@ def test_two_classes_of_one_name_are_warned_of(project):
                      "images_per_class": None, "skip": 0, "size": 32, "resize": "crop"}  # fmt: skip
     change(prepare__sets=entries)
     text = check(0)
-    shutil.rmtree(project / "data/raw")
     assert "birds: warning: classes with the same name cannot be told apart: 'crane' x 2" in text
+    datasets = YAML(typ="safe").load(Path("params.yaml").read_text())["evaluate"]["datasets"]
+    change(evaluate__datasets=[*datasets, "birds"], evaluate__texts=["template", "unseen"])
+    template, unseen = problems()
+    (project / "data/raw/birds/classes.tsv").write_text("n0\tcrane\nn1\tcrane bird\n")
+    check(0)
+    shutil.rmtree(project / "data/raw")
+    assert template == (
+        "params.yaml: classes 'n0' and 'n1' of 'birds' have the same texts in text set "
+        "'template': their name is 'crane', and no model can tell them apart; give one another "
+        "name (classes.tsv of an image folder, `names` of a set of wnids) or leave 'birds' out"
+    )
+    assert unseen == template.replace("'template'", "'unseen'")
 
 
 def test_classes_without_descriptions(project):
