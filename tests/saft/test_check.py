@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 
 from pipeline.evaluation.files import threat_model
 from pipeline.evaluation.interface import Targets
-from pipeline.results.seen_classes import training_overlap
 from pipeline.evaluation.session import Inputs
 from pipeline.images.image_set import open_images
+from pipeline.results.seen_classes import training_overlap
 from saft.app import app
 from saft.check import disk, dvc, memory, sets, times
 from saft.check.plan import Plan
