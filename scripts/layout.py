@@ -86,7 +86,7 @@ def main(root: Path) -> None:
         "import arrows between units": len(arrows(root, trees)),
         "modules directly in pipeline/": sum(f.name != "__init__.py" for f in in_pipeline),
         "lines of pipeline files": sum(map(lines, files)),
-        "code dependencies in pipeline files": len(re.findall(r"^ *- (?:pipeline|stages)/", dvc, re.M)),
+        "code dependencies of stages": len(re.findall(r"^ *- (?:pipeline|stages)/", dvc, re.M)),
         "lines of profiles": sum(lines(file) for file in (root / "profiles").glob("*.yaml")),
         "words of README.md": len((root / "README.md").read_text().split()),
         "functions with a variable `found`": sum("found" in names(f) for _, f in functions(trees)),
