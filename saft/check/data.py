@@ -109,8 +109,8 @@ def _indistinguishable(state: SetState) -> Iterator[str]:
     """Classes of one name, filled into one template, have one feature: the first always wins."""
     for names in _same_names(state.class_entries):
         yield (
-            f"prepare.sets.{state.name}: {names}: the first of them always wins; name them apart in "
-            f"its class table, or take '{state.name}' out of evaluate.datasets and checks"
+            f"prepare.sets.{state.name}: {names}: the first of them always wins; name them apart "
+            f"in its class table, or take '{state.name}' out of evaluate.datasets and checks"
         )
 
 
