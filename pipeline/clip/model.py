@@ -80,7 +80,7 @@ class ImageEncoder(nn.Module):
         if not hasattr(visual, "output_tokens") or getattr(visual, "proj", None) is None:
             raise UserError(
                 "the image encoder has no patch tokens with a projection; "
-                "choose an open_clip ViT (e.g. ViT-B-32-quickgelu) in base_model"
+                "choose an open_clip ViT (e.g. ViT-B-32-quickgelu)"
             )
         visual.output_tokens = True
         fuse(visual)

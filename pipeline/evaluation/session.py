@@ -29,6 +29,7 @@ from pipeline.evaluation.evaluate import (
     summary,
 )
 from pipeline.evaluation.interface import Outcome, Targets
+from pipeline.evaluation.stateful import check_deterministic
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier, load_classifier
 from pipeline.images.image_set import (
     ImageSet,
@@ -136,6 +137,7 @@ def attack_model(attack: Attack, inputs: Inputs, meter: cost.Meter) -> Verdicts:
     params, device, dataset = inputs.params, inputs.device, inputs.images.name
     load = loader(inputs, params.precision, params.compile)
     classifier = load(device)
+    check_deterministic(classifier, inputs.targets, inputs.model, device)
     if not attack.team:
         watch(meter, classifier, params.precision)
     pixels, config = checksum(dataset), model_config(clip_folder(inputs.model))

@@ -1,59 +1,54 @@
-"""The image encoder of a robust checkpoint of others, in the CLIP that it was trained from.
+"""A robust checkpoint of others, in the CLIP that it was trained from.
 
-Text tower, logit scale, activation and normalisation are that CLIP's; every weight of the image
-encoder is the checkpoint's, or the stage fails.
+Of an image encoder's checkpoint, text tower, logit scale, activation and normalisation are that
+CLIP's. A whole CLIP brings its text tower: where that is another, both towers are taken.
 """
 
 from pathlib import Path
-from typing import Any
 
-from pipeline.clip import model as clip
 from pipeline.images.data_root import locate
-from pipeline.models import hub, state_dicts
+from pipeline.models import activation, checkpoints, hub, named, state_dicts, towers, whole
 from pipeline.models.interface import BaseModel, ModelCardOrigin
-
-LOCAL = "local-dir:"
+from pipeline.models.named import LOCAL
 
 
 class Params(hub.HubParams):
     """`models.<name>.options` with source: checkpoint."""
 
     file: str
-    """The checkpoint; relative paths start at $SAFT_DATA, or data/raw without it."""
+    """The checkpoint, or a folder of the transformers library with one; relative paths start at
+    $SAFT_DATA, or data/raw without it."""
     model: str
-    """As in `pretrained`, or local-dir:<open_clip folder>, where paths start likewise."""
+    """As in `pretrained`, or local-dir:<folder as in `local`>, where paths start likewise."""
+    key: str | None = None
+    """Where in the file the weights are, e.g. state_dict_ema; null: the only ones that fit."""
+    resize_positions: bool = False
+    """Interpolate positional embeddings that are for another image size than the CLIP's."""
 
 
 def build(params: Params) -> BaseModel:
-    """Load the CLIP in float32, then the checkpoint into its image encoder, strictly.
+    """Load the CLIP in float32, then every weight of the checkpoint into it.
 
     Raises:
-        UserError: the CLIP cannot be had, or the checkpoint is not one of its image encoder.
+        UserError: the CLIP cannot be had, or the checkpoint is none of it.
     """
-    path = locate(params.file)
-    state = state_dicts.read(path)
-    base = _clip(params)
-    visual: Any = base.model.visual
-    state_dicts.load_strictly(visual, state, path, hub.title(params))
-    return base
+    path = whole.weights_file(locate(params.file))
+    content = state_dicts.read(path)
+    base = named.load(params)
+    what = hub.title(params)
+    weights = checkpoints.find(content, params.key, base.model, path, what)
+    probe = activation.probe(base.model)
+    notes = towers.load(base.model, weights, path, what, resize=params.resize_positions)
+    notes += activation.compare(base.model, probe, what)
+    return BaseModel(base.model, base.config, notes=[*base.notes, *notes])
 
 
 def about(params: Params) -> ModelCardOrigin:
     """Names of the checkpoint and of the CLIP around it."""
-    file = f"the image encoder of checkpoint `{Path(params.file).name}`"
+    file = f"checkpoint `{Path(params.file).name}`"
     if params.model.startswith(LOCAL):
-        return ModelCardOrigin(f"{file} in the open_clip folder `{Path(_folder(params)).name}`")
+        return ModelCardOrigin(
+            f"{file} in the open_clip folder `{Path(params.model.removeprefix(LOCAL)).name}`"
+        )
     outer = hub.about(params)
     return ModelCardOrigin(f"{file} in {outer.text}", outer.hub_id)
-
-
-def _clip(params: Params) -> BaseModel:
-    if not params.model.startswith(LOCAL):
-        return hub.load(params)
-    hub.check_untagged(params)
-    loaded = clip.load(locate(_folder(params)))
-    return BaseModel(loaded.model, loaded.config)
-
-
-def _folder(params: Params) -> str:
-    return params.model.removeprefix(LOCAL)

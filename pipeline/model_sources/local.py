@@ -1,14 +1,18 @@
-"""An open_clip folder on disk: open_clip_config.json + open_clip_model.safetensors."""
+"""A whole CLIP in a folder on disk: the files of open_clip, or those of the transformers library.
+
+open_clip: open_clip_config.json + open_clip_model.safetensors (or open_clip_pytorch_model.bin);
+transformers: config.json + model.safetensors (or pytorch_model.bin, or either in several files).
+"""
 
 from pathlib import Path
 
-from pipeline.clip import model as clip
-from pipeline.common.params import Section
 from pipeline.images.data_root import locate
+from pipeline.models import folders, named
 from pipeline.models.interface import BaseModel, ModelCardOrigin
+from pipeline.models.named import OriginParams
 
 
-class Params(Section):
+class Params(OriginParams):
     """`models.<name>.options` with source: local."""
 
     path: str
@@ -17,8 +21,7 @@ class Params(Section):
 
 def build(params: Params) -> BaseModel:
     """Load and check the folder; it is written again in this pipeline's own form."""
-    loaded = clip.load(locate(params.path))
-    return BaseModel(loaded.model, loaded.config)
+    return named.compared(folders.load(locate(params.path)), params.origin, None)
 
 
 def about(params: Params) -> ModelCardOrigin:

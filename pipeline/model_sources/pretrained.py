@@ -4,11 +4,12 @@ For instance ViT-B-32-quickgelu / openai, or hf-hub:<organisation>/<repository> 
 The weights are downloaded on first use, or found in the hub's cache.
 """
 
-from pipeline.models import hub
+from pipeline.models import hub, named
 from pipeline.models.interface import BaseModel, ModelCardOrigin
+from pipeline.models.named import OriginParams
 
 
-class Params(hub.HubParams):
+class Params(hub.HubParams, OriginParams):
     """`models.<name>.options` with source: pretrained."""
 
 
@@ -18,7 +19,7 @@ def build(params: Params) -> BaseModel:
     Raises:
         UserError: see `pipeline.models.hub.load`.
     """
-    return hub.load(params)
+    return named.compared(hub.load(params), params.origin, params.cache_dir)
 
 
 def about(params: Params) -> ModelCardOrigin:

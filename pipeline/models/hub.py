@@ -1,23 +1,29 @@
-"""Published open_clip models: by name and tag, or by repository of the Hugging Face hub.
+"""Published models: by open_clip's name and tag, or by repository of the Hugging Face hub, which
+has the files of open_clip or those of the transformers library.
 
 Weights and configs come from the cache of the hub or, on first use, from the network; only
 the config is downloaded of a model that this pipeline cannot take.
 """
 
-import json
 import warnings
 from pathlib import Path
 from typing import Any
 
 import open_clip
 import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError
 
-from pipeline.clip.model import CONFIG_FILE, preprocess_config
+from pipeline.clip.config import CONFIG_FILE
 from pipeline.common.errors import UserError, first_line
 from pipeline.common.params import Section
+from pipeline.models import transformers_config, whole
+from pipeline.models.configs import check_layout, preprocessing, read_repository_config
 from pipeline.models.interface import BaseModel, ModelCardOrigin
 
 HUB = "hf-hub:"
+# what open_clip raises where a config or its weights are wrong, and no network would help
+CONTRADICTIONS = (TypeError, ValueError, LookupError, AttributeError, AssertionError, Warning)
 OFFLINE = "download it once on a machine with network, or use source: local"
 
 
@@ -58,9 +64,11 @@ def load(params: HubParams) -> BaseModel:
         UserError: no such name or tag, the files cannot be had, or a layout that this pipeline
             does not take.
     """
-    config = repository_config(params) if params.model.startswith(HUB) else tagged_config(params)
+    if params.model.startswith(HUB):
+        return _repository(params)
+    config = tagged_config(params)
     check_layout(config["model_cfg"], title(params))
-    return BaseModel(_create(params, config["model_cfg"].get("quick_gelu", False)), config)
+    return BaseModel(_create(params, config["model_cfg"]["quick_gelu"]), config)
 
 
 def tagged_config(params: HubParams) -> dict[str, Any]:
@@ -71,56 +79,17 @@ def tagged_config(params: HubParams) -> dict[str, Any]:
     """
     config = open_clip.get_model_config(params.model)
     if config is None:
-        raise UserError(f"base_model: open_clip has no model '{params.model}'")
+        raise UserError(f"open_clip has no model '{params.model}'")
     tags = open_clip.list_pretrained_tags_by_model(params.model)
     if params.tag not in tags:
         raise UserError(
-            f"base_model: '{params.model}' has no tag '{params.tag}', "
-            f"only: {', '.join(tags) or 'none'}"
+            f"'{params.model}' has no tag '{params.tag}', only: {', '.join(tags) or 'none'}"
         )
     published = open_clip.get_pretrained_cfg(params.model, params.tag)
     quick = bool(published.get("quick_gelu", False) or config.get("quick_gelu", False))
     return {
         "model_cfg": {**config, "quick_gelu": quick},
-        "preprocess_cfg": _preprocessing(published),
-    }
-
-
-def repository_config(params: HubParams) -> dict[str, Any]:
-    """{"model_cfg", "preprocess_cfg"} from the repository's open_clip_config.json, which is
-    fetched where the cache does not have it.
-
-    Raises:
-        UserError: a tag is given too, the file cannot be had, or it is not an open_clip config.
-    """
-    from huggingface_hub import hf_hub_download
-
-    check_untagged(params)
-    try:
-        path = hf_hub_download(
-            params.model.removeprefix(HUB), CONFIG_FILE, cache_dir=params.cache_dir
-        )
-    except Exception as error:  # the hub raises a dozen kinds, all meaning "not available"
-        raise _not_to_be_had(params, error) from None
-    return read_repository_config(Path(path), title(params))
-
-
-def read_repository_config(path: Path, what: str) -> dict[str, Any]:
-    """{"model_cfg", "preprocess_cfg"} of a repository's config file; `what` is for messages.
-
-    Raises:
-        UserError: it is not an open_clip config.
-    """
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-        sections = [config["model_cfg"][key] for key in ("vision_cfg", "text_cfg")]
-        if not all(isinstance(section, dict) for section in sections):
-            raise TypeError("vision_cfg and text_cfg must be objects")
-    except (ValueError, LookupError, TypeError) as error:
-        raise UserError(f"base_model: {what}: {CONFIG_FILE} is not usable: {error!r}") from None
-    return {
-        "model_cfg": config["model_cfg"],
-        "preprocess_cfg": _preprocessing(config.get("preprocess_cfg", {})),
+        "preprocess_cfg": preprocessing(published),
     }
 
 
@@ -128,32 +97,66 @@ def check_untagged(params: HubParams) -> None:
     """Raise UserError if there is a tag for a model that has only one set of weights."""
     if params.tag is not None:
         raise UserError(
-            f"base_model: model {params.model} has one set of weights, but tag is "
-            f"'{params.tag}'; set tag: null"
+            f"model {params.model} has one set of weights, but tag is '{params.tag}'; set tag: null"
         )
 
 
-def check_layout(model: dict[str, Any], what: str) -> None:
-    """Raise UserError unless `model`, a model_cfg, is a ViT CLIP in open_clip's first layout
-    with its own tokenizer; `what` names it."""
-    image, text = model["vision_cfg"], model["text_cfg"]
-    reason = ""
-    if "hf_tokenizer_name" in text or "hf_model_name" in text:
-        reason = "its tokenizer is one of the Hugging Face hub, only CLIP's own is supported"
-    elif model.get("custom_text") or "multimodal_cfg" in model:
-        reason = "its text tower is a module of its own (CustomTextCLIP), only CLIP's is supported"
-    elif "timm_model_name" in image or isinstance(image.get("layers"), list):
-        kind = image.get("timm_model_name", "a ResNet")
-        reason = f"its image encoder is {kind}, only open_clip's vision transformers are supported"
-    if reason:
-        raise UserError(f"base_model: {what} cannot be used: {reason}; choose another model")
+def _repository(params: HubParams) -> BaseModel:
+    """Of a repository with both layouts, open_clip's is taken."""
+    check_untagged(params)
+    what = title(params)
+    try:
+        config = read_repository_config(_download(params, CONFIG_FILE), what)
+        names = whole.OPEN_CLIP
+    except EntryNotFoundError as error:
+        path = _fetch(params, transformers_config.CONFIG)
+        if path is None:
+            raise _not_to_be_had(params, error) from None
+        preprocessor = _fetch(params, transformers_config.PREPROCESSOR)
+        config = transformers_config.read(path, preprocessor, what)
+        names = whole.TRANSFORMERS
+    check_layout(config["model_cfg"], what)
+    weights = next(filter(None, (_fetch(params, name) for name in names)), None)
+    if weights is None:
+        raise UserError(f"cannot load {what}: it has none of {', '.join(names)}; {OFFLINE}")
+    model = whole.build(config, weights, lambda name: _fetch(params, name), what)
+    model.notes.extend(_contradiction(params.model.removeprefix(HUB), config["model_cfg"]))
+    return model
 
 
-def _preprocessing(published: dict[str, Any]) -> dict[str, Any]:
-    """CLIP's own preprocessing, changed by what was published."""
-    keys = ("interpolation", "resize_mode", "size")
-    settings = {key: published[key] for key in keys if published.get(key) is not None}
-    return preprocess_config(published.get("mean"), published.get("std")) | settings
+def _contradiction(repository: str, model: dict[str, Any]) -> list[str]:
+    """A remark if open_clip publishes a repository's weights with the other activation."""
+    published = {
+        bool(settings.get("quick_gelu", False))
+        for name in open_clip.list_pretrained()
+        if (settings := open_clip.get_pretrained_cfg(*name) or {})
+        and settings.get("hf_hub", "").rstrip("/") == repository
+    }
+    quick = bool(model.get("quick_gelu", False))
+    if published != {not quick}:
+        return []
+    return [
+        f"its config has quick_gelu {str(quick).lower()}, open_clip publishes these weights with "
+        f"{str(not quick).lower()}"
+    ]
+
+
+def _fetch(params: HubParams, name: str) -> Path | None:
+    """A file of the repository, None where it has none or where it is not cached, offline."""
+    try:
+        return _download(params, name)
+    except EntryNotFoundError:
+        return None
+
+
+def _download(params: HubParams, name: str) -> Path:
+    repository = params.model.removeprefix(HUB)
+    try:
+        return Path(hf_hub_download(repository, name, cache_dir=params.cache_dir))
+    except EntryNotFoundError:
+        raise
+    except Exception as error:  # the hub raises a dozen kinds, all meaning "not available"
+        raise _not_to_be_had(params, error) from None
 
 
 def _create(params: HubParams, quick_gelu: bool) -> Any:
@@ -168,6 +171,11 @@ def _create(params: HubParams, quick_gelu: bool) -> Any:
                 cache_dir=params.cache_dir,
                 return_transform=False,
             )
+    except CONTRADICTIONS as error:
+        reason = first_line(error)[:200].rstrip(". ")
+        raise UserError(
+            f"cannot load {title(params)}: {reason}; config and weights contradict each other"
+        ) from None
     except Exception as error:
         raise _not_to_be_had(params, error) from None
     return model.to(torch.float32)
@@ -175,4 +183,4 @@ def _create(params: HubParams, quick_gelu: bool) -> Any:
 
 def _not_to_be_had(params: HubParams, error: Exception) -> UserError:
     reason = first_line(error)[:200].rstrip(". ")
-    return UserError(f"base_model: cannot load {title(params)}: {reason}; {OFFLINE}")
+    return UserError(f"cannot load {title(params)}: {reason}; {OFFLINE}")

@@ -1,14 +1,14 @@
-"""State dicts of image encoders, as other projects save them.
+"""Files with weights, read without running what is in them.
 
-Accepted: the keys of OpenAI's or open_clip's `model.visual`, bare or under
-`vision_encoder_state_dict` (SAFT, TGA-ZSR and the code they descend from), `state_dict` or
-`model`; with or without `module.` (DataParallel) and `visual.`; of a whole CLIP the image half.
-Nothing is unpickled but tensors, plain containers and numpy's numbers.
+Nothing is unpickled but tensors, plain containers and numpy's numbers; a file is recognised by
+its content, not by its name.
 """
 
 import argparse
+import json
 import pickle
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,76 +16,69 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
 
-from pipeline.common.errors import UserError, listed, one_line
+from pipeline.common.errors import UserError, one_line
+from pipeline.models.layouts import State
 
-WRAPPERS = ("vision_encoder_state_dict", "state_dict", "model")
-DATA_PARALLEL, VISUAL = "module.", "visual."
-# what the rest of a CLIP is called, in open_clip's first layout and in its later one
-OTHER_PARTS = (
-    "positional_embedding", "text_projection", "logit_scale", "logit_bias", "attn_mask",
-    "token_embedding.", "ln_final.", "transformer.", "text.", "input_resolution",
-    "context_length", "vocab_size",
-)  # fmt: skip
 # checkpoints hold an accuracy as a number of numpy's and their options as a Namespace: data only
 _scalar = np.float64(0).__reduce__()[0]
 SAFE_GLOBALS: list[Any] = [
     argparse.Namespace,
     np.dtype,
-    *(type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64)),
+    # every plain number: "?" bool, "e" float16, "d" float64
+    *(type(np.dtype(kind)) for kind in "?bhilqBHILQefd"),
     (_scalar, "numpy._core.multiarray.scalar"),
     (_scalar, "numpy.core.multiarray.scalar"),
 ]
-SHOWN = 3
-State = dict[str, Tensor]
+INDEX = ".index.json"
+LFS = b"version https://git-lfs"
+Fetch = Callable[[str], Path | None]  # a file of a folder or repository by name, if it has one
 
 
-def read(path: Path) -> State:
-    """Weights of an image encoder in float32, under the names of `model.visual`.
+def read(path: Path) -> Any:
+    """What a checkpoint holds: a dictionary of tensors, or containers with such dictionaries.
+
+    Of a model in several files `path` is their index, and the files lie beside it.
 
     Raises:
-        UserError: no such file, no checkpoint, code in the pickle, no state dict in it, or keys
-            of which only some have a prefix.
+        UserError: no such file, no checkpoint, or code in the pickle.
     """
     if not path.is_file():
-        raise UserError(f"{path}: not found; base_model.options.checkpoint.file names a file")
-    checkpoint = _load_safetensors(path) if path.suffix == ".safetensors" else _unpickle(path)
-    state = _unprefixed(_state_dict(checkpoint, path), path)
-    return {
-        key: value.float() if value.is_floating_point() else value for key, value in state.items()
-    }
+        raise UserError(f"{path}: not found; the key file: names a file")
+    if path.name.endswith(INDEX):
+        return read_shards(path, lambda name: path.with_name(name))
+    with path.open("rb") as file:
+        start = file.read(64)
+    if start.startswith(LFS):
+        raise UserError(
+            f"{path}: a pointer of Git LFS, not the weights; run `git lfs pull` in its repository"
+        )
+    # safetensors begin with the length of their header, which is JSON
+    named = path.suffix.lower() == ".safetensors"
+    return _load_safetensors(path) if named or start[8:9] == b"{" else _unpickle(path)
 
 
-def load_strictly(visual: nn.Module, state: State, path: Path, model: str) -> None:
-    """Put `state` into `visual`, every weight of it.
+def read_shards(index: Path, fetch: Fetch) -> State:
+    """The weights of a model in several files.
 
     Raises:
-        UserError: keys are missing, unexpected or of another shape, or values are not finite.
+        UserError: the index is broken, or a file lacks, or lacks a weight that it should have.
     """
-    expected = visual.state_dict()
-    shapes = [
-        f"{key} {tuple(state[key].shape)} for {tuple(expected[key].shape)}"
-        for key in expected
-        if key in state and state[key].shape != expected[key].shape
-    ]
-    mismatches = {
-        "missing": [key for key in expected if key not in state],
-        "unexpected": [key for key in state if key not in expected],
-        "of another shape": shapes,
-    }
-    parts = [
-        f"{len(keys)} {kind} ({listed(keys, SHOWN)})" for kind, keys in mismatches.items() if keys
-    ]
-    if parts:
-        raise UserError(f"{path}: does not fit the image encoder of {model}: {'; '.join(parts)}")
-    broken = [key for key, value in state.items() if not value.isfinite().all()]
-    if broken:
-        raise UserError(
-            f"{path}: {len(broken)} weights are not finite ({listed(broken, SHOWN)}); "
-            "choose another checkpoint"
-        )
-    visual.load_state_dict(state, strict=True)
+    try:
+        files = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        names = sorted({Path(name).name for name in files.values()})
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(f"{index}: not an index of weights: {one_line(error)}") from None
+    state: State = {}
+    for name in names:
+        path = fetch(name)
+        if path is None or not path.is_file():
+            raise UserError(f"{index}: {name}, which it names, is not there; get all its files")
+        state |= read(path)
+    missing = [key for key in files if key not in state]
+    if missing:
+        raise UserError(f"{index}: its files lack {len(missing)} weights, e.g. {missing[0]}")
+    return state
 
 
 def _load_safetensors(path: Path) -> Any:
@@ -116,45 +109,6 @@ def _unpickle(path: Path) -> Any:
                 "see docs/weights.md"
             ) from None
         raise UserError(f"{path}: not a checkpoint: {one_line(error)}") from None
-
-
-def _state_dict(checkpoint: Any, path: Path) -> State:
-    """The dictionary of tensors in a checkpoint, out of its wrappers."""
-    for _ in WRAPPERS:  # each at most once
-        if isinstance(checkpoint, dict):
-            checkpoint = next(
-                (checkpoint[k] for k in WRAPPERS if isinstance(checkpoint.get(k), dict)), checkpoint
-            )
-    if not isinstance(checkpoint, dict) or not checkpoint:
-        raise UserError(f"{path}: holds no state dict, but {type(checkpoint).__name__}")
-    other = [str(key) for key, value in checkpoint.items() if not isinstance(value, Tensor)]
-    if other or not all(isinstance(key, str) for key in checkpoint):
-        raise UserError(
-            f"{path}: no state dict, bare or under {', '.join(WRAPPERS)}: {len(other)} of its "
-            f"{len(checkpoint)} entries are no tensors ({listed(other, SHOWN)})"
-        )
-    return dict(checkpoint)
-
-
-def _unprefixed(state: State, path: Path) -> State:
-    """The keys without `module.` and `visual.`, in either order; of a whole CLIP, `visual.*`.
-
-    For example "module.visual.proj" and "visual.module.proj" become "proj".
-    """
-    for prefix in (DATA_PARALLEL, VISUAL, DATA_PARALLEL):
-        bare = [key for key in state if not key.startswith(prefix)]
-        if len(bare) == len(state):
-            continue
-        if prefix == VISUAL and bare and all(key.startswith(OTHER_PARTS) for key in bare):
-            print(f"{path.name}: a whole CLIP; taken is its image encoder ({VISUAL}*)", flush=True)
-            state = {key: value for key, value in state.items() if key.startswith(prefix)}
-        elif bare:
-            raise UserError(
-                f"{path}: {len(state) - len(bare)} keys begin with '{prefix}', {len(bare)} do "
-                f"not ({listed(bare, SHOWN)}); expected the weights of one image encoder"
-            )
-        state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return state
 
 
 def _refused_name(text: str) -> str:

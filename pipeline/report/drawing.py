@@ -19,6 +19,7 @@ from PIL import Image
 RED, BLUE = "#D55E00", "#0072B2"
 LINES = (BLUE, RED, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("-", "--", "-.", ":")
+MODEL_DASHES = ("--", "-", "-.", ":")
 MODELS = (
     RED, BLUE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9",
     "#222222", "#6A3D9A", "#7F4F24", "#808000", "#8A8A8A", "#8B0A1A",
@@ -59,7 +60,7 @@ def model_style(index: int) -> SeriesStyle:
         MODELS[index % len(MODELS)],
         MARKERS[index % len(MARKERS)],
         HATCHES[index % len(HATCHES)],
-        DASHES[(index + 1) % len(DASHES)],
+        MODEL_DASHES[index % len(MODEL_DASHES)],
     )
 
 

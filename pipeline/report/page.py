@@ -34,6 +34,7 @@ from pipeline.report.views import (
     threat_view,
 )
 from pipeline.results.accuracy import accuracies, means, measures
+from pipeline.results.evaluated import model_title
 from pipeline.soundness.checks import Check, run_checks
 
 ACCURACY = Path("reports/plots/accuracy.csv")
@@ -128,6 +129,7 @@ def _variables(inputs: Inputs) -> dict[str, Any]:
         "figures": accuracy_figures(sets, mean["models"]),
         "attack_curves": attack_figures(inputs.sets),
         "epsilon_curves": epsilon_figures(inputs.checks),
+        "shown": [model_title(model) for model in shown],
         "examples": [examples_view(e, shown, inputs.params.examples) for e in inputs.sets],
         "cost": cost_view(inputs),
         "training": _training(inputs.training) if inputs.training else None,

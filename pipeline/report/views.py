@@ -82,8 +82,8 @@ def further_view(inputs: Inputs, seen: Mapping[str, int]) -> list[dict[str, Any]
 
 
 def epsilon_view(inputs: Inputs) -> dict[str, Any] | None:
-    """Accuracy over epsilon under the first text set: by data set (and their mean) and model, clean
-    and the robust share at each radius; None where there is one radius."""
+    """Accuracy over epsilon under the first text set: by data set, and their mean where there are
+    several, and by model, clean and the robust share at each radius; None for one radius."""
     if len(inputs.evaluate.epsilons_255) == 1:
         return None
     of_radii: dict[float, dict[str, Accuracies]] = {}
@@ -91,15 +91,13 @@ def epsilon_view(inputs: Inputs) -> dict[str, Any] | None:
         if evaluated.about.texts.name == inputs.evaluate.texts[0]:
             of_sets = of_radii.setdefault(evaluated.about.epsilon_255, {})
             of_sets[evaluated.about.dataset] = accuracies(evaluated)
-    if len(inputs.sets) > 1:
-        mean = f"mean over the {len(inputs.sets)} sets"
-        of_radii = {r: {mean: means(list(of.values())), **of} for r, of in of_radii.items()}
-    radii = sorted(of_radii)
+    radii, names = sorted(of_radii), [evaluated.about.dataset for evaluated in inputs.sets]
+    mean = _over_epsilon([means(list(of_radii[radius].values())) for radius in radii])
     return {
         "radii": [f"{radius:g}/255" for radius in radii],
+        "mean": {f"mean over the {len(names)} sets": mean} if len(names) > 1 else {},
         "sets": {
-            name: _over_epsilon([of_radii[radius][name] for radius in radii])
-            for name in of_radii[radii[0]]
+            name: _over_epsilon([of_radii[radius][name] for radius in radii]) for name in names
         },
     }
 

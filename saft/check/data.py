@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pipeline.common.errors import listed
 from pipeline.images.classes import ClassEntry
 from pipeline.results.seen_classes import training_overlap
-from pipeline.zeroshot.text_tables import DESCRIPTIONS
 from saft.check import text_sets
 from saft.check.part import Part
 from saft.check.plan import Plan
@@ -77,9 +76,6 @@ def classes(plan: Plan) -> Part:
         part.lines.append("not compared: a section that names sets cannot be read")
         return part
     evaluated = dict.fromkeys([*plan.evaluate.datasets, *plan.checks.datasets])
-    if any(texts != DESCRIPTIONS for texts in plan.evaluate.texts):
-        classified = (plan.sets[name] for name in evaluated if name in plan.sets)
-        part.problems += [line for state in classified for line in _indistinguishable(state)]
     if plan.trains:
         _compare(part, plan.sets, plan.finetune.dataset, list(evaluated))
     part.problems += text_sets.problems(plan)
@@ -103,15 +99,6 @@ def _compare(
         )
     if unknown:
         part.lines.append(f"not compared, for images are missing: {', '.join(unknown)}")
-
-
-def _indistinguishable(state: SetState) -> Iterator[str]:
-    """Classes of one name, filled into one template, have one feature: the first always wins."""
-    for names in _same_names(state.class_entries):
-        yield (
-            f"prepare.sets.{state.name}: {names}: the first of them always wins; name them apart "
-            f"in its class table, or take '{state.name}' out of evaluate.datasets and checks"
-        )
 
 
 def _same_names(class_entries: Sequence[ClassEntry]) -> list[str]:

@@ -1,9 +1,10 @@
 """The text sets that classify or are attacked, and whether each has texts for its image sets."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pipeline.common.errors import UserError
 from pipeline.embeddings.templates import datasets_of, templates_of
+from pipeline.results.same_texts import describe_same_texts, fill_templates, same_texts
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, SAME, TEMPLATE
 from saft.check.plan import Plan
 from saft.check.sets import SetState
@@ -39,7 +40,8 @@ def count(plan: Plan, texts: str, dataset: str) -> int:
 
 
 def problems(plan: Plan) -> Iterator[str]:
-    """What `texts` and `embed` would refuse: a text set without texts for an image set in use."""
+    """What `texts` and `embed` would refuse, a text set without texts for an image set in use; and
+    what no stage would notice, one that gives two classes the same texts."""
     described = _described_ids(plan)
     for texts, dataset in in_use(plan):
         state = plan.sets.get(dataset)
@@ -49,9 +51,24 @@ def problems(plan: Plan) -> Iterator[str]:
             yield from _undescribed(state, described, f"{plan.file}")
         elif texts in plan.embed.texts:
             try:
-                templates_of(texts, dataset, plan.embed.texts[texts], _own_templates(state))
+                chosen = plan.embed.texts[texts]
+                templates = templates_of(texts, dataset, chosen, _own_templates(state))
             except UserError as error:
                 yield str(error)
+            else:
+                yield from _indistinct(state, texts, templates, f"{plan.file}")
+
+
+def _indistinct(state: SetState, texts: str, templates: Sequence[str], file: str) -> Iterator[str]:
+    names = {class_entry.class_id: class_entry.name for class_entry in state.class_entries}
+    groups = same_texts(list(names), fill_templates(templates, list(names.values())))
+    if groups:
+        yield (
+            f"{file}: {describe_same_texts(state.name, texts, groups)}: their name is "
+            f"'{names[groups[0][0]]}', and no model can tell them apart; give one another name "
+            "(classes.tsv of an image folder, `names` of a set of wnids) or leave "
+            f"'{state.name}' out"
+        )
 
 
 def _own_templates(state: SetState) -> tuple[str, ...]:

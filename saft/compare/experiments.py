@@ -1,22 +1,20 @@
 """The DVC experiments of a comparison: one for each method, run, and read from DVC's cache."""
 
 import contextlib
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.clip.folders import MODEL, RECIPE
 from pipeline.common import registry
-from pipeline.common.errors import UserError, one_line
+from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, read_value
 from pipeline.common.tables import read_json
 from pipeline.images.classes import CLASSES
 from pipeline.results.evaluated import read_evaluated
 from pipeline.results.files import EVALUATION
 from saft.compare.table import ComparedRun
+from saft.dvc_experiments import fetch, run
 
 # what the table does not show and would take half the evaluation's time
 LEFT_OUT = ("evaluate.last_images=0", "evaluate.checks.datasets=[]")
@@ -70,26 +68,13 @@ def run_experiment(spec: Spec) -> None:
     one_epsilon = f"evaluate.epsilons_255=[{first_epsilon()}]"
     changes = [*LEFT_OUT, one_epsilon, f"finetune.method={spec.method}"]
     changes += [f"finetune.options.{spec.method}.{k}={v}" for k, v in spec.options.items()]
-    dvc("exp", "remove", "-q", spec.experiment, quiet=True)
-    arguments = ["exp", "run", "--temp", "--name", spec.experiment]
-    arguments += [part for change in changes for part in ("-S", change)]
-    print(f"$ dvc {' '.join(arguments)}", flush=True)
-    if dvc(*arguments):
+    if not run(spec.experiment, changes):
         raise UserError(f"{spec.experiment} failed, see above; the others are kept")
 
 
 def first_epsilon() -> int | float:
     """The radius in 1/255 that the table is about, as params.yaml writes it."""
     return read_value("evaluate.epsilons_255", list[int | float])[0]
-
-
-def dvc(*arguments: str, quiet: bool = False) -> int:
-    """Run this environment's dvc, whose stages find this environment's python; its status."""
-    scripts = str(Path(sys.executable).parent)
-    path = os.pathsep.join([scripts, os.environ.get("PATH", "")])
-    command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, env=os.environ | {"PATH": path}, capture_output=quiet)
-    return done.returncode
 
 
 def read_run(spec: Spec) -> ComparedRun:
@@ -102,7 +87,7 @@ def read_run(spec: Spec) -> ComparedRun:
 
     root = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
-        fetch(spec.experiment, Path(folder))
+        fetch(spec.experiment, NEEDED, Path(folder))
         with contextlib.chdir(folder):
             texts = read_value("evaluate.texts", list[str])[0]
             attacks = read_value("evaluate.attacks", list[str])
@@ -122,20 +107,3 @@ def _label(spec: Spec) -> str:
     title = read_json(RECIPE)["title"]
     options = ", ".join(f"{k} = {v}" for k, v in spec.options.items())
     return f"{title} ({options})" if options else title
-
-
-def fetch(experiment: str, folder: Path) -> None:
-    """Copy what the comparison needs of an experiment into `folder`."""
-    from dvc.api import DVCFileSystem  # seconds to import
-    from dvc.exceptions import DvcException
-    from scmrepo.exceptions import SCMError
-
-    try:
-        files = DVCFileSystem(rev=experiment)
-        for path in NEEDED:
-            files.get(path, str(folder / path), recursive=True)
-    except (DvcException, SCMError, FileNotFoundError) as error:
-        reason = one_line(error, 1000)
-        raise UserError(
-            f"experiment {experiment} cannot be read ({reason}); run it without --no-run"
-        ) from None

@@ -23,8 +23,9 @@ FALLBACK = "a photo of a {}"  # for the example, where the classifier has no tem
 LISTED = 3  # templates; OpenAI's 80 are counted
 
 
-def render(inputs: Inputs, name: str) -> str:
-    """The card of the model that is to be called `name`."""
+def render(inputs: Inputs, name: str, layout: str = "open_clip") -> str:
+    """The card of the model that is to be called `name`, in the layout "open_clip" or
+    "transformers"."""
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -33,6 +34,7 @@ def render(inputs: Inputs, name: str) -> str:
     first = next(iter(inputs.measured.values()))
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         name=name,
+        layout=layout,
         inputs=inputs,
         recipe=inputs.recipe,
         training=training_rows(inputs),

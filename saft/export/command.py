@@ -1,53 +1,137 @@
-"""`saft export DEST`: the fine-tuned model as a folder for open_clip and the Hugging Face hub."""
+"""`saft export DEST`: the fine-tuned model as a folder for open_clip or transformers and the
+Hugging Face hub, or its image encoder as one file."""
 
-import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from pipeline.common.errors import UserError
 from saft.errors import one_line_errors
 
+Layout = Literal["open_clip", "transformers", "visual"]
+
 
 @one_line_errors("saft export")
 def main(
     dest: Annotated[
-        Path, typer.Argument(help="folder to make; its name is the model's name on the card")
+        Path,
+        typer.Argument(
+            help="folder to make; its name is the model's name on the card. With --format visual "
+            "also a file that ends in .pt"
+        ),
     ],
+    layout: Annotated[
+        Layout,
+        typer.Option(
+            "--format",
+            help="open_clip: config and weights for open_clip. transformers: CLIPModel and "
+            "CLIPProcessor. visual: the image encoder's state dict alone, visual.pt, as harnesses "
+            "for LLaVA and the like take it",
+        ),
+    ] = "open_clip",
 ) -> None:
-    """Write the fine-tuned model with a model card: what open_clip loads and the hub takes.
+    """Write the fine-tuned model, with a model card, for open_clip or transformers and the hub.
 
-    Refuses where reports/metrics.json, whose results the card tells, is not of this model.
+    The files are read again: features of fixed images and texts have to be the model's. Refuses
+    where reports/metrics.json, whose results the card tells, is not of this model; a visual file
+    has no card and needs no results.
     """
     try:
-        export(dest)
+        lines = export(dest, layout)
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"{error.filename or dest}: {reason}") from None
-    print(f'{dest}: open_clip.create_model_and_transforms("local-dir:{dest}")')
-    print(f"to share it: hf upload <user>/{dest.resolve().name} {dest}")
+    print("\n".join(lines))
 
 
-def export(dest: Path) -> None:
-    """Write DEST as a whole or not at all.
+def export(dest: Path, layout: Layout) -> list[str]:
+    """Write DEST as a whole or not at all; what to say of it.
 
     Raises:
-        UserError: DEST is there and not empty, an input is missing, or model and results do
-            not belong together.
+        UserError: DEST is there and not empty, an input is missing, model and results do not
+            belong together, the format cannot hold the model, or what was written is not it.
     """
-    from pipeline.clip.folders import MODEL
-    from pipeline.clip.model import CONFIG_FILE, WEIGHTS_FILE
-    from pipeline.common.atomic import replacing_directory
+    check_free(dest, layout)
+    if layout == "visual":
+        return export_visual(dest)
     from saft.export import card as model_card  # with torch: only here, so that --help is quick
     from saft.export.inputs import read_inputs
     from saft.export.lineage import read_lock
 
-    target = dest.resolve()
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise UserError(f"{dest}: exists and is not an empty folder; name another")
-    card = model_card.render(read_inputs(read_lock()), target.name)
-    with replacing_directory(target) as folder:
-        for name in (CONFIG_FILE, WEIGHTS_FILE):
-            shutil.copyfile(MODEL / name, folder / name)
+    name = dest.resolve().name
+    card = model_card.render(read_inputs(read_lock()), name, layout)
+    proof = export_folder(dest, layout, card)
+    call = {
+        "open_clip": f'open_clip.create_model_and_transforms("local-dir:{dest}")',
+        "transformers": f'transformers.CLIPModel.from_pretrained("{dest}")',
+    }[layout]
+    return [f"{dest}: {call}", proof, f"to share it: hf upload <user>/{name} {dest}"]
+
+
+def check_free(dest: Path, layout: Layout) -> None:
+    """Raise UserError unless DEST can be made as what the format writes."""
+    if dest.suffix == ".pt" and layout != "visual":
+        raise UserError(f"{dest}: --format {layout} writes a folder; name one without .pt")
+    empty = dest.suffix != ".pt" and dest.is_dir() and not any(dest.iterdir())
+    if dest.exists() and not empty:
+        what = "exists" if dest.suffix == ".pt" else "exists and is not an empty folder"
+        raise UserError(f"{dest}: {what}; name another")
+
+
+def export_folder(dest: Path, layout: Layout, card: str) -> str:
+    """Write the model and its card; the line of the proof that it is the model."""
+    from pipeline.clip.folders import MODEL
+    from pipeline.clip.model import load
+    from pipeline.common.atomic import replacing_directory
+    from saft.export import open_clip_folder, probe, transformers_folder, transformers_reload
+
+    clip = load(MODEL)
+    images_and_texts = probe.make(clip.model.visual.image_size[0])
+    with replacing_directory(dest.resolve()) as folder:
+        if layout == "transformers":
+            transformers_folder.write(clip, folder)
+            reloaded = transformers_reload.reload(folder, clip, images_and_texts)
+        else:
+            open_clip_folder.write(folder)
+            reloaded = open_clip_folder.reload(folder, images_and_texts)
+        proof = probe.check_equal(reloaded, probe.features(clip, images_and_texts))
         (folder / "README.md").write_text(card, encoding="utf-8")
+    return proof
+
+
+def export_visual(dest: Path) -> list[str]:
+    """Write the image encoder's weights; what to say of them."""
+    from pipeline.clip.folders import MODEL
+    from pipeline.clip.model import CONFIG_FILE, WEIGHTS_FILE, load
+    from saft.export import probe, visual_file
+
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (MODEL / name).is_file():
+            raise UserError(f"{MODEL / name}: not found; `dvc repro finetune` makes it")
+    clip = load(MODEL)
+    images = probe.make(clip.model.visual.image_size[0])
+    with _replacing(dest) as target:
+        visual_file.write(clip, target)
+        reloaded = visual_file.reload(target, clip, images)
+        reference = probe.image_features(clip.model.visual, clip.config, images)
+        proof = probe.check_equal(reloaded, {"image": reference})
+    file = dest if dest.suffix == ".pt" else dest / visual_file.FILE
+    load_call = f'model.visual.load_state_dict(torch.load("{file}", weights_only=True))'
+    return [f"{file}: {load_call}", proof, visual_file.not_in_the_file(clip)]
+
+
+@contextmanager
+def _replacing(dest: Path) -> Iterator[Path]:
+    """The path to write the weights to, DEST itself or a file within it."""
+    from pipeline.common.atomic import replacing_directory, replacing_file
+    from saft.export.visual_file import FILE
+
+    if dest.suffix == ".pt":
+        with replacing_file(dest.resolve()) as path:
+            yield path
+    else:
+        with replacing_directory(dest.resolve()) as folder:
+            yield folder / FILE

@@ -27,6 +27,19 @@ class Profile(NamedTuple):
     file: Path
     content: bytes
 
+    @property
+    def values(self) -> dict[str, Any]:
+        """What the file holds.
+
+        Raises:
+            UserError: it is not YAML.
+        """
+        try:
+            return YAML(typ="safe", pure=True).load(self.content.decode("utf-8"))
+        except YAMLError as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"{self.file}: not valid YAML: {reason}") from None
+
 
 def profiles(folder: Path = FOLDER) -> dict[str, str]:
     """Name -> first comment line, of every profile, sorted by name."""
@@ -45,7 +58,7 @@ def find(name: str) -> Profile:
     if name not in known:
         raise UserError(f"{FOLDER} has no profile '{name}', only {', '.join(known) or 'none'}")
     profile = Profile(FOLDER / f"{name}.yaml", rendered(FOLDER / f"{name}.yaml"))
-    problems = check_params(_values(profile), profile.file)
+    problems = check_params(profile.values, profile.file)
     if problems:
         raise UserError(listed(problems, SHOWN, "; "))
     return profile
@@ -90,13 +103,6 @@ def _text(content: bytes, file: Path) -> str:
         return content.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise UserError(f"{file}: not valid YAML: {error}") from None
-
-
-def _values(profile: Profile) -> dict[str, Any]:
-    try:
-        return YAML(typ="safe", pure=True).load(profile.content.decode("utf-8"))
-    except YAMLError as error:
-        raise UserError(f"{profile.file}: not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def difference(profile: Profile) -> list[str]:

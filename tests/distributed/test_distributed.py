@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline.clip import model as clip
+from pipeline.clip.folders import MODEL
 from pipeline.distributed.collectives import Unreachable, report_unreachable
 from pipeline.distributed.ranks import Ranks
 from stages import finetune
@@ -93,11 +94,11 @@ def start(count: int) -> "subprocess.Popen[str]":
 
 
 def train(count: int) -> tuple[str, dict[str, bytes]]:
-    """Run the stage to its end; what it printed, and data/model/."""
+    """Run the stage to its end; what it printed, and the tuned model."""
     process = start(count)
     output, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
-    return output, {file.name: file.read_bytes() for file in Path("data/model").iterdir()}
+    return output, {file.name: file.read_bytes() for file in MODEL.iterdir()}
 
 
 def children(pid: int) -> list[int]:
@@ -109,8 +110,8 @@ def test_the_stage_on_two_processes(trainable, srun):
     write_params(method="tecoa", epochs=30, checkpoint_seconds=0.05)
     output, whole = train(2)
     weights, log = (
-        load_file(f"data/model/{clip.WEIGHTS_FILE}"),
-        pd.read_csv("data/model/training.csv"),
+        load_file(MODEL / clip.WEIGHTS_FILE),
+        pd.read_csv(MODEL / "training.csv"),
     )
     messages = [line.split(" images in ")[0].split(" s")[0] for line in lines(output)]
     assert len(messages) == 2, "one process speaks for both"
@@ -127,12 +128,12 @@ def test_the_stage_on_two_processes(trainable, srun):
     time.sleep(0.5)
 
     finetune.main()  # alone: the state belongs to two processes
-    alone = {file.name: file.read_bytes() for file in Path("data/model").iterdir()}
+    alone = {file.name: file.read_bytes() for file in MODEL.iterdir()}
     assert alone.keys() == whole.keys()
     assert alone["recipe.json"] == whole["recipe.json"]
     tuned, rows = (
-        load_file(f"data/model/{clip.WEIGHTS_FILE}"),
-        pd.read_csv("data/model/training.csv"),
+        load_file(MODEL / clip.WEIGHTS_FILE),
+        pd.read_csv(MODEL / "training.csv"),
     )
     for name, value in tuned.items():
         assert (value - weights[name]).abs().max() < 1e-5, name
@@ -148,7 +149,7 @@ def test_the_stage_on_two_processes(trainable, srun):
     )
     assert tasks.returncode == 0, tasks.stderr
     assert tasks.stdout.count("resuming at step") == 1
-    assert {file.name: file.read_bytes() for file in Path("data/model").iterdir()} == whole
+    assert {file.name: file.read_bytes() for file in MODEL.iterdir()} == whole
 
 
 def test_a_bad_number_of_processes_is_one_line(trainable, monkeypatch, capsys):
@@ -160,7 +161,7 @@ def test_a_bad_number_of_processes_is_one_line(trainable, monkeypatch, capsys):
     assert lines(capsys.readouterr().err) == [
         "[finetune] error: SAFT_PROCESSES=many: how many processes train together: 1 or more"
     ]
-    assert not Path("data/model").exists()
+    assert not MODEL.exists()
 
 
 def test_out_of_memory_in_an_exchange_is_no_lost_process():

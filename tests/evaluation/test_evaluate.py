@@ -26,10 +26,10 @@ from pipeline.evaluation.evaluate import (
     run_to_last_mask,
 )
 from pipeline.evaluation.interface import Outcome, Targets
-from pipeline.results.seen_classes import training_overlap
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.images.classes import ClassEntry
 from pipeline.results.files import PREDICTIONS
+from pipeline.results.seen_classes import training_overlap
 from pipeline.zeroshot import text_sets as embed
 from stages import evaluate as stage
 from tests.support.classifiers import (

@@ -10,13 +10,15 @@ import torch
 from safetensors.torch import save_file
 
 from pipeline.clip import model as clip
-from pipeline.clip.folders import BASE_MODEL
+from pipeline.clip.folders import clip_folder as folder_of
+from pipeline.clip.folders import record_folder
 from pipeline.common.errors import UserError
 from pipeline.model_sources import checkpoint
-from stages import base_model
+from pipeline.models.about import read_about
+from stages import model as model_stage
 from tests.support.classifiers import write_params
 
-CPU = torch.device("cpu")
+ROBUST = folder_of("robust")
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +33,7 @@ def data_root(clip_folder, tmp_path, monkeypatch) -> Path:
 
 def build(file: str = "robust.pt", model: str = "local-dir:clip", tag: str | None = None):
     values = {"file": file, "model": model, "tag": tag, "cache_dir": None}
-    return checkpoint.build(checkpoint.Params.model_validate(values), "any", 0, CPU)
+    return checkpoint.build(checkpoint.Params.model_validate(values))
 
 
 def refused(file: str = "robust.pt", **options) -> str:
@@ -90,18 +92,56 @@ def test_safetensors_and_half_precision(visual, data_root):
         assert torch.equal(loaded[key], value.half().float())
 
 
-def test_of_a_whole_clip_the_image_half_is_taken_and_that_is_said(
-    visual, data_root, clip_folder, capsys
-):
+def whole_clip(clip_folder, visual, prefix: str = "module.") -> dict[str, torch.Tensor]:
+    """A CLIP with the text half of `clip_folder`, saved from a DataParallel one."""
     content = clip.load(clip_folder).model.state_dict()
-    texts = {key: -value for key, value in content.items() if not key.startswith("visual.")}
-    state = prefixed("module.", prefixed("visual.", visual) | texts)
-    torch.save({"state_dict": state}, data_root / "robust.pt")
-    built = build().model.state_dict()
-    assert torch.equal(built["visual.proj"], visual["proj"])
-    assert torch.equal(built["text_projection"], content["text_projection"])
-    assert capsys.readouterr().out == (
-        "robust.pt: a whole CLIP; taken is its image encoder (visual.*)\n"
+    return prefixed(prefix, content | prefixed("visual.", visual))
+
+
+def test_of_a_whole_clip_with_the_same_text_half_the_image_half_is_taken_and_that_is_said(
+    visual, data_root, clip_folder
+):
+    state = whole_clip(clip_folder, visual)
+    torch.save({"state_dict": {k: v.half() for k, v in state.items()}}, data_root / "robust.pt")
+    built, content = build(), clip.load(clip_folder).model.state_dict()
+    weights = built.model.state_dict()
+    assert torch.equal(weights["visual.proj"], visual["proj"].half().float())
+    for key, value in weights.items():
+        assert key.startswith("visual.") or torch.equal(value, content[key]), key
+    assert built.notes == ["a whole CLIP, whose text half is that of local-dir:clip"]
+
+
+def test_a_text_half_of_its_own_is_loaded_with_the_image_half_and_that_is_said(
+    visual, data_root, clip_folder
+):
+    state = whole_clip(clip_folder, visual, "")
+    for key in state:
+        if not key.startswith("visual."):
+            state[key] = -state[key]
+    torch.save({"state_dict": prefixed("module.", state)}, data_root / "robust.pt")
+    built, content = build(), clip.load(clip_folder).model.state_dict()
+    weights = built.model.state_dict()
+    assert all(torch.equal(weights[key], state[key]) for key in state)
+    assert weights["logit_scale"] == -content["logit_scale"]
+    [note] = built.notes
+    assert note.startswith("a whole CLIP, whose text half differs from that of local-dir:clip (")
+    assert "weights of the text tower, by up to " in note
+    assert "logit_scale -2.659 for 2.659" in note
+    assert note.endswith("both towers and the logit scale are the checkpoint's")
+
+
+def test_a_text_half_that_does_not_fit_is_refused_with_its_image_half(
+    visual, data_root, clip_folder
+):
+    state = whole_clip(clip_folder, visual, "")
+    state["positional_embedding"] = torch.zeros(77, 16)
+    state["transformer.resblocks.1.ln_1.bias"] = torch.zeros(16)
+    torch.save(state, data_root / "robust.pt")
+    assert refused().endswith(
+        "robust.pt: is a whole CLIP whose text half does not fit the text tower of "
+        "local-dir:clip: 1 unexpected (transformer.resblocks.1.ln_1.bias); 1 of another shape "
+        "(positional_embedding (77, 16) for (16, 16)); its image encoder is not taken without "
+        "it: name the CLIP that it was trained from"
     )
 
 
@@ -187,7 +227,7 @@ def test_a_cut_off_checkpoint(visual, data_root):
 
 
 def test_files_and_models_that_are_not_there(visual, data_root):
-    assert "robust.pt: not found; base_model.options.checkpoint.file names a file" in refused()
+    assert "robust.pt: not found; the key file: names a file" in refused()
     torch.save(visual, data_root / "robust.pt")
     assert "nowhere/open_clip_config.json: not found" in refused(model="local-dir:nowhere")
     assert "has one set of weights, but tag is 'openai'" in refused(tag="openai")
@@ -197,10 +237,10 @@ def test_files_and_models_that_are_not_there(visual, data_root):
 def test_what_a_model_card_says_of_it():
     def about(model: str, tag: str | None):
         values = {"file": "theirs/robust.pt", "model": model, "tag": tag}
-        return checkpoint.about(checkpoint.Params.model_construct(**values), "any")
+        return checkpoint.about(checkpoint.Params.model_construct(**values))
 
     assert about("ViT-B-32", "openai") == (
-        "the image encoder of checkpoint `robust.pt` in `ViT-B-32 / openai` (open_clip)",
+        "checkpoint `robust.pt` in `ViT-B-32 / openai` (open_clip)",
         "timm/vit_base_patch32_clip_224.openai",
     )
     assert about("local-dir:/a/clip", None).text.endswith("in the open_clip folder `clip`")
@@ -211,19 +251,23 @@ def test_the_stage_writes_an_open_clip_folder_or_fails_with_one_line(
 ):
     monkeypatch.delenv("DVC_STAGE", raising=False)
     options = {"file": "robust.pt", "model": "local-dir:clip", "tag": None, "cache_dir": None}
-    sections = {"base_model.source": "checkpoint", "base_model.options.checkpoint": options}
-    write_params(packed, **sections)
-    torch.save(visual, data_root / "robust.pt")
-    base_model.main()
-    assert torch.equal(clip.load(BASE_MODEL).model.visual.proj, visual["proj"])
-    before = (BASE_MODEL / clip.WEIGHTS_FILE).read_bytes()
+    about = {"defended": True, "licence": None, "citation": None}
+    models = {"robust": {"source": "checkpoint", "options": options, **about}}
+    write_params(packed, models=models)
+    torch.save(whole_clip(clip_folder, visual), data_root / "robust.pt")
+    model_stage.main("robust")
+    note = "a whole CLIP, whose text half is that of local-dir:clip"
+    assert f"robust: {note}\n" in capsys.readouterr().out
+    assert read_about(record_folder("robust")).notes == [note]
+    assert torch.equal(clip.load(ROBUST).model.visual.proj, visual["proj"])
+    before = (ROBUST / clip.WEIGHTS_FILE).read_bytes()
     visual.pop("proj")
     torch.save(visual, data_root / "robust.pt")
     with pytest.raises(SystemExit) as caught:
-        base_model.main()
+        model_stage.main("robust")
     assert caught.value.code == 1
     errors = capsys.readouterr().err
     assert "error: " in errors
     assert "1 missing (proj)" in errors
     assert "Traceback" not in errors
-    assert (BASE_MODEL / clip.WEIGHTS_FILE).read_bytes() == before
+    assert (ROBUST / clip.WEIGHTS_FILE).read_bytes() == before

@@ -14,16 +14,17 @@ from open_clip.transformer import QuickGELU
 
 from pipeline.clip import model as clip
 from pipeline.common.errors import UserError
+from pipeline.common.tables import write_json
 from pipeline.model_sources import local, pretrain, pretrained
+from pipeline.models.pretraining import FOLDER, ORIGIN, PretrainParams, origin
 from tests.conftest import MODEL_CFG, SIZE
 
-CPU = torch.device("cpu")
 REPOSITORY = "hf-hub:someone/robust-clip"
 
 
 def build(model: str, tag: str | None, cache: Path | None = None):
     values = {"model": model, "tag": tag, "cache_dir": cache and str(cache)}
-    return pretrained.build(pretrained.Params.model_validate(values), "any", 0, CPU)
+    return pretrained.build(pretrained.Params.model_validate(values))
 
 
 def refused(model: str, tag: str | None, cache: Path | None = None) -> str:
@@ -162,14 +163,15 @@ def test_half_precision_weights_become_float32(cache, clip_folder):
 def test_a_repository_without_weights_is_no_random_model(cache):
     [path] = cache.rglob(clip.WEIGHTS_FILE)
     path.unlink()
-    assert f"cannot load {REPOSITORY}: Required pretrained weights" in refused(
-        REPOSITORY, None, cache
-    )
+    assert (
+        f"cannot load {REPOSITORY}: it has none of open_clip_model.safetensors, "
+        "open_clip_pytorch_model.bin; download it once"
+    ) in refused(REPOSITORY, None, cache)
 
 
 def test_a_repository_that_is_not_in_the_cache_says_what_to_do(cache):
     message = refused("hf-hub:someone/else", None, cache)
-    assert "base_model: cannot load hf-hub:someone/else: " in message
+    assert "cannot load hf-hub:someone/else: " in message
     assert "download it once on a machine with network, or use source: local" in message
 
 
@@ -194,7 +196,7 @@ def test_layouts_that_are_not_supported_name_model_and_reason(cache, section, ch
         cache, lambda c: (c["model_cfg"][section] if section else c["model_cfg"]).update(change)
     )
     message = refused(REPOSITORY, None, cache)
-    assert f"base_model: {REPOSITORY} cannot be used: {reason}" in message
+    assert f"{REPOSITORY} cannot be used: {reason}" in message
 
 
 @pytest.mark.parametrize(
@@ -219,12 +221,19 @@ def test_a_broken_config_of_a_repository_is_one_line(cache):
 
 def test_what_a_model_card_says_of_each_source():
     def about(module, **options):
-        return module.about(module.Params.model_construct(**options), "pairs")
+        return module.about(module.Params.model_construct(**options))
 
     tagged = about(pretrained, model="ViT-B-32", tag="openai")
     assert tagged == ("`ViT-B-32 / openai` (open_clip)", "timm/vit_base_patch32_clip_224.openai")
     hub = about(pretrained, model=REPOSITORY, tag=None)
     assert hub == (f"`{REPOSITORY}` (open_clip)", "someone/robust-clip")
     assert about(local, path="/home/me/clip") == ("the open_clip folder `clip`", None)
-    origin = about(pretrain, steps=4, batch_size=8)
-    assert "on image set `pairs` (4 steps of 8 image-text pairs)" in origin.text
+
+
+def test_what_a_model_card_says_of_a_model_pretrained_here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    params = PretrainParams.model_construct(dataset="pairs", steps=4, batch_size=8)
+    write_json(FOLDER / "small" / ORIGIN, {"origin": origin(params)})
+    text, hub_id = pretrain.about(pretrain.Params(training="small"))
+    assert text.endswith("on image set `pairs` (4 steps of 8 image-text pairs)")
+    assert hub_id is None

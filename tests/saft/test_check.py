@@ -78,9 +78,8 @@ def test_json_says_the_same(project):
     assert report["ok"] is True
     assert report["problems"] == []
     stages = report["parts"]["stages"]["values"]
-    assert {"prepare@pairs", "pretrain@small", "model@base", "describe", "finetune", "report"} <= set(
-        stages
-    )
+    names = {"prepare@pairs", "pretrain@small", "model@base", "describe", "finetune", "report"}
+    assert names <= set(stages)
     assert stages["finetune"]["seconds"] > 0
     assert report["parts"]["descriptions"]["values"] == {"classes": 40, "described": 40}
     change(finetune__dataset="nowhere")
@@ -140,17 +139,30 @@ def test_missing_data_and_how_to_get_it(project):
     assert not (project / "data/raw").exists(), "nothing is fetched"
 
 
-def test_two_classes_of_one_name_are_warned_of_and_a_problem_where_evaluated(project):
-    with_photographs(project / "data/raw/birds", {"n0": "crane", "n1": "crane", "n2": "tench"})
-    with_sets(birds=FOLDER | {"root": "birds"})
-    alike = "classes with the same name cannot be told apart: 'crane' x 2"
-    assert f"birds: warning: {alike}" in check(0)
-    change(evaluate__datasets=["digits", "birds"])
-    assert problems() == [
-        f"prepare.sets.birds: {alike}: the first of them always wins; name them apart in its "
-        "class table, or take 'birds' out of evaluate.datasets and checks"
-    ]
+def test_two_classes_of_one_name_are_warned_of_and_a_problem_where_they_are_used(project):
+    for number, name in enumerate(("crane", "crane", "tench")):
+        (project / f"data/raw/birds/n{number}").mkdir(parents=True)
+        (project / f"data/raw/birds/n{number}/0.png").touch()
+        with (project / "data/raw/birds/classes.tsv").open("a") as file:
+            file.write(f"n{number}\t{name}\n")
+    entries = YAML(typ="safe").load(Path("params.yaml").read_text())["prepare"]["sets"]
+    entries["birds"] = {"source": "imagefolder", "root": "birds", "names": None, "classes": None,
+                     "images_per_class": None, "skip": 0, "size": 32, "resize": "crop"}  # fmt: skip
+    change(prepare__sets=entries)
+    text = check(0)
+    assert "birds: warning: classes with the same name cannot be told apart: 'crane' x 2" in text
+    datasets = YAML(typ="safe").load(Path("params.yaml").read_text())["evaluate"]["datasets"]
+    change(evaluate__datasets=[*datasets, "birds"], evaluate__texts=["template", "unseen"])
+    template, unseen = problems()
+    (project / "data/raw/birds/classes.tsv").write_text("n0\tcrane\nn1\tcrane bird\n")
+    check(0)
     shutil.rmtree(project / "data/raw")
+    assert template == (
+        "params.yaml: classes 'n0' and 'n1' of 'birds' have the same texts in text set "
+        "'template': their name is 'crane', and no model can tell them apart; give one another "
+        "name (classes.tsv of an image folder, `names` of a set of wnids) or leave 'birds' out"
+    )
+    assert unseen == template.replace("'template'", "'unseen'")
 
 
 def test_classes_without_descriptions(project):

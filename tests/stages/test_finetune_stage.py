@@ -10,28 +10,29 @@ from ruamel.yaml import YAML
 from safetensors.torch import load_file
 
 from pipeline.clip import model as clip
+from pipeline.clip.folders import BASE_MODEL, MODEL, RECIPE
 from pipeline.common import registry
 from pipeline.cost.meter import read_cost
 from saft.check.probe import measure_passes
 from tests.support.trainable import train
 from tests.support.training_runs import changed
 
-WEIGHTS = Path("data/model") / clip.WEIGHTS_FILE
+WEIGHTS = MODEL / clip.WEIGHTS_FILE
 
 
 @pytest.mark.parametrize("method", registry.names("pipeline.methods"))
 def test_every_method_leaves_a_model_a_log_a_recipe_and_its_cost(trainable, method):
     train(method=method)
-    tuned, base = load_file(WEIGHTS), load_file(Path("data/base_model") / clip.WEIGHTS_FILE)
+    tuned, base = load_file(WEIGHTS), load_file(BASE_MODEL / clip.WEIGHTS_FILE)
     names = changed(base, tuned)
     assert names
     assert all(name.startswith("visual.") for name in names)
-    recipe = json.loads(Path("data/model/recipe.json").read_text())
+    recipe = json.loads(RECIPE.read_text())
     title = registry.load("pipeline.methods", method, "test").TITLE
     assert (recipe["method"], recipe["title"], recipe["dataset"]) == (method, title, "tiny")
     assert (recipe["images"], recipe["steps"], recipe["batch_size"]) == (16, 4, 8)
     assert (recipe["attack"] is None) == (method == "ft_clean")
-    log = pd.read_csv("data/model/training.csv")
+    log = pd.read_csv(MODEL / "training.csv")
     assert list(log.step) == [0, 1, 2, 3]
     assert np.isfinite(log.to_numpy()).all()
     cost = read_cost(WEIGHTS, trainable)
@@ -47,7 +48,7 @@ def test_the_images_that_were_encoded_are_those_that_saft_check_expects(trainabl
     train(method=method)
     cost, recipe = (
         read_cost(WEIGHTS, trainable),
-        json.loads(Path("data/model/recipe.json").read_text()),
+        json.loads(RECIPE.read_text()),
     )
     module = registry.load("pipeline.methods", method, "test")
     options = YAML(typ="safe").load(Path("params.yaml"))["finetune"]["options"][method]
@@ -63,7 +64,7 @@ def test_the_images_that_were_encoded_are_those_that_saft_check_expects(trainabl
 
 def test_the_stage_gives_the_same_bytes_twice(trainable):
     def outputs() -> dict[str, bytes]:
-        return {file.name: file.read_bytes() for file in Path("data/model").iterdir()}
+        return {file.name: file.read_bytes() for file in MODEL.iterdir()}
 
     train(averaging=0.5, mix_alpha=0.5)
     first = outputs()

@@ -7,11 +7,12 @@ from typing import Any
 from tests.support.project import ROOT
 
 OUTPUTS = (
-    "images", "classes", "base_model", "descriptions", "filtered", "embeddings", "model",
-    "evaluation", "raw",
+    "images", "classes", "inputs/models/pretrain", "models", "about", "descriptions", "filtered",
+    "texts", "embeddings", "training_embeddings", "evaluation", "checks", "raw",
 )  # fmt: skip
 USERS = (
-    *(str(ROOT / name) for name in ("params.yaml", "dvc.lock", "reports/metrics.json")),
+    *(str(ROOT / name) for name in ("params.yaml", "reports/metrics.json")),
+    *(str(ROOT / name) for name in ("dvc.lock", "stages/dvc.lock")),
     *(f"{ROOT / folder}{os.sep}" for folder in (".scratch", ".dvc/cache", "reports/comparison")),
     *(f"{ROOT / 'data' / folder}{os.sep}" for folder in OUTPUTS),
 )

@@ -13,15 +13,17 @@ from ruamel.yaml import YAML
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pipeline.clip.folders import BASE, FINETUNED, clip_folder
 from pipeline.common import registry
 from pipeline.common.options import load_plugin
 from pipeline.common.params import Section, read_params
 from pipeline.common.tables import write_table
-from pipeline.embeddings import tables
+from pipeline.embeddings.encoded import write_encoded
+from pipeline.embeddings.templates import fill
 from pipeline.evaluation.interface import Settings, Targets
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.images.classes import read_classes
-from pipeline.zeroshot import text_sets as embed
+from pipeline.zeroshot.text_sets import pair_files
 from tests.support.project import DEMO
 
 CPU = torch.device("cpu")
@@ -170,11 +172,11 @@ class Counting(nn.Module):
         return self.encoder(images)
 
 
-def tiny_project(folder: Path, clip_folder: Path) -> Path:
+def tiny_project(folder: Path, weights: Path) -> Path:
     """Both models and the texts of text set "template" for conftest's packed set "tiny"; the
     attacker sees other texts, those of "unseen"."""
-    for name in ("base_model", "model"):
-        shutil.copytree(clip_folder, folder / "data" / name)
+    for model in (BASE, FINETUNED):
+        shutil.copytree(weights, folder / clip_folder(model))
     classes = read_classes("tiny")
     rng = np.random.default_rng(1)  # the untrained model then takes all for a class, not the first
 
@@ -182,9 +184,11 @@ def tiny_project(folder: Path, clip_folder: Path) -> Path:
         vectors = rng.normal(size=(len(texts), 16)).astype(np.float32)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
-    for part, name, template in (("texts", "template", "a {}"), ("attacker", "unseen", "the {}")):
-        columns = tables.template_columns(name, classes, [template], encode)
-        write_table(embed.FOLDER / part / "template/tiny.parquet", *columns)
+    texts = [fill("template", classes, ["a {}"]), fill("unseen", classes, ["the {}"])]
+    vectors = {table.texts[0]: encode(table.texts) for table in texts}
+    for model in (BASE, FINETUNED):  # whose text towers are equal
+        for path, table in zip(pair_files(model, "template", "tiny"), texts, strict=True):
+            write_encoded(path, table, lambda texts: vectors[texts[0]])
     return folder
 
 

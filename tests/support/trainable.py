@@ -7,10 +7,12 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from pipeline.clip import model as clip
-from pipeline.common.tables import write_table
-from pipeline.embeddings import tables
+from pipeline.clip.folders import BASE_MODEL
+from pipeline.embeddings.encoded import write_encoded
+from pipeline.embeddings.templates import fill
 from pipeline.images.classes import read_classes
-from pipeline.zeroshot import text_sets as embed
+from pipeline.zeroshot.text_sets import training_files
+from pipeline.zeroshot.text_tables import kept_descriptions
 from stages import finetune
 from tests.support.project import DEMO
 from tests.support.training_runs import WIDTH, K
@@ -24,17 +26,21 @@ def encode(texts: list[str]) -> np.ndarray:
 def write_inputs(clip_folder: Path) -> None:
     """Base model and embeddings in the current folder, which has the set "tiny" (conftest)."""
     loaded = clip.load(clip_folder)
-    clip.save(loaded.model, loaded.config, Path("data/base_model"))
+    clip.save(loaded.model, loaded.config, BASE_MODEL)
     classes = read_classes("tiny")
     rows = [
-        {"class_id": class_entry.class_id, "rank": k, "sentence": f"{class_entry.name} {k}"}
+        {
+            "class_id": class_entry.class_id,
+            "rank": k,
+            "sentence": f"{class_entry.name} {k}",
+            "kept": True,
+        }
         for class_entry in classes
         for k in range(K)
     ]
-    columns, schema = tables.description_columns(rows, encode)
-    write_table(embed.FOLDER / "descriptions.parquet", columns, schema)
-    columns = tables.template_columns("template", classes, ["a {}"], encode)
-    write_table(embed.FOLDER / "texts/template/tiny.parquet", *columns)
+    descriptions, template = training_files()
+    write_encoded(descriptions, kept_descriptions(rows), encode)
+    write_encoded(template, fill("template", classes, ["a {}"]), encode)
 
 
 def write_params(**changes: Any) -> None:

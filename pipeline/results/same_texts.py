@@ -1,0 +1,73 @@
+"""Classes of one image set that a text set gives the same texts.
+
+Their text features are equal, so no model can tell them apart: of two equal logits the first wins,
+and the second class is never predicted.
+"""
+
+from collections.abc import Sequence
+
+from pipeline.images.classes import ClassEntry
+
+
+def fill_templates(templates: Sequence[str], names: Sequence[str]) -> list[list[str]]:
+    """The texts of each class, one for each template; {} in a template is the class name."""
+    return [[template.replace("{}", name) for template in templates] for name in names]
+
+
+def same_texts(class_ids: Sequence[str], texts: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The groups of two or more classes with the same texts, each in the order of `class_ids`.
+
+    Case, white space and the order of a class's texts do not count: CLIP's tokenizer sees neither
+    of the first two, and a class feature is a mean.
+
+    Args:
+        class_ids: C ids, each once.
+        texts: the texts of each class, in the order of `class_ids`.
+
+    Example: ids a, b, c with texts ["a crane"], ["a tench"], ["A  crane"] give [["a", "c"]].
+    """
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for class_id, own_texts in zip(class_ids, texts, strict=True):
+        folded = sorted(" ".join(text.casefold().split()) for text in own_texts)
+        groups.setdefault(tuple(folded), []).append(class_id)
+    return [ids for ids in groups.values() if len(ids) > 1]
+
+
+def describe_same_texts(dataset: str, texts: str, groups: Sequence[Sequence[str]]) -> str:
+    """One clause on the groups of `same_texts`, at least one.
+
+    Args:
+        texts: name of the text set.
+
+    Example: "classes 'n02012849' and 'n03126707' of 'imagenet' have the same texts in text set
+    'template'".
+    """
+    first, *others = groups
+    ids = [f"'{class_id}'" for class_id in first]
+    more = f" (and {len(others)} more such group{'s' * (len(others) > 1)})" if others else ""
+    listed_ids = f"{', '.join(ids[:-1])} and {ids[-1]}"
+    return f"classes {listed_ids} of '{dataset}' have the same texts in text set '{texts}'{more}"
+
+
+def same_texts_remark(
+    dataset: str, texts: str, templates: Sequence[str], classes: Sequence[ClassEntry]
+) -> str | None:
+    """One sentence for people, None where all classes have texts of their own.
+
+    Args:
+        texts, templates: a text set by name, and what it is filled from; with no template
+            (descriptions) nothing is said.
+        classes: the class table of `dataset`.
+    """
+    if not templates:
+        return None
+    ids, names = [c.class_id for c in classes], {c.class_id: c.name for c in classes}
+    groups = same_texts(ids, fill_templates(templates, [c.name for c in classes]))
+    if not groups:
+        return None
+    noun = "names" if len(groups) > 1 else "name"
+    shared = ", ".join(f"“{names[group[0]]}”" for group in groups)
+    return (
+        f"In this table, {describe_same_texts(dataset, texts, groups)} ({noun} {shared}): no model "
+        "can tell them apart, and of such a group only the first class is ever predicted."
+    )

@@ -1,0 +1,107 @@
+"""`saft evaluate MODEL...`: any CLIP on any images under any protocol, in one command.
+
+The request becomes a DVC experiment of its own, made from params.yaml by `-S` alone: the working
+copy is left as it is, and what has been computed before comes from DVC's cache.
+"""
+
+import contextlib
+import hashlib
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from pipeline.clip.folders import ABOUT
+from pipeline.common.errors import UserError, listed
+from pipeline.common.params import PARAMS_FILE, read_params
+from pipeline.images.classes import CLASSES
+from pipeline.results.files import EVALUATION
+from saft.dvc_experiments import fetch, run
+from saft.errors import one_line_errors
+from saft.evaluate.overrides import overrides
+from saft.evaluate.request import Request, requested, with_protocol
+
+NEEDED = (str(EVALUATION), str(CLASSES), str(ABOUT), PARAMS_FILE.name)
+Models = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="[NAME=]MODEL...",
+        help="a name of section models, or finetuned; open_clip's name/tag; hf-hub:org/repository; "
+        "a folder of open_clip or transformers; a checkpoint file (with --clip)",
+    ),
+]
+Sets = Annotated[
+    str | None,
+    typer.Option(help="sets of params.yaml or folders of class folders, separated by commas"),
+]
+Protocol = Annotated[
+    str | None, typer.Option(help="a profile whose evaluation is taken, see `saft profiles`")
+]
+Images = Annotated[int | None, typer.Option(min=1, help="per set, evenly spaced over it")]
+ClipAround = Annotated[
+    str | None, typer.Option("--clip", help="name/tag of the CLIP that a checkpoint starts from")
+]
+Size = Annotated[
+    int | None, typer.Option(min=8, help="pixels of a folder's images [default: the model's]")
+]
+Reference = Annotated[
+    str | None, typer.Option(help="the model of the paired tests [default: the first]")
+]
+Dry = Annotated[bool, typer.Option("--dry", help="show what would be changed, run nothing")]
+
+
+@one_line_errors("saft evaluate")
+def main(
+    models: Models, sets: Sets = None, protocol: Protocol = None, images: Images = None,
+    clip: ClipAround = None, size: Size = None, reference: Reference = None, dry: Dry = False,
+) -> None:  # fmt: skip
+    """Attack models on image sets and print their accuracies; params.yaml stays as it is."""
+    before = read_params()
+    named = sets.split(",") if sets is not None else None
+    values = requested(
+        _protocol(before, protocol), Request(models, named, images, clip, size, reference)
+    )
+    _check(values)
+    changes = overrides(before, values)
+    if dry:
+        typer.echo("\n".join(changes) or f"{PARAMS_FILE} says all of it already")
+        return
+    name = f"evaluate-{hashlib.sha256(repr(values).encode()).hexdigest()[:8]}"
+    if not run(name, changes):
+        raise UserError(f"{name} failed, see above; `saft check` after `dvc exp apply` says more")
+    print(read_table(name, values))
+    print(f"dvc exp apply {name}: params.yaml, reports/report.html and all verdicts of this table")
+
+
+def _protocol(values: dict[str, Any], name: str | None) -> dict[str, Any]:
+    if name is None:
+        return values
+    from saft.use import profiles
+
+    return with_protocol(values, profiles.find(name).values)
+
+
+def _check(values: dict[str, Any]) -> None:
+    from saft.schema import check_params  # with torch: only here, so that --help is quick
+
+    if problems := check_params(values):
+        raise UserError(listed(problems, 3, "; "))
+
+
+def read_table(experiment: str, values: dict[str, Any]) -> str:
+    """The table of an experiment, from DVC's cache."""
+    from pipeline.results.evaluated import read_evaluated
+    from saft.evaluate.table import caption, markdown
+
+    evaluate = values["evaluate"]
+    with tempfile.TemporaryDirectory() as folder:
+        fetch(experiment, NEEDED, Path(folder))
+        with contextlib.chdir(folder):
+            results = [
+                read_evaluated(dataset, texts, evaluate["attacks"], epsilon, evaluate["models"])
+                for texts in evaluate["texts"][:1]
+                for epsilon in evaluate["epsilons_255"]
+                for dataset in evaluate["datasets"]
+            ]
+    return f"{caption(results)}\n{markdown(results, values['report']['reference'])}"

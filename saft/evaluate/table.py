@@ -1,0 +1,62 @@
+"""The table of `saft evaluate`: every model on every image set."""
+
+from collections.abc import Iterator, Sequence
+
+from pipeline.results.accuracy import rows
+from pipeline.results.evaluated import NORMS, EvaluatedSet, model_title, options_text
+from pipeline.results.statistics import Paired, Share
+
+
+def markdown(sets: Sequence[EvaluatedSet], reference: str) -> str:
+    """Accuracies in percent with 95 % Wilson intervals, and the paired test against `reference`
+    on the worst case."""
+    titles = {row.key: row.label for row in rows(sets[0], reference) if row.key in _keys(sets[0])}
+    versus = [f"against {model_title(reference)}"] if len(sets[0].models) > 1 else []
+    heads = ["image set", "epsilon", "model", *titles.values(), *versus]
+    lines = [heads, ["---"] * len(heads), *_lines(sets, reference, bool(versus))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def caption(sets: Sequence[EvaluatedSet]) -> str:
+    """What the numbers are, in one paragraph."""
+    about = sets[0].about
+    attacks = "; ".join(f"{a.about.title} ({options_text(a.about)})" for a in sets[0].attacks)
+    norm, space = NORMS.get(about.norm, about.norm), f"{about.space} pixels ({about.pixels}²)"
+    return (
+        f"Accuracy in percent, 95 % Wilson intervals in brackets, over {about.images} images a "
+        f"set or as many as it has. Attack: {norm} in {space}, {about.precision}, seed "
+        f"{about.seed}; {attacks}. Under attack an image counts if it is right unperturbed and at "
+        f"every iterate. Texts: '{about.texts.name}', the attacker sees '{about.attacker.name}'. "
+        "Paired tests: images gained and lost in the worst case, exact McNemar p, not corrected "
+        "for their number.\n"
+    )
+
+
+def _keys(evaluated: EvaluatedSet) -> list[str]:
+    """clean, each attack, and the worst case where there are two attacks."""
+    attacks = [attack.about.attack for attack in evaluated.attacks]
+    return ["clean", *attacks, *(["robust"] if len(attacks) > 1 else [])]
+
+
+def _lines(sets: Sequence[EvaluatedSet], reference: str, tested: bool) -> Iterator[list[str]]:
+    for evaluated in sets:
+        of_key = {row.key: row for row in rows(evaluated, reference)}
+        shown = [row for key, row in of_key.items() if key in _keys(evaluated)]
+        for number, model in enumerate(evaluated.models):
+            about = evaluated.about
+            head = [f"`{about.dataset}`", f"{about.epsilon_255:g}/255"] if not number else ["", ""]
+            change = [_change(of_key["robust"].changes[model])] if tested else []
+            yield [
+                *head,
+                model_title(model),
+                *(_share(row.shares[model]) for row in shown),
+                *change,
+            ]
+
+
+def _share(share: Share) -> str:
+    return f"{100 * share.value:.1f} ({100 * share.low:.1f}–{100 * share.high:.1f})"
+
+
+def _change(change: Paired | None) -> str:
+    return f"+{change.gained}/−{change.lost}, p = {change.p_value:.2g}" if change else ""
