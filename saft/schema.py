@@ -91,8 +91,8 @@ def _missing(name: str, values: Values, file: Path) -> str:
 
 
 def sections(values: Values, file: Path = PARAMS_FILE) -> tuple[set[str], list[str]]:
-    """Names of the sections that are there with the keys and types they must have, the other
-    parts of params.yaml aside; and what is wrong with the others, but for absence."""
+    """Names of the sections that are there with the keys and types they must have; and what is
+    wrong with the others, but for absence."""
     problems: list[str] = []
     sound = {
         name

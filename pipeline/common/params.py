@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
 from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 
 from pipeline.common.errors import UserError
@@ -65,6 +66,10 @@ def read_params(file: Path = PARAMS_FILE) -> dict[str, Any]:
         values = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{file}: not found; run from the folder that holds it") from None
+    except DuplicateKeyError as error:
+        found = str(error.problem).partition(" with value")[0]  # 'found duplicate key "a"'
+        line = error.problem_mark.line + 1
+        raise UserError(f"{file}: line {line}: {found}; a name may be there once") from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):

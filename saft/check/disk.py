@@ -41,8 +41,8 @@ def _outputs(plan: Plan) -> Iterator[tuple[str, int]]:
             yield f"pretrain@{training}", state.bytes
         for texts in plan.evaluate.texts:
             yield f"embed@{name}-{texts}", _embeddings(state, embedded(plan, texts))
-    for item, evaluation in plan.evaluations.items():
-        images = plan.sets.get(evaluation.dataset)
+    for item, (dataset, *_) in plan.evaluations.items():
+        images = plan.sets.get(dataset)
         yield f"evaluate@{item}", _predictions(images, plan.evaluate)
 
 
@@ -146,6 +146,9 @@ def _uncounted(plan: Plan) -> list[str]:
     packed = [name for name, state in plan.sets.items() if not packed_bytes(state)]
     fetched = [name for name, download in _downloads(plan) if download.disk is None]
     lines = [f"not counted, for their images are missing: {', '.join(packed)}"] if packed else []
+    unknown = [name for name, state in plan.models.items() if state.config is None]
+    if unknown:
+        lines.append(f"not counted, for their config is not known: weights of {', '.join(unknown)}")
     if fetched:
         lines.append(f"not counted, for the hub tells no size: download of {', '.join(fetched)}")
     return lines

@@ -1,7 +1,7 @@
 """A model that its stage would give: its config, and where its weights come from."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -122,15 +122,23 @@ def _local(name: str, options: Any, _: object) -> ModelState:
 
 
 def _checkpoint(name: str, options: Any, trainings: Mapping[str, Training]) -> ModelState:
-    file = _existing(locate(options.file), f"models.{name}.options.file", "the checkpoint")
-    if options.model.startswith(checkpoint.LOCAL):
-        folder = locate(options.model.removeprefix(checkpoint.LOCAL))
-        where = f"models.{name}.options.model"
-        config = model_config(_existing(folder, where, "an open_clip folder"))
-        return ModelState(name, config, f"{file} in {folder}: there")
-    outer = _published(name, options, trainings)
-    remark = f"{file}: there; around it {outer.remark}"
-    return ModelState(name, outer.config, remark, outer.problem, outer.download)
+    """The file and the CLIP around it: where both are missing, both are said."""
+    outer = _around(name, options, trainings)
+    try:
+        file = _existing(locate(options.file), f"models.{name}.options.file", "the checkpoint")
+    except UserError as error:
+        both = f"{error}{f'; around it {outer.remark}' if outer.download else ''}"
+        return replace(outer, remark=both, problem=both)
+    return replace(outer, remark=f"{file}: there; around it {outer.remark}")
+
+
+def _around(name: str, options: Any, trainings: Mapping[str, Training]) -> ModelState:
+    if not options.model.startswith(checkpoint.LOCAL):
+        return _published(name, options, trainings)
+    where = f"models.{name}.options.model"
+    folder = locate(options.model.removeprefix(checkpoint.LOCAL))
+    config = model_config(_existing(folder, where, "an open_clip folder"))
+    return ModelState(name, config, f"{folder}: there")
 
 
 def _existing(path: Path, key: str, what: str) -> Path:

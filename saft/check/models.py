@@ -35,7 +35,7 @@ def models(plan: Plan) -> Part:
     absent = [name for name, state in states.items() if state.problem or state.download]
     if absent:
         part.lines.append(
-            f"{len(absent)} of {len(states)} models are not on this machine: {', '.join(absent)}"
+            f"{len(absent)} of {len(states)} models are not there: {', '.join(absent)}"
         )
     if {"finetune", "evaluate"} <= plan.sound:  # else part 1 says so
         part.problems += [*_wrong_sizes(plan), *_too_many_blocks(plan)]

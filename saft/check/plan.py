@@ -4,7 +4,7 @@ import itertools
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -20,6 +20,7 @@ from pipeline.filtering.filter import FilterParams
 from pipeline.models.params import ModelParams
 from pipeline.models.pretraining import PretrainParams
 from pipeline.prepare.pack import PrepareParams
+from pipeline.results.files import Evaluation
 from pipeline.soundness.measure import ChecksParams
 from pipeline.training.objective import MethodParams
 from pipeline.training.recipe import FinetuneParams, Recipe, resolve
@@ -31,16 +32,6 @@ from saft.references import needs_base
 from saft.schema import sections
 
 S = TypeVar("S", bound=Section)
-
-
-class Evaluation(NamedTuple):
-    """What one stage `evaluate` measures; epsilon_255: radius of the ball, in 1/255."""
-
-    dataset: str
-    attack: str
-    texts: str
-    epsilon_255: float
-    model: str
 
 
 class Plan:
@@ -189,12 +180,17 @@ class Plan:
 
     @cached_property
     def evaluations(self) -> dict[str, Evaluation]:
-        """What the stages evaluate@<item> measure, by item."""
+        """What the stages evaluate@<item> measure, by item, of which every part may hold dashes."""
         params = self.evaluate
         keys = itertools.product(
             params.datasets, params.attacks, params.texts, params.epsilons_255, params.models
         )
-        return {"-".join(map(str, key)): Evaluation(*key) for key in keys}
+        return {
+            f"{dataset}-{attack}-{texts}-{epsilon}-{model}": (
+                dataset, texts, attack, epsilon, model,
+            )
+            for dataset, attack, texts, epsilon, model in keys
+        }  # fmt: skip
 
     def state(self, model: str) -> ModelState:
         """One of `models`; UserError where there is none."""

@@ -153,14 +153,15 @@ def embedded(plan: Plan, texts: str) -> int:
 
 
 def _evaluate(plan: Plan, item: str) -> float | None:
-    key = plan.evaluations.get(item)
-    images = _images(plan, key.dataset) if key else None
-    if key is None or images is None:
+    if item not in plan.evaluations:
         return None
-    params = plan.evaluate
-    _, options = load_plugin("pipeline.attacks", "evaluate", "attacks", key.attack, params.options)
+    dataset, _, attack, _, model = plan.evaluations[item]
+    images, params = _images(plan, dataset), plan.evaluate
+    if images is None:
+        return None
+    _, options = load_plugin("pipeline.attacks", "evaluate", "attacks", attack, params.options)
     count = min(images, params.images or images)
-    return evaluate_flop(plan.state(key.model).vit, count, iterates(key.attack, options))
+    return evaluate_flop(plan.state(model).vit, count, iterates(attack, options))
 
 
 def _named(parts: Iterable[tuple[str, ...]]) -> dict[str, tuple[str, ...]]:

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.clip.folders import MODEL
+from pipeline.clip.folders import FINETUNED, MODEL
 from pipeline.common.atomic import replacing_file
 from pipeline.common.params import read_value
-from pipeline.results.files import CHECKS, EVALUATION
+from pipeline.results.files import checks_file, evaluation_folder
 from saft.cost.table import Recorded, markdown
 from saft.errors import one_line_errors
 
@@ -27,12 +27,19 @@ def main() -> None:
 
 def outputs() -> Iterator[tuple[str, Path]]:
     """Each stage that keeps what it cost, under params.yaml, and the output it is filed by."""
-    yield "finetune", MODEL / "open_clip_model.safetensors"
-    names = [read_value(f"evaluate.{key}", list[str]) for key in ("datasets", "attacks", "texts")]
-    for dataset, attack, texts in itertools.product(*names):
-        yield f"evaluate@{dataset}-{attack}-{texts}", EVALUATION / dataset / texts / attack
-    for dataset in read_value("evaluate.checks.datasets", list[str]):
-        yield f"check@{dataset}", CHECKS / f"{dataset}.json"
+    lists = ("models", "datasets", "attacks", "texts")
+    models, datasets, attacks, texts = (read_value(f"evaluate.{key}", list[str]) for key in lists)
+    if FINETUNED in models:
+        yield "finetune", MODEL / "open_clip_model.safetensors"
+    epsilons = read_value("evaluate.epsilons_255", list[int | float])
+    for key in itertools.product(datasets, attacks, texts, epsilons, models):
+        dataset, attack, text_set, epsilon, model = key
+        folder = evaluation_folder(dataset, text_set, attack, epsilon, model)
+        yield f"evaluate@{'-'.join(map(str, key))}", folder
+    for dataset, model in itertools.product(
+        read_value("evaluate.checks.datasets", list[str]), models
+    ):
+        yield f"check@{dataset}-{model}", checks_file(dataset, model)
 
 
 def recorded(stage: str, output: Path) -> Recorded:

@@ -72,7 +72,7 @@ def _unmeasured(stages: Sequence[Recorded]) -> str:
     return (
         f"Not measured here, but from DVC's cache or from another machine: "
         f"{listed(names, LISTED)}; "
-        "`dvc repro -f -s STAGE` computes one again."
+        "`dvc repro -f -s STAGE` computes one again (stages/dvc.yaml:finetune is that stage)."
     )
 
 

@@ -1,7 +1,8 @@
 """The model card of a fine-tuned model: Markdown with the hub's front matter.
 
-Every number is one of data/model/recipe.json, reports/metrics.json or data/evaluation, every
-name one of dvc.lock. No clock, host or path: the same inputs give the same bytes.
+Every number is one of data/models/finetuned/clip/recipe.json, reports/metrics.json or
+data/evaluation, every name one of DVC's lock files. No clock, host or path: the same inputs give
+the same bytes.
 """
 
 import json
@@ -10,6 +11,7 @@ from typing import Any
 
 import jinja2
 
+from pipeline.clip.folders import BASE, FINETUNED
 from pipeline.common.errors import UserError, listed
 from pipeline.report.page import percent
 from pipeline.results.evaluated import NORMS, options_text
@@ -88,13 +90,13 @@ def result_rows(inputs: Inputs) -> list[dict[str, Any]]:
     Raises:
         UserError: reports/metrics.json has other data sets or measures.
     """
-    rows = []
+    rows, compared = [], [BASE, FINETUNED] if inputs.compares else [FINETUNED]
     for name, metrics in inputs.measured.items():
         shares = inputs.results.datasets.get(name, {})
-        if not all({"clean", "robust"} <= set(shares.get(m, {})) for m in ("base", "finetuned")):
+        if not all({"clean", "robust"} <= set(shares.get(m, {})) for m in compared):
             raise UserError(f"{METRICS}: no accuracies of '{name}'; run `dvc repro report`")
         about = metrics[0]
-        seen = f"{about.seen_in_training} of {about.classes}"
+        seen = f"{inputs.seen[name]} of {about.classes}"
         rows.append({"dataset": name, "images": about.images, "seen": seen, **shares})
     return rows
 

@@ -6,26 +6,31 @@ from typing import Any
 
 from pydantic import Field
 
-from pipeline.clip.folders import BASE_MODEL, MODEL, RECIPE
+from pipeline.clip.folders import BASE, FINETUNED, MODEL, MODELS, RECIPE, record_folder
 from pipeline.clip.model import CONFIG_FILE, WEIGHTS_FILE
-from pipeline.common import options, registry
+from pipeline.common import registry
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section, validate
 from pipeline.common.tables import read_json
 from pipeline.images.classes import CLASSES, read_classes
-from pipeline.models.interface import ModelCardOrigin
+from pipeline.models.about import About, read_about
+from pipeline.models.pretraining import FOLDER
 from pipeline.prepare.facts import published_facts
 from pipeline.results.evaluated import Metrics
-from pipeline.results.files import EVALUATION, METRICS
-from saft.export.lineage import LOCK, Lock, check_measured
+from pipeline.results.files import METRICS, evaluation_folder
+from pipeline.results.seen_classes import training_overlap
+from saft.export.lineage import FINETUNE, LOCK, Lock, check_measured
+from saft.references import PRETRAIN
 
 
 class EvaluatedNames(Section, extra="ignore"):
     """What of section `evaluate` tells what was measured."""
 
+    models: list[str]
     datasets: list[str] = Field(min_length=1)
     attacks: list[str] = Field(min_length=1)
     texts: list[str] = Field(min_length=1)
+    epsilons_255: list[int | float] = Field(min_length=1)
 
 
 class _Checks(Section, extra="ignore"):
@@ -55,14 +60,18 @@ class DatasetLicence:
 
 @dataclass(frozen=True)
 class Inputs:
-    """All that a card is made of. measured: per data set, its attacks in the order of
-    evaluate.attacks; classes: how many were trained on."""
+    """All that a card is made of. measured: per data set, the fine-tuned model under the attacks in
+    the order of evaluate.attacks; seen: per data set, how many of its classes were trained on;
+    compares: whether results has the base model's accuracies too; classes: how many were trained
+    on."""
 
     recipe: dict[str, Any]
     results: Results
     measured: dict[str, list[Metrics]]
+    seen: dict[str, int]
+    compares: bool
     classes: int
-    base: ModelCardOrigin
+    base: About
     terms: list[DatasetLicence]
 
 
@@ -70,32 +79,49 @@ def read_inputs(lock: Lock) -> Inputs:
     """Read everything, after making sure that it belongs together.
 
     Raises:
-        UserError: a file is missing or broken, or the results are not those of data/model.
+        UserError: a file is missing or broken, the fine-tuned model was not evaluated, or the
+            results are not its own.
     """
     _check_there()
     named = validate(lock.params(METRICS).get("evaluate"), EvaluatedNames, f"{LOCK}: evaluate")
-    folders = {
-        name: [EVALUATION / name / named.texts[0] / attack for attack in named.attacks]
-        for name in named.datasets
-    }
-    check_measured(lock, [folder for of_set in folders.values() for folder in of_set])
+    if FINETUNED not in named.models:
+        raise UserError(
+            f"{METRICS}: without '{FINETUNED}', whose results a card tells; add it to "
+            "evaluate.models and run `dvc repro`"
+        )
+    compared = [name for name in (BASE, FINETUNED) if name in named.models]
+    folders = {name: _folders(named, name) for name in compared}
+    check_measured(lock, {name: sum(of.values(), []) for name, of in folders.items()})
     recipe = read_json(RECIPE)
-    base, base_datasets = _base(lock)
+    trained = read_classes(recipe["dataset"])
     return Inputs(
         recipe=recipe,
         results=validate(read_json(METRICS), Results, str(METRICS)),
-        measured={name: [_metrics(f) for f in of_set] for name, of_set in folders.items()},
-        classes=len(read_classes(recipe["dataset"])),
-        base=base,
-        terms=[_terms(lock, name) for name in (recipe["dataset"], *base_datasets)],
+        measured={name: [_metrics(f) for f in of] for name, of in folders[FINETUNED].items()},
+        seen={name: training_overlap(read_classes(name), trained) for name in named.datasets},
+        compares=BASE in compared,
+        classes=len(trained),
+        base=read_about(record_folder(BASE)),
+        terms=[_terms(lock, name) for name in (recipe["dataset"], *_pretrained_on(lock))],
     )
+
+
+def _folders(named: EvaluatedNames, model: str) -> dict[str, list[Path]]:
+    """By data set, those of every attack on a model, with the headline's texts and epsilon."""
+    texts, epsilon = named.texts[0], named.epsilons_255[0]
+    return {
+        dataset: [
+            evaluation_folder(dataset, texts, attack, epsilon, model) for attack in named.attacks
+        ]
+        for dataset in named.datasets
+    }
 
 
 def _check_there() -> None:
     model_files = [MODEL / CONFIG_FILE, MODEL / WEIGHTS_FILE, RECIPE]
     for path in [*model_files, METRICS]:
         if not path.is_file():
-            stage = "finetune" if path in model_files else "report"
+            stage = FINETUNE if path in model_files else "report"
             raise UserError(f"{path}: not found; `dvc repro {stage}` makes it")
 
 
@@ -104,15 +130,13 @@ def _metrics(folder: Path) -> Metrics:
     return validate(read_json(path), Metrics, str(path))
 
 
-def _base(lock: Lock) -> tuple[ModelCardOrigin, list[str]]:
-    """The base model, and the image set that it was trained on where that happened here."""
-    values = lock.params(BASE_MODEL)
-    source, dataset = values.get("base_model.source", ""), values.get("base_model.dataset", "")
-    values_of = {source: values.get(f"base_model.options.{source}", {})}
-    module, params = options.load_plugin(
-        "pipeline.model_sources", "base_model", "source", source, values_of
-    )
-    return module.about(params, dataset), [dataset] if source == "pretrain" else []
+def _pretrained_on(lock: Lock) -> list[str]:
+    """The image set that the base model was trained on, where that happened here."""
+    base = lock.params(MODELS / BASE).get(f"models.{BASE}", {})
+    if base.get("source") != PRETRAIN:
+        return []
+    training = str(base["options"].get("training"))
+    return [lock.params(FOLDER / training)[f"pretrain.{training}"]["dataset"]]
 
 
 def _terms(lock: Lock, dataset: str) -> DatasetLicence:

@@ -1,32 +1,33 @@
-"""What dvc.lock tells of the outputs on disk: who made them, from which inputs, with which params.
+"""What DVC's lock files, of dvc.yaml and of stages/dvc.yaml, tell of the outputs on disk: who made
+them, from which inputs, with which params.
 
-reports/metrics.json holds no trace of the model that was measured; dvc.lock does, as the hash of
-every input of every stage.
+reports/metrics.json holds no trace of the model that was measured; the lock files do, as the hash
+of every input of every stage.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline.clip.folders import BASE_MODEL, MODEL
+from pipeline.clip.folders import BASE, BASE_MODEL, MODEL, MODELS, clip_folder
 from pipeline.common.errors import UserError
 from pipeline.results.files import EVALUATION, METRICS
 
-LOCK = Path("dvc.lock")
+LOCK, MADE_FROM = Path("dvc.lock"), Path("stages/dvc.lock")
+FINETUNE = "stages/dvc.yaml:finetune"  # as `dvc repro` is given it
 
 
 class Lock:
-    """dvc.lock; a stage is looked up by its output, since names of former stages stay in it."""
+    """The stages of all lock files; one is looked up by its output, since names of former stages
+    stay in them."""
 
-    def __init__(self, stages: dict[str, Any]):
-        self._makers = {
-            out["path"]: stage for stage in stages.values() for out in stage.get("outs", [])
-        }
+    def __init__(self, stages: Iterable[dict[str, Any]]):
+        self._makers = {out["path"]: stage for stage in stages for out in stage.get("outs", [])}
 
     def params(self, output: Path) -> dict[str, Any]:
         """The values of params.yaml that `output` was made with, by dotted key."""
@@ -42,29 +43,33 @@ class Lock:
 
     def _maker(self, output: Path) -> dict[str, Any]:
         if output.as_posix() not in self._makers:
-            raise UserError(f"{LOCK}: no stage has made {output}; run `dvc repro`")
+            raise UserError(f"{LOCK}, {MADE_FROM}: no stage has made {output}; run `dvc repro`")
         return self._makers[output.as_posix()]
 
     def _hash(self, output: Path, kind: Literal["deps", "outs"], path: Path) -> str:
         for item in self._maker(output).get(kind, []):
             if item["path"] == path.as_posix():
                 return str(item.get("md5"))
-        raise UserError(f"{LOCK}: {output} was made without {path}; run `dvc repro`")
+        raise UserError(f"{LOCK}, {MADE_FROM}: {output} was made without {path}; run `dvc repro`")
 
 
 def read_lock() -> Lock:
-    """dvc.lock of the current folder.
+    """The lock files of the current folder.
 
     Raises:
-        UserError: it is missing or broken.
+        UserError: one is missing or broken.
     """
+    return Lock([stage for file in (LOCK, MADE_FROM) for stage in _stages(file)])
+
+
+def _stages(file: Path) -> list[dict[str, Any]]:
     try:
-        stages = YAML(typ="safe", pure=True).load(LOCK.read_text(encoding="utf-8"))["stages"]
-        return Lock(dict(stages))
+        stages = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))["stages"]
+        return list(dict(stages).values())
     except FileNotFoundError:
-        raise UserError(f"{LOCK}: not found; `dvc repro` makes it") from None
+        raise UserError(f"{file}: not found; `dvc repro` makes it") from None
     except (YAMLError, UnicodeDecodeError, LookupError, TypeError, ValueError, AttributeError):
-        raise UserError(f"{LOCK}: not a lock file of DVC; run `dvc repro`") from None
+        raise UserError(f"{file}: not a lock file of DVC; run `dvc repro`") from None
 
 
 def digest(path: Path) -> str:
@@ -78,20 +83,29 @@ def digest(path: Path) -> str:
     return hashlib.md5(json.dumps(listing).encode()).hexdigest() + ".dir"
 
 
-def check_measured(lock: Lock, folders: Iterable[Path]) -> None:
-    """Raise UserError unless reports/metrics.json tells of data/model.
+def check_measured(lock: Lock, folders: Mapping[str, Iterable[Path]]) -> None:
+    """Raise UserError unless reports/metrics.json tells of data/models/finetuned/clip.
 
-    It has to be what the report stage made of data/evaluation as it is, and every one of
-    `folders`, of data/evaluation, has to be measured on data/model as it is.
+    It has to be what the report stage made of data/evaluation as it is, and every folder of a
+    model there has to be measured on that model as it is.
+
+    Args:
+        folders: of data/evaluation, by model.
     """
-    model = digest(MODEL)
+    model, base = digest(MODEL), MODELS / BASE
     if lock.output_hash(MODEL) != model:
-        raise UserError(f"{MODEL}: not what `dvc repro finetune` made last; run `dvc repro`")
-    if lock.input_hash(MODEL, BASE_MODEL) != lock.output_hash(BASE_MODEL):
+        raise UserError(f"{MODEL}: not what `dvc repro {FINETUNE}` made last; run `dvc repro`")
+    if not base.is_dir() or lock.output_hash(base) != digest(base):
+        raise UserError(f"{base}: not what its stage made last; run `dvc repro`")
+    if lock.input_hash(MODEL, BASE_MODEL) != digest(BASE_MODEL):
         raise UserError(f"{MODEL}: fine-tuned from another {BASE_MODEL}; run `dvc repro`")
-    for folder in folders:
-        if lock.input_hash(folder, MODEL) != model:
-            raise UserError(f"{folder}: measured on another model than {MODEL}; run `dvc repro`")
+    for name, of_model in folders.items():
+        weights, current = clip_folder(name), digest(clip_folder(name))
+        for folder in of_model:
+            if lock.input_hash(folder, weights) != current:
+                raise UserError(
+                    f"{folder}: measured on another model than {weights}; run `dvc repro`"
+                )
     unchanged = lock.output_hash(METRICS) == digest(METRICS)
     if not unchanged or lock.input_hash(METRICS, EVALUATION) != digest(EVALUATION):
         raise UserError(

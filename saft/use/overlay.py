@@ -19,8 +19,9 @@ from pipeline.common.errors import UserError
 from saft.use.commented_yaml import Key, compose
 
 EXTENDS = "extends"
-# mappings whose keys the user names, so that an overlay may add to them; `exemplars` is one too
+# mappings whose keys the user names, so that an overlay may add to them
 NAMED = {("prepare", "sets"), ("embed", "texts")}
+NAMED_SECTIONS = {("exemplars",), ("models",), ("pretrain",)}
 
 
 def base_name(text: str, file: Path) -> str | None:
@@ -105,7 +106,7 @@ def _below_the_header(above: Sequence[str]) -> Sequence[str]:
 
 
 def _takes_names(path: tuple[str, ...]) -> bool:
-    """Whether an overlay may add keys to the mapping at `path`: image sets, text sets, exemplars
-    and plug-ins, and below a set whatever its source takes."""
+    """Whether an overlay may add keys to the mapping at `path`: image sets, text sets, models and
+    plug-ins, and below a set or a model whatever its source takes."""
     is_options = path[1:] == ("options",)
-    return path[:2] in NAMED or path[:1] == ("exemplars",) or is_options
+    return path[:2] in NAMED or path[:1] in NAMED_SECTIONS or is_options

@@ -4,21 +4,15 @@ import itertools
 import json
 import re
 import shutil
-import sys
 from collections import namedtuple
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
-from pipeline.evaluation.files import threat_model
-from pipeline.evaluation.interface import Targets
-from pipeline.evaluation.session import Inputs
-from pipeline.images.image_set import open_images
 from pipeline.results.seen_classes import training_overlap
 from saft.app import app
 from saft.check import disk, dvc, memory, sets, times
@@ -27,6 +21,29 @@ from tests.support.check_project import change, check, entered, problems
 from tests.support.project import make, run
 
 Usage = namedtuple("Usage", "total used free")
+FOLDER = {"source": "imagefolder", "names": None, "classes": None, "images_per_class": None,
+          "skip": 0, "size": 32, "resize": "crop"}  # fmt: skip
+
+
+def with_photographs(folder: Path, classes: dict[str, str]) -> None:
+    """One black image of each class, id -> name, and the table of names."""
+    for class_id, name in classes.items():
+        (folder / class_id).mkdir(parents=True)
+        Image.new("RGB", (32, 32)).save(folder / class_id / "0.png")
+        with (folder / "classes.tsv").open("a") as file:
+            file.write(f"{class_id}\t{name}\n")
+
+
+def with_sets(**new: dict) -> None:
+    """Add sets to params.yaml."""
+    sets = YAML(typ="safe").load(Path("params.yaml").read_text())["prepare"]["sets"]
+    change(prepare__sets=sets | new)
+
+
+def findings(part: str) -> dict:
+    """Lines and values of one part, whatever the verdict."""
+    output = CliRunner().invoke(app, ["check", "--json"]).stdout
+    return json.loads(output)["parts"][part]
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +61,14 @@ def test_the_demo_is_fine_and_nothing_is_written(project):
     before = run(project, "git", "status", "--porcelain", "--ignored", "--", "data")
     text = check(0)
     assert text.endswith("OK\n")
-    for title in ("params", "image data", "class tables", "descriptions", "base model", "disk",
+    for title in ("params", "image data", "class tables", "descriptions", "models", "disk",
                   "memory", "stages"):  # fmt: skip
         assert f"{title}:\n" in text
     assert "pairs                   there     250 images, 110 classes, 32 x 32 pixels" in text
     assert "shapes-held-out: 0 of 20 classes are fine-tuned on" in text
     assert "sentences for 40 of 40 classes" in text
     assert "copied, twice" in text
-    assert re.search(r"evaluate \(4 stages\) +1 s", text)
+    assert re.search(r"evaluate \(8 stages\) +1 s", text)
     assert run(project, "git", "status", "--porcelain", "--ignored", "--", "data") == before
     assert run(project, "git", "status", "--porcelain") == ""
 
@@ -61,7 +78,8 @@ def test_json_says_the_same(project):
     assert report["ok"] is True
     assert report["problems"] == []
     stages = report["parts"]["stages"]["values"]
-    assert {"prepare@pairs", "base_model", "describe", "finetune", "report"} <= set(stages)
+    names = {"prepare@pairs", "pretrain@small", "model@base", "describe", "finetune", "report"}
+    assert names <= set(stages)
     assert stages["finetune"]["seconds"] > 0
     assert report["parts"]["descriptions"]["values"] == {"classes": 40, "described": 40}
     change(finetune__dataset="nowhere")
@@ -186,41 +204,6 @@ def test_a_model_that_nobody_can_ask(project, monkeypatch):
     assert "describe.options.vllm: model: ./nowhere: there is no such folder" in listed
 
 
-def test_base_models(project, clip_folder, monkeypatch, tmp_path):
-    change(base_model__source="local", base_model__options__local__path="nowhere")
-    assert any("nowhere/open_clip_config.json: not found" in line for line in problems())
-    change(base_model__options__local__path=str(clip_folder))
-    [trains, *_] = problems()
-    assert "shapes-train.size is 32, the model takes 16 x 16 pixels" in trains
-    change(base_model__source="pretrained", base_model__options__pretrained__tag="magic")
-    assert any("'ViT-B-32-quickgelu' has no tag 'magic'" in line for line in problems())
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *a, **k: None)
-    change(base_model__options__pretrained__tag="openai")
-    text = check(1)
-    assert "will be downloaded from timm/vit_base_patch32_clip_224.openai, about 605 MB" in text
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *a, **k: "/cache/w")
-    assert "in the cache, /cache/w" in check(1)
-    change(base_model__options__pretrained__tag=None)
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *a, **k: None)
-    change(base_model__options__pretrained__model="hf-hub:someone/clip")
-    text = check(0)
-    assert "hf-hub:someone/clip: will be downloaded, of a size that its config will tell" in text
-    assert "memory:\n  not checked: the model's config is not known" in text
-    monkeypatch.setattr(
-        "huggingface_hub.try_to_load_from_cache", lambda _, name, **k: str(clip_folder / name)
-    )
-    text = check(1)
-    assert f"hf-hub:someone/clip: in the cache, {clip_folder}/open_clip_model.safetens" in text
-    assert "shapes-train.size is 32, the model takes 16 x 16 pixels" in text
-    change(base_model__source="checkpoint", base_model__options__checkpoint__tag=None)
-    change(base_model__options__checkpoint__model=f"local-dir:{clip_folder}")
-    assert any("checkpoint.pt: not found" in line for line in problems())
-    change(base_model__options__checkpoint__file=str(clip_folder / "open_clip_model.safetensors"))
-    assert "shapes-train.size is 32, the model takes 16 x 16 pixels" in problems()[0]
-    change(base_model__source="pretrain", base_model__options__pretrain__patch_size=7)
-    assert any("patches of 7 pixels do not tile images of 32" in line for line in problems())
-
-
 def test_too_many_blocks(project):
     change(finetune__last_blocks=9)
     assert "params.yaml: finetune.last_blocks is 9, the image encoder has 1" in problems()
@@ -282,19 +265,43 @@ def test_params_that_are_a_folder_are_one_line(tmp_path, monkeypatch):
 
 def test_what_depends_on_a_change_runs_too():
     graph = '"a" -> "b";\n"b" -> "c";\n"x" -> "c";\n'
-    assert dvc._with_downstream(["a"], graph) == ["a", "b", "c"]
-    assert dvc._with_downstream(["x"], graph) == ["x", "c"]
+    assert dvc._to_run(["a"], graph) == ["a", "b", "c"]
+    assert dvc._to_run(["x"], graph) == ["x", "c"]
+
+
+def test_of_the_other_file_only_what_is_needed_runs():
+    """texts is needed by embed; finetune and its record by nothing."""
+    names = {name: f"{dvc.FILE}{name}" for name in ("texts", "model", "finetune", "record")}
+    edges = [("texts", "embed"), ("model", "embed"), ("model", "finetune"), ("finetune", "record")]
+    graph = "\n".join(f'"{names.get(a, a)}" -> "{names.get(b, b)}";' for a, b in edges)
+    assert dvc._to_run(["embed", *names.values()], graph) == ["texts", "model", "embed"]
+    assert dvc._to_run([names["texts"]], graph) == ["texts", "embed"]
+    assert dvc._to_run([names["finetune"]], graph) == []
+
+
+def test_dvc_names_the_stages_without_the_file_and_those_alone_that_are_needed(project):
+    stages = dvc.stages_to_run().stages
+    assert stages is not None
+    assert {"prepare@pairs", "pretrain@small", "model@base", "describe", "finetune", "record",
+            "embed@base-template", "evaluate@digits-pgd-template-4-finetuned",
+            "report"} <= set(stages)  # fmt: skip
+    assert "texts@unseen" not in stages, "no evaluation uses it"
+    change(evaluate__models=["base"])
+    stages = dvc.stages_to_run().stages
+    assert stages is not None
+    assert {"model@base", "texts@template", "evaluate@digits-pgd-template-4-base"} <= set(stages)
+    assert not {"describe", "filter", "embed_training", "finetune", "record"} & set(stages)
     assert dvc._changed('{"a": [], "b": []}\nUpdates available\n') == ["a", "b"]
     assert dvc._changed("") == []
 
 
 def test_attack_steps_of_the_evaluation(project):
     plan = Plan()
-    assert times.check_steps(plan.checks, plan.evaluate.epsilon_255) == 5 + 5 + 5 + (
+    assert times.check_steps(plan.checks, plan.evaluate.epsilons_255[0]) == 5 + 5 + 5 + (
         1 + 2 + 4 + 8 + 4
     )
     assert times.iterates("autoattack", None) == 4400
-    encoder = plan.model.vit
+    encoder = plan.models["base"].vit
     once = times.evaluate_flop(encoder, 10, 1)
     assert times.evaluate_flop(encoder, 20, 1) == 2 * once
     trained = times.finetune_flop(encoder, plan.recipe, plan.passes, 100)
@@ -304,38 +311,18 @@ def test_attack_steps_of_the_evaluation(project):
     assert twice - setup == pytest.approx(2 * (trained - setup))
 
 
-def two_sets_of_photographs(folder: Path) -> None:
-    """Set `mine`, whose ids are words, and `net`, whose ids are wnids; both name lion and crane."""
+def test_the_classes_seen_in_training_are_told_where_there_is_a_training(project):
     names = {"mine": {"lion": "lion", "crane": "crane"},
              "net": {"n02129165": "lion", "n02012849": "crane"}}  # fmt: skip
     for root, classes in names.items():
-        for class_id, name in classes.items():
-            (folder / root / class_id).mkdir(parents=True)
-            Image.new("RGB", (32, 32)).save(folder / root / class_id / "0.png")
-            with (folder / root / "classes.tsv").open("a") as file:
-                file.write(f"{class_id}\t{name}\n")
-
-
-def test_the_classes_seen_in_training_are_those_that_the_evaluation_counts(project):
-    two_sets_of_photographs(project / "data/raw")
-    sets = YAML(typ="safe").load(Path("params.yaml").read_text())["prepare"]["sets"]
-    folder = {"source": "imagefolder", "names": None, "classes": None, "images_per_class": None,
-              "skip": 0, "size": 32, "resize": "crop"}  # fmt: skip
-    sets |= {name: folder | {"root": name} for name in ("mine", "net")}
-    change(prepare__sets=sets, finetune__dataset="net", evaluate__datasets=["mine"])
-    output = CliRunner().invoke(app, ["check", "--json"]).stdout
-    counts = json.loads(output)["parts"]["class tables"]["values"]
-    for name in ("mine", "net"):
-        run(project, sys.executable, "-m", "stages.prepare", name)
-    images = open_images("mine")
-    targets = Targets(images.pixels, np.arange(2), images.labels)
-    inputs = Inputs(Plan().evaluate, images, targets, None, None, torch.device("cpu"))
-    shutil.rmtree(project / "data/raw")
+        with_photographs(project / "data/raw" / root, classes)
+    with_sets(**{name: FOLDER | {"root": name} for name in names})
+    change(finetune__dataset="net", evaluate__datasets=["mine"])
+    counts = findings("class tables")["values"]
     assert counts["mine"] == 1, "the lion by the table; two cranes are not known to be one class"
-    assert threat_model(inputs, "net")["seen_in_training"] == counts["mine"]
-    for name in ("mine", "net"):
-        shutil.rmtree(project / "data/images" / name)
-        (project / f"data/classes/{name}.parquet").unlink()
+    change(evaluate__models=["base"])
+    assert findings("class tables")["values"] == {}
+    shutil.rmtree(project / "data/raw")
 
 
 def test_the_table_of_equal_classes_changes_nothing_of_the_demo(project):
