@@ -29,4 +29,4 @@ def build(params: Params, dataset: str, seed: int, device: torch.device) -> Base
 
 def about(params: Params, dataset: str) -> ModelCardOrigin:
     """The folder's name, without the path to it."""
-    return ModelCardOrigin(f"the open_clip folder `{Path(params.path).name}`")
+    return ModelCardOrigin(f"the CLIP folder `{Path(params.path).name}`")

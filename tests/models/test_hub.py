@@ -187,8 +187,8 @@ def test_a_repository_without_any_config_is_no_matter_of_the_network(monkeypatch
 
     monkeypatch.setattr(hub, "hf_hub_download", not_found)
     assert refused(REPOSITORY, None) == (
-        f"{REPOSITORY} cannot be used: it has neither open_clip_config.json nor config.json; choose "
-        "another model"
+        f"{REPOSITORY} cannot be used: it has neither open_clip_config.json nor config.json; "
+        "choose another model"
     )
 
 
@@ -300,6 +300,6 @@ def test_what_a_model_card_says_of_each_source():
     assert tagged == ("`ViT-B-32 / openai` (open_clip)", "timm/vit_base_patch32_clip_224.openai")
     repository = about(pretrained, model=REPOSITORY, tag=None)
     assert repository == (f"`{REPOSITORY}` (open_clip)", "someone/robust-clip")
-    assert about(local, path="/home/me/clip") == ("the open_clip folder `clip`", None)
+    assert about(local, path="/home/me/clip") == ("the CLIP folder `clip`", None)
     origin = about(pretrain, steps=4, batch_size=8)
     assert "on image set `pairs` (4 steps of 8 image-text pairs)" in origin.text
