@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pipeline.clip.about import FILE, read_about
 from pipeline.clip.folders import FINETUNED, record_folder
 from pipeline.common.errors import UserError
-from pipeline.models.about import FILE, read_about
 
 HUB = "hf-hub:"
 TAGGED = re.compile(r"[\w.-]+/[\w.-]+")

@@ -8,11 +8,11 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from pipeline.clip.about import FILE, About
 from pipeline.clip.folders import record_folder
 from pipeline.common.errors import UserError
 from pipeline.common.params import read_params
 from pipeline.common.tables import write_json
-from pipeline.models.about import FILE, About
 from saft.evaluate import models, sets
 from saft.evaluate.overrides import literal, overrides
 from saft.evaluate.request import Request, requested, with_protocol
