@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import save_file
 
 from pipeline.clip import model as clip
+from pipeline.clip.about import read_about
 from pipeline.clip.folders import clip_folder as folder_of
 from pipeline.clip.folders import record_folder
 from pipeline.common.errors import UserError
 from pipeline.model_sources import checkpoint
-from pipeline.models.about import read_about
 from stages import model as model_stage
 from tests.support.classifiers import write_params
 

@@ -13,8 +13,6 @@ from pipeline.common.errors import UserError
 from pipeline.model_sources import checkpoint, local
 from tests.support.clip_layouts import prefixed
 
-CPU = torch.device("cpu")
-
 
 def build(file: Path, clip_folder: Path, **options):
     values = {
@@ -23,7 +21,7 @@ def build(file: Path, clip_folder: Path, **options):
         "tag": None,
         "cache_dir": None,
     }
-    return checkpoint.build(checkpoint.Params(**values, **options), "any", 0, CPU)
+    return checkpoint.build(checkpoint.Params(**values, **options))
 
 
 def refused(file: Path, clip_folder: Path, **options) -> str:
@@ -198,7 +196,7 @@ def test_a_folder_of_open_clip_with_the_older_file(whole, clip_folder, tmp_path)
     (folder / clip.CONFIG_FILE).write_text((clip_folder / clip.CONFIG_FILE).read_text())
     torch.save(whole, folder / "open_clip_pytorch_model.bin")
     for path in (folder, folder / "open_clip_pytorch_model.bin"):
-        built = local.build(local.Params(path=str(path)), "any", 0, CPU)
+        built = local.build(local.Params(path=str(path)))
         assert all(torch.equal(v, whole[k]) for k, v in built.model.state_dict().items())
 
 
@@ -210,7 +208,7 @@ def test_a_folder_whose_config_has_another_grid_is_not_interpolated(clip_folder,
     config["model_cfg"]["vision_cfg"]["image_size"] = 32
     (folder / clip.CONFIG_FILE).write_text(json.dumps(config))
     with pytest.raises(UserError, match="has 17 positional embeddings, its config 65"):
-        local.build(local.Params(path=str(folder)), "any", 0, CPU)
+        local.build(local.Params(path=str(folder)))
 
 
 def test_a_folder_with_an_image_encoder_alone_says_what_to_do(visual, clip_folder, tmp_path):
@@ -219,4 +217,4 @@ def test_a_folder_with_an_image_encoder_alone_says_what_to_do(visual, clip_folde
     (folder / clip.CONFIG_FILE).write_text((clip_folder / clip.CONFIG_FILE).read_text())
     save_file(visual, folder / clip.WEIGHTS_FILE)
     with pytest.raises(UserError, match="holds an image encoder alone; use source: checkpoint"):
-        local.build(local.Params(path=str(folder)), "any", 0, CPU)
+        local.build(local.Params(path=str(folder)))

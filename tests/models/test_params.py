@@ -3,11 +3,11 @@
 import pytest
 
 from pipeline.clip import model as clip
-from pipeline.clip.towers import text_tower_hash
+from pipeline.clip.about import DEFENDED, FILE, About, read_about
+from pipeline.clip.towers import facts, text_tower_hash
 from pipeline.common.errors import UserError
 from pipeline.common.params import read_params
 from pipeline.common.tables import write_json
-from pipeline.models.about import DEFENDED, FILE, About, read_about, towers
 from pipeline.models.params import read_model
 from tests.support.project import DEMO
 
@@ -52,7 +52,7 @@ def test_about_json_comes_back_as_it_was(clip_folder, tmp_path):
     loaded = clip.load(clip_folder)
     about = About(
         name="m", source="local", origin="`m`", hub_id=None, defended=DEFENDED["unknown"],
-        licence="MIT", citation=None, notes=["a note"], **towers(loaded),
+        licence="MIT", citation=None, notes=["a note"], **facts(loaded),
     )  # fmt: skip
     write_json(tmp_path / FILE, about.model_dump())
     assert read_about(tmp_path) == about

@@ -23,7 +23,7 @@ CASES = {
     "pipeline/clip/folders.py": LOADS_MODEL | {"about", "report"},
     "pipeline/prepare/pack.py": {"prepare"},
     "pipeline/models/hub.py": {"pretrain", "model"},
-    "pipeline/models/about.py": {"pretrain", "model", "record"},
+    "pipeline/clip/about.py": LOADS_MODEL | {"report"},
     "pipeline/descriptions/prompts.py": {"describe", "filter"},
     "pipeline/filtering/similarity.py": {"filter"},
     "pipeline/descriptions/sources.py": {"describe", "filter", "report"},

@@ -13,10 +13,10 @@ from ruamel.yaml import YAML
 from safetensors.torch import load_file, save_file
 
 from pipeline.clip import model as clip
+from pipeline.clip.about import read_about
 from pipeline.clip.folders import ABOUT, BASE_MODEL, MODEL, MODELS, RECIPE, record_folder
 from pipeline.clip.towers import image_tower_hash, text_tower_hash
 from pipeline.common.tables import write_json
-from pipeline.models.about import read_about
 from pipeline.models.pretraining import FOLDER as PRETRAINED
 from stages import about, model, pretrain, record
 from tests.support.classifiers import write_params
