@@ -190,7 +190,7 @@ def test_a_queued_grid_runs_the_code_it_was_queued_with(built):
     folder, _ = built
     run(
         folder, "dvc", "exp", "run", "--queue", "-n", "grid",
-        "-S", "evaluate.epsilons_255=[1],[2]", "-S", "evaluate.last_images=0",
+        "-S", "evaluate.epsilons_255=[1],[2]", "-S", "evaluate.models=[base]",
     )  # fmt: skip
     code = folder / "pipeline/evaluation/evaluate.py"
     original = code.read_text()
