@@ -105,8 +105,8 @@ def _downloads(plan: Plan) -> Iterator[tuple[str, Download]]:
         if images.download is not None:
             yield name, images.download
     for name, model in plan.models.items():
-        if model.download is not None:
-            yield name, model.download
+        for download in model.downloads:
+            yield name, download
 
 
 def disk(plan: Plan) -> Part:
