@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 FOLDERS = ("pipeline", "stages", "saft")
+PIPELINES = ("dvc.yaml", "stages/dvc.yaml")
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -72,7 +73,8 @@ def lines(file: Path) -> int:
 def main(root: Path) -> None:
     """Print the counts."""
     trees = modules(root)
-    dvc = (root / "dvc.yaml").read_text()
+    files = [root / name for name in PIPELINES if (root / name).is_file()]
+    dvc = "\n".join(file.read_text() for file in files)
     entries = [f"stages/{name}.py" for name in set(re.findall(r"python -m stages\.(\w+)", dvc))]
     lengths = {(f, n.name): (n.end_lineno or 0) - n.lineno + 1 for f, n in functions(trees)}
     longest = max(lengths, key=lambda key: lengths[key])
@@ -83,8 +85,8 @@ def main(root: Path) -> None:
         "units": len({unit(file) for file in trees}),
         "import arrows between units": len(arrows(root, trees)),
         "modules directly in pipeline/": sum(f.name != "__init__.py" for f in in_pipeline),
-        "lines of dvc.yaml": len(dvc.splitlines()),
-        "code dependencies in dvc.yaml": len(re.findall(r"^ *- (?:pipeline|stages)/", dvc, re.M)),
+        "lines of pipeline files": sum(map(lines, files)),
+        "code dependencies of stages": len(re.findall(r"^ *- (?:pipeline|stages)/", dvc, re.M)),
         "lines of profiles": sum(lines(file) for file in (root / "profiles").glob("*.yaml")),
         "words of README.md": len((root / "README.md").read_text().split()),
         "functions with a variable `found`": sum("found" in names(f) for _, f in functions(trees)),

@@ -9,13 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.clip import model as clip
+from pipeline.clip.about import DEFENDED, FILE, About
 from pipeline.clip.folders import MODELS, clip_folder, record_folder
 from pipeline.clip.model import Clip
+from pipeline.clip.towers import facts
 from pipeline.common import registry
 from pipeline.common.atomic import replacing_directory
 from pipeline.common.params import read_value, validate
 from pipeline.common.tables import write_json
-from pipeline.models.about import DEFENDED, FILE, About, towers
 from pipeline.models.interface import BaseModel, ModelCardOrigin
 from pipeline.models.params import WHERE, ModelParams, read_model
 from stages.runner import stage
@@ -51,7 +52,7 @@ def _about(
         licence=params.licence,
         citation=params.citation,
         notes=built.notes,
-        **towers(model),
+        **facts(model),
     )
 
 

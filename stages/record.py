@@ -11,10 +11,11 @@ from pathlib import Path
 import typer
 
 from pipeline.clip import model as clip
+from pipeline.clip.about import FILE, About
 from pipeline.clip.folders import FINETUNED, MODEL, RECIPE, record_folder
+from pipeline.clip.towers import facts
 from pipeline.common.atomic import replacing_directory
 from pipeline.common.tables import read_json, write_json
-from pipeline.models.about import FILE, About, towers
 from stages.runner import stage
 
 FILES = (
@@ -38,7 +39,7 @@ def main() -> None:
         licence=None,
         citation=None,
         notes=[],
-        **towers(clip.load(MODEL)),
+        **facts(clip.load(MODEL)),
     )
     with replacing_directory(record_folder(FINETUNED)) as folder:
         for path in FILES:

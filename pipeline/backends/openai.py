@@ -178,7 +178,7 @@ def _explained(error: BaseException, key: str, params: Params) -> BaseException:
     elif isinstance(error, openai.APIConnectionError):
         reason = (
             f"cannot be reached ({error.__cause__ or reason}); start it, fix base_url, or take "
-            "descriptions that somebody made (`dvc pull describe`)"
+            "descriptions that somebody made (`dvc pull stages/dvc.yaml:describe`)"
         )
     elif isinstance(error, openai.RateLimitError):
         reason = f"refuses, too many requests; lower concurrency ({reason})"

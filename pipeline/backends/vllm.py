@@ -33,8 +33,8 @@ from pipeline.descriptions.messages import Query, answer_schema, message_content
 ASKS_MODEL = True
 WHERE = "describe.options.vllm"
 NO_GPU = (
-    "take descriptions that somebody made (`dvc pull describe`), or let a server write them "
-    "(describe.backend: openai)"
+    "take descriptions that somebody made (`dvc pull stages/dvc.yaml:describe`), or let a server "
+    "write them (describe.backend: openai)"
 )
 IN_FLIGHT = 2048  # requests the engine holds: more than it can run at once, few enough to render
 DECIDING = {"revision", "dtype"}  # what, besides question and sampling, decides an answer

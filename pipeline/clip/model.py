@@ -170,7 +170,7 @@ def check_fit(encoder: ImageEncoder, size: int, width: int, where: str) -> None:
     if encoder.visual.output_dim != width:
         raise UserError(
             f"{where}: image features have {encoder.visual.output_dim} numbers, "
-            f"the text embeddings {width}; run `dvc repro embed`"
+            f"the text embeddings {width}; run `dvc repro`"
         )
 
 

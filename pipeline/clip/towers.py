@@ -42,6 +42,16 @@ def image_tower_hash(clip: Clip) -> str:
     return _hash(about, ((name, state[name]) for name in sorted(state)))
 
 
+def facts(clip: Clip) -> dict[str, Any]:
+    """What about.json says of the weights, see `pipeline.clip.about.About`."""
+    return {
+        "parameters": sum(weight.numel() for weight in clip.model.parameters()),
+        "image_size": int(clip.model.visual.image_size[0]),
+        "image_tower": image_tower_hash(clip),
+        "text_tower": text_tower_hash(clip),
+    }
+
+
 def _hash(about: dict[str, Any], weights: Iterable[tuple[str, Tensor]]) -> str:
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
     for name, weight in weights:

@@ -89,6 +89,6 @@ def read_exemplars(name: str, classes: Sequence[ClassEntry]) -> dict[str, list[b
     if pngs_of and missing:
         raise UserError(
             f"{path}: no exemplar for class '{missing[0]}' ({len(missing)} classes in all); "
-            f"run `dvc repro exemplars@{name}`"
+            f"run `dvc repro stages/dvc.yaml:exemplars@{name}`"
         )
     return pngs_of

@@ -6,7 +6,7 @@ from typing import Literal
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section, Template
 from pipeline.images.classes import ClassEntry
-from pipeline.zeroshot.text_tables import DESCRIPTIONS, TEMPLATE, TextTable
+from pipeline.zeroshot.text_tables import TEMPLATE, TextTable
 
 Templates = dict[str, list[Template] | Literal["openai", "own"]]
 
@@ -28,13 +28,6 @@ def datasets_of(
     """
     trained_with = [trained] if texts == TEMPLATE else []
     return list(dict.fromkeys([*trained_with, *datasets, *checked]))
-
-
-def check_text_set(texts: str, params: EmbedParams) -> None:
-    """Raise UserError unless `texts` is a text set."""
-    if texts not in params.texts and texts != DESCRIPTIONS:
-        known = ", ".join([*sorted(params.texts), DESCRIPTIONS])
-        raise UserError(f"params.yaml: '{texts}' is not a text set; embed.texts has {known}")
 
 
 def templates_of(

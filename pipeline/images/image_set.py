@@ -96,7 +96,7 @@ def open_images(name: str) -> ImageSet:
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or len(pixels) != len(labels):
         raise UserError(
             f"{folder}: images.npy holds {pixels.dtype} {pixels.shape}, "
-            f"items.parquet {len(labels)} rows; run `dvc repro -f prepare@{name}`"
+            f"items.parquet {len(labels)} rows; run `dvc repro -f stages/dvc.yaml:prepare@{name}`"
         )
     check_labels(labels, len(classes), str(folder / "items.parquet"))
     return ImageSet(name, pixels, labels, items["caption"].to_pylist(), classes)
@@ -137,7 +137,8 @@ def _streamed(folder: Path, name: str) -> StreamedPixels:
     files = read_table(path, FILE_SCHEMA)
     metadata = pq.read_schema(path).metadata or {}
     if not {b"root", b"size", b"resize"} <= set(metadata):
-        raise UserError(f"{path}: not written by prepare; run `dvc repro -f prepare@{name}`")
+        again = f"run `dvc repro -f stages/dvc.yaml:prepare@{name}`"
+        raise UserError(f"{path}: not written by prepare; {again}")
     root = locate(metadata[b"root"].decode())
     if not root.is_dir():
         raise UserError(f"{root}: not found, the images of set '{name}' are streamed from there")

@@ -86,7 +86,7 @@ class StreamedPixels:
         except UNREADABLE as error:
             raise UserError(
                 f"{path}: {reason(error)}, unlike when set '{self.name}' was prepared; "
-                f"restore it or run `dvc repro -f prepare@{self.name}`"
+                f"restore it or run `dvc repro -f stages/dvc.yaml:prepare@{self.name}`"
             ) from None
 
 

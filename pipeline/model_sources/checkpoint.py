@@ -48,7 +48,7 @@ def about(params: Params) -> ModelCardOrigin:
     file = f"checkpoint `{Path(params.file).name}`"
     if params.model.startswith(LOCAL):
         return ModelCardOrigin(
-            f"{file} in the open_clip folder `{Path(params.model.removeprefix(LOCAL)).name}`"
+            f"{file} in the CLIP folder `{Path(params.model.removeprefix(LOCAL)).name}`"
         )
     outer = hub.about(params)
     return ModelCardOrigin(f"{file} in {outer.text}", outer.hub_id)

@@ -26,4 +26,4 @@ def build(params: Params) -> BaseModel:
 
 def about(params: Params) -> ModelCardOrigin:
     """The folder's name, without the path to it."""
-    return ModelCardOrigin(f"the open_clip folder `{Path(params.path).name}`")
+    return ModelCardOrigin(f"the CLIP folder `{Path(params.path).name}`")

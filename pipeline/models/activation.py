@@ -55,8 +55,8 @@ def compare(model: Any, before: Probe, what: str) -> list[str]:
         distances[not quick] = _distances(model, before)
     towers = zip(("image", "text"), distances[quick], distances[not quick], strict=True)
     return [
-        f"its {tower} tower looks trained with {NAMES[not quick]}, the config has {NAMES[quick]}: on "
-        f"{len(other)} fixed inputs its features are at a mean cosine distance of "
+        f"its {tower} tower looks trained with {NAMES[not quick]}, the config has {NAMES[quick]}: "
+        f"on {len(other)} fixed inputs its features are at a mean cosine distance of "
         f"{other.mean():.2g} from those of {what} under {NAMES[not quick]}, of "
         f"{configured.mean():.2g} under {NAMES[quick]}"
         for tower, configured, other in towers

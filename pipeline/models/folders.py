@@ -9,6 +9,12 @@ from pipeline.models import transformers_config, whole
 from pipeline.models.configs import check_layout
 from pipeline.models.interface import BaseModel
 
+# by the file that tells it
+OTHERS = {
+    "adapter_config.json": "an adapter of peft (LoRA): merge it into its model first",
+    "model_index.json": "a pipeline of diffusers, whose image encoder is no CLIP",
+}
+
 
 def load(path: Path) -> BaseModel:
     """The model in float32, on the CPU; a file with its weights stands for its folder.
@@ -35,6 +41,9 @@ def config_of(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:
     if path.is_file() and not (folder / CONFIG_FILE).is_file():
         preprocessor = whole.in_folder(folder)(transformers_config.PREPROCESSOR)
         return transformers_config.read(path, preprocessor, str(folder)), whole.TRANSFORMERS
+    for name, kind in OTHERS.items():
+        if (folder / name).is_file() and not (folder / CONFIG_FILE).is_file():
+            raise UserError(f"{folder}: is {kind}; this is not supported")
     config = read_config(folder)
     check_layout(config["model_cfg"], str(folder))
     return config, whole.OPEN_CLIP

@@ -12,7 +12,7 @@ from typing import Any
 import open_clip
 import torch
 from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
 from pipeline.clip.config import CONFIG_FILE
 from pipeline.common.errors import UserError, first_line
@@ -110,8 +110,13 @@ def _repository(params: HubParams) -> BaseModel:
         names = whole.OPEN_CLIP
     except EntryNotFoundError as error:
         path = _fetch(params, transformers_config.CONFIG)
-        if path is None:
+        if path is None and isinstance(error, LocalEntryNotFoundError):
             raise _not_to_be_had(params, error) from None
+        if path is None:
+            raise UserError(
+                f"{what} cannot be used: it has neither {CONFIG_FILE} nor "
+                f"{transformers_config.CONFIG}; choose another model"
+            ) from None
         preprocessor = _fetch(params, transformers_config.PREPROCESSOR)
         config = transformers_config.read(path, preprocessor, what)
         names = whole.TRANSFORMERS

@@ -74,6 +74,12 @@ def _check_kind(values: dict[str, Any], what: str) -> None:
             f"{what} is an image encoder without a text tower; use source: checkpoint with its "
             "weights as file: and the CLIP that it was trained from as model:"
         )
+    if kind is None:
+        library = "timm" if "architecture" in values else "another library"
+        raise UserError(
+            f"{what} cannot be used: its {CONFIG} is of {library}, not of a CLIP of transformers; "
+            "choose another model"
+        )
     if kind != "clip":
         raise UserError(
             f"{what} cannot be used: it is a model of type {kind!r} of transformers, only clip is "

@@ -3,35 +3,16 @@ the models."""
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field
-
+from pipeline.clip.about import FILE, About
+from pipeline.clip.about import read_about as about_of
 from pipeline.clip.folders import ABOUT
 from pipeline.common.errors import UserError
-from pipeline.common.params import Section, validate
-from pipeline.common.tables import read_json
 from pipeline.results.evaluated import model_title
 
 DEFENDED = {"true": "yes", "false": "no", "unknown": "unknown"}
 MISSING = "–"
-
-
-class About(Section, extra="ignore"):
-    """One about.json. origin: Markdown, where the weights come from; hub_id: of the Hugging Face
-    hub; parameters: how many numbers; image_size: side in pixels; text_tower: sha256
-    over its weights and its tokenizer."""
-
-    name: str
-    origin: str
-    hub_id: str | None
-    defended: Literal["true", "false", "unknown"]
-    licence: str | None
-    citation: str | None
-    notes: list[str]
-    parameters: int = Field(ge=1)
-    image_size: int = Field(ge=1)
-    text_tower: str
 
 
 def read_about(models: Sequence[str]) -> dict[str, About]:
@@ -42,10 +23,11 @@ def read_about(models: Sequence[str]) -> dict[str, About]:
     """
     result = {}
     for model in models:
-        path = ABOUT / model / "about.json"
-        result[model] = validate(read_json(path), About, str(path))
+        result[model] = about_of(ABOUT / model)
         if result[model].name != model:
-            raise UserError(f"{path}: is about '{result[model].name}'; run `dvc repro`")
+            raise UserError(
+                f"{ABOUT / model / FILE}: is about '{result[model].name}'; run `dvc repro`"
+            )
     return result
 
 

@@ -84,6 +84,16 @@ def svg_uri(draw: Callable[[Figure], Any], height: float) -> str:
     return _data_uri("image/svg+xml", svg(draw, height))
 
 
+def legend(figure: Figure) -> None:
+    """Below the axes, in two columns."""
+    figure.legend(loc="outside lower center", ncols=2)
+
+
+def legend_height(labels: int) -> float:
+    """Inches of a legend of two columns."""
+    return 0.19 * -(-labels // 2)
+
+
 def picture(pixels: np.ndarray) -> str:
     """PNG of float (3, S, S) pixels in [0, 1], at their own size."""
     rows = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8).transpose(1, 2, 0)

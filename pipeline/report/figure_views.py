@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.report import figures, training_figures
+from pipeline.report import curves, figures, training_figures
 from pipeline.report.drawing import svg_uri
 from pipeline.results.accuracy import Accuracies, verdicts
 from pipeline.results.evaluated import EvaluatedSet, model_title
@@ -45,14 +45,14 @@ def accuracy_figures(sets: Sequence[dict[str, Any]], mean: Accuracies) -> dict[s
 
 def attack_figures(sets: Sequence[EvaluatedSet]) -> dict[str, str]:
     """By data set: along its first attack that tells its iterates; absent where none does."""
-    curves = {}
+    drawn = {}
     for evaluated in sets:
         result = next((r for r in evaluated.attacks if r.about.budget > 1), None)
         if result is None:
             continue
         right, steps = verdicts(evaluated, "clean"), result.about.budget - 1
         of_models = [
-            figures.Curve(
+            curves.Curve(
                 model_title(model),
                 accuracy_per_iterate(right[model], table["fooled_at"].to_numpy(), steps),
                 float(right[model].mean()),
@@ -60,8 +60,8 @@ def attack_figures(sets: Sequence[EvaluatedSet]) -> dict[str, str]:
             for model, table in result.predictions.items()
         ]
         name = evaluated.about.dataset
-        curves[name] = figures.attack_curves(f"{name}, {result.about.title}", of_models)
-    return curves
+        drawn[name] = curves.attack_curves(f"{name}, {result.about.title}", of_models)
+    return drawn
 
 
 def epsilon_figures(checks: Sequence[CheckMeasurements]) -> dict[str, str]:
@@ -70,7 +70,7 @@ def epsilon_figures(checks: Sequence[CheckMeasurements]) -> dict[str, str]:
     for counts in checks:
         curve = [(epsilon, right / counts.images) for epsilon, right in counts.curve]
         of_sets.setdefault(counts.dataset, {})[model_title(counts.model)] = curve
-    return {name: figures.epsilon_curves(name, curves) for name, curves in of_sets.items()}
+    return {name: curves.epsilon_curves(name, of_set) for name, of_set in of_sets.items()}
 
 
 def training_view(log: Mapping[str, np.ndarray]) -> dict[str, str]:

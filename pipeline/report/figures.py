@@ -1,4 +1,4 @@
-"""Figures of the accuracies: over data sets, clean against robust, over iterates, over epsilon.
+"""Figures of the accuracies: over data sets, and clean against robust.
 
 Models come in the order of evaluate.models, which decides their colours and markers.
 """
@@ -9,23 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
 
-from pipeline.report.drawing import model_style, shortened, svg_uri
+from pipeline.report.drawing import legend, legend_height, model_style, shortened, svg_uri
 from pipeline.results.statistics import Share
 
-LINEAR_STEPS = 20  # beyond, iterates are drawn on a logarithmic axis
 MOST_BARS = 4  # models side by side as bars; more are dots
-MOST_LEVELS = 3  # models whose clean accuracy is a line of its own beside the curve
 Draw = Callable[[Figure], None]
-
-
-class Curve(NamedTuple):
-    """A model along an attack, shares in 0..1: right so far after each iterate, and clean."""
-
-    title: str
-    right: np.ndarray
-    clean: float
 
 
 class Point(NamedTuple):
@@ -53,11 +42,11 @@ def accuracy_chart(sets: Mapping[str, Sequence[Share]], models: Sequence[str], t
         _dataset_rows(axes, list(sets))
         interval = ", with 95 % Wilson interval" if draw_model is _bars else ""
         axes.set(title=title, xlabel=f"accuracy [%]{interval}")
-        _legend(figure)
+        legend(figure)
 
     row = 0.5 if len(models) <= 2 else 0.1 + 0.2 * len(models)
     row = row if draw_model is _bars else 0.2 + 0.04 * len(models)
-    return svg_uri(draw, 1.3 + row * len(sets) + _legend_height(len(models)))
+    return svg_uri(draw, 1.3 + row * len(sets) + legend_height(len(models)))
 
 
 def accuracy_drop(sets: Mapping[str, Sequence[tuple[float, float]]], models: Sequence[str]) -> str:
@@ -83,9 +72,9 @@ def accuracy_drop(sets: Mapping[str, Sequence[tuple[float, float]]], models: Seq
                 )  # fmt: skip
         _dataset_rows(axes, list(sets))
         axes.set(title="From clean to attacked", xlabel="accuracy [%]")
-        _legend(figure)
+        legend(figure)
 
-    return svg_uri(draw, 1.3 + 0.4 * len(sets) + _legend_height(2 * len(models)))
+    return svg_uri(draw, 1.3 + 0.4 * len(sets) + legend_height(2 * len(models)))
 
 
 def clean_against_robust(points: Sequence[Point], attack: str) -> tuple[Draw, float]:
@@ -104,68 +93,9 @@ def clean_against_robust(points: Sequence[Point], attack: str) -> tuple[Draw, fl
         axes.set(xlabel="clean accuracy [%], mean", ylabel=f"{attack} [%], mean")
         axes.margins(0.06)
         axes.set(title="Clean against robust", ylim=(0, None))
-        _legend(figure)
+        legend(figure)
 
-    return draw, 3.1 + _legend_height(len(points))
-
-
-def attack_curves(name: str, curves: Sequence[Curve]) -> str:
-    """Share still right after each iterate (0 is the random start); dotted: clean accuracy."""
-    with_levels = len(curves) <= MOST_LEVELS
-
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        for index, (title, right, clean) in enumerate(curves):
-            colour, label = model_style(index).colour, shortened(title)
-            if with_levels:
-                axes.axhline(100 * clean, color=colour, linestyle=":", label=f"{label}, clean")
-            _stepped(axes, right, index, f"{label}, right so far" if with_levels else label)
-        last = max(len(curve.right) for curve in curves) - 1
-        _iterate_axis(axes, last)
-        axes.set(title=f"Along the attack: {name}", ylabel="accuracy [%]")
-        axes.set(ylim=(-2, 102), xlim=(0, last), xlabel="iterate of the attack")
-        _legend(figure)
-
-    return svg_uri(draw, 2.8 + _legend_height(len(curves) * (1 + with_levels)))
-
-
-def epsilon_curves(name: str, curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    """Accuracy under attack over the radius: by model, (epsilon in 1/255, share right)."""
-
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        for index, (title, curve) in enumerate(curves.items()):
-            style = model_style(index)
-            radii, shares = zip(*curve, strict=True)
-            axes.plot(
-                radii, [100 * share for share in shares], style.marker, linestyle=style.dash,
-                color=style.colour, label=shortened(title), clip_on=False,
-            )  # fmt: skip
-        axes.set(title=f"Over epsilon: {name}", xlabel="epsilon [1/255]")
-        axes.set(ylabel="accuracy [%]", ylim=(-2, 102), xlim=(0, None))
-        _legend(figure)
-
-    return svg_uri(draw, 2.8 + _legend_height(len(curves)))
-
-
-def _stepped(axes: Axes, right: np.ndarray, index: int, label: str) -> None:
-    """The curve, with its marker at its end: dashes alone tell four models apart."""
-    style = model_style(index)
-    axes.step(
-        np.arange(len(right)), 100 * right, where="post", color=style.colour,
-        linestyle=style.dash, linewidth=1.8, label=label, marker=style.marker, markersize=5,
-        markevery=[len(right) - 1], clip_on=False,
-    )  # fmt: skip
-
-
-def _iterate_axis(axes: Axes, last: int) -> None:
-    if last > LINEAR_STEPS:
-        axes.set_xscale("symlog", linthresh=1)
-        axes.set_xticks([t for t in (0, 1, 2, 5, 10, 20, 50, 100, 200, 500) if t <= last])
-        axes.xaxis.set_major_formatter(ScalarFormatter())
-        axes.xaxis.set_minor_locator(NullLocator())
-    else:
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return draw, 3.1 + legend_height(len(points))
 
 
 def _bars(axes: Axes, shares: Sequence[Share], index: int, models: Sequence[str]) -> None:
@@ -200,12 +130,3 @@ def _dataset_rows(axes: Axes, names: Sequence[str]) -> None:
     axes.set_yticks(range(len(names)), [n if len(n) <= 18 else f"{n[:17]}…" for n in names])
     axes.set(ylim=(len(names) - 0.5, -0.5), xlim=(0, 100))
     axes.grid(axis="y", visible=False)
-
-
-def _legend(figure: Figure) -> None:
-    figure.legend(loc="outside lower center", ncols=2)
-
-
-def _legend_height(labels: int) -> float:
-    """Inches of a legend of two columns."""
-    return 0.19 * -(-labels // 2)

@@ -25,11 +25,10 @@ from pipeline.common.params import (
 )
 from pipeline.common.tables import read_json, read_table
 from pipeline.filtering.table import SCHEMA as DESCRIPTIONS
-from pipeline.images.classes import read_classes
 from pipeline.report.about import About, read_about
 from pipeline.results.evaluated import EvaluatedSet, read_evaluated
 from pipeline.results.files import checks_file
-from pipeline.results.seen_classes import training_overlap
+from pipeline.results.seen_classes import read_seen
 from pipeline.soundness.checks import CheckMeasurements
 
 TRAINED = ABOUT / FINETUNED
@@ -170,7 +169,6 @@ def _read_training(datasets: Sequence[str]) -> Training:
     if not isinstance(provenance, dict):
         raise UserError(f"{PROVENANCE}: expected a JSON object")
     dataset = read_value("finetune.dataset", str)
-    trained = read_classes(dataset)
     return Training(
         dataset=dataset,
         recipe=validate(read_json(RECIPE), TrainedOn, str(RECIPE)),
@@ -178,7 +176,7 @@ def _read_training(datasets: Sequence[str]) -> Training:
         sentences=read_table(SENTENCES, DESCRIPTIONS).to_pylist(),
         filter=read_section("filter", FilterSettings),
         provenance=provenance,
-        seen={name: training_overlap(read_classes(name), trained) for name in datasets},
+        seen=read_seen(datasets, dataset),
     )
 
 

@@ -173,8 +173,8 @@ def points(difference: float) -> str:
 
 
 def p_value(value: float) -> str:
-    """0.0004 -> "p < 0.001", 0.0312 -> "p = 0.031"."""
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+    """0.0004 -> "p < 0.001", 0.0312 -> "p = 0.031", with spaces that do not break."""
+    return "p\u00a0<\u00a00.001" if value < 0.001 else f"p\u00a0=\u00a0{value:.3f}"
 
 
 def _rounded(values: dict[str, float]) -> dict[str, float]:

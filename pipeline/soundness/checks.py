@@ -102,8 +102,8 @@ def check_control(defended: Mapping[str, str]) -> Check:
         f"undefended, under the same attacks: {', '.join(controls)}"
         if controls
         else "no undefended model under the same attack: a weak attack would not show",
-        'a model that nothing defends has to fall; add one with defended: "false" to models and '
-        "evaluate.models",
+        "nobody knows whether these attacks bring down a model that nothing defends: add one "
+        "(defended: false in section models) to evaluate.models",
     )
 
 

@@ -13,7 +13,7 @@ import typer
 
 from pipeline.common.atomic import replacing_directory
 from pipeline.common.params import PARAMS_FILE, read_value
-from saft.compare import experiments, table
+from saft.compare import alike, experiments, table
 from saft.errors import one_line_errors
 
 FOLDER = Path("reports/comparison")
@@ -32,12 +32,12 @@ Out = Annotated[Path, typer.Option(help="folder for the table and the plot")]
 @one_line_errors("saft compare")
 def main(methods: Methods = None, run: Run = True, out: Out = FOLDER) -> None:
     """Train and evaluate every method alike, and put the results side by side."""
-    table.check_trains(read_value("evaluate.models", list[str]), PARAMS_FILE.name)
+    alike.check_trains(read_value("evaluate.models", list[str]), PARAMS_FILE.name)
     specs = [experiments.parse(text) for text in methods or experiments.default_methods()]
     for spec in specs if run else ():
         experiments.run_experiment(spec)
     runs = [experiments.read_run(spec) for spec in specs]
-    table.check_alike(runs)
+    alike.check_alike(runs)
     write(out, runs)
     print((out / "table.md").read_text(encoding="utf-8"), end="")
     print(f"\n{out}: table.md, table.csv, clean-robust.svg")

@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.clip.folders import FINETUNED
+from pipeline.clip.about import FILE, read_about
+from pipeline.clip.folders import FINETUNED, record_folder
 from pipeline.common.errors import UserError
 
 HUB = "hf-hub:"
@@ -93,10 +94,14 @@ def _slug(spec: str) -> str:
     return re.sub(r"[^A-Za-z0-9_]+", "-", last).strip("-") or "model"
 
 
-def image_size(section: Mapping[str, Any]) -> int | None:
-    """Side of the images that a model takes, in pixels; None where only its weights tell."""
-    options = section["options"]
-    if section["source"] == "local":
+def image_size(model: NamedModel) -> int | None:
+    """Side of the images that a model takes, in pixels; None where only its weights tell, or where
+    its stage has not run."""
+    if model.section is None:
+        record = record_folder(model.name)
+        return read_about(record).image_size if (record / FILE).is_file() else None
+    options = model.section["options"]
+    if model.section["source"] == "local":
         return _size_of_folder(Path(options["path"]))
     if options["model"].startswith(HUB):
         return None

@@ -63,5 +63,4 @@ def requested(values: Values, request: Request) -> Values:
 
 def image_size(named: Sequence[models.NamedModel]) -> int | None:
     """The side in pixels that the first model takes whose size is known without loading it."""
-    sizes = (models.image_size(m.section) for m in named if m.section is not None)
-    return next((size for size in sizes if size is not None), None)
+    return next((size for size in map(models.image_size, named) if size is not None), None)

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from pipeline.clip.about import About, read_about
 from pipeline.clip.folders import BASE, FINETUNED, MODEL, MODELS, RECIPE, record_folder
 from pipeline.clip.model import CONFIG_FILE, WEIGHTS_FILE
 from pipeline.common import registry
@@ -13,7 +14,6 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import Section, validate
 from pipeline.common.tables import read_json
 from pipeline.images.classes import CLASSES, read_classes
-from pipeline.models.about import About, read_about
 from pipeline.models.pretraining import FOLDER
 from pipeline.prepare.facts import published_facts
 from pipeline.results.evaluated import Metrics

@@ -174,7 +174,7 @@ def test_a_server_that_is_down_or_goes_down(serve, tmp_path):
     message = refused(tmp_path, url)
     assert "cannot be reached" in message
     assert "start it, fix base_url, or take" in message
-    assert "dvc pull describe" in message
+    assert "dvc pull stages/dvc.yaml:describe" in message
 
 
 def test_a_slow_server_is_given_up(serve, tmp_path):

@@ -265,7 +265,7 @@ def test_too_few_gpus_say_what_to_do_instead(monkeypatch, tmp_path, gpus, instal
         monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(UserError, match=rf"needs 2 GPU\(s\), torch sees {gpus}") as caught:
         describe(tmp_path, tensor_parallel_size=2)
-    assert "dvc pull describe" in str(caught.value)
+    assert "dvc pull stages/dvc.yaml:describe" in str(caught.value)
     assert "describe.backend: openai" in str(caught.value)
 
 

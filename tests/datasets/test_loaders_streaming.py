@@ -191,7 +191,10 @@ def test_a_file_that_changed_since_is_one_line_that_names_it(
             pixels[key]
         message = str(caught.value)
         assert message.startswith(f"{data_root / source}: ")
-        assert "unlike when set 's' was prepared; restore it or run `dvc repro -f pre" in message
+        assert (
+            "unlike when set 's' was prepared; restore it or run `dvc repro -f stages/dvc.yaml:pre"
+            in message
+        )
         assert "\n" not in message
     np.testing.assert_array_equal(pixels[:4], packed[:4])  # the others are still there
 

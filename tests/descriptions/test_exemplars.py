@@ -70,7 +70,9 @@ def test_an_exemplar_file_carries_the_images_themselves(tmp_path, monkeypatch):
     back = np.asarray(Image.open(io.BytesIO(pngs_of["n1"][0]))).transpose(2, 0, 1)
     np.testing.assert_array_equal(back, pixels[2])
     more = [*CLASSES, ClassEntry("n3", "cat")]
-    with pytest.raises(UserError, match="no exemplar for class 'n3'.*dvc repro exemplars@near"):
+    with pytest.raises(
+        UserError, match="no exemplar for class 'n3'.*dvc repro stages/dvc.yaml:exemplars@near"
+    ):
         exemplars.read_exemplars("near", more)
     with pytest.raises(UserError, match=r"far\.parquet: not found"):
         exemplars.read_exemplars("far", CLASSES)

@@ -25,6 +25,7 @@ from pipeline.evaluation.interface import Outcome, Targets
 from pipeline.evaluation.outcomes import merge, part_of, positions
 from pipeline.evaluation.zero_shot_classifier import load_classifier
 from pipeline.images.image_set import open_images
+from pipeline.results.files import checks_file, evaluation_folder
 from pipeline.zeroshot import text_sets as embed
 from stages import check, evaluate
 from tests.support.classifiers import (
@@ -40,8 +41,10 @@ from tests.support.interrupts import hear_interrupts
 from tests.support.launches import alive, environment, lines, wait_for
 
 ROOT = Path(__file__).parents[2]
-TEXTS = embed.FOLDER / "texts/template/tiny.parquet"
-VERDICTS = "data/evaluation/tiny/template/pgd"
+EVALUATED = "tiny", "pgd", "template", "4", "base"
+TEXTS, _ = embed.pair_files("base", "template", "tiny")
+VERDICTS = evaluation_folder("tiny", "template", "pgd", 4, "base")
+CHECKED = checks_file("tiny", "base")
 
 
 @pytest.fixture
@@ -55,7 +58,6 @@ def project(packed: Path, clip_folder: Path) -> Path:
             "evaluate.options.pgd.steps": 5,
             "evaluate.attacker": "unseen",
             "evaluate.checks.steps": 4,
-            "evaluate.checks.texts": "template",
             "evaluate.checks.epsilons_255": [1, 8],
         },
     )
@@ -169,34 +171,33 @@ def test_parts_go_back_to_their_positions():
 def verdicts() -> tuple[dict, dict]:
     """Columns of predictions.parquet and values of metrics.json, without margins, their
     differences and confidences, whose last bits depend on what else is in a batch."""
-    table = pq.read_table(f"{VERDICTS}/predictions.parquet")
+    table = pq.read_table(VERDICTS / "predictions.parquet")
     inexact = [name for name in table.column_names if name.endswith(("_margin", "_confidence"))]
     table = table.drop_columns([*inexact, "zero_gradient"])
-    metrics = json.loads(Path(f"{VERDICTS}/metrics.json").read_text())
-    for model in ("base", "finetuned"):
-        assert metrics[model]["largest_margin_difference"] is None, "attacks are float32 too"
+    metrics = json.loads((VERDICTS / "metrics.json").read_text())
+    assert metrics["largest_margin_difference"] is None, "attacks are float32 too"
     return table.to_pydict(), metrics
 
 
 def test_the_stages_on_two_devices(project, monkeypatch, capsys):
     monkeypatch.setenv("SAFT_DEVICE", "cpu")
-    evaluate.main("tiny", "pgd", "template")
-    check.main("tiny")
-    alone = verdicts(), Path("data/checks/tiny.json").read_bytes()
+    evaluate.main(*EVALUATED)
+    check.main("tiny", "base")
+    alone = verdicts(), CHECKED.read_bytes()
     started = []
     served = devices.workers
     monkeypatch.setattr(evaluate, "workers", lambda n: started.append(n) or served(n))
     monkeypatch.setenv("SAFT_DEVICES", "cpu, cpu")
-    evaluate.main("tiny", "pgd", "template")
-    check.main("tiny")
+    evaluate.main(*EVALUATED)
+    check.main("tiny", "base")
     assert started == [["cpu", "cpu"]]
-    assert (verdicts(), Path("data/checks/tiny.json").read_bytes()) == alone
+    assert (verdicts(), CHECKED.read_bytes()) == alone
     capsys.readouterr()
 
 
 def test_workers_leave_nothing_behind_that_python_warns_of(project):
     done = subprocess.run(
-        [sys.executable, "-m", "stages.evaluate", "tiny", "pgd", "template"],
+        [sys.executable, "-m", "stages.evaluate", *EVALUATED],
         env=environment(SAFT_DEVICES="cpu,cpu"),
         capture_output=True,
         text=True,
@@ -237,7 +238,7 @@ def test_devices_that_are_none_are_named(monkeypatch, value, message):
 
 
 def broken(device: torch.device) -> None:
-    raise UserError("data/model: broken")
+    raise UserError("data/models/x: broken")
 
 
 def absent(device: torch.device) -> None:
@@ -252,7 +253,7 @@ def test_what_befalls_a_worker_is_one_line():
             run = distribute(team, module, Subject(load, "tiny"))
             run(None, targets, options, settings(4))
 
-        with pytest.raises(UserError, match="data/model: broken"):
+        with pytest.raises(UserError, match="data/models/x: broken"):
             attacked(broken)
         dead = r"the process on cpu died \(exit code -9; out of memory\?\); lower"
         with pytest.raises(UserError, match=dead):
@@ -267,7 +268,7 @@ def test_an_interrupt_ends_the_workers(project, seconds):
     of the workers, whose imports take longer than that."""
     write_params(project, **{"evaluate.options.pgd.steps": 10**6})
     running = subprocess.Popen(
-        [sys.executable, "-m", "stages.evaluate", "tiny", "pgd", "template"],
+        [sys.executable, "-m", "stages.evaluate", *EVALUATED],
         env=environment(SAFT_DEVICES="cpu,cpu"),
         stderr=subprocess.PIPE,
         text=True,
@@ -293,39 +294,39 @@ def test_an_interrupt_ends_the_workers(project, seconds):
 
 def test_shards_are_merged_into_what_one_machine_finds(project, monkeypatch, capsys):
     monkeypatch.setenv("SAFT_DEVICE", "cpu")
-    evaluate.main("tiny", "pgd", "template")
+    evaluate.main(*EVALUATED)
     alone = verdicts()
-    before = Path(VERDICTS, "metrics.json").stat().st_mtime_ns
-    evaluate.main("tiny", "pgd", "template", shard="1/2")
-    assert Path(VERDICTS, "metrics.json").stat().st_mtime_ns == before, "a part writes no output"
+    before = (VERDICTS / "metrics.json").stat().st_mtime_ns
+    evaluate.main(*EVALUATED, shard="1/2")
+    assert (VERDICTS / "metrics.json").stat().st_mtime_ns == before, "a part writes no output"
     assert failure(merge=2).endswith(
-        "base-2-of-2.safetensors: not found; run the evaluation with --shard 2/2 again"
+        "base/2-of-2.safetensors: not found; run the evaluation with --shard 2/2 again"
     )
-    evaluate.main("tiny", "pgd", "template", shard="2/2")
-    evaluate.main("tiny", "pgd", "template", merge=2)
-    assert Path(VERDICTS, "metrics.json").stat().st_mtime_ns != before
+    evaluate.main(*EVALUATED, shard="2/2")
+    evaluate.main(*EVALUATED, merge=2)
+    assert (VERDICTS / "metrics.json").stat().st_mtime_ns != before
     assert verdicts() == alone
-    assert not parts.folder_of("tiny", "template", "pgd").exists()
+    assert not parts.folder_of(VERDICTS).exists()
     capsys.readouterr()
 
 
 def failure(**options: Any) -> str:
     """The message of the stage, which must fail."""
     with pytest.raises(UserError) as caught:
-        evaluate.main.__wrapped__("tiny", "pgd", "template", **options)
+        evaluate.main.__wrapped__(*EVALUATED, **options)
     return str(caught.value)
 
 
 def test_parts_of_something_else_are_refused(project, monkeypatch):
     monkeypatch.setenv("SAFT_DEVICE", "cpu")
     for shard in ("1/2", "2/2"):
-        evaluate.main("tiny", "pgd", "template", shard=shard)
+        evaluate.main(*EVALUATED, shard=shard)
     write_params(project, **{"evaluate.options.pgd.steps": 6})
-    assert "base-1-of-2.safetensors: made with other params; " in failure(merge=2)
-    file = parts.file_of(parts.folder_of("tiny", "template", "pgd"), "base", parts.Shard(1, 2))
+    assert "base/1-of-2.safetensors: made with other params; " in failure(merge=2)
+    file = parts.file_of(parts.folder_of(VERDICTS), parts.Shard(1, 2))
     file.write_bytes(file.read_bytes()[:100])
-    assert "base-1-of-2.safetensors: damaged; run" in failure(merge=2)
-    assert not Path(VERDICTS).exists()
+    assert "base/1-of-2.safetensors: damaged; run" in failure(merge=2)
+    assert not VERDICTS.exists()
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/0"])

@@ -21,16 +21,14 @@ from pipeline.evaluation.evaluate import (
     accuracies,
     evaluate_attack,
     evenly_spaced,
-    merge_notes,
     prediction_columns,
     run_to_last_mask,
 )
 from pipeline.evaluation.interface import Outcome, Targets
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.images.classes import ClassEntry
-from pipeline.results.files import PREDICTIONS
+from pipeline.results.files import PREDICTIONS, evaluation_folder
 from pipeline.results.seen_classes import training_overlap
-from pipeline.zeroshot import text_sets as embed
 from stages import evaluate as stage
 from tests.support.classifiers import (
     Counting,
@@ -59,7 +57,7 @@ def classifier(targets: Targets) -> ZeroShotClassifier:
 
 
 def params(**changes: Any) -> EvaluateParams:
-    values = {"epsilon_255": 8, "last_images": 5, "batch_size": 7, "examples": 2}
+    values = {"last_images": 5, "batch_size": 7, "examples": 2}
     return EvaluateParams.model_validate(evaluate_params(**(values | changes)))
 
 
@@ -69,16 +67,18 @@ def judged(
     options: Any,
     targets: Targets,
     chosen: EvaluateParams,
+    epsilon_255: float = 8,
 ) -> Verdicts:
     device = classifier.class_features.device
     clean = clean_predictions(classifier, targets, chosen.batch_size, device)
-    return evaluate_attack(classifier, module, options, targets, chosen, clean, device)
+    return evaluate_attack(classifier, module, options, targets, chosen, epsilon_255, clean, device)
 
 
 def columns(classifier: ZeroShotClassifier, targets: Targets, **changes: Any) -> dict[str, Any]:
     options = {key: changes.pop(key) for key in ("steps", "step_255") if key in changes}
+    epsilon_255 = changes.pop("epsilon_255", 8)
     module, checked = attack("pgd", **options)
-    verdicts = judged(classifier, module, checked, targets, params(**changes))
+    verdicts = judged(classifier, module, checked, targets, params(**changes), epsilon_255)
     return prediction_columns("m", targets, verdicts)
 
 
@@ -182,8 +182,8 @@ def test_dropping_is_exact_and_cheap_at_the_committed_options(targets):
     flags, images = {}, {}
     for robust in ("any", "last"):
         counted.batches.clear()
-        chosen_ = params(robust=robust, last_images=0, examples=0, epsilon_255=4)
-        verdicts = judged(classifier, pgd, options, targets, chosen_)
+        chosen_ = params(robust=robust, last_images=0, examples=0)
+        verdicts = judged(classifier, pgd, options, targets, chosen_, epsilon_255=4)
         flags[robust] = prediction_columns("m", targets, verdicts)["robust_any"]
         images[robust] = counted.images
     assert flags["any"].tolist() == flags["last"].tolist()
@@ -232,17 +232,12 @@ def test_the_overlap_with_training_is_by_identity_not_by_name():
     assert training_overlap([crane, other], [other]) == 1
 
 
-def test_models_notes_are_told_once_where_they_agree():
-    assert merge_notes({"base": "", "finetuned": ""}) == ""
-    assert merge_notes({"base": "a", "finetuned": "a"}) == "a"
-    assert merge_notes({"base": "a", "finetuned": ""}) == "base: a"
-    assert merge_notes({"base": "a", "finetuned": "b"}) == "base: a; finetuned: b"
-
-
 @pytest.mark.parametrize(
     ("key", "value", "name", "message"),
     [
-        ("epsilon_255", 0, "pgd", r"params.yaml: evaluate: key 'epsilon_255': .*\(found 0\)"),
+        ("epsilons_255", [4, 0], "pgd", r"evaluate: key 'epsilons_255.1': .*\(found 0\)"),
+        ("epsilons_255", [], "pgd", r"params.yaml: evaluate: key 'epsilons_255'"),
+        ("models", [], "pgd", r"params.yaml: evaluate: key 'models'"),
         ("norm", "l1", "pgd", r"params.yaml: evaluate: key 'norm'"),
         ("options.pgd.steps", 0, "pgd", r"evaluate.options.pgd: key 'steps': .*\(found 0\)"),
         ("options.pgd.alpha", 1, "pgd", r"evaluate.options.pgd: unknown key 'alpha'"),
@@ -285,46 +280,75 @@ def test_the_stage_writes_what_the_report_reads(project: Path, capsys) -> None:
             "evaluate.attacker": "unseen",
         },
     )
-    stage.main("tiny", "pgd", "template")
-    folder = project / "data/evaluation/tiny/template/pgd"
-    table = pq.read_table(folder / "predictions.parquet")
-    assert table.schema.names == PREDICTIONS.names
     total = len(np.load(project / "data/images/tiny/images.npy"))
-    assert table["model"].to_pylist() == ["base"] * total + ["finetuned"] * total
-    metrics = json.loads((folder / "metrics.json").read_text())
+    results = {}
+    for model in ("base", "finetuned"):
+        stage.main("tiny", "pgd", "template", "4", model)
+        folder = evaluation_folder("tiny", "template", "pgd", 4, model)
+        table = pq.read_table(folder / "predictions.parquet")
+        assert table.schema.names == PREDICTIONS.names
+        assert table["model"].to_pylist() == [model] * total
+        metrics = json.loads((folder / "metrics.json").read_text())
+        assert (metrics.pop("model"), metrics["epsilon_255"]) == (model, 4)
+        examples = load_file(folder / "examples.safetensors")
+        results[model] = metrics, table.drop_columns(["model"]), examples["perturbation"].tolist()
+    assert results["base"] == results["finetuned"], "the same weights, images and starts"
     assert metrics["budget"] == 4
     assert metrics["options"]["steps"] == 3
     assert metrics["texts"] == {"name": "template", "templates": ["a {}"]}
     assert metrics["attacker"] == {"name": "unseen", "templates": ["the {}"]}
     assert metrics["note"] == ""
-    for index, model in enumerate(("base", "finetuned")):
-        part = table.slice(index * total, total)
-        assert metrics[model]["robust_any"]["correct"] == sum(part["robust_any"].to_pylist())
-        assert metrics[model]["robust_last"]["images"] == 4
-    assert metrics["base"] == metrics["finetuned"], "the same weights on the same images and starts"
-    examples = load_file(folder / "examples.safetensors")
-    assert examples["base"].shape == examples["clean"].shape == (2, 3, 16, 16)
-    assert np.abs(examples["base"]).max() <= 4 / 255 + 1e-6
+    assert metrics["robust_any"]["correct"] == sum(table["robust_any"].to_pylist())
+    assert metrics["robust_last"]["images"] == 4
+    assert set(examples) == {"numbers", "clean", "perturbation"}
+    assert examples["perturbation"].shape == examples["clean"].shape == (2, 3, 16, 16)
+    assert 0 < np.abs(examples["perturbation"]).max() <= 4 / 255 + 1e-6
     printed = capsys.readouterr().out
     assert "robust (any)" in printed
-    assert f"evaluate@tiny-pgd-template: {2 * total} images in " in printed
+    name = "evaluate@tiny-pgd-template-4-finetuned"
+    assert f"{name}: {total} images in " in printed
     spent = read_cost(folder, project)
     assert spent is not None
-    assert (spent["stage"], spent["images"]) == ("evaluate@tiny-pgd-template", 2 * total)
-    assert spent["work"]["float32"]["plain"] >= 2 * total
+    assert (spent["stage"], spent["images"]) == (name, total)
+    assert spent["work"]["float32"]["plain"] >= 0
     attacked = sum(value != 0 for value in table["fooled_at"].to_pylist())
     assert spent["work"]["float32"]["ascents"] >= attacked > 0
     assert spent["work"]["float32"]["descents"] == 0
     assert 0 < spent["share"] < 1
 
 
+def test_a_second_radius_computes_no_clean_prediction_again(project: Path, monkeypatch) -> None:
+    write_params(project, **{"evaluate.epsilons_255": [4, 2.5], "evaluate.options.pgd.steps": 2})
+    stage.main("tiny", "pgd", "template", "4", "base")
+    monkeypatch.setattr("pipeline.evaluation.clean_predictions.clean_predictions", None)
+    stage.main("tiny", "pgd", "template", "2.5", "base")
+    tables = [
+        pq.read_table(
+            evaluation_folder("tiny", "template", "pgd", radius, "base") / "predictions.parquet"
+        )
+        for radius in (4, 2.5)
+    ]
+    clean = [name for name in PREDICTIONS.names if name.startswith("clean_")]
+    assert tables[0].select(clean) == tables[1].select(clean)
+    assert tables[0] != tables[1]
+
+
+def test_a_radius_is_one_of_the_params_as_it_is_written_there(project: Path, capsys) -> None:
+    write_params(project)
+    for radius in ("2", "4.0", "x"):
+        with pytest.raises(SystemExit):
+            stage.main("tiny", "pgd", "template", radius, "base")
+        error = capsys.readouterr().err
+        assert f"evaluate.epsilons_255 has no {radius}, only [4]" in error
+    assert not (project / "data/evaluation").exists()
+
+
 def test_a_set_of_one_class_ends_in_a_message(project: Path, capsys) -> None:
     write_params(project)
     keep_one_class()
     with pytest.raises(SystemExit):
-        stage.main("tiny", "pgd", "template")
+        stage.main("tiny", "pgd", "template", "4", "base")
     error = capsys.readouterr().err
     assert "params.yaml: evaluate.datasets: set 'tiny' has 1 class" in error
     assert "Traceback" not in error
     assert not (project / "data/evaluation").exists()
-    assert embed.FOLDER.exists()

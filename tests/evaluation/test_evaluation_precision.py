@@ -101,7 +101,7 @@ class Weak(nn.Module):
 def check_params(steps: int = 8) -> tuple[ChecksParams, EvaluateParams]:
     values = evaluate_params()["checks"] | {"epsilons_255": [1.0], "steps": steps}
     checks = validate(values, ChecksParams, "params.yaml: evaluate.checks")
-    changes = {"precision": "bf16", "guard_band": BAND, "epsilon_255": 255 * EPSILON}
+    changes = {"precision": "bf16", "guard_band": BAND}
     return checks, EvaluateParams.model_validate(evaluate_params(**changes))
 
 
@@ -111,7 +111,7 @@ def test_a_planted_weak_attack_is_caught_by_the_precision_check(encoder, targets
     for name, ascended in (("bf16", frozen_copy(encoder, "bf16", False)), ("weak", Weak(encoder))):
         classifier = lowered(encoder, targets, ascended)
         counts = PrecisionCounts.model_validate(
-            measure(classifier, targets, checks, params, CPU)["precision"]
+            measure(classifier, targets, checks, params, 255 * EPSILON, CPU)["precision"]
         )
         passed[name] = precision_check("x", counts, len(targets.labels)).passed
         assert counts.right_in_float32 < 0.9 * len(targets.labels), "float32 must find something"
@@ -122,12 +122,12 @@ def test_float32_has_nothing_to_compare(encoder, targets):
     checks, params = check_params()
     plain = params.model_copy(update={"precision": "float32"})
     classifier = lowered(encoder, targets, None)
-    assert measure(classifier, targets, checks, plain, CPU)["precision"] is None
+    assert measure(classifier, targets, checks, plain, 255 * EPSILON, CPU)["precision"] is None
     assert (plain.band, params.band) == (0.0, BAND)
     compiled = plain.model_copy(update={"compile": True})
     assert compiled.band == BAND
     assert (
-        measure(classifier, targets, checks, compiled, CPU)["precision"]["name"]
+        measure(classifier, targets, checks, compiled, 255 * EPSILON, CPU)["precision"]["name"]
         == "compiled float32"
     )
 

@@ -67,7 +67,7 @@ def test_what_does_not_fit_is_said(clip_folder: Path) -> None:
         load_classifier(clip_folder, texts, texts, 20, False, CPU)
     narrow = TextSet("template", [], np.ones((C, 1, 5), dtype=np.float32))
     for native in (False, True):
-        with pytest.raises(UserError, match="the text embeddings 5; run `dvc repro embed`"):
+        with pytest.raises(UserError, match="the text embeddings 5; run `dvc repro`"):
             load_classifier(clip_folder, narrow, narrow, SIDE, native, CPU)
 
 

@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import save_file
 
 from pipeline.clip import model as clip
+from pipeline.clip.about import read_about
 from pipeline.clip.folders import clip_folder as folder_of
 from pipeline.clip.folders import record_folder
 from pipeline.common.errors import UserError
 from pipeline.model_sources import checkpoint
-from pipeline.models.about import read_about
 from stages import model as model_stage
 from tests.support.classifiers import write_params
 
@@ -243,7 +243,7 @@ def test_what_a_model_card_says_of_it():
         "checkpoint `robust.pt` in `ViT-B-32 / openai` (open_clip)",
         "timm/vit_base_patch32_clip_224.openai",
     )
-    assert about("local-dir:/a/clip", None).text.endswith("in the open_clip folder `clip`")
+    assert about("local-dir:/a/clip", None).text.endswith("in the CLIP folder `clip`")
 
 
 def test_the_stage_writes_an_open_clip_folder_or_fails_with_one_line(

@@ -10,14 +10,21 @@ import huggingface_hub.constants
 import open_clip
 import pytest
 import torch
+from huggingface_hub.errors import EntryNotFoundError
 from open_clip.transformer import QuickGELU
 
 from pipeline.clip import model as clip
 from pipeline.common.errors import UserError
 from pipeline.common.tables import write_json
 from pipeline.model_sources import local, pretrain, pretrained
+from pipeline.models import hub
 from pipeline.models.pretraining import FOLDER, ORIGIN, PretrainParams, origin
 from tests.conftest import MODEL_CFG, SIZE
+from tests.support.clip_layouts import (
+    transformers_config,
+    transformers_state,
+    write_transformers,
+)
 
 REPOSITORY = "hf-hub:someone/robust-clip"
 
@@ -175,6 +182,17 @@ def test_a_repository_that_is_not_in_the_cache_says_what_to_do(cache):
     assert "download it once on a machine with network, or use source: local" in message
 
 
+def test_a_repository_without_any_config_is_no_matter_of_the_network(monkeypatch):
+    def not_found(*args, **options):
+        raise EntryNotFoundError("404 Client Error")
+
+    monkeypatch.setattr(hub, "hf_hub_download", not_found)
+    assert refused(REPOSITORY, None) == (
+        f"{REPOSITORY} cannot be used: it has neither open_clip_config.json nor config.json; "
+        "choose another model"
+    )
+
+
 def test_a_tag_beside_a_repository_is_refused(cache):
     assert f"model {REPOSITORY} has one set of weights, but tag is 'openai'; set tag: null" in (
         refused(REPOSITORY, "openai", cache)
@@ -185,6 +203,8 @@ def test_a_tag_beside_a_repository_is_refused(cache):
     ("section", "change", "reason"),
     [
         ("text_cfg", {"hf_tokenizer_name": "org/bert"}, "its tokenizer is one of the Hugging"),
+        ("text_cfg", {"vocab_path": "bert.txt"}, "its tokenizer is a vocabulary of its own (text_"),
+        ("text_cfg", {"magic": 1}, "its config has keys that open_clip does not know (magic)"),
         ("text_cfg", {"hf_model_name": "xlm"}, "its tokenizer is one of the Hugging Face hub"),
         (None, {"custom_text": True}, "its text tower is a module of its own (CustomTextCLIP)"),
         ("vision_cfg", {"timm_model_name": "eva02"}, "its image encoder is eva02, only"),
@@ -197,6 +217,7 @@ def test_layouts_that_are_not_supported_name_model_and_reason(cache, section, ch
     )
     message = refused(REPOSITORY, None, cache)
     assert f"{REPOSITORY} cannot be used: {reason}" in message
+    assert "download it once" not in message
 
 
 @pytest.mark.parametrize(
@@ -212,6 +233,58 @@ def test_published_models_that_are_not_supported_are_refused_before_any_download
     assert reason in refused(model, tag)
 
 
+@pytest.mark.parametrize(
+    ("section", "change", "reason"),
+    [
+        ("vision_cfg", {"width": "wide"}, "open_clip cannot build its config: "),
+        ("vision_cfg", {"layers": 3}, "missing (visual.transformer.resblocks.2.ln_1.weight"),
+        ("vision_cfg", {"image_size": 24}, "has 17 positional embeddings, its config 37: image_"),
+        ("text_cfg", {"context_length": 8}, "of another shape (positional_embedding (16, 16) for"),
+    ],
+)
+def test_a_config_that_contradicts_its_weights_is_no_matter_of_the_network(
+    cache, section, change, reason
+):
+    change_config(cache, lambda config: config["model_cfg"][section].update(change))
+    message = refused(REPOSITORY, None, cache)
+    assert reason in message
+    assert "download it once" not in message
+
+
+def test_a_tag_whose_config_open_clip_cannot_build_is_no_matter_of_the_network(monkeypatch):
+    def create(name, **options):
+        raise TypeError("CLIPTextCfg.__init__() got an unexpected keyword argument 'vocab_path'")
+
+    monkeypatch.setattr(open_clip, "create_model_from_pretrained", create)
+    message = refused("ViT-B-32", "openai")
+    assert message.endswith("'vocab_path'; config and weights contradict each other")
+
+
+@pytest.mark.parametrize("form", ["safetensors", "sharded bin"])
+def test_a_repository_of_the_transformers_layout(cache, clip_folder, form):
+    [snapshot] = (cache / "models--someone--robust-clip/snapshots").iterdir()
+    state = clip.load(clip_folder).model.state_dict()
+    for file in snapshot.iterdir():
+        file.unlink()
+    write_transformers(snapshot, transformers_state(state), transformers_config("gelu"), form)
+    built = build(REPOSITORY, None, cache)
+    assert all(torch.equal(v, state[k]) for k, v in built.model.state_dict().items())
+    assert built.config["model_cfg"]["quick_gelu"] is False
+    for file in snapshot.glob("*0000*" if "sharded" in form else "model*"):
+        file.unlink()
+    message = refused(REPOSITORY, None, cache)
+    assert ("which it names, is not there" if "sharded" in form else "has none of") in message
+
+
+def test_an_activation_that_open_clip_publishes_otherwise_is_said(cache, monkeypatch):
+    settings = {"hf_hub": "someone/robust-clip/", "quick_gelu": True}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "Tiny", {"openai": settings})
+    [note] = build(REPOSITORY, None, cache).notes
+    assert note == "its config has quick_gelu false, open_clip publishes these weights with true"
+    change_config(cache, lambda config: config["model_cfg"].update(quick_gelu=True))
+    assert build(REPOSITORY, None, cache).notes == []
+
+
 def test_a_broken_config_of_a_repository_is_one_line(cache):
     change_config(cache, lambda config: config.pop("model_cfg"))
     assert f"{REPOSITORY}: {clip.CONFIG_FILE} is not usable: KeyError('model_cfg')" in refused(
@@ -225,9 +298,9 @@ def test_what_a_model_card_says_of_each_source():
 
     tagged = about(pretrained, model="ViT-B-32", tag="openai")
     assert tagged == ("`ViT-B-32 / openai` (open_clip)", "timm/vit_base_patch32_clip_224.openai")
-    hub = about(pretrained, model=REPOSITORY, tag=None)
-    assert hub == (f"`{REPOSITORY}` (open_clip)", "someone/robust-clip")
-    assert about(local, path="/home/me/clip") == ("the open_clip folder `clip`", None)
+    repository = about(pretrained, model=REPOSITORY, tag=None)
+    assert repository == (f"`{REPOSITORY}` (open_clip)", "someone/robust-clip")
+    assert about(local, path="/home/me/clip") == ("the CLIP folder `clip`", None)
 
 
 def test_what_a_model_card_says_of_a_model_pretrained_here(tmp_path, monkeypatch):

@@ -182,6 +182,17 @@ def test_models_of_other_kinds_are_named(original, tmp_path, section, change, re
     assert "download it once" not in message
 
 
+def test_folders_of_other_libraries_are_named(original, tmp_path):
+    config = {"architecture": "vit_base_patch32_clip_224", "num_classes": 512}
+    folder = write_transformers(tmp_path / "theirs", transformers_state(original), config)
+    assert "its config.json is of timm, not of a CLIP of transformers" in refused(folder)
+    for name, kind in {"adapter_config.json": "peft", "model_index.json": "diffusers"}.items():
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / name).write_text("{}")
+        assert f"{tmp_path / kind}: is a" in refused(tmp_path / kind)
+        assert kind in refused(tmp_path / kind)
+
+
 def test_config_and_weights_that_contradict_each_other_are_one_line(original, tmp_path):
     theirs, config = transformers_state(original), transformers_config("gelu")
     config["vision_config"]["image_size"] = 24

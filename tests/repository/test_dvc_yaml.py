@@ -166,7 +166,7 @@ TRACKED = {
     "texts": {
         "embed.texts.${key}", "evaluate.datasets", "evaluate.checks.datasets", "finetune.dataset"
     },
-    "embed_training": {"finetune.dataset", "finetune.method"},
+    "embed_training": {"finetune.dataset", "finetune.method", "evaluate.attacks"},
     "record": set(),
     # what it says of the run: all that a value can change
     "report": set(read_params(DEMO)) - {"data"},

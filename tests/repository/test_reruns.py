@@ -11,26 +11,30 @@ from tests.support.project import make, run
 
 # stages whose code changed with a file; what follows from changed outputs runs too
 EVERY = set(STAGES) - {"exemplars"}  # the tiny profile describes without exemplar images
-READS_PIXELS = {"prepare", "base_model", "filter", "finetune", "evaluate", "check"}
-READS_CLASSES = READS_PIXELS | {"describe", "embed", "report"}
-LOADS_MODEL = READS_PIXELS - {"prepare"} | {"embed"}
+READS_PIXELS = {"prepare", "pretrain", "model", "filter", "finetune", "evaluate", "check"}
+READS_CLASSES = READS_PIXELS | {"describe", "texts", "embed", "report"}
+LOADS_MODEL = READS_PIXELS - {"prepare"} | {"embed", "embed_training", "record"}
+READS_TEXTS = {"embed", "embed_training", "finetune", "evaluate", "check"}
 CASES = {
     "pipeline/common/atomic.py": EVERY,
     "pipeline/images/decoding.py": READS_PIXELS,
     "pipeline/images/classes.py": READS_CLASSES,
     "pipeline/clip/model.py": LOADS_MODEL,
-    "pipeline/clip/folders.py": LOADS_MODEL | {"report"},
+    "pipeline/clip/folders.py": LOADS_MODEL | {"about", "report"},
     "pipeline/prepare/pack.py": {"prepare"},
-    "pipeline/models/hub.py": {"base_model"},
+    "pipeline/models/hub.py": {"pretrain", "model"},
+    "pipeline/clip/about.py": LOADS_MODEL | {"report"},
     "pipeline/descriptions/prompts.py": {"describe", "filter"},
     "pipeline/filtering/similarity.py": {"filter"},
     "pipeline/descriptions/sources.py": {"describe", "filter", "report"},
-    "pipeline/zeroshot/text_sets.py": {"embed", "finetune", "evaluate", "check"},
+    "pipeline/zeroshot/text_sets.py": READS_TEXTS,
+    "pipeline/zeroshot/text_tables.py": READS_TEXTS | {"filter", "texts"},
     "pipeline/distributed/orphans.py": {"finetune", "evaluate", "check"},
     "pipeline/results/files.py": {"evaluate", "check", "report"},
-    "pipeline/filtering/table.py": {"filter", "embed", "report"},
-    "pipeline/embeddings/tables.py": {"embed"},
-    "pipeline/zeroshot/pgd_step.py": {"finetune", "evaluate", "check"},
+    "pipeline/filtering/table.py": {"filter", "report"},
+    "pipeline/embeddings/templates.py": {"texts", "embed", "embed_training"},
+    "pipeline/embeddings/encoded.py": {"embed", "embed_training"},
+    "pipeline/zeroshot/pgd_step.py": READS_TEXTS,
     "pipeline/cost/energy.py": {"finetune", "evaluate", "check"},
     "pipeline/distributed/ranks.py": {"finetune"},
     "pipeline/training/loop.py": {"finetune"},
@@ -45,7 +49,7 @@ CASES = {
     # plug-ins: those that params.yaml chooses, and others
     "pipeline/datasets/shapes.py": {"prepare"},
     "pipeline/datasets/cifar10.py": set(),
-    "pipeline/model_sources/pretrain.py": {"base_model"},
+    "pipeline/model_sources/pretrain.py": {"model"},
     "pipeline/model_sources/local.py": set(),
     "pipeline/backends/bundled.py": {"describe"},
     "pipeline/backends/vllm.py": set(),
@@ -66,7 +70,7 @@ for stage in Repo().index.stages:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project whose dvc.lock is up to date; made-up outputs stand for computed ones."""
+    """A project whose two locks are up to date; made-up outputs stand for computed ones."""
     folder = make(tmp_path_factory.mktemp("reruns"))
     paths = set(run(folder, sys.executable, "-c", PATHS).split())
     for name in sorted(paths):
@@ -82,12 +86,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def changed(folder: Path) -> dict[str, set[str]]:
-    """Stage name, without its item -> dependencies that are not as dvc.lock has them."""
+    """Stage name, without file and item -> dependencies that are not as the lock has them."""
     result: dict[str, set[str]] = {}
     for stage, entries in json.loads(run(folder, "dvc", "status", "--json")).items():
         for section in entries:
             if isinstance(section, dict):
-                result.setdefault(stage.split("@")[0], set()).update(
+                result.setdefault(stage.rpartition(":")[2].partition("@")[0], set()).update(
                     section.get("changed deps", ())
                 )
     return result

@@ -18,6 +18,7 @@ from pipeline.results.statistics import paired
 from saft.compare import command as compare_cli
 from saft.compare import experiments
 from saft.compare import table as compare
+from saft.compare.alike import check_alike, check_trains
 from tests.support.project import DEMO
 from tests.support.report_inputs import ATTACKS, EPSILON, make_tree, write_set
 
@@ -104,7 +105,7 @@ def test_files_are_written_as_a_whole(runs: list[compare.ComparedRun], tmp_path:
 
 
 def test_runs_that_were_evaluated_differently_are_refused(runs: list[compare.ComparedRun]) -> None:
-    compare.check_alike(runs)
+    check_alike(runs)
     saft, other = runs
     evaluated = other.sets[0]
 
@@ -136,14 +137,14 @@ def test_runs_that_were_evaluated_differently_are_refused(runs: list[compare.Com
         ),
     ):
         with pytest.raises(UserError, match=message):
-            compare.check_alike([saft, run])
+            check_alike([saft, run])
     table = evaluated.attacks[0].predictions["fare2"]
     for column in ("robust_any", "clean_prediction"):
         index = table.schema.get_field_index(column)
         turned = pc.invert(table[column]) if column == "robust_any" else table["label"]
         evaluated.attacks[0].predictions["fare2"] = table.set_column(index, column, turned)
         with pytest.raises(UserError, match="differ in the model 'fare2'"):
-            compare.check_alike(runs)
+            check_alike(runs)
 
 
 def test_what_an_attack_did_otherwise_is_told(runs: list[compare.ComparedRun]) -> None:
@@ -168,3 +169,9 @@ def test_methods_and_their_options_are_checked_before_anything_runs(
     for text in ("saft:attention=1", "saft:attention_norm"):
         with pytest.raises(UserError, match=r"is no option of saft; params.yaml.*attention_norm"):
             experiments.parse(text)
+
+
+def test_what_no_method_changes_is_refused_before_anything_runs() -> None:
+    check_trains(["base", "finetuned"], "params.yaml")
+    with pytest.raises(UserError, match="params.yaml: evaluate.models is base; add finetuned"):
+        check_trains(["base"], "params.yaml")

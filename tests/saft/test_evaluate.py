@@ -8,8 +8,11 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from pipeline.clip.about import FILE, About
+from pipeline.clip.folders import record_folder
 from pipeline.common.errors import UserError
 from pipeline.common.params import read_params
+from pipeline.common.tables import write_json
 from saft.evaluate import models, sets
 from saft.evaluate.overrides import literal, overrides
 from saft.evaluate.request import Request, requested, with_protocol
@@ -113,14 +116,25 @@ def test_a_model_that_cannot_be_had_is_told_in_one_line(tmp_path, monkeypatch, t
 def test_the_size_of_a_folders_images_is_the_models(tmp_path):
     folder = tmp_path / "clip"
     folder.mkdir()
-    assert models.image_size({"source": "local", "options": {"path": str(folder)}}) is None
+    local = models.parse(str(folder), BASE, None)
+    assert models.image_size(local) is None
     config = {"vision_config": {"image_size": 336}}
     (folder / "config.json").write_text(json.dumps(config))
-    assert models.image_size({"source": "local", "options": {"path": str(folder)}}) == 336
-    named = models.parse("ViT-B-16-plus-240/laion400m_e31", BASE, None)
-    assert models.image_size(named.section) == 240
-    hub = models.parse("hf-hub:a/b", BASE, None)
-    assert models.image_size(hub.section) is None
+    assert models.image_size(local) == 336
+    assert models.image_size(models.parse("ViT-B-16-plus-240/laion400m_e31", BASE, None)) == 240
+    assert models.image_size(models.parse("hf-hub:a/b", BASE, None)) is None
+
+
+def test_the_size_of_a_model_of_params_yaml_is_what_its_stage_wrote(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    base = models.parse("base", BASE, None)
+    assert models.image_size(base) is None
+    about = About(
+        name="base", source="pretrain", origin="o", hub_id=None, defended="false", licence=None,
+        citation=None, notes=[], parameters=1, image_size=48, image_tower="a", text_tower="b",
+    )  # fmt: skip
+    write_json(record_folder("base") / FILE, about.model_dump())
+    assert models.image_size(base) == 48
 
 
 def test_a_set_is_a_name_or_a_folder_of_images(tmp_path):

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from pipeline.models.interface import ModelCardOrigin
 from pipeline.report.page import percent
 from saft.app import app
 from saft.export import card as model_card
+from saft.export import transformers_folder
 from saft.export.inputs import DatasetLicence, Inputs, read_inputs
 from saft.export.lineage import digest, read_lock
 from tests.support.project import make, run
@@ -58,16 +60,16 @@ def project(trained, tmp_path, monkeypatch) -> Path:
     return tmp_path / "project"
 
 
-def export(dest: object = "robust-clip", status: int = 0) -> str:
-    done = CliRunner().invoke(app, ["export", str(dest)])
+def export(dest: object = "robust-clip", *options: str, status: int = 0) -> str:
+    done = CliRunner().invoke(app, ["export", str(dest), *options])
     assert done.exit_code == status, done.output
     return done.output
 
 
-def refused(dest: object = "robust-clip") -> str:
+def refused(dest: object = "robust-clip", *options: str) -> str:
     """The one line of a failure, which leaves nothing behind."""
     before = sorted(Path().rglob("*"))
-    output = export(dest, 1)
+    output = export(dest, *options, status=1)
     assert sorted(Path().rglob("*")) == before
     assert output.startswith("error: saft export: ")
     assert output.count("\n") == 1
@@ -96,6 +98,8 @@ def test_open_clip_loads_the_folder_and_gives_equal_logits(project):
     output = export()
     assert 'create_model_and_transforms("local-dir:robust-clip")' in output
     assert "hf upload <user>/robust-clip robust-clip" in output
+    assert "read again by open_clip: features of 4 images and 6 texts differ" in output
+    assert "by at most 0.0e+00 of their norm" in output
     names = ["README.md", clip.CONFIG_FILE, clip.WEIGHTS_FILE]
     assert sorted(os.listdir("robust-clip")) == sorted(names)
     assert {oct(Path("robust-clip", n).stat().st_mode & 0o444) for n in names} == {"0o444"}
@@ -120,6 +124,76 @@ def test_the_cards_code_runs_as_it_stands(project):
     exec(code, names)
     assert names["probabilities"].shape == (1, 2)
     assert names["probabilities"].sum().item() == pytest.approx(1)
+
+
+TRANSFORMERS = ("--format", "transformers")
+
+
+def test_the_transformers_folder_is_the_model_and_says_how_that_was_shown(project, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    output = export("robust-clip", *TRANSFORMERS)
+    assert 'robust-clip: transformers.CLIPModel.from_pretrained("robust-clip")' in output
+    assert "read again by our own inverse mapping (transformers cannot be imported)" in output
+    assert "features of 4 images and 6 texts differ from the model's by at most 0.0e+00" in output
+    assert "hf upload <user>/robust-clip robust-clip" in output
+    assert sorted(os.listdir("robust-clip")) == [
+        "README.md", "config.json", "merges.txt", "model.safetensors", "preprocessor_config.json",
+        "special_tokens_map.json", "tokenizer_config.json", "vocab.json",
+    ]  # fmt: skip
+    card = Path("robust-clip/README.md").read_text()
+    assert front_matter(card)["library_name"] == "transformers"
+    assert "`config.json` belongs to the weights" in card
+    [code] = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    compile(code, "card", "exec")
+    assert "open_clip" not in code
+    assert "CLIPModel.from_pretrained(name)" in code
+
+
+def test_the_transformers_cards_code_runs_as_it_stands(project):
+    pytest.importorskip("transformers", reason="transformers is no dependency of this project")
+    export("robust-clip", *TRANSFORMERS)
+    [code] = re.findall(
+        r"```python\n(.*?)```", Path("robust-clip/README.md").read_text(), re.DOTALL
+    )
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save("image.png")
+    names: dict = {}
+    exec(code, names)
+    ours = clip.load(Path("data/model"))
+    encoder = clip.image_encoder(ours)
+    texts = ours.tokenize([names["template"].replace("{}", c) for c in names["classes"]])
+    with torch.no_grad():
+        images = encoder(torch.tensor(pixels).permute(2, 0, 1)[None] / 255).pooled
+        similar = images @ ours.model.encode_text(texts, normalize=True).T
+        expected = (ours.model.logit_scale.exp() * similar).softmax(-1)
+    assert torch.allclose(names["probabilities"], expected, atol=1e-5)
+
+
+def test_a_transformers_folder_that_is_not_the_model_is_not_left_behind(project, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    real = transformers_folder.to_transformers
+
+    def scaled(state):
+        weights = real(state)
+        weights["text_projection.weight"] *= 1.001
+        return weights
+
+    monkeypatch.setattr(transformers_folder, "to_transformers", scaled)
+    message = refused("robust-clip", *TRANSFORMERS)
+    assert "features of 4 images and 6 texts differ from the model's by" in message
+    assert "nothing is written" in message
+
+
+def test_what_transformers_cannot_hold_is_refused_and_nothing_is_left(project, monkeypatch):
+    real = clip.load
+
+    def without_a_mask(folder):
+        loaded = real(folder)
+        loaded.model.attn_mask = None
+        return loaded
+
+    monkeypatch.setattr(clip, "load", without_a_mask)
+    assert "text_cfg.no_causal_mask: text without" in refused("robust-clip", *TRANSFORMERS)
 
 
 def test_front_matter_is_what_the_hub_reads(project):

@@ -16,6 +16,7 @@ from pipeline.cost.meter import read_cost
 from pipeline.evaluation.evaluate import EvaluateParams
 from pipeline.evaluation.interface import Targets
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
+from pipeline.results.files import checks_file
 from pipeline.soundness.measure import OVERSHOOT, ChecksParams, measure
 from stages import check as stage
 from tests.support.classifiers import (
@@ -63,7 +64,7 @@ def linear_classifier(brightness: list[float]) -> tuple[ZeroShotClassifier, Targ
 
 def test_the_counts_are_those_of_a_classifier_that_is_known():
     classifier, targets = linear_classifier([0, 1, 2, 3, 5, 7, 9, 40])
-    measured = measure(classifier, targets, checks(), params(epsilon_255=4), CPU)
+    measured = measure(classifier, targets, checks(), params(), 4, CPU)
     # b + 0.5 > radius stays
     assert measured["curve"] == [[0.0, 8], [1.0, 7], [2.0, 6], [4.0, 4], [8.0, 2]]
     assert measured["large"] == [64, 0]
@@ -75,10 +76,15 @@ def test_a_curve_falls_from_clean_on_a_smooth_net(norm):
     targets = make_targets(30, 5)
     classifier = fit(Net(), targets)
     right = only_right(classifier, targets)
-    evaluate_params = params(norm=norm, epsilon_255=6 if norm == "linf" else 30)
+    evaluate_params, epsilon_255 = params(norm=norm), 6 if norm == "linf" else 30
     radii = RADII if norm == "linf" else [8 * r for r in RADII]
     measured = measure(
-        classifier, right, checks(epsilons_255=radii, large_epsilon_255=2000), evaluate_params, CPU
+        classifier,
+        right,
+        checks(epsilons_255=radii, large_epsilon_255=2000),
+        evaluate_params,
+        epsilon_255,
+        CPU,
     )
     counts = [count for _, count in measured["curve"]]
     assert measured["curve"][0] == [0.0, len(right.labels)]
@@ -119,7 +125,7 @@ def test_every_number_of_steps_can_cross_the_ball():
 def test_nothing_right_is_nothing_measured_and_no_error():
     classifier, targets = linear_classifier([1, 2])
     none = Targets(targets.pixels, targets.numbers[:0], targets.labels[:0])
-    measured = measure(classifier, none, checks(), params(), CPU)
+    measured = measure(classifier, none, checks(), params(), 4, CPU)
     assert {count for _, count in measured["curve"] + measured["steps"] + [measured["large"]]} == {
         0
     }
@@ -149,31 +155,45 @@ def project(packed: Path, clip_folder: Path) -> Path:
 def test_the_stage_counts_the_images_that_are_right_at_first(project: Path) -> None:
     changes = {"steps": 4, "images": 9, "epsilons_255": [0.001, 4]}
     write_params(project, **{f"evaluate.checks.{key}": value for key, value in changes.items()})
-    stage.main("tiny")
-    written = (project / "data/checks/tiny.json").read_bytes()
+    stage.main("tiny", "base")
+    file = project / checks_file("tiny", "base")
+    written = file.read_bytes()
     measured = json.loads(written)
-    assert measured["dataset"] == "tiny"
+    assert (measured["dataset"], measured["model"]) == ("tiny", "base")
     assert measured["epsilon_255"] == 4
-    assert measured["base"] == measured["finetuned"], "the same weights"
-    assert measured["base"]["images"] == 9
-    assert [e for e, _ in measured["base"]["curve"]] == [0.0, 0.001, 4]
-    clean = measured["base"]["curve"][0][1]
+    assert measured["images"] == 9
+    assert [e for e, _ in measured["curve"]] == [0.0, 0.001, 4]
+    clean = measured["curve"][0][1]
     assert 0 < clean < 9
-    assert measured["base"]["curve"][1][1] == clean, "nearly no ball: what is right stays right"
-    assert all(count <= clean for _, count in measured["base"]["curve"] + measured["base"]["steps"])
-    spent = read_cost(project / "data/checks/tiny.json", project)
+    assert measured["curve"][1][1] == clean, "nearly no ball: what is right stays right"
+    assert all(count <= clean for _, count in measured["curve"] + measured["steps"])
+    spent = read_cost(file, project)
     assert spent is not None
-    assert (spent["stage"], spent["images"]) == ("check@tiny", 18)
+    assert (spent["stage"], spent["images"]) == ("check@tiny-base", 9)
     assert spent["work"]["float32"]["ascents"] > 0
-    stage.main("tiny")
-    assert (project / "data/checks/tiny.json").read_bytes() == written
+    stage.main("tiny", "base")
+    assert file.read_bytes() == written
+    stage.main("tiny", "finetuned")
+    other = json.loads((project / checks_file("tiny", "finetuned")).read_text())
+    assert other == measured | {"model": "finetuned"}, "the same weights"
+
+
+def test_the_first_text_set_and_the_first_radius_are_checked(project: Path) -> None:
+    changes = {"steps": 4, "images": 4, "epsilons_255": [1]}
+    write_params(
+        project,
+        **{f"evaluate.checks.{key}": value for key, value in changes.items()},
+        **{"evaluate.epsilons_255": [2.5, 4], "evaluate.texts": ["template", "absent"]},
+    )
+    stage.main("tiny", "base")
+    assert json.loads(checks_file("tiny", "base").read_text())["epsilon_255"] == 2.5
 
 
 def test_a_set_of_one_class_ends_the_stage_in_a_message(project: Path, capsys) -> None:
     write_params(project)
     keep_one_class()
     with pytest.raises(SystemExit):
-        stage.main("tiny")
+        stage.main("tiny", "base")
     error = capsys.readouterr().err
     assert "params.yaml: evaluate.checks.datasets: set 'tiny' has 1 class" in error
     assert not (project / "data/checks").exists()
@@ -182,6 +202,6 @@ def test_a_set_of_one_class_ends_the_stage_in_a_message(project: Path, capsys) -
 def test_a_radius_of_zero_ends_the_stage_in_a_message(project: Path, capsys) -> None:
     write_params(project, **{"evaluate.checks.epsilons_255": [0, 4]})
     with pytest.raises(SystemExit):
-        stage.main("tiny")
+        stage.main("tiny", "base")
     assert "evaluate.checks: key 'epsilons_255.0'" in capsys.readouterr().err
     assert not (project / "data/checks").exists()

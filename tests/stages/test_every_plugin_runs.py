@@ -10,8 +10,11 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
+from pipeline.clip.folders import MODEL, RECIPE
 from pipeline.common import registry
-from tests.support.project import make, run
+from pipeline.results.files import evaluation_folder
+from tests.support.dvc_stages import STAGES_FILE
+from tests.support.project import make, run, stages_run
 
 SET, TEXTS = "shapes-held-out", "unseen"
 
@@ -39,13 +42,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_attack_leaves_its_verdicts_and_its_threat_model(project: Path) -> None:
     titles = set()
     for attack in registry.names("pipeline.attacks"):
-        folder = project / "data/evaluation" / SET / TEXTS / attack
+        folder = project / evaluation_folder(SET, TEXTS, attack, 4, "base")
         metrics = json.loads((folder / "metrics.json").read_text())
         assert metrics["attack"] == attack
         assert metrics["texts"]["name"] == TEXTS
         assert metrics["attacker"] == metrics["texts"]
         assert len(metrics["texts"]["templates"]) == 3
-        assert len(pd.read_parquet(folder / "predictions.parquet")) == 2 * 4
+        assert len(pd.read_parquet(folder / "predictions.parquet")) == 4
         titles.add(metrics["title"])
     assert len(titles) == len(registry.names("pipeline.attacks")), "each names its attack set"
     page = (project / "reports/report.html").read_text()
@@ -54,23 +57,25 @@ def test_every_attack_leaves_its_verdicts_and_its_threat_model(project: Path) ->
 
 
 def test_an_unknown_name_stops_dvc_before_the_training_and_lists_those_known(project: Path) -> None:
+    """A text set or model is a folder that no stage makes, which DVC names."""
     for change, message in (
         ("finetune.method=magic", "finetune.method: 'magic' is not one of agft, fare"),
         ("evaluate.attacks=[pgd,magic]", "evaluate.attacks: 'magic' is not one of apgd_ce"),
-        ("evaluate.texts=[magic]", "'magic' is not a text set; embed.texts has"),
+        ("evaluate.texts=[magic]", "data/texts/magic"),
+        ("evaluate.models=[base,magic]", "data/models/magic"),
     ):
         output = run(project, "dvc", "exp", "run", "-S", change, status=255)
         assert message in output
-        assert "Running stage 'finetune'" not in output
+        assert "finetune" not in stages_run(output)
         assert "Traceback" not in output
         run(project, "git", "checkout", "-q", "params.yaml")
 
 
 @pytest.mark.parametrize("method", ["fare", "ft_clean"])
 def test_another_method_is_one_parameter(project: Path, method: str) -> None:
-    run(project, "dvc", "exp", "run", "-S", f"finetune.method={method}", "finetune")
-    recipe = json.loads((project / "data/model/recipe.json").read_text())
+    run(project, "dvc", "exp", "run", "-S", f"finetune.method={method}", f"{STAGES_FILE}:finetune")
+    recipe = json.loads((project / RECIPE).read_text())
     assert recipe["method"] == method
-    log = pd.read_csv(project / "data/model/training.csv")
+    log = pd.read_csv(project / MODEL / "training.csv")
     assert len(log) == recipe["steps"]
     assert log.loss.notna().all()

@@ -12,27 +12,42 @@ import open_clip
 import pandas as pd
 import pytest
 
+from pipeline.clip.folders import MODEL, RECIPE, clip_folder
+from pipeline.clip.model import WEIGHTS_FILE
 from pipeline.cost.meter import read_cost
-from tests.support.project import SETS, environment, make, run
+from pipeline.results.files import evaluation_folder
+from tests.support.dvc_stages import FILES, STAGES_FILE
+from tests.support.project import SETS, environment, make, run, stages_run
 
-ATTACKED = {f"evaluate@{name}-{a}-template" for name in SETS for a in ("pgd", "apgd_ce")}
-CHECKED = {"check@shapes-held-out"}
+LOCKS = [Path(file).with_suffix(".lock") for file in FILES]
+
+MODELS = ("base", "finetuned")
+ATTACKS = ("pgd", "apgd_ce")
+TUNED = {
+    "embed@finetuned-template",
+    *(f"evaluate@{name}-{attack}-template-4-finetuned" for name in SETS for attack in ATTACKS),
+    "check@shapes-held-out-finetuned",
+    "about@finetuned",
+}
 ALL = {
     "prepare@pairs",
     "prepare@shapes-train",
     "prepare@shapes-held-out",
     "prepare@digits",
-    "base_model",
+    "pretrain@small",
+    "model@base",
     "describe",
     "filter",
-    "embed",
+    "texts@template",
+    "embed_training",
     "finetune",
-    *ATTACKED,
-    *CHECKED,
+    "record",
+    *TUNED,
+    *(name.replace("-finetuned", "-base").replace("@finetuned", "@base") for name in TUNED),
     "report",
 }
 STEPS = 15  # of fine-tuning, on the tiny profile
-TRAINING = {"finetune", *ATTACKED, *CHECKED, "report"}
+TRAINING = {"finetune", "record", *TUNED, "report"}
 
 
 @pytest.fixture(scope="module")
@@ -45,15 +60,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     return folder, output
 
 
-def stages_run(output: str) -> set[str]:
-    return set(re.findall(r"Running stage '([^']+)'", output))
-
-
 def test_one_command_runs_every_stage_and_prints_its_time(built):
     folder, output = built
     assert stages_run(output) == ALL
     for name in ALL:
-        assert re.search(rf"\[{re.escape(name)}\] \d+\.\d s", output), name
+        assert re.search(rf"[\[:]{re.escape(name)}\] \d+\.\d s", output), name
     assert "robust (any)" in output
     assert "robust (last)" in output
     assert (folder / "reports/report.html").stat().st_size > 10_000
@@ -63,12 +74,12 @@ def test_one_command_runs_every_stage_and_prints_its_time(built):
 def test_git_sees_nothing_but_the_lock_and_the_metrics(built):
     folder, _ = built
     listed = run(folder, "git", "show", "--name-only", "--format=", "HEAD").split()
-    assert sorted(listed) == ["dvc.lock", "reports/metrics.json"]
+    assert sorted(listed) == ["dvc.lock", "reports/metrics.json", "stages/dvc.lock"]
 
 
 def test_what_the_training_cost_is_filed_outside_the_outputs(built):
     folder, _ = built
-    cost = read_cost(folder / "data/model/open_clip_model.safetensors", folder)
+    cost = read_cost(folder / MODEL / WEIGHTS_FILE, folder)
     assert cost["method"] == "saft"
     assert cost["steps_timed"] == STEPS
     assert 0 < cost["seconds_per_epoch"] < 540
@@ -83,45 +94,42 @@ def test_a_second_repro_runs_nothing(built):
 
 def test_outputs_load_with_public_tools(built):
     folder, _ = built
-    for name in ("base_model", "model"):
-        model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{folder / 'data' / name}")
+    for name in MODELS:
+        path = folder / clip_folder(name)
+        model, _, _ = open_clip.create_model_and_transforms(f"local-dir:{path}")
         assert sum(p.numel() for p in model.parameters()) > 0
-    results = folder / "data/evaluation/digits/template/pgd"
+    results = folder / evaluation_folder("digits", "template", "pgd", 4, "base")
     rows = pd.read_parquet(results / "predictions.parquet")
-    assert len(rows) == 2 * 10
+    assert len(rows) == 10
     metrics = json.loads((results / "metrics.json").read_text())
-    base = rows[rows.model == "base"]
-    assert metrics["base"]["clean"]["correct"] == (base.clean_prediction == base.label).sum()
-    assert metrics["base"]["robust_any"]["correct"] == base.robust_any.sum()
-    assert metrics["base"]["robust_last"]["images"] == 4
-    recipe = json.loads((folder / "data/model/recipe.json").read_text())
+    assert metrics["clean"]["correct"] == (rows.clean_prediction == rows.label).sum()
+    assert metrics["robust_any"]["correct"] == rows.robust_any.sum()
+    assert metrics["robust_last"]["images"] == 4
+    recipe = json.loads((folder / RECIPE).read_text())
     assert recipe["method"] == "saft"
     assert recipe["momentum"] == 0.9, "null in params.yaml: the published value"
     assert recipe["steps"] == STEPS
-    training = pd.read_csv(folder / "data/model/training.csv")
+    training = pd.read_csv(folder / MODEL / "training.csv")
     assert list(training.step) == list(range(STEPS))
-    texts = pd.read_parquet(folder / "data/embeddings/descriptions.parquet")
+    texts = pd.read_parquet(folder / "data/training_embeddings/descriptions.parquet")
     assert (texts.groupby("class_id").slot.apply(list).map(tuple) == (0, 1, 2, 3, 4)).all()
 
 
 def test_only_the_image_encoder_was_trained(built):
     from safetensors.torch import load_file
 
-    weights = {
-        name: load_file(built[0] / "data" / name / "open_clip_model.safetensors")
-        for name in ("base_model", "model")
-    }
-    changed = {k for k, v in weights["model"].items() if not v.equal(weights["base_model"][k])}
+    weights = {name: load_file(built[0] / clip_folder(name) / WEIGHTS_FILE) for name in MODELS}
+    changed = {k for k, v in weights["finetuned"].items() if not v.equal(weights["base"][k])}
     assert changed
     assert all(name.startswith("visual.") for name in changed)
 
 
 def test_a_forced_second_run_gives_the_same_bytes_everywhere(built):
     folder, _ = built
-    before = (folder / "dvc.lock").read_bytes()
+    before = [(folder / name).read_bytes() for name in LOCKS]
     metrics = (folder / "reports/metrics.json").read_bytes()
     assert stages_run(run(folder, "dvc", "repro", "--force")) == ALL
-    assert (folder / "dvc.lock").read_bytes() == before
+    assert [(folder / name).read_bytes() for name in LOCKS] == before
     assert (folder / "reports/metrics.json").read_bytes() == metrics
 
 
@@ -138,7 +146,7 @@ def test_options_of_another_backend_and_rules_of_the_filter_leave_describe_alone
         assert old in original
         try:
             params.write_text(original.replace(old, new))
-            assert "up to date" in run(folder, "dvc", "status", "describe")
+            assert "up to date" in run(folder, "dvc", "status", f"{STAGES_FILE}:describe")
         finally:
             params.write_text(original)
     note = folder / "data/descriptions/provenance.json"
@@ -146,7 +154,7 @@ def test_options_of_another_backend_and_rules_of_the_filter_leave_describe_alone
     try:
         note.unlink()  # never write through what may be a link into the cache
         note.write_bytes(kept + b"\n")
-        status = run(folder, "dvc", "status", "filter")
+        status = run(folder, "dvc", "status", f"{STAGES_FILE}:filter")
         assert "descriptions.parquet" not in status
     finally:
         run(folder, "dvc", "checkout", "-q", "--force")
@@ -168,12 +176,12 @@ def test_an_experiment_reruns_training_and_never_describe(built):
 
 def test_a_temporary_experiment_leaves_the_workspace_alone(built):
     folder, _ = built
-    lock = (folder / "dvc.lock").read_bytes()
+    locks = [(folder / name).read_bytes() for name in LOCKS]
     output = run(
         folder, "dvc", "exp", "run", "--temp", "-n", "steps", "-S", "finetune.attack.steps=2"
     )
     assert stages_run(output) == TRAINING
-    assert (folder / "dvc.lock").read_bytes() == lock
+    assert [(folder / name).read_bytes() for name in LOCKS] == locks
     assert run(folder, "git", "status", "--porcelain") == ""
     assert "steps" in run(folder, "dvc", "exp", "show", "--csv", "--no-pager")
 
@@ -182,7 +190,7 @@ def test_a_queued_grid_runs_the_code_it_was_queued_with(built):
     folder, _ = built
     run(
         folder, "dvc", "exp", "run", "--queue", "-n", "grid",
-        "-S", "evaluate.epsilon_255=1,2", "-S", "evaluate.last_images=0",
+        "-S", "evaluate.epsilons_255=[1],[2]", "-S", "evaluate.last_images=0",
     )  # fmt: skip
     code = folder / "pipeline/evaluation/evaluate.py"
     original = code.read_text()
@@ -233,7 +241,7 @@ def test_a_killed_finetune_resumes_and_ends_with_the_same_bytes(built):
 
 def outputs(folder: Path) -> list[bytes]:
     names = ("open_clip_model.safetensors", "training.csv", "recipe.json")
-    return [(folder / "data/model" / name).read_bytes() for name in names]
+    return [(folder / MODEL / name).read_bytes() for name in names]
 
 
 def kill_at_first_checkpoint(folder: Path, command: list[str]) -> None:

@@ -16,9 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 from ruamel.yaml import YAML
 
+from tests.support.dvc_stages import STAGES_FILE
 from tests.support.openai_server import Response, Server, completion
 from tests.support.project import make, run
 
+DESCRIBE, FILTER, BASE = (f"{STAGES_FILE}:{name}" for name in ("describe", "filter", "model@base"))
 SHARED = "data/inputs/published/shared"
 ARTIFACT = "data/descriptions/descriptions.parquet"
 WORDS = ["small", "round", "bright", "plain", "flat", "sharp"]
@@ -61,11 +63,11 @@ def team(tmp_path_factory: pytest.TempPathFactory) -> Team:
     server = Server(written)
     try:
         set_describe(author, server, seed=0)
-        run(author, "dvc", "repro", "filter")
+        run(author, "dvc", "repro", FILTER)
         publish(author, "v0.1.0")
         first = len(pq.read_table(author / ARTIFACT))
         set_describe(author, server, seed=1)
-        run(author, "dvc", "repro", "describe")
+        run(author, "dvc", "repro", DESCRIBE)
         publish(author, "v0.2.0")
         run(author, "git", "checkout", "-q", "-b", "first", "class-descriptions@v0.1.0")
         run(author, "git", "push", "-q", "origin", "first")
@@ -103,26 +105,26 @@ def publish(folder: Path, version: str) -> None:
 def test_a_teammate_pulls_and_continues_without_describing(team: Team) -> None:
     mate = team.clone("mate")
     run(mate, "git", "checkout", "-q", "first")
-    run(mate, "dvc", "pull", "-q", "describe")
+    run(mate, "dvc", "pull", "-q", DESCRIBE)
     assert sorted(p.name for p in (mate / "data/descriptions").iterdir()) == [
         "descriptions.parquet", "provenance.json",
     ]  # fmt: skip
-    output = run(mate, "dvc", "repro", "filter")
-    assert "Running stage 'describe'" not in output
-    assert "Stage 'describe' didn't change, skipping" in output
-    shown = run(mate, "dvc", "exp", "run", "-S", "filter.top_k=3", "filter")
-    assert "Running stage 'filter'" in shown
-    assert "Running stage 'describe'" not in shown
+    output = run(mate, "dvc", "repro", FILTER)
+    assert f"Running stage '{DESCRIBE}'" not in output
+    assert f"Stage '{DESCRIBE}' didn't change, skipping" in output
+    shown = run(mate, "dvc", "exp", "run", "-S", "filter.top_k=3", FILTER)
+    assert f"Running stage '{FILTER}'" in shown
+    assert f"Running stage '{DESCRIBE}'" not in shown
 
 
 def test_a_clone_fetches_only_what_a_changed_stage_needs(team: Team) -> None:
     mate = team.clone("lean")
     run(mate, "git", "checkout", "-q", "first")
     edit_filter(mate)
-    output = run(mate, "dvc", "repro", "--pull", "--allow-missing", "filter")
-    assert "Running stage 'describe'" not in output
-    assert "Running stage 'base_model'" not in output
-    assert "Running stage 'filter'" in output
+    output = run(mate, "dvc", "repro", "--pull", "--allow-missing", FILTER)
+    assert f"Running stage '{DESCRIBE}'" not in output
+    assert f"Running stage '{BASE}'" not in output
+    assert f"Running stage '{FILTER}'" in output
 
 
 def edit_filter(folder: Path) -> None:
@@ -187,10 +189,10 @@ def test_by_name_and_version(team: Team) -> None:
 def test_a_clone_without_any_remote_is_told_what_to_do(team: Team) -> None:
     clone = team.clone("bare")
     run(clone, "dvc", "remote", "remove", "team")
-    output = run(clone, "dvc", "repro", "describe", status=255)
-    [line] = [line for line in output.splitlines() if "[describe] error:" in line]
+    output = run(clone, "dvc", "repro", DESCRIBE, status=255)
+    [line] = [line for line in output.splitlines() if f"[{DESCRIBE}] error:" in line]
     assert "cannot be reached" in line
-    assert "dvc pull describe" in line
+    assert "dvc pull stages/dvc.yaml:describe" in line
     shown = run(clone, sys.executable, "-m", "saft.app", "descriptions", "show", status=1)
     assert "dvc pull describe" in shown
     assert "Traceback" not in output + shown
@@ -205,7 +207,7 @@ def test_two_people_describe_halves_and_merge_them(team: Team) -> None:
         for name, only in halves.items():
             mate = team.clone(name)
             set_describe(mate, server, seed=1, only=only)
-            run(mate, "dvc", "repro", "describe")
+            run(mate, "dvc", "repro", DESCRIBE)
     finally:
         server.http.shutdown()
         server.http.server_close()
@@ -222,7 +224,7 @@ def test_two_people_describe_halves_and_merge_them(team: Team) -> None:
     )
     run(editor, "dvc", "add", "-q", SHARED)
     edit(editor, {"backend": "published"}, file="shared/descriptions.parquet")
-    run(editor, "dvc", "repro", "describe")
+    run(editor, "dvc", "repro", DESCRIBE)
     final = pd.read_parquet(editor / ARTIFACT)
     assert list(dict.fromkeys(final["class_id"])) == ids, "the order of the class table"
     assert sorted(final["sentence"]) == sorted(whole["sentence"])
@@ -239,7 +241,7 @@ def test_two_people_describe_halves_and_merge_them(team: Team) -> None:
 def test_exemplars_are_a_stage_of_their_own_that_only_describe_needs(team: Team) -> None:
     mate = team.clone("images")
     run(mate, "git", "checkout", "-q", "first")
-    run(mate, "dvc", "pull", "-q", "describe", "prepare@shapes-train", "base_model")
+    run(mate, "dvc", "pull", "-q", DESCRIBE, f"{STAGES_FILE}:prepare@shapes-train", BASE)
     file = mate / "params.yaml"
     text = file.read_text()
     entry = "exemplars:\n  nearest: {images_per_class: 2, candidates_per_class: null}\n"
@@ -250,12 +252,12 @@ def test_exemplars_are_a_stage_of_their_own_that_only_describe_needs(team: Team)
     server = Server(written)
     try:
         edit(mate, {}, base_url=server.url)
-        output = run(mate, "dvc", "repro", "describe")
+        output = run(mate, "dvc", "repro", DESCRIBE)
     finally:
         server.http.shutdown()
         server.http.server_close()
-    assert "Running stage 'exemplars@nearest'" in output
-    assert "Running stage 'describe'" in output
+    assert f"Running stage '{STAGES_FILE}:exemplars@nearest'" in output
+    assert f"Running stage '{DESCRIBE}'" in output
     kinds = [[part["type"] for part in b["messages"][0]["content"]] for b in server.bodies]
     assert kinds == [["image_url", "image_url", "text"]] * len(server.bodies)
     assert (
@@ -263,6 +265,6 @@ def test_exemplars_are_a_stage_of_their_own_that_only_describe_needs(team: Team)
         == 2
     )
     edit_filter(mate)
-    assert "Running stage" not in run(mate, "dvc", "repro", "describe")
+    assert "Running stage" not in run(mate, "dvc", "repro", DESCRIBE)
     ignored = run(mate, "git", "status", "--porcelain", "data")
     assert ignored == "", "no output shows up in git"

@@ -14,24 +14,28 @@ from ruamel.yaml import YAML
 
 from pipeline.clip import model as clip
 from pipeline.clip.device import pick_device
+from pipeline.clip.folders import BASE_MODEL, MODEL, MODELS
 from pipeline.clip.text_encoding import encode_texts
 from pipeline.common.atomic import replacing_directory, replacing_file
 from pipeline.common.errors import UserError
-from pipeline.common.tables import read_table, write_table
+from pipeline.common.tables import read_table
 from pipeline.descriptions.artifact import DESCRIPTIONS, SCHEMA
 from pipeline.descriptions.exemplars import SCHEMA as EXEMPLARS
-from pipeline.embeddings import tables
+from pipeline.embeddings.encoded import write_encoded
+from pipeline.embeddings.templates import fill
 from pipeline.filtering.table import FILTERED
 from pipeline.filtering.table import SCHEMA as FILTERED_SCHEMA
 from pipeline.images.classes import read_classes
 from pipeline.images.image_set import IMAGES, open_images
+from pipeline.models.pretraining import FOLDER as PRETRAINED
 from pipeline.prepare.pack import pack
 from pipeline.training.checkpoint import save_state
-from pipeline.zeroshot import text_sets as embed
-from stages import base_model, describe, evaluate, finetune, prepare
-from stages import embed as embed_stage
+from pipeline.zeroshot.text_sets import pair_files, training_files
+from pipeline.zeroshot.text_tables import kept_descriptions
+from stages import describe, embed, embed_training, evaluate, finetune, prepare, pretrain
 from stages import exemplars as exemplars_stage
 from stages import filter as filter_stage
+from stages import model as model_stage
 from stages.runner import stage
 from tests.conftest import folder_params
 from tests.support.classifiers import write_params
@@ -50,11 +54,11 @@ def fails(main, *args: str) -> int:
 def project(packed, clip_folder, monkeypatch):
     """A project whose only set is "tiny": images, base model and embeddings are there."""
     monkeypatch.delenv("DVC_STAGE", raising=False)
-    shutil.copytree(clip_folder, packed / "data/base_model")
-    shutil.copytree(clip_folder, packed / "data/model")
+    shutil.copytree(clip_folder, packed / BASE_MODEL)
+    shutil.copytree(clip_folder, packed / MODEL)
     set_params(packed)
     rows = [
-        {"class_id": c, "name": c, "sentence": f"{c} {i}", "source": "s", "rank": i}
+        {"class_id": c, "sentence": f"{c} {i}", "rank": i, "kept": True}
         for c in ("n00", "n01", "n02")
         for i in range(2)
     ]
@@ -62,12 +66,10 @@ def project(packed, clip_folder, monkeypatch):
     def encode(texts):
         return np.tile(fake_encode(texts), 6)[:, :16] / 2.3
 
-    columns, schema = tables.description_columns(rows, encode)
-    write_table(embed.FOLDER / "descriptions.parquet", columns, schema)
-    for part in ("texts", "attacker"):
-        classes = read_classes("tiny")
-        template_table = tables.template_columns("template", classes, ["a {}"], encode)
-        write_table(embed.FOLDER / part / "template/tiny.parquet", *template_table)
+    descriptions, template = training_files()
+    write_encoded(descriptions, kept_descriptions(rows), encode)
+    for path in (template, *pair_files("base", "template", "tiny")):
+        write_encoded(path, fill("template", read_classes("tiny"), ["a {}"]), encode)
     return packed
 
 
@@ -202,7 +204,7 @@ def test_the_filter_can_trust_the_images(project, capsys):
     rows = read_table(FILTERED, FILTERED_SCHEMA).to_pylist()
     assert [r["reason"] for r in rows if r["class_id"] == "n02"] == [None, None, "rank"]
     # by hand: cosine of a sentence with the mean image feature of its class
-    model = clip.load(Path("data/base_model"))
+    model = clip.load(BASE_MODEL)
     images = open_images("tiny")
     class_pixels = torch.from_numpy(np.array(images.pixels[images.labels == 2])).float() / 255
     with torch.no_grad():
@@ -273,22 +275,26 @@ def test_a_server_that_is_down_leaves_nothing_but_the_answers(project, capsys, m
 def test_stages_before_their_inputs(project, capsys):
     assert fails(filter_stage.main) == 1
     assert "data/descriptions/descriptions.parquet: not found; run `dvc repro`" in one_line(capsys)
-    assert fails(embed_stage.main) == 1
-    assert "data/filtered/descriptions.parquet: not found" in one_line(capsys)
-    assert fails(evaluate.main, "absent", "pgd", "template") == 1
+    assert fails(embed_training.main) == 1
+    assert "data/texts/descriptions/kept.parquet: not found" in one_line(capsys)
+    assert fails(embed.main, "base", "template") == 1
+    assert "data/texts/template/tiny.parquet: not found; run `dvc repro`" in one_line(capsys)
+    assert fails(evaluate.main, "absent", "pgd", "template", "4", "base") == 1
     assert "data/images/absent/images.npy: not found" in one_line(capsys)
+    assert fails(evaluate.main, "tiny", "pgd", "template", "4", "absent") == 1
+    assert "data/embeddings/absent/template/texts/tiny.parquet: not found" in one_line(capsys)
 
 
 def test_a_nan_loss_leaves_no_model(project, capsys):
     rate = {"finetune.options.saft.learning_rate": 1e30}
     set_params(project, **rate, **{"finetune.epochs": 5, "finetune.warmup_steps": 0})
-    shutil.rmtree(project / "data/model")
+    shutil.rmtree(project / MODEL)
     assert fails(finetune.main) == 1
     message = one_line(capsys)
     assert re.search(r"is (nan|inf) at step \d+", message)
     assert re.search(r"images \d+(, \d+)+", message)
     assert "learning" in message
-    assert not (project / "data/model").exists()
+    assert not (project / MODEL).exists()
 
 
 def test_a_model_of_another_size_is_named(project, capsys):
@@ -309,22 +315,24 @@ def test_a_section_of_another_kind_is_one_line(project, capsys, kind):
 
 
 def test_pretraining_that_diverges_or_cannot_start_leaves_no_model(project, capsys):
-    shutil.rmtree(project / "data/base_model")
     (project / "captions.json").write_text("{}")
-    values = YAML(typ="safe").load(DEMO.read_text())["base_model"]["options"]
+    values = YAML(typ="safe").load(DEMO.read_text())["pretrain"]["small"] | {"dataset": "tiny"}
     small = {"width": 32, "layers": 1, "patch_size": 4, "steps": 3, "batch_size": 8}
     small |= {"text_width": 32, "text_layers": 1, "captions": "captions.json"}
     for change, message in (
-        ({"learning_rate": 1e30}, r"the loss is nan at step \d; lower base_model.options"),
-        ({"patch_size": 5}, "patches of 5 pixels do not tile images of 16"),
+        ({"learning_rate": 1e30}, r"pretrain.small: the loss is nan at step \d; lower its learn"),
+        ({"patch_size": 5}, "pretrain.small: patches of 5 pixels do not tile images of 16"),
         ({"templates": []}, "key 'templates'.*at least 1 item"),
         ({"templates": ["hello"]}, r"key 'templates.0'.*needs exactly one \{\}"),
+        ({"captions": "absent.json"}, "absent.json: not found"),
+        ({"dataset": "absent"}, "data/images/absent/images.npy: not found"),
     ):
-        changed = values | {"pretrain": values["pretrain"] | small | change}
-        set_params(project, **{"base_model.dataset": "tiny", "base_model.options": changed})
-        assert fails(base_model.main) == 1
+        set_params(project, **{"pretrain.small": values | small | change})
+        assert fails(pretrain.main, "small") == 1
         assert re.search(message, one_line(capsys))
-        assert not (project / "data/base_model").exists()
+        assert not (project / PRETRAINED / "small").exists()
+    assert fails(pretrain.main, "large") == 1
+    assert "'pretrain.large' is missing" in one_line(capsys)
 
 
 @pytest.mark.parametrize(
@@ -336,20 +344,22 @@ def test_pretraining_that_diverges_or_cannot_start_leaves_no_model(project, caps
     ],
 )
 def test_a_local_model_that_cannot_be_used_is_refused_at_once(project, capsys, change, message):
-    config = project / "data/model" / clip.CONFIG_FILE
+    config = project / MODEL / clip.CONFIG_FILE
     values = json.loads(config.read_text())
     change(values)
     config.write_text(json.dumps(values))
-    options = {"local": {"path": str(project / "data/model")}}
-    set_params(project, **{"base_model.source": "local", "base_model.options": options})
-    assert fails(base_model.main) == 1
+    local = {"source": "local", "options": {"path": str(project / MODEL)}}
+    local |= {"defended": False, "licence": None, "citation": None}
+    set_params(project, models={"mine": local})
+    assert fails(model_stage.main, "mine") == 1
     assert re.search(f"{clip.CONFIG_FILE}: not an open_clip config.*{message}", one_line(capsys))
+    assert not (project / MODELS / "mine").exists()
 
 
 def test_a_damaged_checkpoint_is_named(project, capsys):
-    (project / "data/base_model" / clip.WEIGHTS_FILE).write_bytes(b"nonsense")
+    (project / BASE_MODEL / clip.WEIGHTS_FILE).write_bytes(b"nonsense")
     assert fails(finetune.main) == 1
-    assert f"data/base_model/{clip.WEIGHTS_FILE}: " in one_line(capsys)
+    assert f"{BASE_MODEL / clip.WEIGHTS_FILE}: " in one_line(capsys)
 
 
 def test_bad_params_stop_a_stage_before_any_work(project, capsys):
@@ -372,17 +382,17 @@ def test_bad_params_stop_a_stage_before_any_work(project, capsys):
     ],
 )
 def test_bad_training_values_name_the_key(project, capsys, key, value, message):
-    shutil.rmtree(project / "data/model")
+    shutil.rmtree(project / MODEL)
     set_params(project, **{key: value})
     assert fails(finetune.main) == 1
     assert message in one_line(capsys)
-    assert not (project / "data/model").exists()
+    assert not (project / MODEL).exists()
 
 
 @pytest.mark.parametrize(
     ("key", "value", "attack", "message"),
     [
-        ("evaluate.epsilon_255", 0, "pgd", "params.yaml: evaluate: key 'epsilon_255'"),
+        ("evaluate.epsilons_255", [0], "pgd", "params.yaml: evaluate: key 'epsilons_255.0'"),
         ("evaluate.options.pgd.steps", 0, "pgd", "evaluate.options.pgd: key 'steps'"),
         ("evaluate.options.fgsm.steps", 3, "fgsm", "evaluate.options.fgsm: unknown key 'steps'"),
         ("evaluate.seed", 0, "apgd-ce", "evaluate.attacks: 'apgd-ce' is not one of apgd_ce"),
@@ -390,7 +400,7 @@ def test_bad_training_values_name_the_key(project, capsys, key, value, message):
 )
 def test_bad_attack_values_name_the_key(project, capsys, key, value, attack, message):
     set_params(project, **{key: value})
-    assert fails(evaluate.main, "tiny", attack, "template") == 1
+    assert fails(evaluate.main, "tiny", attack, "template", "4", "base") == 1
     assert message in one_line(capsys)
     assert not (project / "data/evaluation").exists()
 

@@ -5,6 +5,7 @@ for a `make run` of minutes.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -76,6 +77,11 @@ def run(folder: Path, *command: str, status: int = 0, **extra: str) -> str:
     return done.stdout
 
 
+def stages_run(output: str) -> set[str]:
+    """The stages that `dvc repro` ran, without the pipeline files they are of."""
+    return set(re.findall(r"Running stage '(?:[^':]+:)?([^']+)'", output))
+
+
 def make(folder: Path) -> Path:
     """Copy this working tree's code, write the tiny profile, commit."""
     listed = subprocess.run(
@@ -101,7 +107,8 @@ def _is_of_a_run(name: str) -> bool:
     """Whether a file that git lists is a test, or what runs and users write."""
     if name.startswith("reports/"):
         return not name.endswith(".gitignore")
-    return name.startswith("tests/") or name in ("dvc.lock", "params.yaml") or name.endswith(".dvc")
+    written = ("dvc.lock", "stages/dvc.lock", "params.yaml")
+    return name.startswith("tests/") or name in written or name.endswith(".dvc")
 
 
 def _drop_remotes(config: Path) -> None:

@@ -1,10 +1,11 @@
-"""about.json of a model: where it comes from, what is known of it, and which towers it has."""
+"""about.json of a model: where it comes from, what is known of it, and which towers it has; without
+torch."""
 
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline.clip.model import Clip
-from pipeline.clip.towers import image_tower_hash, text_tower_hash
+from pydantic import Field
+
 from pipeline.common.params import Section, validate
 from pipeline.common.tables import read_json
 
@@ -26,20 +27,10 @@ class About(Section):
     licence: str | None
     citation: str | None
     notes: list[str]
-    parameters: int
-    image_size: int
+    parameters: int = Field(ge=1)
+    image_size: int = Field(ge=1)
     image_tower: str
     text_tower: str
-
-
-def towers(clip: Clip) -> dict[str, Any]:
-    """What about.json says of the weights."""
-    return {
-        "parameters": sum(weight.numel() for weight in clip.model.parameters()),
-        "image_size": int(clip.model.visual.image_size[0]),
-        "image_tower": image_tower_hash(clip),
-        "text_tower": text_tower_hash(clip),
-    }
 
 
 def read_about(folder: Path) -> About:

@@ -1,0 +1,55 @@
+"""Runs that may stand in one table: evaluated alike, and with a model that a run made."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.clip.folders import FINETUNED
+from pipeline.common.errors import UserError
+from pipeline.results.evaluated import SHARED, EvaluatedSet
+from saft.compare.table import ComparedRun, other_models
+
+
+def check_alike(runs: Sequence[ComparedRun]) -> None:
+    """Raise UserError unless all runs were evaluated alike: same threat model, attacks, texts,
+    images and models, and the same verdicts on those that no run made."""
+    for run in runs:
+        check_trains(run.sets[0].models, run.label)
+    for run in runs[1:]:
+        for ours, theirs in zip(runs[0].sets, run.sets, strict=False):
+            _check_alike(runs[0].label, ours, run.label, theirs)
+        names = [[evaluated.about.dataset for evaluated in r.sets] for r in (runs[0], run)]
+        if names[0] != names[1]:
+            raise UserError(_unlike(runs[0].label, run.label, "evaluate.datasets", *names))
+
+
+def _check_alike(first: str, ours: EvaluatedSet, second: str, theirs: EvaluatedSet) -> None:
+    attacks = [[attack.about.attack for attack in s.attacks] for s in (ours, theirs)]
+    for key, pair in {"attacks": attacks, "models": [ours.models, theirs.models]}.items():
+        if pair[0] != pair[1]:
+            raise UserError(_unlike(first, second, f"evaluate.{key}", *pair))
+    for one, other in zip(ours.attacks, theirs.attacks, strict=True):
+        for key in SHARED:
+            values = [getattr(attack.about, key) for attack in (one, other)]
+            if values[0] != values[1]:
+                raise UserError(_unlike(first, second, key, *values))
+        for model in other_models(ours):
+            tables = [attack.predictions[model] for attack in (one, other)]
+            for column in ("number", "clean_prediction", "robust_any"):
+                if tables[0][column] != tables[1][column]:
+                    what = "the images" if column == "number" else f"the model '{model}'"
+                    raise UserError(f"{first} and {second} differ in {what}: run both again")
+
+
+def _unlike(first: str, second: str, key: str, ours: Any, theirs: Any) -> str:
+    return (
+        f"{first} and {second} were evaluated differently: {key} is {ours} against {theirs}; "
+        "run both again with the same params.yaml"
+    )
+
+
+def check_trains(models: Sequence[str], where: str) -> None:
+    """Raise UserError unless what a method makes is among the evaluated models."""
+    if FINETUNED not in models:
+        raise UserError(
+            f"{where}: evaluate.models is {', '.join(models)}; add {FINETUNED}, which is compared"
+        )
