@@ -47,8 +47,11 @@ def read(path: Path) -> Any:
         raise UserError(f"{path}: not found; the key file: names a file")
     if path.name.endswith(INDEX):
         return read_shards(path, lambda name: path.with_name(name))
-    with path.open("rb") as file:
-        start = file.read(64)
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {one_line(error)}") from None
     if start.startswith(LFS):
         raise UserError(
             f"{path}: a pointer of Git LFS, not the weights; run `git lfs pull` in its repository"
