@@ -40,7 +40,8 @@ def build(params: Params, dataset: str, seed: int, device: torch.device) -> Base
     what = hub.title(params)
     weights = checkpoints.find(content, params.key, base.model, path, what)
     probe = activation.probe(base.model)
-    notes = towers.load(base.model, weights, path, what, resize=params.resize_positions)
+    notes = [f"weights under {weights.key}, as key: says"] if params.key else []
+    notes += towers.load(base.model, weights, path, what, resize=params.resize_positions)
     notes += activation.compare(base.model, probe, what)
     return named.say(BaseModel(base.model, base.config, notes=[*base.notes, *notes]), path.name)
 
