@@ -77,7 +77,10 @@ def read_shards(index: Path, fetch: Fetch) -> State:
         path = fetch(name)
         if path is None or not path.is_file():
             raise UserError(f"{index}: {name}, which it names, is not there; get all its files")
-        state |= read(path)
+        part = read(path)
+        if not isinstance(part, dict):
+            raise UserError(f"{path}: holds no state dict, but {type(part).__name__}")
+        state |= part
     missing = [key for key in files if key not in state]
     if missing:
         raise UserError(f"{index}: its files lack {len(missing)} weights, e.g. {missing[0]}")
