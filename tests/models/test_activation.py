@@ -134,7 +134,7 @@ def test_an_origin_of_other_sizes_is_said(models, tmp_path):
     clip.save(CLIP(**sizes), config, tmp_path / "origin")
     origin = f"local-dir:{tmp_path / 'origin'}"
     params = local.Params(path=str(tmp_path / "theirs"), origin=origin)
-    [note] = local.build(params, "any", 0, CPU).notes
+    [note] = local.build(params).notes
     assert note == f"its activation was not looked at: {origin} has other sizes"
 
 
