@@ -101,10 +101,8 @@ def _models() -> dict[str, str]:
     if not PARAMS_FILE.exists():
         return {}
     models = read_value("models", dict[str, dict[str, Any]])
-    return {
-        name: f"{model.get('source', '?')}, {'there' if clip_folder(name).is_dir() else 'not there yet'}"
-        for name, model in models.items()
-    }
+    states = {name: "there" if clip_folder(name).is_dir() else "not there yet" for name in models}
+    return {name: f"{model.get('source', '?')}, {states[name]}" for name, model in models.items()}
 
 
 def _version(package: str) -> str:

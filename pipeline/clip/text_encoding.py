@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import open_clip
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -14,6 +15,7 @@ from pipeline.clip.device import arithmetic
 from pipeline.clip.model import Clip
 from pipeline.clip.towers import text_tower_hash
 from pipeline.common.atomic import replacing_file
+from pipeline.common.scratch import loaded_code
 
 
 @torch.no_grad()
@@ -31,13 +33,14 @@ class OnceEncoder:
     """texts -> `encode_texts` as an array; texts that an equal text tower has encoded on such a
     device are taken from
 
-        $DVC_ROOT/.scratch/texts/<hash of tower, texts, torch and device>.npy
+        $DVC_ROOT/.scratch/texts/<hash of tower, texts, code, libraries and device>.npy
 
     encoded: how many texts this one has encoded itself."""
 
     def __init__(self, clip: Clip, device: torch.device) -> None:
         self.clip, self.device, self.encoded = clip, device, 0
-        self._origin = f"{text_tower_hash(clip)} {torch.__version__} {arithmetic(device)}"
+        versions = f"{torch.__version__} {open_clip.__version__} {_code()}"
+        self._origin = f"{text_tower_hash(clip)} {versions} {arithmetic(device)}"
         self._folder = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch" / "texts"
 
     def __call__(self, texts: list[str]) -> np.ndarray:
@@ -51,6 +54,12 @@ class OnceEncoder:
             with replacing_file(file) as partial, partial.open("wb") as stream:
                 np.save(stream, features)
         return features
+
+
+def _code() -> str:
+    """sha256 of the loaded code of this package, the same whatever stage encodes."""
+    files = sorted(file for file in loaded_code() if file.parent.name == "clip")
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _read(file: Path, count: int) -> np.ndarray | None:

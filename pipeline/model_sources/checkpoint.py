@@ -38,7 +38,8 @@ def build(params: Params) -> BaseModel:
     what = hub.title(params)
     weights = checkpoints.find(content, params.key, base.model, path, what)
     probe = activation.probe(base.model)
-    notes = towers.load(base.model, weights, path, what, resize=params.resize_positions)
+    notes = [f"weights under {weights.key}, as key: says"] if params.key else []
+    notes += towers.load(base.model, weights, path, what, resize=params.resize_positions)
     notes += activation.compare(base.model, probe, what)
     return BaseModel(base.model, base.config, notes=[*base.notes, *notes])
 

@@ -10,6 +10,7 @@ import torch
 from pipeline.clip import model as clip
 from pipeline.clip.model import Clip
 from pipeline.clip.text_encoding import OnceEncoder, encode_texts
+from pipeline.common.scratch import loaded_code
 
 CPU = torch.device("cpu")
 TEXTS = ["a red ball", "a blue cup"]
@@ -57,6 +58,19 @@ def test_a_model_with_other_image_weights_shares_and_with_other_text_weights_doe
     own = OnceEncoder(other, CPU)
     assert np.abs(own(TEXTS) - features).max() > 0.01
     assert own.encoded == 2
+
+
+def test_other_code_of_the_encoder_encodes_again(loaded, tmp_path, monkeypatch):
+    OnceEncoder(loaded, CPU)(TEXTS)
+    edited = tmp_path / "clip/model.py"
+    edited.parent.mkdir()
+    edited.write_text("# edited\n")
+    for file, encoded in ((tmp_path / "cost/meter.py", 0), (edited, 2)):
+        code = [*loaded_code(), file]
+        monkeypatch.setattr("pipeline.clip.text_encoding.loaded_code", lambda code=code: code)
+        encoder = OnceEncoder(loaded, CPU)
+        encoder(TEXTS)
+        assert encoder.encoded == encoded
 
 
 @pytest.mark.parametrize("content", [b"", b"no numbers", None])

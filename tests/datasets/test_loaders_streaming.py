@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from pipeline.clip import model as clip
+from pipeline.clip.folders import BASE_MODEL, MODEL
 from pipeline.common import registry
 from pipeline.common.errors import UserError
 from pipeline.common.tables import write_table
@@ -257,15 +258,15 @@ def stream_tiny(folders: Path, stream: bool) -> None:
 def test_training_on_a_streamed_set_gives_the_same_bytes(
     trainable: Path, class_folders: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    weights = Path("data/model") / clip.WEIGHTS_FILE
+    weights = MODEL / clip.WEIGHTS_FILE
     results = []
     for stream in (False, True):
         stream_tiny(class_folders, stream)
         assert isinstance(open_images("tiny").pixels, StreamedPixels) == stream
         train(method=method, epochs=1)
-        results.append((weights.read_bytes(), Path("data/model/training.csv").read_bytes()))
+        results.append((weights.read_bytes(), (MODEL / "training.csv").read_bytes()))
     assert results[0] == results[1]
-    base = (Path("data/base_model") / clip.WEIGHTS_FILE).read_bytes()
+    base = (BASE_MODEL / clip.WEIGHTS_FILE).read_bytes()
     assert results[0][0] != base
 
 
@@ -301,7 +302,7 @@ def test_a_streamed_file_that_is_gone_ends_the_training_in_one_line(
     errors = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
     assert len(errors) == 1
     assert f"{class_folders}/n01/3.png: file not found, unlike when set 'tiny' was" in errors[0]
-    assert not Path("data/model").exists()
+    assert not MODEL.exists()
 
 
 def test_an_interrupted_streamed_prepare_has_no_pixels_to_keep(

@@ -13,7 +13,7 @@ from pipeline.common import registry
 from pipeline.report.filter_section import REASONS
 from saft.app import app
 from saft.schema import check_params
-from tests.support.dvc_stages import STAGES
+from tests.support.dvc_stages import ROOT_FILE, STAGES_FILE, STAGES_OF
 from tests.support.pages import (
     PAGES,
     PARAMS,
@@ -109,11 +109,14 @@ def test_every_profile_make_target_and_module_exists():
 
 
 def test_every_stage_in_a_dvc_command_exists():
-    """`dvc repro -f prepare@my-pets`: the image set may be one's own, the stage may not."""
+    """`dvc repro -f stages/dvc.yaml:prepare@my-pets`: the image set may be one's own, the stage may
+    not, nor the file."""
     used = [c for c in [*named("dvc", "repro"), *named("dvc", "commit")] if len(c.words) > 2]
     stages = [(c, word) for c in used for word in c.words[2:] if not word.startswith("-")]
     assert len(stages) > 5
-    assert [pair for pair in stages if pair[1].partition("@")[0] not in STAGES] == []
+    known = {*STAGES_OF[ROOT_FILE], *(f"{STAGES_FILE}:{name}" for name in STAGES_OF[STAGES_FILE])}
+    known |= {ROOT_FILE, STAGES_FILE}
+    assert [pair for pair in stages if pair[1].partition("@")[0] not in known] == []
 
 
 def test_every_variable_of_the_environment_is_read():
@@ -135,7 +138,7 @@ def test_every_variable_of_the_environment_is_read():
         ("docs/attacks.md", "`evaluate.attacks`", "pipeline.attacks"),
         ("docs/data-sets.md", "`source`", "pipeline.datasets"),
         ("docs/descriptions.md", "`describe.backend`", "pipeline.backends"),
-        ("docs/weights.md", "`base_model.source`", "pipeline.model_sources"),
+        ("docs/weights.md", "`source`", "pipeline.model_sources"),
     ],
 )
 def test_every_plug_in_is_explained_and_no_other(page, heading, package):

@@ -90,6 +90,11 @@ def anchors(page: Path) -> set[str]:
 
 
 def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """`old` with the values of `new`, mappings merged key by key."""
-    both = {k: merged(old[k], v) for k, v in new.items() if isinstance(v, dict) and k in old}
+    """`old` with the values of `new`, mappings merged key by key; a model is replaced as a whole,
+    for its options are those of its source."""
+    both = {
+        key: merged(old[key], value)
+        for key, value in new.items()
+        if isinstance(value, dict) and key in old and "source" not in value
+    }
     return {**old, **new, **both}
