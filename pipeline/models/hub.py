@@ -93,6 +93,24 @@ def tagged_config(params: HubParams) -> dict[str, Any]:
     }
 
 
+def repository_file(spec: str, cache_dir: str | None) -> Path:
+    """A single file of a repository, "hf-hub:<organisation>/<repository>/<file>", from the cache or
+    downloaded.
+
+    Raises:
+        UserError: it names no file, or the file cannot be had.
+    """
+    parts = spec.removeprefix(HUB).split("/", 2)
+    if len(parts) < 3 or not all(parts):
+        raise UserError(f"file: {spec}: write {HUB}<organisation>/<repository>/<file>")
+    repository, name = "/".join(parts[:2]), parts[2]
+    try:
+        return Path(hf_hub_download(repository, name, cache_dir=cache_dir))
+    except Exception as error:  # the hub raises a dozen kinds, all meaning "not available"
+        reason = first_line(error)[:200].rstrip(". ")
+        raise UserError(f"cannot load {spec}: {reason}; {OFFLINE}") from None
+
+
 def check_untagged(params: HubParams) -> None:
     """Raise UserError if there is a tag for a model that has only one set of weights."""
     if params.tag is not None:
