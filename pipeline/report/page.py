@@ -35,7 +35,8 @@ from pipeline.report.views import (
 )
 from pipeline.results.accuracy import accuracies, means, measures
 from pipeline.results.evaluated import model_title
-from pipeline.soundness.checks import Check, run_checks
+from pipeline.soundness.checks import run_checks
+from pipeline.soundness.measurements import Check
 
 ACCURACY = Path("reports/plots/accuracy.csv")
 PAGE = Path("reports/report.html")
