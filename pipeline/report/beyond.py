@@ -23,7 +23,7 @@ from pipeline.results.paraphrases import worst_over_texts
 
 CHANGED_MODELS = 3  # at most so many are compared with the reference class by class
 CHANGED_CLASSES = 3  # of a set, gained and lost
-WORDED = {"clean": "clean", "robust": "robust"}  # measures over text sets, and their headings
+OVER_TEXTS = ("clean", "robust")  # what the worst case over the text sets is told of
 
 
 def beyond_metrics(sets: Sequence[EvaluatedSet]) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def _cells(evaluated: EvaluatedSet, of_texts: Sequence[EvaluatedSet]) -> dict[st
     under "worst" and "headline", both {} where there is one text set."""
     measured, calibrated = _measured(evaluated), _by_state(evaluated, calibrated_errors)
     several = len(of_texts) > 1
-    worst = {key: worst_over_texts(of_texts, key) for key in WORDED} if several else {}
+    worst = {key: worst_over_texts(of_texts, key) for key in OVER_TEXTS} if several else {}
     headline = accuracies(evaluated)
     return {
         model: {

@@ -34,12 +34,13 @@ def reliability_chart(models: Sequence[Reliability]) -> str:
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(1, len(STATES), sharey=True)
+        figure.get_layout_engine().set(wspace=0.08)
         for axes, state in zip(panels, STATES, strict=True):
             axes.plot([0, 100], [0, 100], color="#888888", linewidth=1, linestyle=":")
             for model in models:
                 _curve(axes, model, state)
             axes.set(title=PANELS[state], xlabel="confidence [%]", aspect="equal")
-            axes.set(xlim=(0, 100), ylim=(0, 100), xticks=[0, 25, 50, 75, 100])
+            axes.set(xlim=(0, 100), ylim=(0, 100), xticks=[0, 50, 100])
         panels[0].set(ylabel="accuracy [%]", yticks=[0, 25, 50, 75, 100])
         legend(figure)
 
