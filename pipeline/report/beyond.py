@@ -2,7 +2,7 @@
 classes that gained and lost the most. All of it under the first epsilon; the worst case over the
 text sets aside, under the first text set."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -134,7 +134,9 @@ def _measured(evaluated: EvaluatedSet) -> dict[str, dict[str, dict[str, float]]]
     }
 
 
-def _by_state(evaluated: EvaluatedSet, measure: Any) -> dict[str, dict[str, float]]:
+def _by_state(
+    evaluated: EvaluatedSet, measure: Callable[[EvaluatedSet, str], dict[str, float]]
+) -> dict[str, dict[str, float]]:
     return {state: measure(evaluated, state) for state in STATES}
 
 

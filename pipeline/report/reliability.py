@@ -33,10 +33,9 @@ def reliability_chart(models: Sequence[Reliability]) -> str:
     is on the diagonal."""
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(1, len(STATES), sharey=True)
-        figure.get_layout_engine().set(wspace=0.08)
+        panels = figure.subplots(1, len(STATES), sharey=True, gridspec_kw={"wspace": 0.08})
         for axes, state in zip(panels, STATES, strict=True):
-            axes.plot([0, 100], [0, 100], color="#888888", linewidth=1, linestyle=":")
+            axes.plot([0, 100], [0, 100], color="#aaaaaa", linewidth=1)
             for model in models:
                 _curve(axes, model, state)
             axes.set(title=PANELS[state], xlabel="confidence [%]", aspect="equal")
