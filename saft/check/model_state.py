@@ -27,6 +27,12 @@ class Training(NamedTuple):
     params: PretrainParams
     image_size: int | None
 
+    @property
+    def config(self) -> dict[str, Any] | None:
+        """open_clip's model_cfg; None where the size of the images is not known."""
+        size = self.image_size
+        return None if size is None else pretraining.model_config(self.params, size)
+
 
 @dataclass(frozen=True)
 class ModelState:
@@ -102,7 +108,7 @@ def _pretrain(name: str, options: Any, trainings: Mapping[str, Training]) -> Mod
     if not Path(params.captions).is_file():
         raise UserError(f"{where}.captions: {params.captions}: not found; name a file of captions")
     remark = f"pretrained here ({where}), {params.steps} steps of {params.batch_size}"
-    return ModelState(name, pretraining.model_config(params, size), remark)
+    return ModelState(name, training.config, remark)
 
 
 def _published(name: str, options: Any, _: object) -> ModelState:
