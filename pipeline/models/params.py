@@ -35,17 +35,3 @@ def read_model(name: str, models: Mapping[str, Any]) -> ModelParams:
     if not NAME.fullmatch(name):
         raise UserError(f"{WHERE}: '{name}': a name has letters, digits, _ and - only")
     return validate(models[name], ModelParams, f"{WHERE}.{name}")
-
-
-def check_evaluated(names: list[str], models: Mapping[str, Any]) -> None:
-    """Check that every model of `evaluate.models` is made by a stage, and named once.
-
-    Raises:
-        UserError: one is not, or is named twice.
-    """
-    for name in names:
-        if name not in models and name != FINETUNED:
-            known = ", ".join([*models, FINETUNED])
-            raise UserError(f"{PARAMS_FILE}: evaluate.models: no model '{name}'; there are {known}")
-        if names.count(name) > 1:
-            raise UserError(f"{PARAMS_FILE}: evaluate.models names '{name}' twice")

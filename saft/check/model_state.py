@@ -11,7 +11,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE
 from pipeline.cost import vision_transformer as vit
 from pipeline.images.data_root import locate
-from pipeline.models import folders, named, pretraining, whole
+from pipeline.models import folders, hub, named, pretraining, whole
 from pipeline.models.params import ModelParams
 from pipeline.models.pretraining import PretrainParams
 from saft.check import published
@@ -163,6 +163,8 @@ def _checkpoint(name: str, options: Any, _: object) -> ModelState:
     else:
         clip = published.inspect_published(options)
         outer = ModelState(name, clip.config, clip.remark, **_to_fetch(name, clip))
+    if options.file.startswith(hub.HUB):
+        return _around(outer, name, published.inspect_file(options.file, options))
     where = f"models.{name}.options.file"
     try:
         file = _existing(locate(options.file), where, "the checkpoint")
@@ -171,6 +173,17 @@ def _checkpoint(name: str, options: Any, _: object) -> ModelState:
         both = f"{error}{f'; around it {outer.remark}' if outer.downloads else ''}"
         return replace(outer, remark=both, problem=both)
     return replace(outer, remark=f"{file}: there; around it {outer.remark}")
+
+
+def _around(outer: ModelState, name: str, file: published.Published) -> ModelState:
+    """A file of the hub in the CLIP around it."""
+    fetched = _to_fetch(name, file)
+    return replace(
+        outer,
+        remark=f"{file.remark}; around it {outer.remark}",
+        problem="; ".join(filter(None, (fetched.get("problem"), outer.problem))),
+        downloads=(*fetched.get("downloads", ()), *outer.downloads),
+    )
 
 
 def _existing(path: Path, key: str, what: str) -> Path:

@@ -73,6 +73,20 @@ def _repository(options: HubParams) -> Published:
     return _absent(what, config, command, Download(what, folder, count))
 
 
+def inspect_file(spec: str, options: HubParams) -> Published:
+    """A single file of a repository, as `pipeline.models.hub.file_of_repository` reads it.
+
+    Raises:
+        UserError: it names no file.
+    """
+    repository, name = hub.file_of_repository(spec)
+    file = _in_hub_cache(repository, name, options.cache_dir)
+    if file:
+        return Published(None, f"{spec}: in the cache, {file}", None)
+    command = _hub_command(f"{repository} {name}", options)
+    return _absent(spec, None, command, Download(spec, _hub_cache(options), None))
+
+
 def _cached_config(cached: Fetch, what: str) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
     """(model_cfg, names that the weights may have) of a repository of which `cached` has files; of
     one with both layouts open_clip's counts, as for the stage."""

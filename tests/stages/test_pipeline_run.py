@@ -157,7 +157,7 @@ def test_options_of_another_backend_and_rules_of_the_filter_leave_describe_alone
         status = run(folder, "dvc", "status", f"{STAGES_FILE}:filter")
         assert "descriptions.parquet" not in status
     finally:
-        run(folder, "dvc", "checkout", "-q", "--force")
+        run(folder, "dvc", "checkout", "-q", "--force", "--allow-missing")
 
 
 def test_an_experiment_reruns_training_and_never_describe(built):
@@ -169,7 +169,7 @@ def test_an_experiment_reruns_training_and_never_describe(built):
     table = run(folder, "dvc", "exp", "show", "--csv", "--no-pager")
     assert "two" in table
     run(folder, "git", "checkout", "-q", ".")
-    run(folder, "dvc", "checkout", "-q")
+    run(folder, "dvc", "checkout", "-q", "--allow-missing")
     # going back costs nothing: the run cache knows the old result
     assert stages_run(run(folder, "dvc", "repro")) == set()
 
@@ -236,7 +236,7 @@ def test_a_killed_finetune_resumes_and_ends_with_the_same_bytes(built):
     assert 0 < int(step[1]) < 300
     assert outputs(folder) == expected
     assert not list((folder / ".scratch").glob("finetune-*/state.pt"))
-    run(folder, "dvc", "checkout", "-q", "--force")
+    run(folder, "dvc", "checkout", "-q", "--force", "--allow-missing")
 
 
 def outputs(folder: Path) -> list[bytes]:
