@@ -132,12 +132,17 @@ def _with_origin(state: ModelState, origin: str | None, cache_dir: str | None) -
     model = published.inspect_published(named.origin_params(origin, cache_dir))
     if model.download is None:
         return state
+    return _with(state, model, f"{state.remark}; its origin {model.remark}")
+
+
+def _with(state: ModelState, model: published.Published, remark: str) -> ModelState:
+    """`state` of a stage that needs `model` too."""
     fetched = _to_fetch(state.name, model)
     return replace(
         state,
-        remark=f"{state.remark}; its origin {model.remark}",
-        problem="; ".join(filter(None, (state.problem, fetched["problem"]))),
-        downloads=(*state.downloads, model.download),
+        remark=remark,
+        problem="; ".join(filter(None, (fetched.get("problem"), state.problem))),
+        downloads=(*state.downloads, *fetched.get("downloads", ())),
     )
 
 
@@ -164,7 +169,8 @@ def _checkpoint(name: str, options: Any, _: object) -> ModelState:
         clip = published.inspect_published(options)
         outer = ModelState(name, clip.config, clip.remark, **_to_fetch(name, clip))
     if options.file.startswith(hub.HUB):
-        return _around(outer, name, published.inspect_file(options.file, options))
+        weights = published.inspect_file(options.file, options)
+        return _with(outer, weights, f"{weights.remark}; around it {outer.remark}")
     where = f"models.{name}.options.file"
     try:
         file = _existing(locate(options.file), where, "the checkpoint")
@@ -173,17 +179,6 @@ def _checkpoint(name: str, options: Any, _: object) -> ModelState:
         both = f"{error}{f'; around it {outer.remark}' if outer.downloads else ''}"
         return replace(outer, remark=both, problem=both)
     return replace(outer, remark=f"{file}: there; around it {outer.remark}")
-
-
-def _around(outer: ModelState, name: str, file: published.Published) -> ModelState:
-    """A file of the hub in the CLIP around it."""
-    fetched = _to_fetch(name, file)
-    return replace(
-        outer,
-        remark=f"{file.remark}; around it {outer.remark}",
-        problem="; ".join(filter(None, (fetched.get("problem"), outer.problem))),
-        downloads=(*fetched.get("downloads", ()), *outer.downloads),
-    )
 
 
 def _existing(path: Path, key: str, what: str) -> Path:
