@@ -47,17 +47,9 @@ def main(name: Annotated[str, typer.Argument(help="an entry of section models")]
 def _about(
     name: str, params: ModelParams, origin: ModelCardOrigin, built: BaseModel, model: Clip
 ) -> About:
-    return About(
-        name=name,
-        source=params.source,
-        origin=origin.text,
-        hub_id=origin.hub_id,
-        defended=DEFENDED[params.defended],
-        licence=params.licence,
-        citation=params.citation,
-        notes=built.notes,
-        **facts(model),
-    )
+    known = params.model_dump(include={"source", "licence", "citation"})
+    known |= {"origin": origin.text, "hub_id": origin.hub_id, "notes": built.notes}
+    return About(name=name, defended=DEFENDED[params.defended], **known, **facts(model))
 
 
 if __name__ == "__main__":
