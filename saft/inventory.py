@@ -1,4 +1,5 @@
-"""What is registered and installed: plug-ins with their options, image sets, versions, device."""
+"""What is registered and installed: plug-ins with their options, image sets, models, versions,
+device."""
 
 import ast
 import importlib.metadata
@@ -8,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from pipeline.clip.folders import clip_folder
 from pipeline.common import registry
 from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, read_value
@@ -19,7 +21,7 @@ from pipeline.prepare.facts import Facts, published_facts
 
 PLUGINS = {
     "data set sources": "pipeline.datasets",
-    "base model sources": "pipeline.model_sources",
+    "model sources": "pipeline.model_sources",
     "description backends": "pipeline.backends",
     "methods": "pipeline.methods",
     "attacks": "pipeline.attacks",
@@ -36,6 +38,7 @@ def collect() -> dict[str, Any]:
         **{heading: plugin_table(package) for heading, package in PLUGINS.items()},
         "prompt sets": sorted(file.stem for file in FOLDER.glob("*.yaml")),
         "image sets": _image_sets(),
+        "models": _models(),
         "versions": {"python": platform.python_version()} | {p: _version(p) for p in PACKAGES},
         "device": _device(),
     }
@@ -91,6 +94,15 @@ def _image_sets() -> dict[str, str]:
         name: f"{spec.get('source', '?')}, {'packed' if packed[name] else 'not packed yet'}"
         for name, spec in sets.items()
     }
+
+
+def _models() -> dict[str, str]:
+    """The models of params.yaml and where each comes from; none outside a project."""
+    if not PARAMS_FILE.exists():
+        return {}
+    models = read_value("models", dict[str, dict[str, Any]])
+    states = {name: "there" if clip_folder(name).is_dir() else "not there yet" for name in models}
+    return {name: f"{model.get('source', '?')}, {states[name]}" for name, model in models.items()}
 
 
 def _version(package: str) -> str:

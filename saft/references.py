@@ -37,20 +37,10 @@ def not_plain(names: Iterable[str], key: str) -> Iterator[str]:
             )
 
 
-def reserved(values: Values, sound: set[str]) -> Iterator[str]:
-    """Names in `sound` sections that stand for something else."""
-    for key, names in RESERVED.items():
-        section, _, below = key.partition(".")
-        if section not in sound:
-            continue
-        entries = values[section][below] if below else values[section]
-        for name, meaning in names.items():
-            if name in entries:
-                yield f"{key}.{name}: this name stands for {meaning}; choose another"
-
-
 def references(values: Values, sound: set[str]) -> Iterator[str]:
-    """Names that are used but not defined, in the sections `sound` (see `saft.schema.sections`)."""
+    """Names that are used but not defined, or that stand for something else, in the sections
+    `sound` (see `saft.schema.sections`)."""
+    yield from _reserved(values, sound)
     if "prepare" in sound:
         known = list(values["prepare"]["sets"])
         for key, name in named_sets(values, sound):
@@ -68,6 +58,17 @@ def references(values: Values, sound: set[str]) -> Iterator[str]:
             yield from _evaluated(values["models"], values["evaluate"])
         if "report" in sound:
             yield from _reference(values["report"], values["evaluate"])
+
+
+def _reserved(values: Values, sound: set[str]) -> Iterator[str]:
+    for key, names in RESERVED.items():
+        section, _, below = key.partition(".")
+        if section not in sound:
+            continue
+        entries = values[section][below] if below else values[section]
+        for name, meaning in names.items():
+            if name in entries:
+                yield f"{key}.{name}: this name stands for {meaning}; choose another"
 
 
 def named_sets(values: Values, sound: set[str]) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,7 @@
 """All of params.yaml at once: every section, every plug-in's keys, every name that must exist.
 
-A stage reads its section only, when it runs; `saft check`, `saft use` and the tests check all of it
-before anything runs. Nothing is computed, and of other files only the prompt sets are looked for.
+A stage reads its section only; `saft check`, `saft use` and the tests check all of it before
+anything runs. Nothing is computed, and of other files only the prompt sets are looked for.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from pipeline.prepare.pack import PrepareParams
 from pipeline.report.inputs import ReportParams
 from pipeline.soundness.measure import ChecksParams
 from pipeline.training.recipe import FinetuneParams, resolve
-from saft.references import not_plain, references, reserved
+from saft.references import not_plain, references
 
 SECTIONS: dict[str, type[Section]] = {
     "data": DataParams,
@@ -77,7 +77,6 @@ def check_params(values: Values, file: Path = PARAMS_FILE) -> list[str]:
         _recipe(values, file, problems)
     if "embed" in sound:
         problems += not_plain(values["embed"]["texts"], f"{file}: embed.texts")
-    problems += [f"{file}: {text}" for text in reserved(values, sound)]
     problems += [f"{file}: {text}" for text in references(values, sound)]
     return problems
 

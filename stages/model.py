@@ -15,6 +15,7 @@ from pipeline.clip.model import Clip
 from pipeline.clip.towers import facts
 from pipeline.common import registry
 from pipeline.common.atomic import replacing_directory
+from pipeline.common.errors import UserError
 from pipeline.common.params import read_value, validate
 from pipeline.common.tables import write_json
 from pipeline.models.interface import BaseModel, ModelCardOrigin
@@ -28,8 +29,11 @@ def main(name: Annotated[str, typer.Argument(help="an entry of section models")]
     params = read_model(name, read_value("models", dict[str, Any]))
     module = registry.load("pipeline.model_sources", params.source, f"{WHERE}.{name}.source")
     options = validate(params.options, module.Params, f"{WHERE}.{name}.options")
-    built = module.build(options)
-    clip.check_finite(built.model, f"{WHERE}.{name}: these weights are broken; choose others")
+    try:
+        built = module.build(options)
+        clip.check_finite(built.model, "these weights are broken; choose others")
+    except UserError as error:
+        raise UserError(f"models.{name}: {error}") from None
     for note in built.notes:
         print(f"{name}: {note}", flush=True)
     with replacing_directory(MODELS / name) as folder:
@@ -43,17 +47,9 @@ def main(name: Annotated[str, typer.Argument(help="an entry of section models")]
 def _about(
     name: str, params: ModelParams, origin: ModelCardOrigin, built: BaseModel, model: Clip
 ) -> About:
-    return About(
-        name=name,
-        source=params.source,
-        origin=origin.text,
-        hub_id=origin.hub_id,
-        defended=DEFENDED[params.defended],
-        licence=params.licence,
-        citation=params.citation,
-        notes=built.notes,
-        **facts(model),
-    )
+    known = params.model_dump(include={"source", "licence", "citation"})
+    known |= {"origin": origin.text, "hub_id": origin.hub_id, "notes": built.notes}
+    return About(name=name, defended=DEFENDED[params.defended], **known, **facts(model))
 
 
 if __name__ == "__main__":

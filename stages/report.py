@@ -15,7 +15,7 @@ from pipeline.common.tables import write_json
 from pipeline.report import page as report
 from pipeline.report.inputs import read_inputs
 from pipeline.results.files import METRICS
-from pipeline.soundness.checks import Check
+from pipeline.soundness.measurements import Check
 from stages.runner import stage
 
 

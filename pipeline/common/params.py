@@ -67,9 +67,9 @@ def read_params(file: Path = PARAMS_FILE) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{file}: not found; run from the folder that holds it") from None
     except DuplicateKeyError as error:
-        found = str(error.problem).partition(" with value")[0]  # 'found duplicate key "a"'
+        problem = str(error.problem).partition(" with value")[0]  # 'found duplicate key "a"'
         line = error.problem_mark.line + 1
-        raise UserError(f"{file}: line {line}: {found}; a name may be there once") from None
+        raise UserError(f"{file}: line {line}: {problem}; a name may be there once") from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):

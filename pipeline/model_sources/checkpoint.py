@@ -17,7 +17,7 @@ class Params(hub.HubParams):
 
     file: str
     """The checkpoint, or a folder of the transformers library with one; relative paths start at
-    $SAFT_DATA, or data/raw without it."""
+    $SAFT_DATA, or data/raw without it. Or hf-hub:<organisation>/<repository>/<file>."""
     model: str
     """As in `pretrained`, or local-dir:<folder as in `local`>, where paths start likewise."""
     key: str | None = None
@@ -32,15 +32,22 @@ def build(params: Params) -> BaseModel:
     Raises:
         UserError: the CLIP cannot be had, or the checkpoint is none of it.
     """
-    path = whole.weights_file(locate(params.file))
+    path = _path(params)
     content = state_dicts.read(path)
     base = named.load(params)
     what = hub.title(params)
     weights = checkpoints.find(content, params.key, base.model, path, what)
     probe = activation.probe(base.model)
-    notes = towers.load(base.model, weights, path, what, resize=params.resize_positions)
+    notes = [f"weights under {weights.key}, as key: says"] if params.key else []
+    notes += towers.load(base.model, weights, path, what, resize=params.resize_positions)
     notes += activation.compare(base.model, probe, what)
     return BaseModel(base.model, base.config, notes=[*base.notes, *notes])
+
+
+def _path(params: Params) -> Path:
+    if params.file.startswith(hub.HUB):
+        return hub.repository_file(params.file, params.cache_dir)
+    return whole.weights_file(locate(params.file))
 
 
 def about(params: Params) -> ModelCardOrigin:

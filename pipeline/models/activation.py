@@ -48,8 +48,10 @@ def compare(model: Any, before: Probe, what: str) -> list[str]:
         before: that CLIP's features, under its own activation; what: its name.
     """
     quick = is_quick(model)
-    if quick is None or not _comparable(model, before):
+    if quick is None:
         return []
+    if not _comparable(model, before):
+        return [f"its activation was not looked at: {what} has other sizes"]
     distances = {quick: _distances(model, before)}
     with activation(model, not quick):
         distances[not quick] = _distances(model, before)

@@ -44,8 +44,7 @@ def find(content: Any, key: str | None, model: nn.Module, path: Path, what: str)
         [match, *_] = [*prefixes.matches(state, known), None]
         if match and match.exact:
             weights = _converted(match, state, name)
-            wrong = _wrong_shapes(weights, expected)
-            if not wrong:
+            if not _wrong_shapes(weights, expected):
                 fitting.append(weights)
                 continue
         reasons[name] = _reason(match, state, expected, known, what)
@@ -101,7 +100,8 @@ def _several(state: State, known: list[Layout]) -> str:
         for m in prefixes.matches(state, known)
         if m.prefix and m.common == len(m.layout.file_names) and m.keys == m.layout.file_names
     ]
-    names = list(dict.fromkeys(names))
+    # not the image encoder inside a whole CLIP: "clip.visual" beside "clip"
+    names = [n for n in dict.fromkeys(names) if not any(n.startswith(f"{o}.") for o in names)]
     if len(names) < 2:
         return ""
     return f"holds the weights of {len(names)} models ({listed(names, 6)}); choose one with key:"

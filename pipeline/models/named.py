@@ -33,10 +33,15 @@ def compared(model: BaseModel, origin: str | None, cache_dir: str | None) -> Bas
     """`model` with what its features say of its activation, beside those of its origin."""
     if origin is None:
         return model
-    name, tag = origin, None
-    if not origin.startswith((LOCAL, hub.HUB)):
-        name, _, tag = origin.partition("/")
-    params = hub.HubParams(model=name, tag=tag, cache_dir=cache_dir)
+    params = origin_params(origin, cache_dir)
     before = activation.probe(load(params).model)
     notes = activation.compare(model.model, before, hub.title(params))
     return BaseModel(model.model, model.config, notes=[*model.notes, *notes])
+
+
+def origin_params(origin: str, cache_dir: str | None) -> hub.HubParams:
+    """A model by the one word of `OriginParams`."""
+    name, tag = origin, None
+    if not origin.startswith((LOCAL, hub.HUB)):
+        name, _, tag = origin.partition("/")
+    return hub.HubParams(model=name, tag=tag, cache_dir=cache_dir)

@@ -47,8 +47,11 @@ def read(path: Path) -> Any:
         raise UserError(f"{path}: not found; the key file: names a file")
     if path.name.endswith(INDEX):
         return read_shards(path, lambda name: path.with_name(name))
-    with path.open("rb") as file:
-        start = file.read(64)
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {one_line(error)}") from None
     if start.startswith(LFS):
         raise UserError(
             f"{path}: a pointer of Git LFS, not the weights; run `git lfs pull` in its repository"
@@ -74,7 +77,10 @@ def read_shards(index: Path, fetch: Fetch) -> State:
         path = fetch(name)
         if path is None or not path.is_file():
             raise UserError(f"{index}: {name}, which it names, is not there; get all its files")
-        state |= read(path)
+        part = read(path)
+        if not isinstance(part, dict):
+            raise UserError(f"{path}: holds no state dict, but {type(part).__name__}")
+        state |= part
     missing = [key for key in files if key not in state]
     if missing:
         raise UserError(f"{index}: its files lack {len(missing)} weights, e.g. {missing[0]}")

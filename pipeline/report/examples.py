@@ -36,7 +36,7 @@ def _example(evaluated: EvaluatedSet, models: Sequence[str], index: int) -> dict
     rows = [_verdict(evaluated, model, number) for model in models]
     return {
         "number": number,
-        "label": evaluated.classes[rows[0]["label"]],
+        "label": evaluated.classes[rows[0]["label"]].name,
         "clean": picture(evaluated.examples["clean"][index]),
         "models": [
             _of_model(evaluated, model, row, index) for model, row in zip(models, rows, strict=True)
@@ -62,11 +62,11 @@ def _of_model(
     clean, change = evaluated.examples["clean"][index], evaluated.examples[model][index]
     return {
         "title": model_title(model),
-        "clean": evaluated.classes[row["clean_prediction"]],
+        "clean": evaluated.classes[row["clean_prediction"]].name,
         "clean_right": row["clean_prediction"] == row["label"],
         "change": picture(0.5 + _amplification(evaluated.about.epsilon_255) * change),
         "attacked": picture(clean + change),
-        "prediction": evaluated.classes[row["adversarial_prediction"]],
+        "prediction": evaluated.classes[row["adversarial_prediction"]].name,
         "right": row["adversarial_prediction"] == row["label"],
     }
 

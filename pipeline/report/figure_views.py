@@ -10,7 +10,7 @@ from pipeline.report.drawing import svg_uri
 from pipeline.results.accuracy import Accuracies, verdicts
 from pipeline.results.evaluated import EvaluatedSet, model_title
 from pipeline.results.statistics import accuracy_per_iterate
-from pipeline.soundness.checks import CheckMeasurements
+from pipeline.soundness.measurements import CheckMeasurements
 
 MOST_DROPS = 3  # models whose clean and robust accuracy fit on one line per data set
 

@@ -29,7 +29,7 @@ from pipeline.report.about import About, read_about
 from pipeline.results.evaluated import EvaluatedSet, read_evaluated
 from pipeline.results.files import checks_file
 from pipeline.results.seen_classes import read_seen
-from pipeline.soundness.checks import CheckMeasurements
+from pipeline.soundness.measurements import CheckMeasurements
 
 TRAINED = ABOUT / FINETUNED
 RECIPE, LOG = TRAINED / "recipe.json", TRAINED / "training.csv"

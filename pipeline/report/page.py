@@ -13,6 +13,7 @@ import jinja2
 
 from pipeline.common.params import PARAMS_FILE
 from pipeline.report.about import models_view
+from pipeline.report.beyond import beyond_metrics, beyond_view
 from pipeline.report.cost import cost_view
 from pipeline.report.examples import examples_view, shown_models
 from pipeline.report.figure_views import (
@@ -35,7 +36,8 @@ from pipeline.report.views import (
 )
 from pipeline.results.accuracy import accuracies, means, measures
 from pipeline.results.evaluated import model_title
-from pipeline.soundness.checks import Check, run_checks
+from pipeline.soundness.checks import run_checks
+from pipeline.soundness.measurements import Check
 
 ACCURACY = Path("reports/plots/accuracy.csv")
 PAGE = Path("reports/report.html")
@@ -45,7 +47,7 @@ TEMPLATES = Path(__file__).parent
 def metrics(inputs: Inputs) -> dict[str, Any]:
     """Accuracies per data set and model under the first text set and epsilon, and their unweighted
     means (keys: see `pipeline.results.accuracy`; a last iterate only where it was measured on
-    every image); how many checks passed and failed."""
+    every image); how many checks passed and failed; under "beyond" calibration and margins."""
     checks = [check.passed for check in checks_of(inputs)]
     of_sets = {evaluated.about.dataset: accuracies(evaluated) for evaluated in inputs.sets}
     return {
@@ -57,6 +59,7 @@ def metrics(inputs: Inputs) -> dict[str, Any]:
             model: _rounded(values) for model, values in means(list(of_sets.values())).items()
         },
         "checks": {"passed": checks.count(True), "failed": checks.count(False)},
+        "beyond": beyond_metrics(inputs.sets),
         **_precision(inputs),
     }
 
@@ -105,6 +108,7 @@ def render(inputs: Inputs) -> str:
     )
     environment.filters |= {"percent": percent, "points": points, "p_value": p_value}
     environment.filters |= {"decimal": decimal, "signed": signed, "number": number}
+    environment.filters |= {"logits": logits}
     return environment.get_template("report.html.j2").render(**_variables(inputs))
 
 
@@ -129,6 +133,7 @@ def _variables(inputs: Inputs) -> dict[str, Any]:
         "figures": accuracy_figures(sets, mean["models"]),
         "attack_curves": attack_figures(inputs.sets),
         "epsilon_curves": epsilon_figures(inputs.checks),
+        "beyond": beyond_view(inputs, mean["models"], shown),
         "shown": [model_title(model) for model in shown],
         "examples": [examples_view(e, shown, inputs.params.examples) for e in inputs.sets],
         "cost": cost_view(inputs),
@@ -170,6 +175,11 @@ def points(difference: float) -> str:
     """-0.038 -> "−3.8", percentage points; never "−0.0"."""
     text = f"{100 * difference:+.1f}".replace("-", "\u2212")
     return "0.0" if text[1:] == "0.0" else text
+
+
+def logits(margin: float) -> str:
+    """-0.036 -> "−0.04": a margin."""
+    return number(f"{margin:+.2f}")
 
 
 def p_value(value: float) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from pipeline.report.inputs import Inputs
 from pipeline.results.accuracy import Accuracies, accuracies, means, measures, rows
 from pipeline.results.evaluated import NORMS, EvaluatedSet, model_title, options_text
+from pipeline.results.same_texts import same_texts_remark
 
 SPACES = {
     "model": "the model’s input pixels",
@@ -36,6 +37,9 @@ def set_view(evaluated: EvaluatedSet, reference: str, seen: int | None) -> dict[
         "notes": [f"{r.about.title}: {r.notes}" for r in evaluated.attacks if r.notes],
         "texts": about.texts,
         "attacker": about.attacker,
+        "same_texts": same_texts_remark(
+            about.dataset, about.texts.name, about.texts.templates, evaluated.classes
+        ),
         "seen": seen,
     }
 

@@ -20,7 +20,7 @@ from pipeline.clip.folders import FINETUNED
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section, validate
 from pipeline.common.tables import read_json, read_table
-from pipeline.images.classes import check_labels, read_classes
+from pipeline.images.classes import ClassEntry, check_labels, read_classes
 from pipeline.results.files import PREDICTIONS, evaluation_folder
 
 NORMS = {"linf": "l∞", "l2": "l2"}
@@ -113,10 +113,10 @@ class AttackResult:
 @dataclass(frozen=True)
 class EvaluatedSet:
     """One data set under one text set and one epsilon: every attack of `evaluate.attacks` in that
-    order, on the same images; class names by label; see `read_examples`, {} where not read."""
+    order, on the same images; classes by label; see `read_examples`, {} where not read."""
 
     attacks: list[AttackResult]
-    classes: list[str]
+    classes: list[ClassEntry]
     examples: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
@@ -138,13 +138,13 @@ def read_evaluated(
     models: Sequence[str],
     examples: bool = False,
 ) -> EvaluatedSet:
-    """Read the folders of every attack on every model, and the class names.
+    """Read the folders of every attack on every model, and the class table.
 
     Args:
         epsilon_255: as params.yaml writes it, which names the folder.
         examples: read the examples of the first attack too.
     """
-    classes = [class_entry.name for class_entry in read_classes(dataset)]
+    classes = read_classes(dataset)
     folders = [
         {model: evaluation_folder(dataset, texts, attack, epsilon_255, model) for model in models}
         for attack in attacks

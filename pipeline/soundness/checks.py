@@ -6,54 +6,22 @@ number is wrong: it says that somebody must look before it is trusted.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Annotated, NamedTuple
 
 import numpy as np
-from pydantic import Field
 
-from pipeline.common.params import Section
 from pipeline.results.accuracy import accuracies
 from pipeline.results.evaluated import EvaluatedSet, model_title
+from pipeline.soundness.measurements import (
+    Check,
+    CheckMeasurements,
+    checks_of_measurements,
+    slack,
+)
 
 UNDEFENDED = 0.05  # accuracy under attack that an undefended model may keep
 GAP = 0.03  # PGD may leave this much more than APGD
-ALLOWED = 0.01  # share of images, but at least one image, that rounding may move
 DEAD = 0.5  # share of a gradient's entries that may be exactly zero
-Count = Annotated[tuple[float, int], Field(strict=False)]  # (epsilon or steps, images right)
 NOT_DEFENDED = "false"  # what about.json says of a model that nobody hardened against attacks
-
-
-class PrecisionCounts(Section):
-    """One model under the same attack in `evaluate.precision` and in float32."""
-
-    name: str
-    right: int
-    right_in_float32: int
-    changed: int
-
-
-class CheckMeasurements(Section):
-    """data/checks/<set>/<model>.json; see `pipeline.soundness.measure.measure`."""
-
-    dataset: str
-    model: str
-    epsilon_255: float
-    images: int = Field(ge=1)
-    precision: PrecisionCounts | None
-    curve: list[Count] = Field(min_length=2)
-    large: Count
-    steps: list[Count] = Field(min_length=2)
-
-
-class Check(NamedTuple):
-    """passed: None where it could not be judged; measured: what was measured; meaning: what it
-    means when it fails."""
-
-    name: str
-    where: str
-    passed: bool | None
-    measured: str
-    meaning: str
 
 
 def run_checks(
@@ -68,7 +36,9 @@ def run_checks(
     """
     checks = [check_control(defended)]
     checks += [check for evaluated in sets for check in _of_set(evaluated, defended)]
-    return checks + [check for measured in measurements for check in _of_measured(measured)]
+    return checks + [
+        check for measured in measurements for check in checks_of_measurements(measured)
+    ]
 
 
 def _of_set(evaluated: EvaluatedSet, defended: Mapping[str, str]) -> Iterator[Check]:
@@ -81,15 +51,6 @@ def _of_set(evaluated: EvaluatedSet, defended: Mapping[str, str]) -> Iterator[Ch
         yield check_attack_gap(_where(evaluated, model), accuracy_of[model])
     for model in evaluated.models:
         yield check_zero_gradients(evaluated, model)
-
-
-def _of_measured(counts: CheckMeasurements) -> Iterator[Check]:
-    where = f"{counts.dataset}, {model_title(counts.model)}"
-    yield check_epsilon_curve(where, counts)
-    yield check_large_epsilon(where, counts)
-    yield check_more_steps(where, counts)
-    if counts.precision is not None:
-        yield check_precision(where, counts.precision, counts.images)
 
 
 def check_control(defended: Mapping[str, str]) -> Check:
@@ -157,79 +118,13 @@ def check_zero_gradients(evaluated: EvaluatedSet, model: str) -> Check:
     return Check(
         "gradients are alive",
         _where(evaluated, model),
-        dead <= _slack(len(values)) if len(values) else None,
+        dead <= slack(len(values)) if len(values) else None,
         f"{dead} of {len(values)} starts with more than {DEAD:.0%} zero entries; "
         f"mean {values.mean():.1%}"
         if len(values)
         else "no attack tells",
         "a gradient attack cannot move: the loss is saturated (its logits underflow) or the "
         "model masks its gradients; use apgd_dlr, apgd_t or autoattack, in float32",
-    )
-
-
-def check_epsilon_curve(where: str, counts: CheckMeasurements) -> Check:
-    """Accuracy never rises with epsilon, and is lower at the end than without an attack."""
-    right = [count for _, count in counts.curve]
-    points = ", ".join(f"{epsilon:g}: {count}" for epsilon, count in counts.curve)
-    fell = right[-1] < right[0] or not right[0]
-    return Check(
-        "accuracy falls with epsilon",
-        where,
-        _never_rises(right, counts.images) and fell,
-        f"right of {counts.images} at epsilon × 255 = {points}",
-        "a larger ball contains the smaller one: the attack loses its way in the larger one "
-        "(step size, clipping), finds nothing at all (masked gradients), or the images are too "
-        "few to tell",
-    )
-
-
-def check_large_epsilon(where: str, counts: CheckMeasurements) -> Check:
-    """No classifier is right where the ball holds images of every class."""
-    epsilon, right = counts.large
-    return Check(
-        "a large epsilon drives accuracy to 0",
-        where,
-        right <= _slack(counts.images),
-        f"{right} of {counts.images} right at {epsilon:g}/255",
-        "no model can withstand it: what is left is what the attack fails to find",
-    )
-
-
-def check_more_steps(where: str, counts: CheckMeasurements) -> Check:
-    """A longer attack never finds fewer errors."""
-    right = [count for _, count in counts.steps]
-    points = ", ".join(f"{steps:g}: {count}" for steps, count in counts.steps)
-    return Check(
-        "more steps never help the defender",
-        where,
-        _never_rises(right, counts.images),
-        f"right of {counts.images} after steps {points}",
-        "the attack does not converge: the step size does not suit its number of steps",
-    )
-
-
-def check_precision(where: str, counts: PrecisionCounts, images: int) -> Check:
-    """An attack in a lower precision finds what the same attack finds in float32."""
-    more = counts.right - counts.right_in_float32
-    return Check(
-        f"{counts.name} attacks as well as float32",
-        where,
-        more <= _slack(images),
-        f"{counts.right} of {images} right, {counts.right_in_float32} in float32; "
-        f"{counts.changed} verdicts differ",
-        "verdicts are float32's, so no error is made up; but gradients in the lower precision miss "
-        "some, and the model looks more robust than it is; set evaluate.precision to float32",
-    )
-
-
-def _slack(images: int) -> int:
-    return max(1, int(ALLOWED * images))
-
-
-def _never_rises(counts: list[int], images: int) -> bool:
-    """No count is above any earlier one by more than rounding: many small rises add up."""
-    return all(
-        later <= min(counts[: index + 1]) + _slack(images) for index, later in enumerate(counts[1:])
     )
 
 

@@ -2,7 +2,7 @@
 
 PGD on a few images over a curve of epsilons, at an epsilon that no classifier withstands,
 and with more and more steps (Carlini et al. 2019, "On evaluating adversarial robustness",
-sections 3 and 4). `pipeline.soundness.checks` says what they mean.
+sections 3 and 4). `pipeline.soundness.measurements` says what they mean.
 """
 
 from collections.abc import Sequence

@@ -19,7 +19,7 @@ USERS = {"pretrain", "describe", "finetune", "evaluate"}  # the sections that na
 def images(plan: Plan) -> Part:
     """Part 2: every image set, for `dvc repro` prepares them all, used or not."""
     part = Part("image data")
-    used = {name for _, name in named_sets(plan.values, plan.sound)}
+    used = {name for _, name in named_sets(plan.values, plan.sound & _users(plan))}
     if not USERS.issubset(plan.sound):  # what those use that cannot be read is not known
         used |= set(plan.sets)
     for name, state in plan.sets.items():
@@ -31,10 +31,16 @@ def images(plan: Plan) -> Part:
             )
         part.values[name] = {"state": state.state, "images": state.images,
                              "classes": state.classes}  # fmt: skip
-    sections = {"finetune", "evaluate"} if plan.trains else {"evaluate"}
-    attacked = named_sets(plan.values, plan.sound & sections)
+    attacking = plan.sound & _users(plan) & {"finetune", "evaluate"}
+    attacked = named_sets(plan.values, attacking)
     part.problems += _too_few_classes(attacked, plan.sets, str(plan.file))
     return part
+
+
+def _users(plan: Plan) -> set[str]:
+    """The sections that name sets and whose stages are needed."""
+    unneeded = {"finetune": not plan.trains, "describe": not plan.describes}
+    return {section for section in USERS if not unneeded.get(section)}
 
 
 def _set_lines(state: SetState, used: bool) -> list[str]:

@@ -16,6 +16,7 @@ from pipeline.training.recipe import Recipe
 from saft.check.model_state import ModelState
 from saft.check.part import Download, Part, size
 from saft.check.plan import Plan
+from saft.check.published import weight_bytes
 from saft.check.sets import SetState, packed_bytes
 from saft.check.times import embedded
 
@@ -34,11 +35,10 @@ def written(plan: Plan) -> dict[str, int]:
 def _outputs(plan: Plan) -> Iterator[tuple[str, int]]:
     for name, state in plan.sets.items():
         yield f"prepare@{name}", packed_bytes(state)
+    for name, training in plan.trainings.items():
+        yield f"pretrain@{name}", weight_bytes(training.config) if training.config else 0
     for name, state in plan.models.items():
         yield (f"model@{name}" if name != FINETUNED else "finetune"), state.bytes
-        training = plan.model_params[name].options.get("training") if name != FINETUNED else None
-        if training in plan.trainings:
-            yield f"pretrain@{training}", state.bytes
         for texts in plan.evaluate.texts:
             yield f"embed@{name}-{texts}", _embeddings(state, embedded(plan, texts))
     for item, (dataset, *_) in plan.evaluations.items():
@@ -105,8 +105,8 @@ def _downloads(plan: Plan) -> Iterator[tuple[str, Download]]:
         if images.download is not None:
             yield name, images.download
     for name, model in plan.models.items():
-        if model.download is not None:
-            yield name, model.download
+        for download in model.downloads:
+            yield name, download
 
 
 def disk(plan: Plan) -> Part:

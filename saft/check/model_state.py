@@ -7,13 +7,11 @@ from typing import Any, NamedTuple
 
 from pipeline.clip.config import CONFIG_FILE, model_config
 from pipeline.clip.folders import clip_folder
-from pipeline.clip.model import WEIGHTS_FILE
 from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE
 from pipeline.cost import vision_transformer as vit
 from pipeline.images.data_root import locate
-from pipeline.model_sources import checkpoint
-from pipeline.models import pretraining
+from pipeline.models import folders, hub, named, pretraining, whole
 from pipeline.models.params import ModelParams
 from pipeline.models.pretraining import PretrainParams
 from saft.check import published
@@ -29,18 +27,24 @@ class Training(NamedTuple):
     params: PretrainParams
     image_size: int | None
 
+    @property
+    def config(self) -> dict[str, Any] | None:
+        """open_clip's model_cfg; None where the size of the images is not known."""
+        size = self.image_size
+        return None if size is None else pretraining.model_config(self.params, size)
+
 
 @dataclass(frozen=True)
 class ModelState:
     """A model by its name. config: open_clip's model_cfg, None where it is not known before the
     stage has run; remark: where the weights come from; problem: why the stage would fail, "" if
-    nothing; download: what the stage fetches."""
+    nothing; downloads: what the stage fetches."""
 
     name: str
     config: dict[str, Any] | None
     remark: str
     problem: str = ""
-    download: Download | None = None
+    downloads: tuple[Download, ...] = ()
 
     @property
     def bytes(self) -> int:
@@ -104,41 +108,77 @@ def _pretrain(name: str, options: Any, trainings: Mapping[str, Training]) -> Mod
     if not Path(params.captions).is_file():
         raise UserError(f"{where}.captions: {params.captions}: not found; name a file of captions")
     remark = f"pretrained here ({where}), {params.steps} steps of {params.batch_size}"
-    return ModelState(name, pretraining.model_config(params, size), remark)
+    return ModelState(name, training.config, remark)
 
 
 def _published(name: str, options: Any, _: object) -> ModelState:
-    state = published.inspect_published(options)
-    problem = f"models.{name}: {state.remark}" if state.download and published.offline() else ""
-    return ModelState(name, state.config, state.remark, problem, state.download)
+    model = published.inspect_published(options)
+    state = ModelState(name, model.config, model.remark, **_to_fetch(name, model))
+    return _with_origin(state, options.origin, options.cache_dir)
+
+
+def _to_fetch(name: str, model: published.Published) -> dict[str, Any]:
+    """`downloads` and `problem` of a state."""
+    if model.download is None:
+        return {}
+    problem = f"models.{name}: {model.remark}" if published.offline() else ""
+    return {"downloads": (model.download,), "problem": problem}
+
+
+def _with_origin(state: ModelState, origin: str | None, cache_dir: str | None) -> ModelState:
+    """`state` with what the stage fetches to compare a model with the CLIP that it comes from."""
+    if origin is None or origin.startswith(named.LOCAL):
+        return state
+    model = published.inspect_published(named.origin_params(origin, cache_dir))
+    if model.download is None:
+        return state
+    return _with(state, model, f"{state.remark}; its origin {model.remark}")
+
+
+def _with(state: ModelState, model: published.Published, remark: str) -> ModelState:
+    """`state` of a stage that needs `model` too."""
+    fetched = _to_fetch(state.name, model)
+    return replace(
+        state,
+        remark=remark,
+        problem="; ".join(filter(None, (fetched.get("problem"), state.problem))),
+        downloads=(*state.downloads, *fetched.get("downloads", ())),
+    )
 
 
 def _local(name: str, options: Any, _: object) -> ModelState:
-    folder = _existing(locate(options.path), f"models.{name}.options.path", "an open_clip folder")
-    config = model_config(folder)
-    if not (folder / WEIGHTS_FILE).is_file():
-        raise UserError(f"{folder / WEIGHTS_FILE}: not found; models.{name}.options.path names it")
+    state = _folder(name, locate(options.path), "path")
+    return _with_origin(state, options.origin, None)
+
+
+def _folder(name: str, path: Path, option: str) -> ModelState:
+    """A folder of open_clip or transformers, or the file of its weights."""
+    what = "a folder of open_clip or transformers"
+    existing = _existing(path, f"models.{name}.options.{option}", what)
+    folder = existing if existing.is_dir() else existing.parent
+    config = folders.config_of(folder)[0]["model_cfg"]
+    whole.weights_file(folder)
     return ModelState(name, config, f"{folder}: there")
 
 
-def _checkpoint(name: str, options: Any, trainings: Mapping[str, Training]) -> ModelState:
+def _checkpoint(name: str, options: Any, _: object) -> ModelState:
     """The file and the CLIP around it: where both are missing, both are said."""
-    outer = _around(name, options, trainings)
+    if options.model.startswith(named.LOCAL):
+        outer = _folder(name, locate(options.model.removeprefix(named.LOCAL)), "model")
+    else:
+        clip = published.inspect_published(options)
+        outer = ModelState(name, clip.config, clip.remark, **_to_fetch(name, clip))
+    if options.file.startswith(hub.HUB):
+        weights = published.inspect_file(options.file, options)
+        return _with(outer, weights, f"{weights.remark}; around it {outer.remark}")
+    where = f"models.{name}.options.file"
     try:
-        file = _existing(locate(options.file), f"models.{name}.options.file", "the checkpoint")
+        file = _existing(locate(options.file), where, "the checkpoint")
+        whole.weights_file(file)
     except UserError as error:
-        both = f"{error}{f'; around it {outer.remark}' if outer.download else ''}"
+        both = f"{error}{f'; around it {outer.remark}' if outer.downloads else ''}"
         return replace(outer, remark=both, problem=both)
     return replace(outer, remark=f"{file}: there; around it {outer.remark}")
-
-
-def _around(name: str, options: Any, trainings: Mapping[str, Training]) -> ModelState:
-    if not options.model.startswith(checkpoint.LOCAL):
-        return _published(name, options, trainings)
-    where = f"models.{name}.options.model"
-    folder = locate(options.model.removeprefix(checkpoint.LOCAL))
-    config = model_config(_existing(folder, where, "an open_clip folder"))
-    return ModelState(name, config, f"{folder}: there")
 
 
 def _existing(path: Path, key: str, what: str) -> Path:

@@ -32,7 +32,7 @@ def models(plan: Plan) -> Part:
         part.values[name] = _values(state)
         if state.problem:
             part.problems.append(f"{state.problem}{_citation(params)}")
-    absent = [name for name, state in states.items() if state.problem or state.download]
+    absent = [name for name, state in states.items() if state.problem or state.downloads]
     if absent:
         part.lines.append(
             f"{len(absent)} of {len(states)} models are not there: {', '.join(absent)}"
@@ -62,7 +62,7 @@ def _citation(params: ModelParams | None) -> str:
 
 
 def _values(state: ModelState) -> dict[str, float | bool]:
-    values: dict[str, float | bool] = {"there": not (state.problem or state.download)}
+    values: dict[str, float | bool] = {"there": not (state.problem or state.downloads)}
     if state.config is not None:
         values |= {"weights": vit.weights(state.vit), "flop": vit.forward_flop(state.vit)}
     return values

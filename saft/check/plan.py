@@ -175,7 +175,7 @@ class Plan:
         }
         if FINETUNED in names and BASE in states:
             made = "what finetune makes of base"
-            states[FINETUNED] = replace(states[BASE], remark=made, problem="", download=None)
+            states[FINETUNED] = replace(states[BASE], remark=made, problem="", downloads=())
         return states
 
     @cached_property

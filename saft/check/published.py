@@ -5,13 +5,14 @@ from typing import Any, NamedTuple
 
 import open_clip
 
-from pipeline.clip import model as clip
+from pipeline.clip.config import CONFIG_FILE
 from pipeline.cost import vision_transformer as vit
-from pipeline.models import hub
+from pipeline.models import hub, transformers_config, whole
+from pipeline.models.configs import check_layout, read_repository_config
 from pipeline.models.hub import HubParams
+from pipeline.models.state_dicts import Fetch
 from saft.check.part import Download, size
 
-HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 URL_CACHE = Path("~/.cache/clip").expanduser()  # open_clip's, of weights not on the hub
 
 
@@ -40,7 +41,7 @@ def inspect_published(options: HubParams) -> Published:
     if options.model.startswith(hub.HUB):
         return _repository(options)
     config, what = hub.tagged_config(options)["model_cfg"], hub.title(options)
-    hub.check_layout(config, what)
+    check_layout(config, what)
     about = open_clip.get_pretrained_cfg(options.model, options.tag)
     file = _cached(about, options.cache_dir)
     if file:
@@ -57,21 +58,47 @@ def inspect_published(options: HubParams) -> Published:
 
 def _repository(options: HubParams) -> Published:
     """A repository of the hub: nothing is known of it but what the cache has."""
-    from huggingface_hub import try_to_load_from_cache
-
     hub.check_untagged(options)
     repository, what = options.model.removeprefix(hub.HUB), hub.title(options)
-    command = _hub_command(repository, options)
-    path = try_to_load_from_cache(repository, clip.CONFIG_FILE, cache_dir=options.cache_dir)
-    if not isinstance(path, str):
-        return _absent(what, None, command, Download(what, _hub_cache(options), None))
-    config = hub.read_repository_config(Path(path), what)["model_cfg"]
-    hub.check_layout(config, what)
-    file = _cached({"hf_hub": f"{repository}/"}, options.cache_dir)
+    command, folder = _hub_command(repository, options), _hub_cache(options)
+
+    def cached(name: str) -> Path | None:
+        return _in_hub_cache(repository, name, options.cache_dir)
+
+    config, names = _cached_config(cached, what)
+    file = next(filter(None, map(cached, names)), None)
     if file:
         return Published(config, f"{what}: in the cache, {file}", None)
-    download = Download(what, _hub_cache(options), weight_bytes(config))
-    return _absent(what, config, command, download)
+    count = weight_bytes(config) if config else None
+    return _absent(what, config, command, Download(what, folder, count))
+
+
+def inspect_file(spec: str, options: HubParams) -> Published:
+    """A single file of a repository, as `pipeline.models.hub.file_of_repository` reads it.
+
+    Raises:
+        UserError: it names no file.
+    """
+    repository, name = hub.file_of_repository(spec)
+    file = _in_hub_cache(repository, name, options.cache_dir)
+    if file:
+        return Published(None, f"{spec}: in the cache, {file}", None)
+    command = _hub_command(f"{repository} {name}", options)
+    return _absent(spec, None, command, Download(spec, _hub_cache(options), None))
+
+
+def _cached_config(cached: Fetch, what: str) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
+    """(model_cfg, names that the weights may have) of a repository of which `cached` has files; of
+    one with both layouts open_clip's counts, as for the stage."""
+    if path := cached(CONFIG_FILE):
+        config, names = read_repository_config(path, what), whole.OPEN_CLIP
+    elif path := cached(transformers_config.CONFIG):
+        config = transformers_config.read(path, cached(transformers_config.PREPROCESSOR), what)
+        names = whole.TRANSFORMERS
+    else:
+        return None, ()
+    check_layout(config["model_cfg"], what)
+    return config["model_cfg"], names
 
 
 def _absent(
@@ -100,18 +127,22 @@ def _url_cache(options: HubParams) -> Path:
     return Path(options.cache_dir) if options.cache_dir else URL_CACHE
 
 
-def _cached(about: dict[str, Any], folder: str | None) -> Path | None:
-    """The file of the weights, where open_clip would find it without network."""
+def _in_hub_cache(repository: str, name: str, folder: str | None) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
+    cached = try_to_load_from_cache(repository, name, cache_dir=folder)
+    return Path(cached) if isinstance(cached, str) else None
+
+
+def _cached(about: dict[str, Any], folder: str | None) -> Path | None:
+    """The file of a tag's weights, where open_clip would find it without network."""
     repository, _, file = about.get("hf_hub", "").rpartition("/")
-    for name in [file] if file else HUB_FILES:
-        cached = try_to_load_from_cache(repository, name, cache_dir=folder) if repository else None
-        if isinstance(cached, str):
-            return Path(cached)
+    if repository:
+        names = [file] if file else whole.OPEN_CLIP
+        return next(filter(None, (_in_hub_cache(repository, x, folder) for x in names)), None)
     name = about.get("url", "").rpartition("/")[2]
     path = (Path(folder) if folder else URL_CACHE) / name
-    return path if name and not repository and path.is_file() else None
+    return path if name and path.is_file() else None
 
 
 def weight_bytes(config: dict[str, Any]) -> int:

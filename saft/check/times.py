@@ -22,7 +22,6 @@ from pipeline.common import registry
 from pipeline.common.options import load_plugin
 from pipeline.cost import vision_transformer as vit
 from pipeline.cost.matrix_speed import matrix_flop, precisions
-from pipeline.models.pretraining import model_config
 from pipeline.soundness.measure import ChecksParams
 from pipeline.training.recipe import Recipe
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, SAME, TEMPLATE
@@ -113,9 +112,9 @@ def _check(plan: Plan, item: str) -> float | None:
 
 def _pretrain(plan: Plan, name: str) -> float | None:
     training = plan.trainings.get(name)
-    if training is None or training.image_size is None:
+    config = training.config if training else None
+    if training is None or config is None:
         return None
-    config = model_config(training.params, training.image_size)
     pairs = training.params.steps * training.params.batch_size
     return 3 * pairs * (vit.forward_flop(vit.read(config)) + vit.text_flop(config))
 

@@ -14,6 +14,8 @@ from pipeline.descriptions.artifact import DESCRIPTIONS, SCHEMA
 from pipeline.descriptions.sources import PROVENANCE
 from saft.descriptions.merging import Merged
 
+STAGE = "stages/dvc.yaml:describe"  # as DVC names it
+
 
 class Artifact(NamedTuple):
     """An artifact as read: the Parquet file, class id -> its rows, and provenance.json, None:
@@ -34,8 +36,8 @@ def read(path: Path) -> Artifact:
     file = path / DESCRIPTIONS.name if path.is_dir() else path
     if not file.exists():
         raise UserError(
-            f"{file}: not found; `dvc pull describe` fetches what your team made, "
-            "`dvc repro describe` makes it"
+            f"{file}: not found; `dvc pull {STAGE}` fetches what your team made, "
+            f"`dvc repro {STAGE}` makes it"
         )
     table = read_table(file, SCHEMA)
     _check_complete(table, file)

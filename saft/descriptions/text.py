@@ -183,7 +183,8 @@ def _filter(counts: Mapping[str, Any] | None) -> list[str]:
     pairs = [("kept", _number(counts["kept"], filled))]
     pairs += [(f"dropped: {key}", _number(count)) for key, count in counts["dropped"].items()]
     if not counts["current"]:
-        pairs.append(("note", "made from another artifact; `dvc repro filter` makes it again"))
+        again = "`dvc repro stages/dvc.yaml:filter` makes it again"
+        pairs.append(("note", f"made from another artifact; {again}"))
     return _block(pairs)
 
 

@@ -107,10 +107,11 @@ def export_visual(dest: Path) -> list[str]:
     from pipeline.clip.folders import MODEL
     from pipeline.clip.model import CONFIG_FILE, WEIGHTS_FILE, load
     from saft.export import probe, visual_file
+    from saft.export.lineage import FINETUNE
 
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if not (MODEL / name).is_file():
-            raise UserError(f"{MODEL / name}: not found; `dvc repro finetune` makes it")
+            raise UserError(f"{MODEL / name}: not found; `dvc repro {FINETUNE}` makes it")
     clip = load(MODEL)
     images = probe.make(clip.model.visual.image_size[0])
     with _replacing(dest) as target:

@@ -16,9 +16,9 @@ from pipeline.common.params import validate
 from pipeline.evaluation.evaluate import EvaluateParams
 from pipeline.evaluation.interface import Outcome, Targets
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
-from pipeline.soundness.checks import PrecisionCounts
-from pipeline.soundness.checks import check_precision as precision_check
 from pipeline.soundness.measure import ChecksParams, measure
+from pipeline.soundness.measurements import PrecisionCounts
+from pipeline.soundness.measurements import check_precision as precision_check
 from tests.support.classifiers import CPU, evaluate_params, fit, make_targets, only_right, settings
 
 N, C, SIZE = 40, 5, 16

@@ -73,6 +73,7 @@ def test_several_that_differ_are_a_choice(visual, whole, clip_folder, file):
     )
     built = build(file, clip_folder, key="state_dict_ema")
     assert torch.equal(built.model.visual.proj, average["proj"])
+    assert built.notes == ["weights under state_dict_ema, as key: says"]
     assert refused(file, clip_folder, key="ema").endswith(
         "has no weights under 'ema', which key: names; it has model, state_dict_ema"
     )
@@ -94,6 +95,13 @@ def test_two_models_in_one_flat_dictionary_are_a_choice(visual, clip_folder, fil
     assert "holds the weights of 2 models (student, teacher); choose one with key:" in message
     built = build(file, clip_folder, key="teacher")
     assert torch.equal(built.model.visual.proj, teacher["proj"])
+
+
+def test_a_whole_clip_beside_other_weights_is_one_model(whole, clip_folder, file):
+    torch.save(prefixed("clip.", whole) | {"extra.weight": torch.zeros(2)}, file)
+    message = refused(file, clip_folder)
+    assert f"{len(whole)} keys begin with 'clip.', 1 do not (extra.weight); expected the" in message
+    assert build(file, clip_folder, key="clip").notes[0] == "weights under clip, as key: says"
 
 
 def test_positions_of_another_grid_are_interpolated_only_when_asked(visual, clip_folder, file):

@@ -127,6 +127,17 @@ def test_unrelated_weights_are_not_judged(models, tmp_path):
     assert local.build(params).notes == []
 
 
+def test_an_origin_of_other_sizes_is_said(models, tmp_path):
+    save(models["quick"], True, tmp_path / "theirs")
+    sizes = MODEL_CFG | {"vision_cfg": MODEL_CFG["vision_cfg"] | {"image_size": 2 * SIZE}}
+    config = {"model_cfg": sizes, "preprocess_cfg": clip.preprocess_config(size=2 * SIZE)}
+    clip.save(CLIP(**sizes), config, tmp_path / "origin")
+    origin = f"local-dir:{tmp_path / 'origin'}"
+    params = local.Params(path=str(tmp_path / "theirs"), origin=origin)
+    [note] = local.build(params).notes
+    assert note == f"its activation was not looked at: {origin} has other sizes"
+
+
 def test_the_model_is_left_as_it_was(models):
     model = models["base"]
     before = {name: type(module) for name, module in model.named_modules()}

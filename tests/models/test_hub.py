@@ -310,3 +310,19 @@ def test_what_a_model_card_says_of_a_model_pretrained_here(tmp_path, monkeypatch
     text, hub_id = pretrain.about(pretrain.Params(training="small"))
     assert text.endswith("on image set `pairs` (4 steps of 8 image-text pairs)")
     assert hub_id is None
+
+
+def test_a_single_file_of_a_repository_comes_from_the_cache(cache):
+    snapshot = next(Path(cache).glob("models--someone--robust-clip/snapshots/*"))
+    (snapshot / "more").mkdir()
+    (snapshot / "more/robust.pt").write_bytes(b"weights")
+    path = hub.repository_file(f"{REPOSITORY}/more/robust.pt", cache)
+    assert path.read_bytes() == b"weights"
+    with pytest.raises(UserError, match=r"cannot load hf-hub:someone/robust-clip/absent.pt: .*"):
+        hub.repository_file(f"{REPOSITORY}/absent.pt", cache)
+
+
+@pytest.mark.parametrize("spec", ["hf-hub:a/b", "hf-hub:a", "hf-hub:a/b/", "hf-hub://x"])
+def test_what_names_no_file_of_a_repository_is_refused(spec):
+    with pytest.raises(UserError, match="write hf-hub:<organisation>/<repository>/<file>"):
+        hub.repository_file(spec, None)

@@ -127,6 +127,29 @@ def test_an_image_encoder_alone_goes_into_the_clip_around_it(
         into_clip(tmp_path / "robust.pt", clip_folder)
 
 
+@pytest.mark.parametrize("name", ["", "pytorch_model.bin.index.json"])
+def test_several_files_or_their_index_go_into_the_clip_around_them(
+    original, clip_folder, tmp_path, name
+):
+    theirs, config = transformers_state(original), transformers_config("gelu")
+    folder = write_transformers(tmp_path / "theirs", theirs, config, "sharded bin")
+    loaded = into_clip(folder / name, clip_folder).model.state_dict()
+    assert all(torch.equal(loaded[key], original[key]) for key in original)
+
+
+def test_a_broken_index_is_one_line(original, tmp_path):
+    theirs, config = transformers_state(original), transformers_config("gelu")
+    folder = write_transformers(tmp_path / "theirs", theirs, config, "sharded bin")
+    index = folder / "pytorch_model.bin.index.json"
+    torch.save([1], folder / "pytorch_model-00001-of-00002.bin")
+    assert "00001-of-00002.bin: holds no state dict, but list" in refused(folder)
+    torch.save({}, folder / "pytorch_model-00001-of-00002.bin")
+    assert f"{index}: its files lack 9 weights, e.g. " in refused(folder)
+    for content in ("{", '{"weight_map": [1]}', '{"weight_map": {"a": 1}}'):
+        index.write_text(content)
+        assert f"{index}: not an index of weights: " in refused(folder)
+
+
 def test_preprocessing_and_defaults_are_the_librarys(original, tmp_path):
     config = transformers_config("quick_gelu")
     for section in ("text_config", "vision_config"):

@@ -42,6 +42,7 @@ CASES = {
     "pipeline/results/accuracy.py": {"report"},
     "pipeline/soundness/measure.py": {"check"},
     "pipeline/soundness/checks.py": {"report"},
+    "pipeline/soundness/measurements.py": {"report"},
     "pipeline/report/page.py": {"report"},
     "stages/runner.py": EVERY,
     "stages/filter.py": {"filter"},

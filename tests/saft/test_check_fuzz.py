@@ -18,8 +18,11 @@ from tests.support.project import make
 VALUES = {"null": None, "list": ["x"], "text": "x", "number": 7, "minus": -1, "nan": math.nan,
           "section": {"x": 1}}  # fmt: skip
 BREAKS = ("gone", *VALUES)
-STAGES = ("prepare@pairs", "prepare@digits", "base_model", "describe", "filter", "embed",
-          "finetune", "evaluate@digits-pgd-template", "check@digits", "report")  # fmt: skip
+STAGES = ("prepare@pairs", "prepare@digits", "pretrain@small", "model@base", "describe", "filter",
+          "texts@template", "embed_training", "finetune", "record", "about@base",
+          "embed@base-template", "evaluate@digits-pgd-template-4-base",
+          "evaluate@digits-pgd-template-4-finetuned", "check@shapes-held-out-finetuned",
+          "report")  # fmt: skip
 Keys = tuple[str, ...]
 
 
@@ -97,6 +100,6 @@ def test_parts_that_need_no_broken_section_say_all_they_know(frozen_params, caps
     assert "250 images, 110 classes" in text
     assert "no stage uses it" not in text, "what the broken sections use is not known"
     assert "image encoder: 0.0 million weights" in text
-    assert "  1. params.yaml: missing section 'finetune'\n" in text
+    assert "  1. params.yaml: missing section 'finetune', which makes 'finetuned' of " in text
     assert "  2. params.yaml: describe: expected a section with keys, found None\n" in text
     assert "  3. " not in text, "what follows from them is not listed"

@@ -102,13 +102,13 @@ def test_published_sets_are_not_downloaded_and_their_disk_is_counted(
     change(data__download=True)
     plan = Plan()
     assert {plan.sets[name].state for name in ("new", "train", "other")} == {"download"}
-    assert disk.downloads(plan.sets) == {
+    assert disk.downloads(plan) == {
         Path("data/raw"): pytest.approx(0.36e9),  # both splits are of one archive
         Path("data/raw/elsewhere"): pytest.approx(0.36e9),
     }
     lines, problems = lines_and_problems()
     assert problems == []
-    assert "downloads to data/raw: 360 MB, archives and what is in them" in lines
+    assert "downloads to data/raw: 360 MB" in lines
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: Usage(10**9, 0, 7 * 10**8))
     _, [line] = lines_and_problems()
     assert "700 MB free: free " in line
@@ -188,15 +188,15 @@ def test_files_that_cannot_be_opened_are_a_problem(project, monkeypatch, error, 
 def test_a_file_where_a_folder_should_be(project):
     (project / "data/raw").mkdir(parents=True)
     (project / "data/raw/file").touch()
-    change(base_model__source="local", base_model__options__local__path="file/model")
+    change(models__base__source="local", models__base__options={"path": "file/model"})
     with_sets(new=FOLDER | {"root": "file/birds"}, two=FOLDER | {"root": "a\0b"})
     _, problems = lines_and_problems()
     assert any(
         text.startswith("prepare.sets.new: data/raw/file/birds: no such") for text in problems
     )
     assert any(text.startswith("prepare.sets.two: ") for text in problems)
-    [model] = [text for text in problems if "base_model" in text]
-    assert model.startswith("base_model.options.local: NotADirectoryError: ")
+    [model] = [text for text in problems if "models.base" in text]
+    assert model.startswith("models.base.options.path: data/raw/file/model: not found; put")
 
 
 def test_coverage_that_waits_for_images_names_the_set(project, monkeypatch):

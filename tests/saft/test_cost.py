@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 
 from pipeline.clip.folders import MODEL
 from pipeline.cost.meter import Cost, write_cost
-from pipeline.results.files import CHECKS, EVALUATION
+from pipeline.results.files import checks_file, evaluation_folder
 from saft.cost import command as cost_cli
 from saft.cost.table import HEAD, Recorded, markdown
 from tests.support.project import DEMO
@@ -78,7 +78,8 @@ def test_stages_without_a_record_are_named() -> None:
     text = markdown([*cached, Recorded("check@a", None, False)])
     assert text == (
         "Not measured here, but from DVC's cache or from another machine: evaluate@0, evaluate@1, "
-        "evaluate@2, evaluate@3 and 2 more; `dvc repro -f -s STAGE` computes one again.\n"
+        "evaluate@2, evaluate@3 and 2 more; `dvc repro -f -s STAGE` computes one again "
+        "(stages/dvc.yaml:finetune is that stage).\n"
         "Not computed yet: check@a.\n"
     )
 
@@ -89,16 +90,19 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     values = YAML(typ="safe").load(DEMO)
-    values["evaluate"].update(datasets=["a", "b"], attacks=["pgd"], texts=["t"])
+    values["evaluate"].update(
+        datasets=["a", "b"], attacks=["pgd"], texts=["t"], epsilons_255=[4, 0.5]
+    )
     values["evaluate"]["checks"]["datasets"] = ["a"]
     with Path("params.yaml").open("w") as file:
         YAML().dump(values, file)
-    for path in (MODEL / "open_clip_model.safetensors", CHECKS / "a.json",
-                 EVALUATION / "a/t/pgd/metrics.json"):  # fmt: skip
+    folder = evaluation_folder("a", "t", "pgd", 4, "base")
+    for path in (MODEL / "open_clip_model.safetensors", checks_file("a", "base"),
+                 folder / "metrics.json"):  # fmt: skip
         path.parent.mkdir(parents=True)
         path.write_text(str(path))
     write_cost(Cost(**cost("finetune")), MODEL / "open_clip_model.safetensors")
-    write_cost(Cost(**cost("evaluate@a-pgd-t")), EVALUATION / "a/t/pgd")
+    write_cost(Cost(**cost("evaluate@a-pgd-t-4-base")), folder)
     return tmp_path
 
 
@@ -106,10 +110,13 @@ def test_the_stages_of_params_yaml_are_looked_for(project: Path, capsys) -> None
     cost_cli.main()
     table = cost_cli.FILE.read_text()
     assert [cells(line)[0] for line in table.splitlines()[2:5]] == [
-        "finetune", "evaluate@a-pgd-t", "sum"
+        "finetune", "evaluate@a-pgd-t-4-base", "sum"
     ]  # fmt: skip
-    assert "another machine: check@a;" in table
-    assert "Not computed yet: evaluate@b-pgd-t." in table
+    assert "another machine: check@a-base;" in table
+    assert (
+        "Not computed yet: evaluate@a-pgd-t-4-finetuned, evaluate@a-pgd-t-0.5-base, "
+        "evaluate@a-pgd-t-0.5-finetuned, evaluate@b-pgd-t-4-base and 4 more." in table
+    )
     assert capsys.readouterr().out == f"{table}\nreports/cost.md: the same table\n"
 
 
@@ -117,7 +124,7 @@ def test_a_record_of_an_earlier_version_counts_as_none(project: Path) -> None:
     for path in Path(".scratch/costs").iterdir():
         path.write_text(json.dumps({"method": "saft", "seconds_per_epoch": 1.0}))
     cost_cli.main()
-    assert "machine: finetune, evaluate@a-pgd-t, check@a;" in cost_cli.FILE.read_text()
+    assert "machine: finetune, evaluate@a-pgd-t-4-base, check@a-base;" in cost_cli.FILE.read_text()
 
 
 def test_a_broken_record_is_one_line_and_leaves_the_old_table(project: Path, capsys) -> None:

@@ -185,7 +185,7 @@ def test_what_the_filter_did_and_whether_it_is_of_this_artifact():
     assert "another artifact" not in text
     stale = datasheet.filtered(rows, sentences=5)
     assert not stale["current"]
-    assert "made from another artifact; `dvc repro filter`" in (
+    assert "made from another artifact; `dvc repro stages/dvc.yaml:filter`" in (
         page(figures(class_rows(n1=[BIRD])) | {"filter": stale})
     )
 

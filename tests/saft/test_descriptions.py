@@ -101,7 +101,7 @@ def test_show_outside_a_project_takes_a_folder_or_the_file_and_the_defaults():
 def test_show_in_a_project_uses_its_table_its_rules_and_its_base_models_context():
     project(n1=["A tall grey bird.", "It is grey."], n3=["Six legs, black."])
     Path("params.yaml").write_text(PARAMS.replace("min_words: 3", "min_words: 4"))
-    config = Path("data/base_model/open_clip_config.json")
+    config = Path("data/models/base/clip/open_clip_config.json")
     write_json(config, {"model_cfg": {"text_cfg": {"context_length": 5}}})
     figures = json.loads(good("show", "--json", "--classes"))
     assert figures["file"] == PARQUET
@@ -179,11 +179,15 @@ def test_wrong_artifacts_are_one_line_that_names_the_file():
         ("params.yaml", "describe: {dataset: x}", "params.yaml: 'filter.cleaning' is missing"),
         ("params.yaml", PARAMS.replace("min_words: 3", "min_words: 0"), "key 'min_words'"),
         ("data/classes/shapes-train.parquet", "x", "shapes-train.parquet: cannot be read"),
-        ("data/base_model/open_clip_config.json", "{", "open_clip_config.json: not valid JSON"),
-        ("data/base_model/open_clip_config.json", "{}", "no model_cfg.text_cfg"),
-        ("data/base_model/open_clip_config.json", "[]", "no model_cfg.text_cfg"),
         (
-            "data/base_model/open_clip_config.json",
+            "data/models/base/clip/open_clip_config.json",
+            "{",
+            "open_clip_config.json: not valid JSON",
+        ),
+        ("data/models/base/clip/open_clip_config.json", "{}", "no model_cfg.text_cfg"),
+        ("data/models/base/clip/open_clip_config.json", "[]", "no model_cfg.text_cfg"),
+        (
+            "data/models/base/clip/open_clip_config.json",
             '{"model_cfg": {"text_cfg": {"context_length": "77"}}}',
             "context_length: '77' is no length",
         ),

@@ -19,7 +19,6 @@ from typer.testing import CliRunner
 
 from pipeline.clip import model as clip
 from pipeline.common import registry
-from pipeline.models.interface import ModelCardOrigin
 from pipeline.report.page import percent
 from saft.app import app
 from saft.export import card as model_card
@@ -29,7 +28,9 @@ from saft.export.lineage import digest, read_lock
 from tests.support.project import make, run
 
 SETS, ATTACKS = ["digits", "shapes-held-out"], ["pgd", "apgd_ce"]
-KEPT = ("data/base_model", "data/model", "data/evaluation", "data/classes", "reports")
+KEPT = ("data/models", "data/evaluation", "data/classes", "reports")
+TUNED, BASE = "data/models/finetuned/clip", "data/models/base/clip"
+PGD = "data/evaluation/digits/template/pgd/4/finetuned"
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,8 @@ def project(trained, tmp_path, monkeypatch) -> Path:
     """What `saft export` reads, copied, as current folder."""
     for name in KEPT:
         shutil.copytree(trained / name, tmp_path / "project" / name)
-    for name in ("dvc.lock", "params.yaml"):
+    (tmp_path / "project/stages").mkdir()
+    for name in ("dvc.lock", "stages/dvc.lock", "params.yaml"):
         shutil.copy(trained / name, tmp_path / "project" / name)
     for path in (tmp_path / "project").rglob("*"):
         path.chmod(path.stat().st_mode | 0o600)  # DVC's links to its cache are read-only
@@ -103,14 +105,14 @@ def test_open_clip_loads_the_folder_and_gives_equal_logits(project):
     names = ["README.md", clip.CONFIG_FILE, clip.WEIGHTS_FILE]
     assert sorted(os.listdir("robust-clip")) == sorted(names)
     assert {oct(Path("robust-clip", n).stat().st_mode & 0o444) for n in names} == {"0o444"}
-    ours = clip.load(Path("data/model"))
+    ours = clip.load(Path(TUNED))
     theirs, _, _ = open_clip.create_model_and_transforms("local-dir:robust-clip")
     texts = open_clip.get_tokenizer("local-dir:robust-clip")(["a red star", "a blue ring"])
     images = torch.rand(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         logits = [model.eval().get_logits(images, texts)[0] for model in (ours.model, theirs)]
     assert torch.equal(*logits)
-    base = clip.load(Path("data/base_model")).model
+    base = clip.load(Path(BASE)).model
     assert not torch.equal(base.visual.proj, theirs.visual.proj)
 
 
@@ -159,7 +161,7 @@ def test_the_transformers_cards_code_runs_as_it_stands(project):
     Image.fromarray(pixels).save("image.png")
     names: dict = {}
     exec(code, names)
-    ours = clip.load(Path("data/model"))
+    ours = clip.load(Path(TUNED))
     encoder = clip.image_encoder(ours)
     texts = ours.tokenize([names["template"].replace("{}", c) for c in names["classes"]])
     with torch.no_grad():
@@ -209,7 +211,7 @@ def test_front_matter_is_what_the_hub_reads(project):
 def test_every_number_on_the_card_is_one_of_the_files(project):
     export()
     card = Path("robust-clip/README.md").read_text()
-    recipe, results = written("data/model/recipe.json"), written("reports/metrics.json")
+    recipe, results = written(f"{TUNED}/recipe.json"), written("reports/metrics.json")
     attack, training = recipe["attack"], section(card, "Training")
     for line in (
         "| image set | `shapes-train`: 40 classes |",
@@ -223,16 +225,14 @@ def test_every_number_on_the_card_is_one_of_the_files(project):
     ):
         assert line in training
     table = section(card, "Results")
-    for name in SETS:
+    for name, seen in zip(SETS, ("0 of 10", "0 of 20"), strict=True):
         base, tuned = (results["datasets"][name][model] for model in ("base", "finetuned"))
-        about = written(f"data/evaluation/{name}/template/pgd/metrics.json")
         cells = [percent(v) for v in (base["clean"], tuned["clean"])]
         cells += [percent(v) for v in (base["robust"], tuned["robust"])]
-        seen = f"{about['seen_in_training']} of {about['classes']}"
         assert f"| {name} | 6 | {seen} | {' | '.join(cells)} |" in table
     assert f"| {percent(results['mean']['finetuned']['clean'])} |" in table
     for attack, title in (("pgd", "PGD"), ("apgd_ce", "APGD-CE")):
-        used = written(f"data/evaluation/digits/template/{attack}/metrics.json")["options"]
+        used = written(PGD.replace("pgd", attack) + "/metrics.json")["options"]
         listed = ", ".join(f"{key} {json.dumps(value)}" for key, value in used.items())
         assert f"{title} ({listed})" in table
     checks = results["checks"]
@@ -273,8 +273,8 @@ def test_a_folder_that_holds_something_or_a_file_is_not_overwritten(project):
 @pytest.mark.parametrize(
     ("path", "maker"),
     [
-        ("data/model/open_clip_model.safetensors", "finetune"),
-        ("data/model/recipe.json", "finetune"),
+        (f"{TUNED}/open_clip_model.safetensors", "stages/dvc.yaml:finetune"),
+        (f"{TUNED}/recipe.json", "stages/dvc.yaml:finetune"),
         ("reports/metrics.json", "report"),
     ],
 )
@@ -283,33 +283,46 @@ def test_what_is_missing_names_the_command_that_makes_it(project, path, maker):
     assert f"{path}: not found; `dvc repro {maker}` makes it" in refused()
 
 
-def test_without_a_sound_dvc_lock_nothing_is_exported(project):
-    text = Path("dvc.lock").read_text()
-    Path("dvc.lock").write_text("schema: '2.0'\nstages: 3\n")
-    assert "dvc.lock: not a lock file of DVC" in refused()
-    Path("dvc.lock").write_text(text.replace("reports/metrics.json", "reports/other.json"))
-    assert "dvc.lock: no stage has made reports/metrics.json; run `dvc repro`" in refused()
-    Path("dvc.lock").unlink()
-    assert "dvc.lock: not found; `dvc repro` makes it" in refused()
-
-
-def test_results_of_another_model_are_refused(project):
-    """Each link of the chain metrics, evaluation, model, base model is broken in turn."""
-    lock = Path("dvc.lock").read_text()
-    with Path("data/model/training.csv").open("a") as file:
-        file.write("\n")
-    assert "data/model: not what `dvc repro finetune` made last" in refused()
-    # as if only the training had been repeated
-    old = re.search(r"path: data/model\n +hash: md5\n +md5: (\S+)", lock)[1]
-    new = digest(Path("data/model"))
-    head, mark, tail = lock.partition("    outs:\n    - path: data/model\n")
-    assert mark
-    Path("dvc.lock").write_text(head + mark + tail.replace(old, new, 1))
-    message = "data/evaluation/digits/template/pgd: measured on another model than data/model"
+@pytest.mark.parametrize(
+    ("file", "output"), [("dvc.lock", "reports/metrics.json"), ("stages/dvc.lock", TUNED)]
+)
+def test_without_sound_lock_files_nothing_is_exported(project, file, output):
+    text = Path(file).read_text()
+    Path(file).write_text("schema: '2.0'\nstages: 3\n")
+    assert f": {file}: not a lock file of DVC" in refused()
+    Path(file).write_text(text.replace(output, "data/other"))
+    message = f"dvc.lock, stages/dvc.lock: no stage has made {output}; run `dvc repro`"
     assert message in refused()
-    Path("dvc.lock").write_text(lock.replace(old, new))
+    Path(file).unlink()
+    assert f": {file}: not found; `dvc repro` makes it" in refused()
+
+
+def replaced(file: str, old: str, new: str) -> None:
+    text = Path(file).read_text()
+    assert old in text
+    Path(file).write_text(text.replace(old, new))
+
+
+@pytest.mark.parametrize("model", ["finetuned", "base"])
+def test_results_of_another_model_are_refused(project, model):
+    """Each link of the chain metrics, evaluation, model, base model is broken in turn."""
+    tuned, weights = model == "finetuned", f"data/models/{model}/clip"
+    output = weights if tuned else "data/models/base"
+    before, whole = digest(Path(weights)), digest(Path(output))
+    with Path(weights, "more.txt").open("a") as file:
+        file.write("\n")
+    made = "`dvc repro stages/dvc.yaml:finetune`" if tuned else "its stage"
+    assert f"{output}: not what {made} made last; run `dvc repro`" in refused()
+    # as if only the stages that make models had been repeated
+    replaced("stages/dvc.lock", whole, digest(Path(output)))
+    if not tuned:
+        assert f"{TUNED}: fine-tuned from another {BASE}; run `dvc repro`" in refused()
+        replaced("stages/dvc.lock", before, digest(Path(weights)))
+    folder = PGD.replace("finetuned", model)
+    assert f"{folder}: measured on another model than {weights}; run `dvc repro`" in refused()
+    replaced("dvc.lock", before, digest(Path(weights)))
     export("fits")
-    rewrite("data/evaluation/digits/template/pgd/metrics.json", lambda m: m.update(images=7))
+    rewrite(f"{folder}/metrics.json", lambda m: m.update(images=7))
     assert "reports/metrics.json: not what the report stage makes of data/evaluation" in refused()
 
 
@@ -318,11 +331,34 @@ def test_results_that_were_edited_or_come_from_elsewhere_are_refused(project):
     assert "reports/metrics.json: not what the report stage makes" in refused()
 
 
-def test_another_base_model_than_that_of_the_training_is_refused(project):
-    lock = Path("dvc.lock").read_text()
-    head, mark, tail = lock.partition("    outs:\n    - path: data/base_model\n")
-    Path("dvc.lock").write_text(head + mark + re.sub(r"md5: \w+\.dir", "md5: 0.dir", tail, count=1))
-    assert "data/model: fine-tuned from another data/base_model" in refused()
+def evaluated(*names: str) -> None:
+    """dvc.lock as if the report had been of these models alone."""
+    yaml = YAML()
+    lock = yaml.load(Path("dvc.lock").read_text())
+    lock["stages"]["report"]["params"]["params.yaml"]["evaluate"]["models"] = list(names)
+    with Path("dvc.lock").open("w") as stream:
+        yaml.dump(lock, stream)
+
+
+def test_without_the_base_models_results_the_table_has_the_fine_tuned_models_alone(project):
+    evaluated("finetuned")
+    rewrite("reports/metrics.json", lambda m: m["datasets"]["digits"].pop("base"))
+    before = re.search(r"reports/metrics.json\n +hash: md5\n +md5: (\w+)",
+                       Path("dvc.lock").read_text())  # fmt: skip
+    replaced("dvc.lock", before[1], digest(Path("reports/metrics.json")))
+    export()
+    card = Path("robust-clip/README.md").read_text()
+    tuned = written("reports/metrics.json")["datasets"]["digits"]["finetuned"]
+    cells = f"{percent(tuned['clean'])} | {percent(tuned['robust'])}"
+    assert "| data set | images | classes trained on | clean | robust |" in card
+    assert f"| digits | 6 | 0 of 10 | {cells} |" in section(card, "Results")
+    assert "base model →" not in card
+    assert "Clean accuracy went" not in card
+
+
+def test_a_model_that_was_not_evaluated_has_no_card(project):
+    evaluated("base")
+    assert "reports/metrics.json: without 'finetuned', whose results a card tells" in refused()
 
 
 def test_a_write_that_fails_is_one_line_and_leaves_nothing(project, monkeypatch):
@@ -363,12 +399,19 @@ def test_terms_of_published_sets_are_stated(inputs, monkeypatch):
 
 
 def test_a_base_model_of_the_hub_is_named_and_linked(inputs):
-    base = ModelCardOrigin(
-        "`ViT-B-32 / openai` (open_clip)", "timm/vit_base_patch32_clip_224.openai"
+    base = inputs.base.model_copy(
+        update={
+            "origin": "`ViT-B-32 / openai` (open_clip)",
+            "hub_id": "timm/vit_base_patch32_clip_224.openai",
+            "licence": "MIT",
+            "citation": "Radford et al. 2021",
+        }
     )
     card = model_card.render(replace(inputs, base=base), "name")
     assert front_matter(card)["base_model"] == base.hub_id
     assert "Base model: `ViT-B-32 / openai` (open_clip)." in card
+    assert "* The base model. Licence: MIT. Citation: Radford et al. 2021.\n" in card
+    assert "* The base model. Licence: not known here.\n" in model_card.render(inputs, "name")
 
 
 def test_a_method_without_attack_promises_no_robustness(inputs):
@@ -405,5 +448,5 @@ def test_many_templates_are_counted_and_descriptions_named():
 def test_the_hash_is_dvcs(trained, monkeypatch):
     monkeypatch.chdir(trained)
     lock = read_lock()
-    for path in ("data/model", "data/evaluation/digits/template/pgd", "reports/metrics.json"):
+    for path in (TUNED, "data/models/base", PGD, "reports/metrics.json"):
         assert lock.output_hash(Path(path)) == digest(Path(path))

@@ -14,10 +14,10 @@ from tests.support import tiny_clips
 
 @pytest.fixture(autouse=True)
 def tiny(tmp_path, monkeypatch):
-    """A model in data/model, without results: a file of weights tells none."""
+    """A model in data/models, without results: a file of weights tells none."""
     monkeypatch.chdir(tmp_path)
     tiny = tiny_clips.make()
-    tiny_clips.save(tiny, Path("data/model"))
+    tiny_clips.save(tiny, Path("data/models/finetuned/clip"))
     return tiny
 
 
@@ -88,8 +88,9 @@ def test_an_unknown_format_lists_the_formats():
 
 @pytest.mark.parametrize("name", ["open_clip_model.safetensors", "open_clip_config.json"])
 def test_without_a_model_the_command_that_makes_it_is_named(name):
-    Path("data/model", name).unlink()
-    assert f"data/model/{name}: not found; `dvc repro finetune` makes it" in refused("x.pt")
+    Path("data/models/finetuned/clip", name).unlink()
+    file, stage = f"data/models/finetuned/clip/{name}", "stages/dvc.yaml:finetune"
+    assert f"{file}: not found; `dvc repro {stage}` makes it" in refused("x.pt")
 
 
 @pytest.mark.parametrize("dest", ["x.pt", "tower"])

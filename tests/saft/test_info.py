@@ -37,6 +37,7 @@ def test_text_and_json_name_everything_registered() -> None:
             assert f"\n  {name} " in text, name
             assert len(inventory[heading][name]["about"]) > 10, name
     assert set(inventory["image sets"]) > {"shapes-train", "digits"}
+    assert inventory["models"] == {"base": "pretrain, not there yet"}
     assert inventory["device"]["used"] in ("cpu", "cuda")
 
 

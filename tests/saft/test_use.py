@@ -8,11 +8,14 @@ import pytest
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+from pipeline.common.errors import UserError
 from pipeline.common.params import read_params
 from saft.app import app
 from saft.schema import check_params
 from tests.support.project import DEMO, ROOT
 
+MODEL = {"source": "pretrain", "options": {"training": "small"}, "defended": False, "licence": None,
+         "citation": None}  # fmt: skip
 EDIT = b"\n# an edit of mine\n"
 
 
@@ -314,7 +317,7 @@ def test_names_that_dvc_cannot_take(monkeypatch, name):
     )
     texts = {"template": {"default": ["{}"]}, name: {"default": ["{}"]}}
     problems = changed(**{"embed/texts": texts})
-    assert any("embed.texts: " in text for text in problems) == (name != "a.b"), "a dot is no harm"
+    assert any(f"embed.texts: '{name}' cannot be a name" in text for text in problems)
 
 
 def test_names_that_dvc_can_take(monkeypatch):
@@ -329,13 +332,35 @@ def test_names_that_dvc_can_take(monkeypatch):
     [
         ("finetune/dataset", "x", "finetune.dataset: prepare.sets has no set 'x'"),
         ("describe/dataset", "x", "describe.dataset: prepare.sets has no set 'x'"),
-        ("base_model/dataset", "x", "base_model.dataset: prepare.sets has no set 'x'"),
+        ("pretrain/small/dataset", "x", "pretrain.small.dataset: prepare.sets has no set 'x'"),
+        ("pretrain/small/k", 5, "pretrain.small: unknown key 'k'"),
+        ("pretrain", None, "pretrain: expected a section with keys, found None"),
+        ("models/base/k", 5, "models.base: unknown key 'k'"),
+        ("models/base/source", "x", "models.base.source: 'x' is not one of checkpoint, local"),
+        ("models/base/options/k", 5, "models.base.options: unknown key 'k'"),
+        ("models/base/options/training", "x", "section pretrain has small, no 'x'"),
+        ("models/base/defended", "x", "models.base: key 'defended'"),
+        ("models", [], "models: expected a section with keys, found []"),
+        ("models", {}, "models has no 'base', from which 'finetuned' of evaluate.models is made"),
+        ("models/finetuned", MODEL, "models.finetuned: this name stands for the model that sect"),
+        ("models/a.b", MODEL, "models: 'a.b' cannot be a name"),
+        ("pretrain/a b", {}, "pretrain: 'a b' cannot be a name"),
+        ("evaluate/models", ["x"], "evaluate.models: section models has no 'x'; there are base, f"),
+        ("evaluate/models", [], "evaluate: key 'models'"),
+        ("evaluate/models", ["base", "base"], "evaluate.models names base 2 times; once is enough"),
+        ("evaluate/epsilons_255", [4, 0], "evaluate: key 'epsilons_255.1': Input should be gr"),
+        ("evaluate/epsilons_255", [4, 4.0], "evaluate.epsilons_255 names 4 2 times"),
+        ("evaluate/epsilons_255", [], "evaluate: key 'epsilons_255'"),
+        ("evaluate/datasets", ["digits"] * 2, "evaluate.datasets names digits 2 times"),
+        ("report/reference", "x", "report.reference: 'x' is not in evaluate.models, base, fin"),
         ("evaluate/datasets", ["x"], "evaluate.datasets: prepare.sets has no set 'x'"),
         ("evaluate/checks/datasets", ["x"], "evaluate.checks.datasets: prepare.sets has no set"),
         ("evaluate/texts", ["x"], "evaluate.texts: 'x' is not a text set"),
         ("evaluate/attacker", "x", "evaluate.attacker: 'x' is not a text set"),
-        ("evaluate/checks/texts", "x", "evaluate.checks.texts: 'x' is not a text set"),
         ("embed/texts", {"a": {"default": ["{}"]}}, "embed.texts has no 'template'"),
+        ("embed/texts/same", {"default": ["{}"]}, "embed.texts.same: this name stands for the te"),
+        ("embed/texts/descriptions", {}, "embed.texts.descriptions: this name stands for the kep"),
+        ("exemplars", {"none": {}}, "exemplars.none: missing key 'images_per_class'"),
         ("describe/exemplars", "x", "describe.exemplars: 'x' is not one of none"),
         ("describe/prompts", "x", "describe.prompts: data/prompts has no 'x', only appearance"),
         ("finetune/method", "x", "finetune.method: 'x' is not one of agft"),
@@ -368,3 +393,50 @@ def test_values_come_back_as_they_were(monkeypatch):
     values = read_params(DEMO)
     assert check_params(values) == []
     assert values == YAML(typ="safe", pure=True).load(DEMO.read_text())
+
+
+def test_without_the_section_that_makes_the_fine_tuned_model(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    values = read_params(DEMO)
+    del values["finetune"]
+    missing = "params.yaml: missing section 'finetune'"
+    assert check_params(values) == [f"{missing}, which makes 'finetuned' of evaluate.models"]
+    values["evaluate"]["models"] = ["base"]
+    assert check_params(values) == [missing]
+
+
+def test_what_is_not_evaluated_needs_no_base_model(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    changes = {"models": {"fare": MODEL}, "evaluate/models": ["fare"], "report/reference": "fare"}
+    assert changed(**changes) == []
+    [text] = changed(**changes, **{"evaluate/texts": ["descriptions"]})
+    assert text.endswith(
+        "models has no 'base', from which text set 'descriptions' is filtered; add it"
+    )
+
+
+def test_two_models_of_one_name_are_one_line(tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text("models:\n  fare: {source: local}\n  fare: {source: local}\n")
+    with pytest.raises(UserError) as caught:
+        read_params(file)
+    assert str(caught.value) == (
+        f'{file}: line 3: found duplicate key "fare"; a name may be there once'
+    )
+
+
+def test_an_overlay_adds_models_and_trainings(checkout):
+    fare = "{source: local, options: {path: x}, defended: true, licence: MIT, citation: null}"
+    overlay("more", f"extends: two\nmodels:\n  fare: {fare}\npretrain:\n  small: {{steps: 9}}\n"
+            "evaluate:\n  models: [base, fare]\n")  # fmt: skip
+    saft("use", "more")
+    values = read_params()
+    assert list(values["models"]) == ["base", "fare"]
+    assert values["models"]["fare"]["licence"] == "MIT"
+    assert values["pretrain"]["small"]["steps"] == 9
+    overlay("swapped", "extends: two\nmodels:\n  base:\n    source: local\n"
+            "    options: !replace {path: my-clip}\n")  # fmt: skip
+    saft("use", "swapped")
+    assert read_params()["models"]["base"]["options"] == {"path": "my-clip"}
+    overlay("wrong", "extends: two\nmodels:\n  base: {options: {path: my-clip}}\n")
+    assert "models.base.options: unknown key 'path'" in saft("use", "wrong", status=1)

@@ -12,12 +12,14 @@ from pipeline.results.accuracy import accuracies
 from pipeline.results.evaluated import EvaluatedSet, read_evaluated
 from pipeline.results.files import METRICS
 from pipeline.soundness import checks as report_checks
-from pipeline.soundness.checks import (
+from pipeline.soundness.measurements import (
+    Check,
     CheckMeasurements,
     PrecisionCounts,
     check_epsilon_curve,
     check_large_epsilon,
     check_more_steps,
+    check_precision,
 )
 from stages import report as stage
 from tests.support.report_inputs import EPSILON, PARAMS, make_tree, write_about
@@ -59,11 +61,11 @@ def overwrite(evaluated: EvaluatedSet, attack: int, model: str, column: str, val
     evaluated.attacks[attack].predictions[model] = table.set_column(index, field, [column_values])
 
 
-def undefended(evaluated: EvaluatedSet) -> report_checks.Check:
+def undefended(evaluated: EvaluatedSet) -> Check:
     return report_checks.check_undefended(evaluated, "base", accuracies(evaluated)["base"])
 
 
-def gap(evaluated: EvaluatedSet) -> report_checks.Check:
+def gap(evaluated: EvaluatedSet) -> Check:
     return report_checks.check_attack_gap("x", accuracies(evaluated)["finetuned"])
 
 
@@ -157,7 +159,7 @@ def test_a_lower_precision_that_finds_less_is_noticed() -> None:
         return PrecisionCounts(name="bf16", right=right, right_in_float32=60, changed=changed)
 
     for right, changed, passed in ((60, 0, True), (62, 2, True), (63, 3, False), (50, 10, True)):
-        check = report_checks.check_precision("x", bf16(right, changed), 200)
+        check = check_precision("x", bf16(right, changed), 200)
         assert check.passed is passed
         assert f"{right} of 200 right, 60 in float32; {changed} verdicts differ" in check.measured
 

@@ -105,7 +105,7 @@ def test_a_model_is_told_of_as_params_yaml_does(local: Path) -> None:
     told = read_about(record_folder("mine"))
     loaded = clip.load(local)
     assert (told.name, told.source) == ("mine", "local")
-    assert told.origin == "the open_clip folder `mine`", "without the path to it"
+    assert told.origin == "the CLIP folder `mine`", "without the path to it"
     assert (told.defended, told.licence, told.citation) == ("unknown", "MIT", "A. Author, 2026")
     assert told.image_tower == image_tower_hash(loaded)
     assert told.text_tower == text_tower_hash(loaded)

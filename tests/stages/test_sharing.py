@@ -194,7 +194,7 @@ def test_a_clone_without_any_remote_is_told_what_to_do(team: Team) -> None:
     assert "cannot be reached" in line
     assert "dvc pull stages/dvc.yaml:describe" in line
     shown = run(clone, sys.executable, "-m", "saft.app", "descriptions", "show", status=1)
-    assert "dvc pull describe" in shown
+    assert "dvc pull stages/dvc.yaml:describe" in shown
     assert "Traceback" not in output + shown
 
 

@@ -62,17 +62,19 @@ def columns(model: str, count: int, classes: int, strength: float, rng: Any) -> 
     wrong = ((label + 1 + rng.integers(classes - 1, size=count)) % classes).astype(np.int32)
     fooled_at = np.where(survives, -1, np.where(right, fooled, 0)).astype(np.int32)
     last = [bool(s) if i % 4 == 0 else None for i, s in enumerate(survives)]
-    confidence = np.full(count, 0.8, dtype=np.float32)
+    margin = np.abs(rng.normal(size=(2, count)))
+    # the same for every model
+    confidence = (0.3 + 0.6 * (np.arange(count) * 37 % 101) / 100).astype(np.float32)
     return {
         "model": [model] * count,
         "number": np.arange(count) * 3,
         "label": label,
         "clean_prediction": np.where(right, label, wrong),
-        "clean_margin": rng.normal(size=count).astype(np.float32),
+        "clean_margin": np.where(right, margin[0], -margin[0]).astype(np.float32),
         "clean_confidence": confidence,
         "adversarial_prediction": np.where(survives, label, wrong),
-        "adversarial_margin": rng.normal(size=count).astype(np.float32),
-        "adversarial_confidence": confidence,
+        "adversarial_margin": np.where(survives, margin[1], -margin[1]).astype(np.float32),
+        "adversarial_confidence": confidence[::-1],
         "fooled_at": fooled_at,
         "robust_any": survives,
         "robust_last": last,

@@ -1,0 +1,72 @@
+"""How sure a model is, against the rows of its predictions."""
+
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.common.tables import write_table
+from pipeline.results.confidence import (
+    calibrated_errors,
+    calibration_errors,
+    confidences,
+    mean_margins,
+)
+from pipeline.results.evaluated import EvaluatedSet, read_evaluated
+from pipeline.results.files import PREDICTIONS, evaluation_folder
+from tests.support.report_inputs import make_tree
+
+MODELS = ["finetuned", "base"]
+
+
+@pytest.fixture(autouse=True)
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    make_tree(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def read() -> EvaluatedSet:
+    return read_evaluated("digits", "template", ["pgd", "apgd_ce"], 4, MODELS)
+
+
+def file(attack: str, model: str) -> Path:
+    return evaluation_folder("digits", "template", attack, 4, model) / "predictions.parquet"
+
+
+def test_every_state_is_of_the_first_attack() -> None:
+    for model in MODELS:
+        rows = pq.read_table(file("pgd", model)).to_pylist()
+        for state in ("clean", "adversarial"):
+            confidence, right = confidences(read(), model, state)
+            assert confidence.tolist() == [row[f"{state}_confidence"] for row in rows]
+            assert right.tolist() == [row[f"{state}_prediction"] == row["label"] for row in rows]
+            margins = [row[f"{state}_margin"] for row in rows]
+            mean = mean_margins(read(), state)[model]
+            assert mean == pytest.approx(sum(margins) / len(margins), abs=1e-6)
+
+
+def test_a_fooled_image_counts_with_the_confidence_of_its_error() -> None:
+    """Nine of ten images are wrong, and the model is sure of every one."""
+    columns = pq.read_table(file("pgd", "base")).to_pydict()
+    count = len(columns["label"])
+    fooled = [i % 10 != 0 for i in range(count)]
+    columns |= {"clean_prediction": columns["label"]}
+    columns["adversarial_prediction"] = [
+        (label + wrong) % 10 for label, wrong in zip(columns["label"], fooled, strict=True)
+    ]
+    columns |= {f"{state}_confidence": [1.0] * count for state in ("clean", "adversarial")}
+    write_table(file("pgd", "base"), columns, PREDICTIONS)
+    assert calibration_errors(read(), "clean")["base"] == pytest.approx(0, abs=1e-9)
+    assert calibration_errors(read(), "adversarial")["base"] == pytest.approx(0.9)
+    # a calibrated model with these confidences makes no error at all
+    assert calibrated_errors(read(), "adversarial")["base"] == pytest.approx(0, abs=1e-9)
+
+
+def test_models_keep_their_order_and_the_bound_depends_on_the_images() -> None:
+    assert list(calibration_errors(read(), "clean")) == MODELS
+    few, many = (
+        calibrated_errors(read(), "clean"),
+        calibrated_errors(read_evaluated("shapes", "template", ["pgd"], 4, MODELS), "clean"),
+    )
+    assert 0 < many["base"] < few["base"] < 0.3, "300 images against 120"
