@@ -6,13 +6,14 @@ copy is left as it is, and what has been computed before comes from DVC's cache.
 
 import contextlib
 import hashlib
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from pipeline.clip.folders import ABOUT
+from pipeline.common.atomic import replacing_file
 from pipeline.common.errors import UserError, listed
 from pipeline.common.params import PARAMS_FILE, read_params
 from pipeline.images.classes import CLASSES
@@ -22,7 +23,9 @@ from saft.errors import one_line_errors
 from saft.evaluate.overrides import overrides
 from saft.evaluate.request import Request, requested, with_protocol
 
-NEEDED = (str(EVALUATION), str(CLASSES), str(ABOUT), PARAMS_FILE.name)
+REPORTS = Path("reports/evaluations")
+PAGE = Path("reports/report.html")
+NEEDED = (str(EVALUATION), str(CLASSES), PARAMS_FILE.name, str(PAGE))
 Models = Annotated[
     list[str],
     typer.Argument(
@@ -69,9 +72,10 @@ def main(
         return
     name = f"evaluate-{hashlib.sha256(repr(values).encode()).hexdigest()[:8]}"
     if not run(name, changes):
-        raise UserError(f"{name} failed, see above; `saft check` after `dvc exp apply` says more")
-    print(read_table(name, values))
-    print(f"dvc exp apply {name}: params.yaml, reports/report.html and all verdicts of this table")
+        raise UserError(f"{name} failed, see above")
+    page = REPORTS / f"{name}.html"
+    print(read_table(name, values, page))
+    print(f"{page}: the report; `dvc exp apply {name}` brings params.yaml and the verdicts")
 
 
 def _protocol(values: dict[str, Any], name: str | None) -> dict[str, Any]:
@@ -89,8 +93,8 @@ def _check(values: dict[str, Any]) -> None:
         raise UserError(listed(problems, 3, "; "))
 
 
-def read_table(experiment: str, values: dict[str, Any]) -> str:
-    """The table of an experiment, from DVC's cache."""
+def read_table(experiment: str, values: dict[str, Any], page: Path) -> str:
+    """The table of an experiment, from DVC's cache; its report is copied to `page`."""
     from pipeline.results.evaluated import read_evaluated
     from saft.evaluate.table import caption, markdown
 
@@ -104,4 +108,6 @@ def read_table(experiment: str, values: dict[str, Any]) -> str:
                 for epsilon in evaluate["epsilons_255"]
                 for dataset in evaluate["datasets"]
             ]
+        with replacing_file(page) as partial:
+            shutil.copyfile(Path(folder) / PAGE, partial)
     return f"{caption(results)}\n{markdown(results, values['report']['reference'])}"

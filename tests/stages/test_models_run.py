@@ -64,8 +64,8 @@ def evaluated(radius: int, model: str) -> set[str]:
 def test_a_list_without_finetuned_neither_describes_nor_trains(project: Project) -> None:
     """Every image set is prepared, for the texts depend on the folder of the class tables."""
     assert stages_run(project.outputs["base"]) == PREPARED | evaluated(4, "base") | {
-        "pretrain@small", "model@base", "texts@template", "embed@base-template", "about@base",
-        "check@shapes-held-out-base", "report",
+        "pretrain@small", "model@base", "texts@template", "texts@unseen", "texts@openai",
+        "embed@base-template", "about@base", "check@shapes-held-out-base", "report",
     }  # fmt: skip
     for name in ("descriptions", "filtered", "training_embeddings", "models/finetuned"):
         assert not (project.folder / "data" / name).exists()

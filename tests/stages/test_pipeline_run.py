@@ -38,7 +38,7 @@ ALL = {
     "model@base",
     "describe",
     "filter",
-    "texts@template",
+    *(f"texts@{name}" for name in ("template", "unseen", "openai")),
     "embed_training",
     "finetune",
     "record",

@@ -53,17 +53,14 @@ def asked_for(params: Mapping[str, Any]) -> dict[str, set[str]]:
     """Pipeline file -> the stages of it that `dvc repro` runs: all of dvc.yaml, and of the other
     file what those need."""
     evaluate, tuned = params["evaluate"], FINETUNED in params["evaluate"]["models"]
-    texts = {*evaluate["texts"], evaluate["attacker"]} - {"same"} | (
-        {"template"} if tuned else set()
-    )
+    texts = {*evaluate["texts"], evaluate["attacker"]}
     described = tuned or "descriptions" in texts
     models = set(evaluate["models"]) - {FINETUNED} | ({BASE} if described else set())
     sources = {params["models"][name]["source"] for name in models}
     # the embeddings depend on data/classes, a folder that every image set adds a file to
     needed = instances("prepare", params)
     needed |= instances("pretrain", params) if "pretrain" in sources else set()
-    needed |= {f"model@{name}" for name in models} | {f"texts@{name}" for name in texts}
-    needed -= {"texts@descriptions"}
+    needed |= {f"model@{name}" for name in models}
     needed |= {"describe", "filter"} if described else set()
     shown = params["describe"]["exemplars"]
     needed |= {f"exemplars@{shown}"} if described and shown != "none" else set()
