@@ -1,17 +1,15 @@
 """Checks that every name used in params.yaml is defined there, and that DVC can take it."""
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pipeline.clip.folders import BASE, FINETUNED
+from pipeline.common.params import PLAIN_NAME
 from pipeline.descriptions import prompts
 from pipeline.descriptions.exemplars import NO_EXEMPLARS
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, SAME, TEMPLATE
 
 Values = dict[str, Any]
-# dvc.yaml makes names of stages and folders, and words of commands of them
-PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # section, or key of one -> names below it that stand for something else
 RESERVED = {
     "exemplars": {NO_EXEMPLARS: "none"},
@@ -30,7 +28,7 @@ def not_plain(names: Iterable[str], key: str) -> Iterator[str]:
     """A line for each of `names`, the keys below `key`, that DVC cannot take (to which a dot is a
     level)."""
     for name in names:
-        if not PLAIN.fullmatch(name):
+        if not PLAIN_NAME.fullmatch(name):
             yield (
                 f"{key}: '{name}' cannot be a name, which is made of a to z, A to Z, 0 to 9, - "
                 "and _ and begins with a letter or digit; rename it"

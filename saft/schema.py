@@ -112,7 +112,9 @@ def _is_sound(name: str, values: Values, file: Path, problems: list[str]) -> boo
     if not isinstance(entries, dict):
         problems.append(f"{file}: {name}: expected a section with keys, found {entries!r}")
         return False
-    return all(
+    numbers = [key for key in entries if not isinstance(key, str)]
+    problems += [f"{file}: {name}.{key}: a name in quotes, '{key}'" for key in numbers]
+    return not numbers and all(
         [
             _try(problems, validate, entry, NAMED[name], f"{file}: {name}.{key}")
             for key, entry in entries.items()

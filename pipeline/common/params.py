@@ -7,6 +7,7 @@ DVC writes YAML 1.2 (`1e-05` is a float, `yes` is a string); PyYAML reads YAML 1
 would hand the optimiser a string, so the file is read with ruamel.yaml.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -18,6 +19,9 @@ from ruamel.yaml.error import YAMLError
 from pipeline.common.errors import UserError
 
 PARAMS_FILE = Path("params.yaml")
+# dvc.yaml makes names of stages and folders, and words of commands of it
+PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+SHOWN = 80  # most characters of a value in a message
 
 
 class Section(BaseModel):
@@ -88,7 +92,7 @@ def read_value(name: str, kind: type[V], file: Path = PARAMS_FILE) -> V:
     try:
         return TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
     except ValidationError:
-        raise UserError(f"{file}: {name}: expected {kind}, found {value!r}") from None
+        raise UserError(f"{file}: {name}: expected {kind}, found {repr(value)[:SHOWN]}") from None
 
 
 def _descend(name: str, file: Path) -> Any:

@@ -62,10 +62,10 @@ def _wrong_shapes(weights: Weights, expected: State) -> bool:
     """Whether a shape differs from the CLIP's, but for the number of positions and for a logit
     scale that is a vector of one number."""
     for name, value in weights.state.items():
-        shape, own = value.shape, expected[name].shape
+        shape, outer = value.shape, expected[name].shape
         if name == POSITIONS and len(shape) == 2:
-            shape, own = shape[1:], own[1:]
-        if shape != own and not (name in layouts.LOGITS and value.numel() == 1):
+            shape, outer = shape[1:], outer[1:]
+        if shape != outer and not (name in layouts.LOGITS and value.numel() == 1):
             return True
     return False
 

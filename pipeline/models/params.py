@@ -1,14 +1,12 @@
 """An entry of section `models`: where a model comes from, and what is known of it."""
 
-import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from pipeline.clip.folders import FINETUNED
 from pipeline.common.errors import UserError
-from pipeline.common.params import PARAMS_FILE, Section, validate
+from pipeline.common.params import PARAMS_FILE, PLAIN_NAME, Section, validate
 
-NAME = re.compile(r"[A-Za-z0-9_][\w-]*")  # a folder, and a part of a stage's name
 WHERE = f"{PARAMS_FILE}: models"
 
 
@@ -32,6 +30,6 @@ def read_model(name: str, models: Mapping[str, Any]) -> ModelParams:
         raise UserError(f"{WHERE}: '{FINETUNED}' is what fine-tuning makes; name it otherwise")
     if name not in models:
         raise UserError(f"{WHERE} has no '{name}', only {', '.join(sorted(models)) or 'none'}")
-    if not NAME.fullmatch(name):
+    if not PLAIN_NAME.fullmatch(name):
         raise UserError(f"{WHERE}: '{name}': a name has letters, digits, _ and - only")
     return validate(models[name], ModelParams, f"{WHERE}.{name}")

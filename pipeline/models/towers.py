@@ -32,14 +32,14 @@ def load(model: Any, weights: Weights, path: Path, what: str, *, resize: bool) -
     """
     state = dict(weights.state)
     notes = _resize_positions(state, model, path, what, resize)
-    own = model.state_dict()
+    outer = model.state_dict()
     differing = [
         name
         for name, value in state.items()
-        if not name.startswith(VISUAL) and not _same(value, own[name])
+        if not name.startswith(VISUAL) and not _same(value, outer[name])
     ]
     if weights.layout.whole and differing:
-        notes.append(_own_text(differing, state, own, what))
+        notes.append(_own_text(differing, state, outer, what))
     elif weights.layout.whole:
         notes.append(f"a whole CLIP, whose text half is that of {what}")
         state = {name: value for name, value in state.items() if name.startswith(VISUAL)}
@@ -54,9 +54,9 @@ def put(model: Any, state: State, path: Path) -> None:
         UserError: weights are not finite.
     """
     _check_finite(state, path)
-    own = model.state_dict()
-    loaded = {name: value.float().reshape(own[name].shape) for name, value in state.items()}
-    model.load_state_dict({**own, **loaded}, strict=True)
+    outer = model.state_dict()
+    loaded = {name: value.float().reshape(outer[name].shape) for name, value in state.items()}
+    model.load_state_dict({**outer, **loaded}, strict=True)
 
 
 def _check_finite(state: State, path: Path) -> None:
@@ -89,21 +89,23 @@ def _resize_positions(state: State, model: Any, path: Path, what: str, resize: b
     return [f"positional embeddings interpolated (bicubic): they were for {grids}"]
 
 
-def _same(value: Tensor, own: Tensor) -> bool:
+def _same(value: Tensor, outer: Tensor) -> bool:
     """Whether a file has the CLIP's weight, rounded to the precision of the file."""
-    return torch.equal(value.reshape(own.shape), own.to(value.dtype))
+    return torch.equal(value.reshape(outer.shape), outer.to(value.dtype))
 
 
-def _own_text(differing: list[str], state: State, own: State, what: str) -> str:
+def _own_text(differing: list[str], state: State, outer: State, what: str) -> str:
     """How the text half differs from the CLIP's, and that it was loaded."""
     scales = [name for name in differing if name in LOGITS]
     towers = [name for name in differing if name not in LOGITS]
     parts = []
     if towers:
-        most = max((state[n].float() - own[n]).abs().max().item() for n in towers)
+        most = max((state[n].float() - outer[n]).abs().max().item() for n in towers)
         parts.append(f"{len(towers)} weights of the text tower, by up to {most:.3g}")
     if scales:
-        parts += [f"{name} {state[name].item():.4g} for {own[name].item():.4g}" for name in scales]
+        parts += [
+            f"{name} {state[name].item():.4g} for {outer[name].item():.4g}" for name in scales
+        ]
     return (
         f"a whole CLIP, whose text half differs from that of {what} ({'; '.join(parts)}): both "
         "towers and the logit scale are the checkpoint's"

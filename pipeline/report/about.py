@@ -45,10 +45,22 @@ def models_view(about: Mapping[str, About]) -> list[dict[str, Any]]:
             "parameters": millions(of_model.parameters),
             "image_size": of_model.image_size,
             "text_tower": letters[model],
-            "notes": of_model.notes,
+            "notes": [*of_model.notes, *_equal_models(model, about)],
         }
         for model, of_model in about.items()
     ]
+
+
+def _equal_models(model: str, about: Mapping[str, About]) -> list[str]:
+    """A note that names the models before this one with equal towers, if there are any."""
+    names = list(about)
+    equal = [
+        model_title(name)
+        for name in names[: names.index(model)]
+        if (about[name].image_tower, about[name].text_tower)
+        == (about[model].image_tower, about[model].text_tower)
+    ]
+    return [f"the weights of {' and of '.join(equal)}"] if equal else []
 
 
 def text_towers(about: Mapping[str, About]) -> dict[str, str]:

@@ -155,14 +155,15 @@ def _uncounted(plan: Plan) -> list[str]:
 
 
 def _abandoned() -> list[str]:
-    """A line on the resume state of runs that did not end, where it is much."""
+    """A line on what is kept beside the outputs, where it is much."""
     folder, taken = Path(os.environ.get("DVC_ROOT", ".")) / ".scratch", 0
     for path in folder.rglob("*"):
         with suppress(FileNotFoundError):  # a stage that runs may remove its own
             taken += path.lstat().st_blocks * BLOCK
     if taken <= RESUME_SHOWN:
         return []
-    return [f"{folder}: {size(taken)} of runs that did not end; delete it when no stage is running"]
+    what = "of runs that did not end, encoded texts and clean predictions"
+    return [f"{folder}: {size(taken)} {what}; delete it when no stage is running"]
 
 
 def _compare(part: Part, path: Path, need: float, fetched: bool) -> None:

@@ -8,6 +8,9 @@ from pipeline.common.errors import UserError
 from pipeline.results.evaluated import SHARED, EvaluatedSet
 from saft.compare.table import ComparedRun, other_models
 
+IMAGES = ["number", "label"]
+VERDICTS = ["clean_prediction", "robust_any"]
+
 
 def check_alike(runs: Sequence[ComparedRun]) -> None:
     """Raise UserError unless all runs were evaluated alike: same threat model, attacks, texts,
@@ -32,12 +35,15 @@ def _check_alike(first: str, ours: EvaluatedSet, second: str, theirs: EvaluatedS
             values = [getattr(attack.about, key) for attack in (one, other)]
             if values[0] != values[1]:
                 raise UserError(_unlike(first, second, key, *values))
+        # within a run all models have the same images
+        images = [attack.predictions[FINETUNED].select(IMAGES) for attack in (one, other)]
+        if images[0] != images[1]:
+            raise UserError(f"{first} and {second} differ in the images: run both again")
         for model in other_models(ours):
-            tables = [attack.predictions[model] for attack in (one, other)]
-            for column in ("number", "clean_prediction", "robust_any"):
-                if tables[0][column] != tables[1][column]:
-                    what = "the images" if column == "number" else f"the model '{model}'"
-                    raise UserError(f"{first} and {second} differ in {what}: run both again")
+            tables = [attack.predictions[model].select(VERDICTS) for attack in (one, other)]
+            if tables[0] != tables[1]:
+                what = f"the model '{model}'"
+                raise UserError(f"{first} and {second} differ in {what}: run both again")
 
 
 def _unlike(first: str, second: str, key: str, ours: Any, theirs: Any) -> str:

@@ -21,12 +21,12 @@ def test_the_committed_models_hold():
         assert read_model(name, models).source == models[name]["source"]
 
 
-@pytest.mark.parametrize("name", ["base", "fare2", "ViT-B_32", "2", "_x"])
+@pytest.mark.parametrize("name", ["base", "fare2", "ViT-B_32", "2"])
 def test_a_name_is_a_folder_and_a_part_of_a_stages_name(name):
     assert read_model(name, {name: ENTRY}).defended is True
 
 
-@pytest.mark.parametrize("name", ["a.b", "a/b", "-a", "a b", "..", "a@b", "é"])
+@pytest.mark.parametrize("name", ["a.b", "a/b", "-a", "_x", "a b", "..", "a@b", "é"])
 def test_what_is_no_name_is_refused(name):
     with pytest.raises(UserError, match="a name has letters, digits, _ and - only"):
         read_model(name, {name: ENTRY})

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.common.errors import UserError
 from pipeline.report import page as report
-from pipeline.report.about import millions, plain_text, text_towers
+from pipeline.report.about import millions, models_view, plain_text, read_about, text_towers
 from pipeline.report.drawing import model_style
 from pipeline.report.examples import shown_models
 from pipeline.report.inputs import read_inputs
@@ -207,4 +207,14 @@ def test_classes_seen_in_training_are_counted_from_the_class_tables(tree: Path) 
     assert read_inputs().training.seen == {"shapes": len(CLASSES["shapes"]), "digits": 0}
     assert "1 of the sets has no class that was fine-tuned on" in words(
         report.render(read_inputs())
+    )
+
+
+def test_a_copy_of_a_model_is_said_to_be_one(six):
+    about = read_about(list(SIX))
+    about["copy"] = about["base"].model_copy(update={"name": "copy"})
+    notes = {row["title"]: row["notes"] for row in models_view(about)}
+    assert notes["copy"] == ["the weights of base"]
+    assert not any(
+        "the weights of" in note for name in SIX if name != "copy" for note in notes.get(name, [])
     )

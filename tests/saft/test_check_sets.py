@@ -139,7 +139,8 @@ def test_state_of_runs_that_did_not_end(project, monkeypatch):
     shutil.rmtree(project / ".scratch")
     [line] = [line for line in lines if "did not end" in line]
     assert line.startswith(".scratch: 1")
-    assert line.endswith("kB of runs that did not end; delete it when no stage is running")
+    assert "kB of runs that did not end, encoded texts and clean predictions; " in line
+    assert line.endswith("delete it when no stage is running")
 
 
 @pytest.mark.parametrize("key", ["finetune__dataset", "evaluate__datasets",

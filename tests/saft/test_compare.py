@@ -175,3 +175,33 @@ def test_what_no_method_changes_is_refused_before_anything_runs() -> None:
     check_trains(["base", "finetuned"], "params.yaml")
     with pytest.raises(UserError, match="params.yaml: evaluate.models is base; add finetuned"):
         check_trains(["base"], "params.yaml")
+
+
+def test_runs_on_other_images_are_refused_where_only_what_they_trained_is_evaluated(
+    runs: list[compare.ComparedRun],
+) -> None:
+    alone = []
+    for run in runs:
+        sets = [
+            replace(
+                evaluated,
+                attacks=[
+                    replace(
+                        attack,
+                        metrics={"finetuned": attack.metrics["finetuned"]},
+                        predictions={"finetuned": attack.predictions["finetuned"]},
+                    )
+                    for attack in evaluated.attacks
+                ],
+            )
+            for evaluated in run.sets
+        ]
+        alone.append(run._replace(sets=sets))
+    check_alike(alone)
+    table = alone[1].sets[0].attacks[0].predictions["finetuned"]
+    moved = pc.add(table["number"], 1)
+    alone[1].sets[0].attacks[0].predictions["finetuned"] = table.set_column(
+        table.schema.get_field_index("number"), "number", moved
+    )
+    with pytest.raises(UserError, match="SAFT and TeCoA differ in the images"):
+        check_alike(alone)
