@@ -45,7 +45,8 @@ def test_the_params_file_as_it_is_now_is_valid():
 
 def keys_without_comment(file: Path) -> list[str]:
     """Paths of the keys that have no comment line directly above; keys of the image sets, of
-    attacks and of methods are explained once, text sets by the line above them all."""
+    attacks, methods, models and pretrainings are explained once, text sets by the line above them
+    all."""
     bare, path, explained = [], [], set()
     lines = file.read_text().splitlines()
     for previous, line in zip(["", *lines], lines, strict=False):
@@ -55,9 +56,12 @@ def keys_without_comment(file: Path) -> list[str]:
         depth = len(key_line[1]) // 2
         path = [*path[:depth], key_line[2]]
         commented = previous.strip().startswith("#")
+        named = path[0] in ("models", "pretrain")  # entries by name, their keys explained once
         shared = (path[0] == "prepare" and depth == 3) or (path[1:2] == ["options"] and depth == 3)
+        shared |= named and depth == 2
         identity = (path[0], key_line[2]) if shared else tuple(path)
         free = key_line[2] in ("options", "source") or path[:2] == ["embed", "texts"]
+        free |= (named and depth == 1) or (named and path[2:3] == ["options"])
         if commented:
             explained.add(identity)
         elif not free and identity not in explained:
