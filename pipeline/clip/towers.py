@@ -3,9 +3,11 @@
 import hashlib
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from torch import Tensor
 
 from pipeline.clip.model import Clip
@@ -21,7 +23,7 @@ def text_tower_hash(clip: Clip) -> str:
     names = [name for name in state if not name.startswith(VISUAL) and name not in SCALE]
     model = clip.config["model_cfg"]
     about = {
-        "text_cfg": model.get("text_cfg"),
+        "text_cfg": asdict(CLIPTextCfg(**model.get("text_cfg", {}))),
         "quick_gelu": bool(model.get("quick_gelu", False)),
         "tokenizer": type(clip.tokenize).__name__,
         "context": getattr(clip.tokenize, "context_length", None),
@@ -34,7 +36,7 @@ def image_tower_hash(clip: Clip) -> str:
     state = clip.model.visual.state_dict()
     model, preprocess = clip.config["model_cfg"], clip.config["preprocess_cfg"]
     about = {
-        "vision_cfg": model.get("vision_cfg"),
+        "vision_cfg": asdict(CLIPVisionCfg(**model["vision_cfg"])),
         "quick_gelu": bool(model.get("quick_gelu", False)),
         "mean": preprocess["mean"],
         "std": preprocess["std"],

@@ -73,3 +73,13 @@ def test_a_shorter_context_is_another_text_tower(loaded):
     other.tokenize.context_length = 8
     assert text_tower_hash(other) != text_tower_hash(loaded)
     assert image_tower_hash(other) == image_tower_hash(loaded)
+
+
+def test_a_default_that_a_config_spells_out_changes_no_tower(loaded):
+    other = copy.deepcopy(loaded)
+    for section in ("text_cfg", "vision_cfg"):
+        assert "mlp_ratio" not in other.config["model_cfg"][section]
+        other.config["model_cfg"][section]["mlp_ratio"] = 4.0
+    assert hashes(other) == hashes(loaded)
+    other.config["model_cfg"]["text_cfg"]["mlp_ratio"] = 2.0
+    assert hashes(other)[1] != hashes(loaded)[1]
