@@ -29,8 +29,11 @@ def dvc(*arguments: str, quiet: bool = False) -> int:
     return done.returncode
 
 
-def fetch(experiment: str, paths: Sequence[str], folder: Path) -> None:
+def fetch(experiment: str, paths: Sequence[str], folder: Path, advice: str = "") -> None:
     """Copy outputs of an experiment from DVC's cache into `folder`.
+
+    Args:
+        advice: what to do where that fails, at the end of the message.
 
     Raises:
         UserError: there is no such experiment, or an output of it is not in the cache.
@@ -45,6 +48,5 @@ def fetch(experiment: str, paths: Sequence[str], folder: Path) -> None:
             files.get(path, str(folder / path), recursive=True)
     except (DvcException, SCMError, FileNotFoundError) as error:
         reason = one_line(error, 1000)
-        raise UserError(
-            f"experiment {experiment} cannot be read ({reason}); run it without --no-run"
-        ) from None
+        end = f"; {advice}" if advice else ""
+        raise UserError(f"experiment {experiment} cannot be read ({reason}){end}") from None

@@ -87,7 +87,7 @@ def read_run(spec: Spec) -> ComparedRun:
 
     root = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
-        fetch(spec.experiment, NEEDED, Path(folder))
+        fetch(spec.experiment, NEEDED, Path(folder), "run it without --no-run")
         with contextlib.chdir(folder):
             texts = read_value("evaluate.texts", list[str])[0]
             attacks = read_value("evaluate.attacks", list[str])

@@ -16,16 +16,18 @@ import typer
 from pipeline.common.atomic import replacing_file
 from pipeline.common.errors import UserError, listed
 from pipeline.common.params import PARAMS_FILE, read_params
+from pipeline.common.tables import read_json
 from pipeline.images.classes import CLASSES
-from pipeline.results.files import EVALUATION
+from pipeline.results.files import EVALUATION, METRICS
 from saft.dvc_experiments import fetch, run
 from saft.errors import one_line_errors
 from saft.evaluate.overrides import overrides
-from saft.evaluate.request import Request, requested, with_protocol
+from saft.evaluate.protocol import with_protocol
+from saft.evaluate.request import Request, requested
 
 REPORTS = Path("reports/evaluations")
 PAGE = Path("reports/report.html")
-NEEDED = (str(EVALUATION), str(CLASSES), PARAMS_FILE.name, str(PAGE))
+NEEDED = (str(EVALUATION), str(CLASSES), PARAMS_FILE.name, str(METRICS), str(PAGE))
 Models = Annotated[
     list[str],
     typer.Argument(
@@ -61,6 +63,7 @@ def main(
 ) -> None:  # fmt: skip
     """Attack models on image sets and print their accuracies; params.yaml stays as it is."""
     before = read_params()
+    _check(before)
     named = sets.split(",") if sets is not None else None
     values = requested(
         _protocol(before, protocol), Request(models, named, images, clip, size, reference)
@@ -83,7 +86,7 @@ def _protocol(values: dict[str, Any], name: str | None) -> dict[str, Any]:
         return values
     from saft.use import profiles
 
-    return with_protocol(values, profiles.find(name).values)
+    return with_protocol(values, profiles.find(name).values, name)
 
 
 def _check(values: dict[str, Any]) -> None:
@@ -96,7 +99,7 @@ def _check(values: dict[str, Any]) -> None:
 def read_table(experiment: str, values: dict[str, Any], page: Path) -> str:
     """The table of an experiment, from DVC's cache; its report is copied to `page`."""
     from pipeline.results.evaluated import read_evaluated
-    from saft.evaluate.table import caption, markdown
+    from saft.evaluate.table import caption, checks_lines, markdown
 
     evaluate = values["evaluate"]
     with tempfile.TemporaryDirectory() as folder:
@@ -108,6 +111,8 @@ def read_table(experiment: str, values: dict[str, Any], page: Path) -> str:
                 for epsilon in evaluate["epsilons_255"]
                 for dataset in evaluate["datasets"]
             ]
+            checks = checks_lines(read_json(METRICS)["checks"], values)
         with replacing_file(page) as partial:
             shutil.copyfile(Path(folder) / PAGE, partial)
-    return f"{caption(results)}\n{markdown(results, values['report']['reference'])}"
+    table = markdown(results, values["report"]["reference"])
+    return f"{caption(results)}\n{table}\n{checks}"

@@ -5,26 +5,24 @@ ViT-B-32-quickgelu/openai              open_clip's name and tag
 hf-hub:org/repository                  a repository of the Hugging Face hub
 path/to/folder                         an open_clip or transformers folder
 path/to/checkpoint.pt                  a checkpoint, in the CLIP that --clip names
-mine=path/to/checkpoint.pt             any of these under a name of its own
+mine=path/to/checkpoint.pt             any of these but the first under a name of its own
+
+A folder or file has the fingerprint of its content in its name, see `saft.evaluate.paths`.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.clip.about import FILE, read_about
-from pipeline.clip.folders import FINETUNED, record_folder
+from pipeline.clip.folders import FINETUNED
 from pipeline.common.errors import UserError
+from saft.evaluate import paths
 
 HUB = "hf-hub:"
-TAGGED = re.compile(r"[\w.-]+/[\w.-]+")
-USUAL_SIZE = 224
-CONFIGS = {
-    "open_clip_config.json": ("model_cfg", "vision_cfg", "image_size"),
-    "config.json": ("vision_config", "image_size"),
-}
+TAGGED = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+REPOSITORY = re.compile(rf"{HUB}{TAGGED.pattern}", re.ASCII)
+ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 class NamedModel(NamedTuple):
@@ -32,6 +30,15 @@ class NamedModel(NamedTuple):
 
     name: str
     section: dict[str, Any] | None
+
+
+class Source(NamedTuple):
+    """source, options, defended: of the entry; path: of what lies on this machine."""
+
+    source: str
+    options: dict[str, Any]
+    defended: bool | str
+    path: Path | None
 
 
 def parse(text: str, models: Mapping[str, Any], clip: str | None) -> NamedModel:
@@ -44,32 +51,56 @@ def parse(text: str, models: Mapping[str, Any], clip: str | None) -> NamedModel:
     Raises:
         UserError: it names nothing, or a checkpoint without a CLIP around it.
     """
-    name, sign, spec = text.partition("=")
-    if not sign:
-        name, spec = "", text
-    if not name and (spec in models or spec == FINETUNED):
-        return NamedModel(spec, None)
-    source, options = _source(spec, models, clip)
-    name = name or _slug(spec)
-    if name in models or name == FINETUNED:
-        raise UserError(f"{text}: there is a model '{name}' already; write NAME={spec}")
-    about = {"defended": "unknown", "licence": None, "citation": None}
-    return NamedModel(name, {"source": source, "options": options, **about})
+    if text in models or text == FINETUNED:
+        return NamedModel(text, None)
+    alias, spec = _split(text)
+    if spec in models or spec == FINETUNED:
+        raise UserError(f"{text}: '{spec}' is a name already, of section models; write {spec}")
+    source, options, defended, path = _source(spec, models, clip)
+    short = alias or paths.plain_name(_last(spec, path), "model")
+    name = paths.with_fingerprint(short, path) if path else short
+    section: dict[str, Any] = {
+        "source": source, "options": options, "defended": defended, "licence": None,
+        "citation": None,
+    }  # fmt: skip
+    for key in (alias or name, name):
+        if key == FINETUNED or models.get(key, section) != section:
+            raise UserError(f"{text}: there is a model '{key}' already; write NAME={spec}")
+    return NamedModel(name, section)
 
 
-def _source(spec: str, models: Mapping[str, Any], clip: str | None) -> tuple[str, dict[str, Any]]:
-    path = Path(spec).expanduser()
-    if path.is_dir():
-        return "local", {"path": str(path.absolute())}
-    if path.is_file():
+def _split(text: str) -> tuple[str, str]:
+    """ "mine=a.pt" -> ("mine", "a.pt"); without a name ("", text), as is a path with a = in it."""
+    alias, sign, spec = text.partition("=")
+    if not sign or paths.existing(text):
+        alias, spec = "", text
+    elif not ALIAS.fullmatch(alias):
+        raise UserError(
+            f"{text}: '{alias}' cannot be a NAME, which begins with a letter and has letters, "
+            "digits, _ and - only"
+        )
+    if not spec.strip():
+        raise UserError(f"'{text}': an empty MODEL; name one, or leave it out")
+    return alias, spec
+
+
+def _source(spec: str, models: Mapping[str, Any], clip: str | None) -> Source:
+    path = paths.existing(spec)
+    if path is not None and path.is_dir():
+        _check_folder(path)
+        return Source("local", {"path": str(path)}, "unknown", path)
+    if path is not None:
         if clip is None:
             raise UserError(
                 f"{spec}: a checkpoint needs the CLIP it was trained from: "
                 "--clip ViT-B-32-quickgelu/openai, for instance"
             )
-        return "checkpoint", {"file": str(path.absolute()), **_published(clip)}
-    if spec.startswith(HUB) or TAGGED.fullmatch(spec):
-        return "pretrained", _published(spec)
+        options = {"file": str(path), **published(clip, "--clip")}
+        return Source("checkpoint", options, "unknown", path)
+    if spec.startswith(HUB):
+        return Source("pretrained", published(spec, "MODEL"), "unknown", None)
+    if TAGGED.fullmatch(spec):  # what open_clip publishes, nobody has trained against attacks
+        return Source("pretrained", published(spec, "MODEL"), False, None)
     known = ", ".join([*models, FINETUNED])
     raise UserError(
         f"{spec}: no file or folder, no name and tag of open_clip (ViT-B-32-quickgelu/openai), no "
@@ -77,48 +108,32 @@ def _source(spec: str, models: Mapping[str, Any], clip: str | None) -> tuple[str
     )
 
 
-def _published(spec: str) -> dict[str, Any]:
-    """Options of `pretrained`. Raises UserError where `spec` has no tag."""
-    if spec.startswith(HUB):
+def published(spec: str, where: str) -> dict[str, Any]:
+    """Options of `pretrained`.
+
+    Raises:
+        UserError: `spec`, which stands at `where`, is no name and tag, and no repository.
+    """
+    if REPOSITORY.fullmatch(spec):
         return {"model": spec, "tag": None, "cache_dir": None}
-    model, slash, tag = spec.partition("/")
-    if not slash:
-        raise UserError(f"{spec}: write open_clip's name and tag, ViT-B-32-quickgelu/openai")
+    if not TAGGED.fullmatch(spec):
+        raise UserError(
+            f"{where} {spec}: write open_clip's name and tag, ViT-B-32-quickgelu/openai, or "
+            f"{HUB}organisation/repository"
+        )
+    model, _, tag = spec.partition("/")
     return {"model": model, "tag": tag, "cache_dir": None}
 
 
-def _slug(spec: str) -> str:
-    """ "weights/Fare eps2.pt" -> "Fare-eps2": a folder, and a part of the names of stages."""
-    last = spec.removeprefix(HUB).rstrip("/")
-    last = last.replace("/", "-") if TAGGED.fullmatch(last) else Path(last).stem
-    return re.sub(r"[^A-Za-z0-9_]+", "-", last).strip("-") or "model"
+def _last(spec: str, path: Path | None) -> str:
+    """ "weights/Fare eps2.pt" -> "Fare eps2"; of a published model all of it."""
+    return spec.removeprefix(HUB) if path is None else path.stem
 
 
-def image_size(model: NamedModel) -> int | None:
-    """Side of the images that a model takes, in pixels; None where only its weights tell, or where
-    its stage has not run."""
-    if model.section is None:
-        record = record_folder(model.name)
-        return read_about(record).image_size if (record / FILE).is_file() else None
-    options = model.section["options"]
-    if model.section["source"] == "local":
-        return _size_of_folder(Path(options["path"]))
-    if options["model"].startswith(HUB):
-        return None
-    import open_clip  # with torch: seconds to import
+def _check_folder(folder: Path) -> None:
+    """Raise UserError unless a folder has a CLIP's config, and weights by a known name."""
+    from pipeline.models.folders import config_of  # with torch: seconds to import
 
-    config = open_clip.get_model_config(options["model"])
-    return int(config["vision_cfg"]["image_size"]) if config else None
-
-
-def _size_of_folder(folder: Path) -> int | None:
-    """From open_clip's or the transformers library's config."""
-    for name, keys in CONFIGS.items():
-        try:
-            value: Any = json.loads((folder / name).read_text(encoding="utf-8"))
-            for key in keys:
-                value = value[key]
-            return int(value)
-        except (OSError, ValueError, LookupError, TypeError):
-            continue
-    return None
+    _, names = config_of(folder)
+    if not any((folder / name).is_file() for name in names):
+        raise UserError(f"{folder}: holds no weights: none of {', '.join(names)}")

@@ -1,13 +1,14 @@
 """What `saft evaluate` was asked for, as a whole params.yaml."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pipeline.common.errors import UserError
-from saft.evaluate import models, sets
+from saft.evaluate import models, paths, sets
+from saft.evaluate.sizes import check_sizes, model_size
 
-PROTOCOL = ("embed", "evaluate", "report")  # the sections that say how to evaluate
+USUAL_SIZE = 224
 Values = dict[str, Any]
 
 
@@ -23,44 +24,52 @@ class Request(NamedTuple):
     reference: str | None
 
 
-def with_protocol(values: Values, protocol: Mapping[str, Any]) -> Values:
-    """params.yaml with the evaluation of a profile, and its image sets beside those there are."""
-    prepare = copy.deepcopy(values["prepare"])
-    prepare["sets"] |= protocol["prepare"]["sets"]
-    changed = {section: copy.deepcopy(protocol[section]) for section in PROTOCOL}
-    return {**values, "prepare": prepare, **changed}
-
-
 def requested(values: Values, request: Request) -> Values:
     """params.yaml for the request; `values` stay as they are.
 
     Raises:
-        UserError: a model, a set or the reference is not to be had.
+        UserError: a model, a set or the reference is not to be had, or sizes of images differ.
     """
     result = copy.deepcopy(values)
-    known = dict(result["models"])
-    named = [models.parse(text, known, request.clip) for text in request.models]
-    for model in named:
-        if model.section is not None:
-            if model.name in result["models"]:
-                raise UserError(f"two models are named '{model.name}'; write NAME=... for one")
-            result["models"][model.name] = model.section
+    if request.clip is not None:
+        models.published(request.clip, "--clip")
+    named = [models.parse(text, values["models"], request.clip) for text in request.models]
     evaluate = result["evaluate"]
-    evaluate["models"] = list(dict.fromkeys(model.name for model in named))
+    evaluate["models"] = _add(named, result["models"], "models", "write NAME=... for one")
     if request.images is not None:
         evaluate["images"] = request.images
     if request.sets is not None:
-        size = request.size or image_size(named) or models.USUAL_SIZE
-        chosen = [sets.parse(text, result["prepare"]["sets"], size) for text in request.sets]
-        for image_set in chosen:
-            if image_set.section is not None:
-                result["prepare"]["sets"][image_set.name] = image_set.section
-        evaluate["datasets"] = [image_set.name for image_set in chosen]
-        evaluate["checks"]["datasets"] = [evaluate["datasets"][0]]
-    result["report"]["reference"] = request.reference or evaluate["models"][0]
+        size = request.size or _first_size(result) or USUAL_SIZE
+        known = values["prepare"]["sets"]
+        chosen = [sets.parse(text, known, size) for text in request.sets]
+        names = _add(chosen, result["prepare"]["sets"], "image sets", "rename one of the folders")
+        evaluate["datasets"], evaluate["checks"]["datasets"] = names, names[:1]
+    result["report"]["reference"] = _reference(request, evaluate["models"])
+    check_sizes(result)
     return result
 
 
-def image_size(named: Sequence[models.NamedModel]) -> int | None:
+def _add(
+    named: Sequence[models.NamedModel | sets.NamedSet], entries: Values, kind: str, advice: str
+) -> list[str]:
+    """Add to a section of params.yaml what has no entry there; all names, each once."""
+    for name, section in named:
+        if section is not None and entries.setdefault(name, section) != section:
+            raise UserError(f"two {kind} are named '{name}'; {advice}")
+    return list(dict.fromkeys(name for name, _ in named))
+
+
+def _first_size(values: Values) -> int | None:
     """The side in pixels that the first model takes whose size is known without loading it."""
-    return next((size for size in map(models.image_size, named) if size is not None), None)
+    sizes = (model_size(name, values) for name in values["evaluate"]["models"])
+    return next((size for size in sizes if size is not None), None)
+
+
+def _reference(request: Request, names: Sequence[str]) -> str:
+    """The model of the paired tests: by its name, or by that without the fingerprint."""
+    if request.reference is None:
+        return names[0]
+    if request.reference in names:
+        return request.reference
+    alike = [name for name in names if paths.without_fingerprint(name) == request.reference]
+    return alike[0] if len(alike) == 1 else request.reference

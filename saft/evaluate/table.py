@@ -1,6 +1,7 @@
 """The table of `saft evaluate`: every model on every image set."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from pipeline.results.accuracy import rows
 from pipeline.results.evaluated import NORMS, EvaluatedSet, model_title, options_text
@@ -21,15 +22,33 @@ def caption(sets: Sequence[EvaluatedSet]) -> str:
     """What the numbers are, in one paragraph."""
     about = sets[0].about
     attacks = "; ".join(f"{a.about.title} ({options_text(a.about)})" for a in sets[0].attacks)
-    norm, space = NORMS.get(about.norm, about.norm), f"{about.space} pixels ({about.pixels}²)"
+    norm = NORMS.get(about.norm, about.norm)
     return (
-        f"Accuracy in percent, 95 % Wilson intervals in brackets, over {about.images} images a "
-        f"set or as many as it has. Attack: {norm} in {space}, {about.precision}, seed "
+        f"Accuracy in percent, 95 % Wilson intervals in brackets, over the images that stand "
+        f"beside each set. Attack: {norm} in {about.space} pixels, {about.precision}, seed "
         f"{about.seed}; {attacks}. Under attack an image counts if it is right unperturbed and at "
         f"every iterate. Texts: '{about.texts.name}', the attacker sees '{about.attacker.name}'. "
         "Paired tests: images gained and lost in the worst case, exact McNemar p, not corrected "
         "for their number.\n"
     )
+
+
+def checks_lines(counts: Mapping[str, int], values: Mapping[str, Any]) -> str:
+    """What the report's checks say of the attack, one line; one more without a control.
+
+    Args:
+        counts: passed and failed, `checks` of reports/metrics.json.
+        values: the params.yaml that was evaluated.
+    """
+    lines = f"Checks of the attack: {counts['passed']} passed, {counts['failed']} failed"
+    lines += " (the report names them).\n" if counts["failed"] else ".\n"
+    entries = (values["models"].get(name, {}) for name in values["evaluate"]["models"])
+    if not any(entry.get("defended") is False for entry in entries):
+        lines += (
+            "no undefended control: an attack that is too weak would not show; name a model that "
+            "nobody trained against attacks too, ViT-B-32-quickgelu/openai for instance.\n"
+        )
+    return lines
 
 
 def _keys(evaluated: EvaluatedSet) -> list[str]:
@@ -44,7 +63,8 @@ def _lines(sets: Sequence[EvaluatedSet], reference: str, tested: bool) -> Iterat
         shown = [row for key, row in of_key.items() if key in _keys(evaluated)]
         for number, model in enumerate(evaluated.models):
             about = evaluated.about
-            head = [f"`{about.dataset}`", f"{about.epsilon_255:g}/255"] if not number else ["", ""]
+            images = f"`{about.dataset}` ({about.images} images, {about.pixels}² pixels)"
+            head = [images, f"{about.epsilon_255:g}/255"] if not number else ["", ""]
             change = [_change(of_key["robust"].changes[model])] if tested else []
             yield [
                 *head,

@@ -1,26 +1,25 @@
 """`saft evaluate`: what is asked for becomes a params.yaml, and that becomes arguments of dvc."""
 
 import copy
-import json
+import os
+import re
+import shutil
 
 import pytest
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from pipeline.clip.about import FILE, About
-from pipeline.clip.folders import record_folder
 from pipeline.common.errors import UserError
 from pipeline.common.params import read_params
-from pipeline.common.tables import write_json
-from saft.evaluate import models, sets
+from saft.evaluate import command
 from saft.evaluate.overrides import literal, overrides
-from saft.evaluate.request import Request, requested, with_protocol
+from saft.evaluate.protocol import with_protocol
+from saft.evaluate.request import requested
 from saft.schema import check_params
 from saft.use.profiles import Profile, rendered
+from tests.support.evaluate_requests import B16, B32, DIGITS, asked, clip_in, images_in
 from tests.support.project import DEMO, ROOT
-
-BASE = {"base": {"source": "pretrain"}}
 
 
 @pytest.fixture
@@ -72,119 +71,95 @@ def test_overrides_turn_the_demo_into_a_whole_profile(demo, name):
     assert applied(demo, overrides(demo, profile)) == profile
 
 
-def test_a_model_is_a_name_a_tag_a_repository_a_folder_or_a_file(tmp_path):
-    (tmp_path / "FARE eps2").mkdir()
-    checkpoint = tmp_path / "robust.v2.pt"
-    checkpoint.touch()
-    assert models.parse("base", BASE, None) == ("base", None)
-    assert models.parse("finetuned", BASE, None) == ("finetuned", None)
-    tagged = models.parse("ViT-B-32-quickgelu/openai", BASE, None)
-    assert tagged.name == "ViT-B-32-quickgelu-openai"
-    assert tagged.section["options"] == {
-        "model": "ViT-B-32-quickgelu", "tag": "openai", "cache_dir": None
-    }  # fmt: skip
-    hub = models.parse("hf-hub:chs20/fare2-clip", BASE, None)
-    assert hub.name == "chs20-fare2-clip"
-    assert hub.section["options"]["model"] == "hf-hub:chs20/fare2-clip"
-    assert hub.section["options"]["tag"] is None
-    folder = models.parse(str(tmp_path / "FARE eps2"), BASE, None)
-    assert (folder.name, folder.section["source"]) == ("FARE-eps2", "local")
-    file = models.parse(f"mine={checkpoint}", BASE, "ViT-B-32/openai")
-    assert (file.name, file.section["source"]) == ("mine", "checkpoint")
-    assert file.section["options"]["file"] == str(checkpoint)
-    assert file.section["options"]["model"] == "ViT-B-32"
-    assert all(m.section["defended"] == "unknown" for m in (tagged, hub, folder, file))
-
-
-@pytest.mark.parametrize(
-    ("text", "clip", "message"),
-    [
-        ("nowhere", None, "nowhere: no file or folder, no name and tag of open_clip"),
-        ("robust.pt", None, "robust.pt: a checkpoint needs the CLIP it was trained from: --clip"),
-        ("robust.pt", "ViT-B-32", "ViT-B-32: write open_clip's name and tag"),
-        ("base=robust.pt", "a/b", "there is a model 'base' already; write NAME=robust.pt"),
-    ],
-)
-def test_a_model_that_cannot_be_had_is_told_in_one_line(tmp_path, monkeypatch, text, clip, message):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "robust.pt").touch()
-    with pytest.raises(UserError, match="^[^\n]+$") as raised:
-        models.parse(text, BASE, clip)
-    assert message in str(raised.value)
-
-
-def test_the_size_of_a_folders_images_is_the_models(tmp_path):
-    folder = tmp_path / "clip"
-    folder.mkdir()
-    local = models.parse(str(folder), BASE, None)
-    assert models.image_size(local) is None
-    config = {"vision_config": {"image_size": 336}}
-    (folder / "config.json").write_text(json.dumps(config))
-    assert models.image_size(local) == 336
-    assert models.image_size(models.parse("ViT-B-16-plus-240/laion400m_e31", BASE, None)) == 240
-    assert models.image_size(models.parse("hf-hub:a/b", BASE, None)) is None
-
-
-def test_the_size_of_a_model_of_params_yaml_is_what_its_stage_wrote(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    base = models.parse("base", BASE, None)
-    assert models.image_size(base) is None
-    about = About(
-        name="base", source="pretrain", origin="o", hub_id=None, defended="false", licence=None,
-        citation=None, notes=[], parameters=1, image_size=48, image_tower="a", text_tower="b",
-    )  # fmt: skip
-    write_json(record_folder("base") / FILE, about.model_dump())
-    assert models.image_size(base) == 48
-
-
-def test_a_set_is_a_name_or_a_folder_of_images(tmp_path):
-    (tmp_path / "my pictures").mkdir()
-    known = {"digits": {"source": "digits"}}
-    assert sets.parse("digits", known, 224) == ("digits", None)
-    chosen = sets.parse(str(tmp_path / "my pictures"), known, 48)
-    assert chosen.name == "my-pictures"
-    assert chosen.section["root"] == str(tmp_path / "my pictures")
-    assert chosen.section["size"] == 48
-    with pytest.raises(UserError, match="'absent' is no folder and none of the sets digits"):
-        sets.parse("absent", known, 224)
-    (tmp_path / "digits").mkdir()
-    with pytest.raises(UserError, match="there is a set 'digits' already"):
-        sets.parse(str(tmp_path / "digits"), known, 224)
-
-
 def test_a_request_is_a_sound_params_file_that_trains_nothing(demo, tmp_path):
-    (tmp_path / "flowers" / "rose").mkdir(parents=True)
-    ask = Request(
-        ["base", "ViT-B-32-quickgelu/openai"], [str(tmp_path / "flowers")], 7, None, None, None
-    )
+    ask = asked(B16, B32, sets=[images_in(tmp_path / "flowers")], images=7)
     before = copy.deepcopy(demo)
     values = requested(demo, ask)
     assert demo == before
-    assert values["evaluate"]["models"] == ["base", "ViT-B-32-quickgelu-openai"]
-    assert values["evaluate"]["datasets"] == ["flowers"]
+    assert values["evaluate"]["models"] == [name.replace("/", "-") for name in (B16, B32)]
+    [name] = values["evaluate"]["datasets"]
+    assert re.fullmatch(f"flowers{DIGITS}", name)
+    assert values["evaluate"]["checks"]["datasets"] == [name]
     assert values["evaluate"]["images"] == 7
-    assert values["prepare"]["sets"]["flowers"]["size"] == 224
-    assert values["report"]["reference"] == "base"
+    assert values["prepare"]["sets"][name]["size"] == 224
+    assert values["report"]["reference"] == "ViT-B-16-quickgelu-openai"
     assert check_params(values) == []
     assert applied(demo, overrides(demo, values)) == values
+    assert requested(values, ask) == values, "as after dvc exp apply"
 
 
-def test_two_models_of_one_name_are_refused(demo, tmp_path):
-    for folder in ("a", "b"):
-        (tmp_path / folder / "clip").mkdir(parents=True)
-    ask = Request(
-        [str(tmp_path / "a/clip"), str(tmp_path / "b/clip")], None, None, None, None, None
-    )
-    with pytest.raises(UserError, match="two models are named 'clip'; write NAME="):
-        requested(demo, ask)
+def test_two_of_one_name_are_told_apart_or_refused(demo, tmp_path):
+    a, b = (clip_in(tmp_path / folder / "clip", 32) for folder in "ab")
+    os.utime(tmp_path / "b/clip/config.json", ns=(0, 0))
+    names = requested(demo, asked(a, b, a))["evaluate"]["models"]
+    assert len(set(names)) == 2 == len(names)
+    shutil.rmtree(tmp_path / "b/clip")
+    shutil.copytree(tmp_path / "a/clip", tmp_path / "b/clip")
+    with pytest.raises(UserError, match=f"two models are named 'clip{DIGITS}'; write NAME="):
+        requested(demo, asked(a, b))
+    flowers = images_in(tmp_path / "a/flowers")
+    shutil.copytree(flowers, tmp_path / "b/flowers")
+    both = [flowers, str(tmp_path / "b/flowers")]
+    with pytest.raises(UserError, match=f"two image sets are named 'flowers{DIGITS}'; rename"):
+        requested(demo, asked("base", sets=both))
 
 
-def test_a_protocol_says_how_and_leaves_what_is_trained(demo):
+def test_the_reference_is_named_as_it_was_typed(demo, tmp_path):
+    clip = clip_in(tmp_path / "clip", 32)
+    values = requested(demo, asked("base", f"mine={clip}", reference="mine"))
+    assert values["report"]["reference"] == values["evaluate"]["models"][1] != "mine"
+    assert requested(demo, asked("base", reference=""))["report"]["reference"] == ""
+
+
+def test_a_clip_around_nothing_is_looked_at_too(demo):
+    with pytest.raises(UserError, match="^--clip x: write open_clip's name and tag"):
+        requested(demo, asked("base", clip="x"))
+
+
+@pytest.fixture
+def protocol():
     file = ROOT / "profiles/protocol-tuebingen.yaml"
-    protocol = Profile(file, rendered(file)).values
-    values = with_protocol(demo, protocol)
+    return Profile(file, rendered(file)).values
+
+
+def test_a_protocol_says_how_and_leaves_what_is_trained(demo, protocol):
+    before = copy.deepcopy((demo, protocol))
+    values = with_protocol(demo, protocol, "tue")
     assert values["evaluate"] == protocol["evaluate"]
-    assert values["embed"] == protocol["embed"]
+    ours, theirs = demo["embed"]["texts"], protocol["embed"]["texts"]
+    renamed = {f"{name}-tue": theirs[name] for name in ("template", "unseen")}
+    assert values["embed"]["texts"] == {**ours, **renamed, "own": theirs["own"]}
     assert {**demo["prepare"]["sets"], **protocol["prepare"]["sets"]} == values["prepare"]["sets"]
     for section in ("models", "pretrain", "describe", "filter", "finetune", "data"):
         assert values[section] == demo[section]
+    assert (demo, protocol) == before
+
+
+def test_what_a_protocol_defines_differently_stands_beside_it(demo, protocol):
+    ours = {"source": "cifar10", "size": 32}
+    demo["prepare"]["sets"] |= {"cifar10": ours, "stl10": {"source": "stl10", "size": 96}}
+    protocol["embed"]["texts"]["template"]["cifar10"] = ["a low-resolution photo of a {}"]
+    protocol["evaluate"] |= {"texts": ["template"], "attacker": "unseen"}
+    values = with_protocol(demo, protocol, "tue")
+    assert values["prepare"]["sets"]["cifar10"] == ours
+    assert values["prepare"]["sets"]["cifar10-tue"] == {"source": "cifar10", "size": 224}
+    evaluate = values["evaluate"]
+    assert evaluate["datasets"][:3] == ["cifar10-tue", "stl10-tue", "cifar100"]
+    assert evaluate["checks"]["datasets"] == ["stl10-tue"]
+    assert (evaluate["texts"], evaluate["attacker"]) == (["template-tue"], "unseen-tue")
+    assert values["embed"]["texts"]["template"] == demo["embed"]["texts"]["template"]
+    assert "cifar10-tue" in values["embed"]["texts"]["template-tue"]
+    assert check_params(requested(values, asked(B32))) == []
+    assert with_protocol(values, protocol, "tue")["prepare"] == values["prepare"]
+    values["prepare"]["sets"]["cifar10-tue"] = ours
+    with pytest.raises(UserError, match="prepare.sets.cifar10-tue is not what the profile tue has"):
+        with_protocol(values, protocol, "tue")
+
+
+def test_an_unsound_params_file_is_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text("evaluate: 3\n")
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["base"], protocol="protocol-tuebingen")
+    assert stopped.value.code == 1
+    assert re.fullmatch("error: saft evaluate: params.yaml: [^\n]+\n", capsys.readouterr().err)
