@@ -282,7 +282,7 @@ def test_evaluation_and_exemplars_of_a_streamed_set_are_the_same_bytes(
     results = []
     for stream in (False, True):
         stream_tiny(class_folders, stream)
-        evaluate.main("tiny", "pgd", "template")
+        evaluate.main("tiny", "pgd", "template", "4", "base")
         exemplars.main("some")
         files = [*Path("data/evaluation").rglob("*.*"), Path("data/exemplars/some.parquet")]
         results.append({path: path.read_bytes() for path in files})
