@@ -1,9 +1,8 @@
 """Adversarial fine-tuning of the image encoder: `python -m stages.finetune`.
 
 Reads data/models/base/clip/, data/images/<finetune.dataset>/ and data/training_embeddings/; writes
-data/models/finetuned/clip/: an open_clip folder, training.csv and recipe.json (every value that was
-used). A killed run resumes from .scratch/ and ends with the same bytes. SAFT_PROCESSES=N, torchrun
-or srun let N processes train together.
+data/models/finetuned/clip/: an open_clip folder, training.csv and recipe.json. A killed run resumes
+from .scratch/ to the same bytes. SAFT_PROCESSES=N, torchrun or srun: N processes train together.
 """
 
 import typer
@@ -30,6 +29,7 @@ from stages.runner import stage
 @ranked("stages.finetune")
 def main() -> None:
     """Fine-tune with the chosen method; only the image encoder changes."""
+    files.check_evaluated()
     with join_ranks() as ranks:
         run(ranks)
 

@@ -1,6 +1,6 @@
 """Plug-ins that params.yaml names, with their keys: `<section>.options.<name>`."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -41,3 +41,10 @@ def check_attacks(attacks: Sequence[str]) -> None:
     """The same of the plug-ins that stage `evaluate` loads, after the training."""
     for attack in attacks:
         registry.check("pipeline.attacks", attack, f"{PARAMS_FILE}: evaluate.attacks")
+
+
+def check_defined(names: Sequence[str], known: Collection[str], key: str) -> None:
+    """Raise UserError unless all `names`, which stand under `key` of params.yaml, are `known`."""
+    for name in names:
+        if name not in known:
+            raise UserError(f"{PARAMS_FILE}: {key}: '{name}' is not one of {', '.join(known)}")

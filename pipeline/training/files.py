@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from pipeline.clip import model as clip
-from pipeline.clip.folders import BASE_MODEL, RECIPE
+from pipeline.clip.folders import BASE_MODEL, FINETUNED, RECIPE
 from pipeline.clip.model import Clip
 from pipeline.clip.origins import hash_origins
 from pipeline.common.atomic import replacing_directory
+from pipeline.common.options import check_defined
+from pipeline.common.params import read_value
 from pipeline.common.tables import write_json
 from pipeline.cost import meter
 from pipeline.distributed.ranks import Ranks
@@ -21,6 +23,19 @@ from pipeline.training.objective import MethodInputs
 from pipeline.training.recipe import Recipe
 from pipeline.training.session import Finished
 from pipeline.zeroshot import text_sets
+from pipeline.zeroshot.text_tables import DESCRIPTIONS
+
+
+def check_evaluated() -> None:
+    """Check that what evaluates the model later is defined: DVC would miss it after the training.
+
+    Raises:
+        UserError: a text set or a model of section evaluate is not.
+    """
+    texts = [*read_value("embed.texts", dict), DESCRIPTIONS]
+    check_defined(read_value("evaluate.texts", list[str]), texts, "evaluate.texts")
+    models = [*read_value("models", dict), FINETUNED]
+    check_defined(read_value("evaluate.models", list[str]), models, "evaluate.models")
 
 
 def read_texts(class_ids: Sequence[str]) -> tuple[Tensor, Tensor]:

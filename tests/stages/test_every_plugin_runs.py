@@ -57,16 +57,16 @@ def test_every_attack_leaves_its_verdicts_and_its_threat_model(project: Path) ->
 
 
 def test_an_unknown_name_stops_dvc_before_the_training_and_lists_those_known(project: Path) -> None:
-    """A text set or model is a folder that no stage makes, which DVC names."""
     for change, message in (
         ("finetune.method=magic", "finetune.method: 'magic' is not one of agft, fare"),
         ("evaluate.attacks=[pgd,magic]", "evaluate.attacks: 'magic' is not one of apgd_ce"),
-        ("evaluate.texts=[magic]", "data/texts/magic"),
-        ("evaluate.models=[base,magic]", "data/models/magic"),
+        ("evaluate.texts=[magic]", "evaluate.texts: 'magic' is not one of template"),
+        ("evaluate.models=[finetuned,magic]", "evaluate.models: 'magic' is not one of base"),
     ):
-        output = run(project, "dvc", "exp", "run", "-S", change, status=255)
+        seed = ("-S", "finetune.seed=9")  # else nothing would be trained
+        output = run(project, "dvc", "exp", "run", *seed, "-S", change, status=255)
         assert message in output
-        assert "finetune" not in stages_run(output)
+        assert "record" not in stages_run(output)
         assert "Traceback" not in output
         run(project, "git", "checkout", "-q", "params.yaml")
 
