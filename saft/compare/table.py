@@ -134,9 +134,9 @@ def markdown(runs: Sequence[ComparedRun]) -> str:
     previous = ""
     for row in table_rows(runs):
         name = f"`{row.dataset}`" if row.dataset != MEAN else MEAN
-        cells = [_cell(share) for share in row.shares.values()]
+        cells = [share_text(share) for share in row.shares.values()]
         first = "" if row.dataset == previous else name
-        lines.append([first, row.label, *cells, _change(row.change), *_cost(row.cost)])
+        lines.append([first, row.label, *cells, change_text(row.change), *_cost(row.cost)])
         previous = row.dataset
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
@@ -166,13 +166,15 @@ def _notes(runs: Sequence[ComparedRun]) -> list[str]:
     return list(dict.fromkeys(notes))
 
 
-def _cell(share: Share | float) -> str:
+def share_text(share: Share | float) -> str:
+    """In percent, with its interval; a mean, which has none, in bold."""
     if isinstance(share, Share):
         return f"{100 * share.value:.1f} ({100 * share.low:.1f}–{100 * share.high:.1f})"
     return f"**{100 * share:.1f}**"
 
 
-def _change(change: Paired | None) -> str:
+def change_text(change: Paired | None) -> str:
+    """Images gained and lost, and the p-value; "" for the reference."""
     if change is None:
         return ""
     return f"+{change.gained}/−{change.lost}, p = {change.p_value:.2g}"

@@ -5,7 +5,7 @@ from typing import Any
 
 from pipeline.results.accuracy import rows
 from pipeline.results.evaluated import NORMS, EvaluatedSet, model_title, options_text
-from pipeline.results.statistics import Paired, Share
+from saft.compare.table import change_text, share_text
 
 
 def markdown(sets: Sequence[EvaluatedSet], reference: str) -> str:
@@ -65,18 +65,10 @@ def _lines(sets: Sequence[EvaluatedSet], reference: str, tested: bool) -> Iterat
             about = evaluated.about
             images = f"`{about.dataset}` ({about.images} images, {about.pixels}² pixels)"
             head = [images, f"{about.epsilon_255:g}/255"] if not number else ["", ""]
-            change = [_change(of_key["robust"].changes[model])] if tested else []
+            change = [change_text(of_key["robust"].changes[model])] if tested else []
             yield [
                 *head,
                 model_title(model),
-                *(_share(row.shares[model]) for row in shown),
+                *(share_text(row.shares[model]) for row in shown),
                 *change,
             ]
-
-
-def _share(share: Share) -> str:
-    return f"{100 * share.value:.1f} ({100 * share.low:.1f}–{100 * share.high:.1f})"
-
-
-def _change(change: Paired | None) -> str:
-    return f"+{change.gained}/−{change.lost}, p = {change.p_value:.2g}" if change else ""

@@ -27,9 +27,9 @@ def write(tokenizer: Any, context: int, folder: Path) -> None:
     """
     _check_is_clips(tokenizer, context)
     vocabulary = dict(tokenizer.encoder)
-    for own, name in zip((BEGIN_ID, END_ID), (BEGIN, END), strict=True):
-        del vocabulary[tokenizer.decoder[own]]
-        vocabulary[name] = own
+    for token_id, name in ((BEGIN_ID, BEGIN), (END_ID, END)):
+        del vocabulary[tokenizer.decoder[token_id]]
+        vocabulary[name] = token_id
     merges = ["#version: 0.2", *(" ".join(pair) for pair in tokenizer.bpe_ranks)]
     config = SPECIAL | {
         "tokenizer_class": "CLIPTokenizer",

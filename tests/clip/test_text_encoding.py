@@ -55,9 +55,9 @@ def test_a_model_with_other_image_weights_shares_and_with_other_text_weights_doe
     assert sharing.encoded == 0
     with torch.no_grad():
         other.model.text_projection.mul_(torch.linspace(0.5, 2.0, 16))
-    own = OnceEncoder(other, CPU)
-    assert np.abs(own(TEXTS) - features).max() > 0.01
-    assert own.encoded == 2
+    other_text_tower = OnceEncoder(other, CPU)
+    assert np.abs(other_text_tower(TEXTS) - features).max() > 0.01
+    assert other_text_tower.encoded == 2
 
 
 def test_other_code_of_the_encoder_encodes_again(loaded, tmp_path, monkeypatch):
