@@ -20,6 +20,7 @@ RESERVED = {
     },
 }
 PRETRAIN = "pretrain"  # the model source whose option `training` is an entry of section pretrain
+NAME_SETS = {"pretrain", "describe", "finetune", "evaluate"}  # the sections that name image sets
 # lists of section evaluate of which DVC makes stages, so that a name twice is one stage twice
 MATRIX = ("models", "datasets", "attacks", "texts", "epsilons_255")
 
@@ -52,6 +53,7 @@ def references(values: Values, sound: set[str]) -> Iterator[str]:
         yield from _trainings(values["models"], values["pretrain"])
     if "evaluate" in sound:
         yield from _repeated(values["evaluate"])
+        yield from _checked(values["evaluate"])
         if "models" in sound:
             yield from _evaluated(values["models"], values["evaluate"])
         if "report" in sound:
@@ -117,6 +119,20 @@ def _trainings(models: Values, pretrain: Values) -> Iterator[str]:
             yield f"models.{name}.options.training: section pretrain has {known}, no '{training}'"
 
 
+def used_sets(values: Values) -> set[str]:
+    """The image sets that `dvc repro` prepares."""
+    evaluate = values["evaluate"]
+    models = [*evaluate["models"], *([BASE] if needs_base(evaluate) else [])]
+    sources = {values["models"][name]["source"] for name in models if name in values["models"]}
+    needed = {
+        "evaluate": True,
+        "finetune": FINETUNED in models,
+        "describe": needs_base(evaluate),
+        "pretrain": PRETRAIN in sources,
+    }
+    return {name for _, name in named_sets(values, {key for key in needed if needed[key]})}
+
+
 def needs_base(evaluate: Values) -> bool:
     """Whether `dvc repro` needs model `base`: to fine-tune it, or to filter descriptions."""
     texts = [*evaluate["texts"], evaluate["attacker"]]
@@ -140,6 +156,12 @@ def _repeated(evaluate: Values) -> Iterator[str]:
         values = evaluate[key]  # 4 and 4.0 are the same radius
         for value in dict.fromkeys(value for value in values if values.count(value) > 1):
             yield f"evaluate.{key} names {value} {values.count(value)} times; once is enough"
+
+
+def _checked(evaluate: Values) -> Iterator[str]:
+    for name in evaluate["checks"]["datasets"]:
+        if name not in evaluate["datasets"]:
+            yield f"evaluate.checks.datasets: '{name}' is not in evaluate.datasets; add it there"
 
 
 def _reference(report: Values, evaluate: Values) -> Iterator[str]:

@@ -18,6 +18,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.tables import read_table, write_table
 
 CLASSES = Path("data/classes")
+EVALUATED = Path("data/evaluated_classes")  # copies of the tables of the evaluated sets
 CLASS_SCHEMA = pa.schema([("label", pa.int32()), ("class_id", pa.string()), ("name", pa.string())])
 TEMPLATES = b"templates"
 

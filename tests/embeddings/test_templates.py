@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.common.errors import UserError
 from pipeline.common.params import read_params, validate
-from pipeline.embeddings.templates import EmbedParams, datasets_of, fill, templates_of
+from pipeline.embeddings.templates import EmbedParams, fill, templates_of
 from pipeline.images.classes import ClassEntry
 from pipeline.zeroshot.text_tables import TEMPLATE
 from tests.support.project import DEMO
@@ -62,9 +62,3 @@ def test_the_committed_text_sets_hold():
     assert TEMPLATE in chosen.texts
     for name, templates in chosen.texts.items():
         assert templates_of(name, "digits", templates)
-
-
-def test_the_training_set_is_filled_into_the_template_alone_and_each_set_once():
-    assert datasets_of("template", "train", ["a", "b"], ["b"]) == ["train", "a", "b"]
-    assert datasets_of("template", "a", ["b", "a"], []) == ["a", "b"]
-    assert datasets_of("unseen", "train", ["a"], ["b", "a"]) == ["a", "b"]
