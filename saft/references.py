@@ -53,7 +53,6 @@ def references(values: Values, sound: set[str]) -> Iterator[str]:
         yield from _trainings(values["models"], values["pretrain"])
     if "evaluate" in sound:
         yield from _repeated(values["evaluate"])
-        yield from _checked(values["evaluate"])
         if "models" in sound:
             yield from _evaluated(values["models"], values["evaluate"])
         if "report" in sound:
@@ -156,12 +155,6 @@ def _repeated(evaluate: Values) -> Iterator[str]:
         values = evaluate[key]  # 4 and 4.0 are the same radius
         for value in dict.fromkeys(value for value in values if values.count(value) > 1):
             yield f"evaluate.{key} names {value} {values.count(value)} times; once is enough"
-
-
-def _checked(evaluate: Values) -> Iterator[str]:
-    for name in evaluate["checks"]["datasets"]:
-        if name not in evaluate["datasets"]:
-            yield f"evaluate.checks.datasets: '{name}' is not in evaluate.datasets; add it there"
 
 
 def _reference(report: Values, evaluate: Values) -> Iterator[str]:

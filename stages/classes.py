@@ -4,22 +4,18 @@ Copies data/classes/<set>.parquet to data/evaluated_classes/, so that what depen
 all evaluated sets depends on no other set.
 """
 
-import shutil
 from typing import Annotated
 
 import typer
 
-from pipeline.common.atomic import replacing_file
-from pipeline.images.classes import CLASSES, EVALUATED
+from pipeline.images.classes import EVALUATED, copy_classes
 from stages.runner import stage
 
 
 @stage("classes")
 def main(dataset: Annotated[str, typer.Argument(help="a set of evaluate.datasets")]) -> None:
     """Copy the class table of a set."""
-    name = f"{dataset}.parquet"
-    with replacing_file(EVALUATED / name) as partial:
-        shutil.copyfile(CLASSES / name, partial)
+    copy_classes(dataset, EVALUATED)
 
 
 if __name__ == "__main__":

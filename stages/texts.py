@@ -1,7 +1,7 @@
 """Fill the templates of a text set: `python -m stages.texts <text set>`.
 
 Reads its entry of `embed.texts` and the class tables; writes data/texts/<text set>/<set>.parquet
-for every image set that is evaluated.
+for every image set that is evaluated or checked.
 """
 
 from typing import Annotated
@@ -10,19 +10,21 @@ import typer
 
 from pipeline.common.atomic import replacing_directory
 from pipeline.common.params import read_section, read_value
-from pipeline.embeddings.templates import EmbedParams, read_filled
-from pipeline.images.classes import EVALUATED
+from pipeline.embeddings.templates import EmbedParams, class_folders, read_filled
 from pipeline.zeroshot.text_tables import TEXTS, write_texts
 from stages.runner import stage
 
 
 @stage("texts")
 def main(name: Annotated[str, typer.Argument(help="a text set of embed.texts")]) -> None:
-    """Write the texts of every class of every evaluated image set."""
+    """Write the texts of every class of every image set in use."""
     templates = read_section("embed", EmbedParams).texts[name]
     tables = {
-        dataset: read_filled(name, dataset, templates, EVALUATED)
-        for dataset in read_value("evaluate.datasets", list[str])
+        dataset: read_filled(name, dataset, templates, folder)
+        for dataset, folder in class_folders(
+            read_value("evaluate.datasets", list[str]),
+            read_value("evaluate.checks.datasets", list[str]),
+        ).items()
     }
     with replacing_directory(TEXTS / name) as folder:
         for dataset, table in tables.items():

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section, Template
-from pipeline.images.classes import ClassEntry, read_classes, read_own_templates
+from pipeline.images.classes import CHECKED, EVALUATED, ClassEntry, read_classes, read_own_templates
 from pipeline.zeroshot.text_tables import TextTable
 
 Templates = dict[str, list[Template] | Literal["openai", "own"]]
@@ -46,6 +46,15 @@ def templates_of(
             )
         return list(source_templates)
     return list(chosen)
+
+
+def class_folders(evaluated: Sequence[str], checked: Sequence[str]) -> dict[str, Path]:
+    """Image set that a text set needs texts for -> the folder of its class table.
+
+    Args:
+        evaluated, checked: evaluate.datasets, evaluate.checks.datasets.
+    """
+    return {**dict.fromkeys(checked, CHECKED), **dict.fromkeys(evaluated, EVALUATED)}
 
 
 def read_filled(texts: str, dataset: str, templates: Templates, folder: Path) -> TextTable:

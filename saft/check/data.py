@@ -72,8 +72,9 @@ def classes(plan: Plan) -> Part:
     if not plan.sound >= NAME_SETS:
         part.lines.append("not compared: a section that names sets cannot be read")
         return part
+    evaluated = dict.fromkeys([*plan.evaluate.datasets, *plan.checks.datasets])
     if plan.trains:
-        _compare(part, plan.sets, plan.finetune.dataset, plan.evaluate.datasets)
+        _compare(part, plan.sets, plan.finetune.dataset, list(evaluated))
     part.problems += text_sets.problems(plan)
     return part
 

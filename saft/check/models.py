@@ -74,7 +74,8 @@ def _wrong_sizes(plan: Plan) -> Iterator[str]:
     if plan.evaluate.space == "model":
         for name in plan.evaluate.models:
             of_base = BASE if name == FINETUNED else name
-            read[of_base] = [*read.get(of_base, []), *plan.evaluate.datasets]
+            evaluated = [*plan.evaluate.datasets, *plan.checks.datasets]
+            read[of_base] = [*read.get(of_base, []), *evaluated]
     sides = {name: plan.models[name].vit.image_size for name in read if _is_known(plan, name)}
     for name, side in sides.items():
         packed = {

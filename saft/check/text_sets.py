@@ -15,7 +15,7 @@ def in_use(plan: Plan) -> Iterator[tuple[str, str]]:
     """(text set, image set) for which `dvc repro` needs texts."""
     evaluate = plan.evaluate
     names = [*evaluate.texts, *([] if evaluate.attacker == SAME else [evaluate.attacker])]
-    pairs = list(itertools.product(dict.fromkeys(names), evaluate.datasets))
+    pairs = list(itertools.product(names, [*evaluate.datasets, *plan.checks.datasets]))
     if plan.trains:
         pairs.append((TEMPLATE, plan.finetune.dataset))
     yield from dict.fromkeys(pairs)

@@ -146,7 +146,8 @@ def embedded(plan: Plan, texts: str) -> int:
     """Texts that a model encodes for a text set, those that the attacker sees among them."""
     attacker = plan.evaluate.attacker
     names = dict.fromkeys([texts] if attacker == SAME else [texts, attacker])
-    pairs = itertools.product(names, plan.evaluate.datasets)
+    datasets = dict.fromkeys([*plan.evaluate.datasets, *plan.checks.datasets])
+    pairs = itertools.product(names, datasets)
     return sum(text_sets.count(plan, name, dataset) for name, dataset in pairs)
 
 

@@ -18,7 +18,7 @@ def check_sizes(values: Values) -> None:
     if evaluate["space"] == "native":  # the models resize inside
         return
     sizes = {f"model '{name}'": model_size(name, values) for name in evaluate["models"]}
-    for name in evaluate["datasets"]:
+    for name in dict.fromkeys([*evaluate["datasets"], *evaluate["checks"]["datasets"]]):
         section = values["prepare"]["sets"].get(name)
         sizes[f"image set '{name}'"] = set_size(section) if section else None
     known = [(what, size) for what, size in sizes.items() if size is not None]

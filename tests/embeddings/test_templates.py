@@ -5,8 +5,8 @@ import pytest
 
 from pipeline.common.errors import UserError
 from pipeline.common.params import read_params, validate
-from pipeline.embeddings.templates import EmbedParams, fill, templates_of
-from pipeline.images.classes import ClassEntry
+from pipeline.embeddings.templates import EmbedParams, class_folders, fill, templates_of
+from pipeline.images.classes import CHECKED, EVALUATED, ClassEntry
 from pipeline.zeroshot.text_tables import TEMPLATE
 from tests.support.project import DEMO
 
@@ -62,3 +62,8 @@ def test_the_committed_text_sets_hold():
     assert TEMPLATE in chosen.texts
     for name, templates in chosen.texts.items():
         assert templates_of(name, "digits", templates)
+
+
+def test_each_set_has_one_class_table_that_of_the_evaluated_sets_first():
+    folders = {"a": EVALUATED, "b": EVALUATED, "c": CHECKED}
+    assert class_folders(["a", "b"], ["b", "c"]) == folders

@@ -152,7 +152,10 @@ CHECKED = {
 TRACKED = {
     "about": set(),
     "classes": set(),
-    "embed": {"evaluate.datasets", "evaluate.attacker", "evaluate.attacks"},
+    "checked_classes": set(),
+    "embed": {
+        "evaluate.datasets", "evaluate.attacker", "evaluate.attacks", "evaluate.checks.datasets"
+    },
     "check": {
         *(f"evaluate.checks.{key}" for key in set(ChecksParams.model_fields) - {"datasets"}),
         *(f"evaluate.{key}" for key in CHECKED),
@@ -162,7 +165,7 @@ TRACKED = {
     "model": {"models.${key}"},
     "exemplars": {"exemplars.${key}", "describe.dataset"},
     "filter": {"filter", "describe.dataset"},
-    "texts": {"embed.texts.${key}", "evaluate.datasets"},
+    "texts": {"embed.texts.${key}", "evaluate.datasets", "evaluate.checks.datasets"},
     "embed_training": {
         "embed.texts.template", "finetune.dataset", "finetune.method", "evaluate.attacks"
     },

@@ -57,7 +57,8 @@ def asked_for(params: Mapping[str, Any]) -> dict[str, set[str]]:
     described = tuned or "descriptions" in texts
     models = set(evaluate["models"]) - {FINETUNED} | ({BASE} if described else set())
     sources = {params["models"][name]["source"] for name in models}
-    sets = set(evaluate["datasets"]) | ({params["describe"]["dataset"]} if described else set())
+    sets = {*evaluate["datasets"], *evaluate["checks"]["datasets"]}
+    sets |= {params["describe"]["dataset"]} if described else set()
     sets |= {params["finetune"]["dataset"]} if tuned else set()
     # model@<name> depends on the folder of all pretrainings
     pretrained = params["pretrain"] if "pretrain" in sources else {}
