@@ -37,7 +37,7 @@ def class_distances(classes: Sequence[ClassEntry]) -> np.ndarray | None:
     """int16 (C, C), the severity of taking a class for another; None unless all ids are wnids of
     the bundled part of WordNet."""
     hypernyms, ids = read_hypernyms(), [class_entry.class_id for class_entry in classes]
-    return ancestor_heights(hypernyms, ids) if all(i in hypernyms for i in ids) else None
+    return ancestor_heights(hypernyms, ids) if hypernyms.keys() >= set(ids) else None
 
 
 def mistake_severity(

@@ -107,9 +107,10 @@ def write_set(
     write_classes(root, name)
 
 
-def write_classes(root: Path, name: str) -> None:
+def write_classes(root: Path, name: str, class_ids: Sequence[str] = ()) -> None:
+    """The class table of CLASSES[name]; `class_ids`: of all classes, others than the usual."""
     names = CLASSES[name]
-    ids = [f"{name}-{i}" for i in range(len(names))]
+    ids = class_ids or [f"{name}-{i}" for i in range(len(names))]
     write_table(
         root / f"data/classes/{name}.parquet",
         {"label": range(len(names)), "class_id": ids, "name": names},
