@@ -31,10 +31,8 @@ def main(model: Model, texts: Texts) -> None:
     """Write the embeddings of a text set for every image set, and of what the attacker sees."""
     check_attacks(read_value("evaluate.attacks", list[str]))
     attacker = read_value("evaluate.attacker", str)
-    folders = class_folders(
-        read_value("evaluate.datasets", list[str]),
-        read_value("evaluate.checks.datasets", list[str]),
-    )
+    evaluated = read_value("evaluate.datasets", list[str])
+    folders = class_folders(evaluated, read_value("evaluate.checks.datasets", list[str]))
     classes = {
         name: [entry.class_id for entry in read_classes(name, folder)]
         for name, folder in folders.items()

@@ -107,10 +107,10 @@ def write_set(
     write_classes(root / f"data/evaluated_classes/{name}.parquet", name)
 
 
-def write_classes(path: Path, name: str) -> None:
-    """The class table of set `name`."""
+def write_classes(path: Path, name: str, class_ids: Sequence[str] = ()) -> None:
+    """The class table of CLASSES[name]; `class_ids`: of all classes, others than the usual."""
     names = CLASSES[name]
-    ids = [f"{name}-{i}" for i in range(len(names))]
+    ids = class_ids or [f"{name}-{i}" for i in range(len(names))]
     write_table(
         path,
         {"label": range(len(names)), "class_id": ids, "name": names},
