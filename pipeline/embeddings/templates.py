@@ -5,7 +5,7 @@ from typing import Literal
 
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section, Template
-from pipeline.images.classes import ClassEntry
+from pipeline.images.classes import ClassEntry, fill_templates
 from pipeline.zeroshot.text_tables import TEMPLATE, TextTable
 
 Templates = dict[str, list[Template] | Literal["openai", "own"]]
@@ -67,5 +67,5 @@ def fill(texts: str, classes: Sequence[ClassEntry], templates: Sequence[str]) ->
         list(templates),
         [class_entry.class_id for class_entry in classes for _ in templates],
         list(range(len(templates))) * len(classes),
-        [t.replace("{}", class_entry.name) for class_entry in classes for t in templates],
+        [text for texts in fill_templates(templates, classes) for text in texts],
     )
