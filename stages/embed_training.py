@@ -1,8 +1,7 @@
 """Encode what fine-tuning sees, by the base model: `python -m stages.embed_training`.
 
 Reads the kept descriptions, the template of the training set and data/models/base/clip/; writes
-data/training_embeddings/. It also checks the names that plug-ins are loaded by during and after the
-training.
+data/training_embeddings/. It also checks the name that `finetune` loads its plug-in by.
 """
 
 import typer
@@ -12,7 +11,7 @@ from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import BASE_MODEL
 from pipeline.clip.text_encoding import OnceEncoder
 from pipeline.common.atomic import replacing_directory
-from pipeline.common.options import check_attacks, check_method
+from pipeline.common.options import check_method
 from pipeline.common.params import read_value
 from pipeline.embeddings.encoded import write_encoded
 from pipeline.zeroshot.text_sets import TRAINING, training_files
@@ -24,7 +23,6 @@ from stages.runner import stage
 def main() -> None:
     """Write the embeddings of the kept descriptions and of the template."""
     check_method(read_value("finetune.method", str))
-    check_attacks(read_value("evaluate.attacks", list[str]))
     template = file_of(TEMPLATE, read_value("finetune.dataset", str))
     tables = [read_table_of(path) for path in (KEPT, template)]
     encoder = OnceEncoder(clip.load(BASE_MODEL), deterministic_device())

@@ -151,9 +151,7 @@ CHECKED = {
 # the other stages, whose params are read in pieces
 TRACKED = {
     "about": set(),
-    "embed": {
-        "evaluate.datasets", "evaluate.attacker", "evaluate.attacks", "evaluate.checks.datasets"
-    },
+    "embed": {"evaluate.datasets", "evaluate.attacker", "evaluate.checks.datasets"},
     "check": {
         *(f"evaluate.checks.{key}" for key in set(ChecksParams.model_fields) - {"datasets"}),
         *(f"evaluate.{key}" for key in CHECKED),
@@ -166,7 +164,7 @@ TRACKED = {
     "texts": {
         "embed.texts.${key}", "evaluate.datasets", "evaluate.checks.datasets", "finetune.dataset"
     },
-    "embed_training": {"finetune.dataset", "finetune.method", "evaluate.attacks"},
+    "embed_training": {"finetune.dataset", "finetune.method"},
     "record": set(),
     # what it says of the run: all that a value can change
     "report": set(read_params(DEMO)) - {"data"},

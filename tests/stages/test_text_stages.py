@@ -126,8 +126,6 @@ def test_the_training_has_the_kept_descriptions_and_the_template(project: Path) 
         (embed, ("absent", "template"), {}, "data/models/absent/clip"),
         (embed, ("base", "template"), {"evaluate.attacks": ["magic"]},
          "params.yaml: evaluate.attacks: 'magic' is not one of apgd_ce"),
-        (embed_training, (), {"evaluate.attacks": ["magic"]},
-         "params.yaml: evaluate.attacks: 'magic' is not one of apgd_ce"),
         (embed_training, (), {"finetune.method": "magic"},
          "params.yaml: finetune.method: 'magic' is not one of agft"),
     ],

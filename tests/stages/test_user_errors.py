@@ -379,6 +379,7 @@ def test_bad_params_stop_a_stage_before_any_work(project, capsys):
         ("finetune.options.saft.variant", "paper", "finetune.options.saft: unknown key 'variant'"),
         ("finetune.last_blocks", 9, "finetune.last_blocks is 9, the image encoder has 2 blocks"),
         ("finetune.averaging", 1, "key 'averaging'"),
+        ("evaluate.attacks", ["magic"], "evaluate.attacks: 'magic' is not one of apgd_ce"),
     ],
 )
 def test_bad_training_values_name_the_key(project, capsys, key, value, message):
