@@ -28,17 +28,10 @@ from pipeline.images.image_set import open_images
 from pipeline.results.files import checks_file, evaluation_folder
 from pipeline.zeroshot import text_sets as embed
 from stages import check, evaluate
-from tests.support.classifiers import (
-    CPU,
-    OURS,
-    attack,
-    make_targets,
-    settings,
-    tiny_project,
-    write_params,
-)
+from tests.support.classifiers import CPU, OURS, attack, make_targets, settings
 from tests.support.interrupts import hear_interrupts
 from tests.support.launches import alive, environment, lines, wait_for
+from tests.support.tiny_project import tiny_project, write_params
 
 ROOT = Path(__file__).parents[2]
 EVALUATED = "tiny", "pgd", "template", "4", "base"

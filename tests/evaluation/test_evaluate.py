@@ -30,18 +30,8 @@ from pipeline.images.classes import ClassEntry
 from pipeline.results.files import PREDICTIONS, evaluation_folder
 from pipeline.results.seen_classes import training_overlap
 from stages import evaluate as stage
-from tests.support.classifiers import (
-    Counting,
-    Net,
-    attack,
-    evaluate_params,
-    fit,
-    keep_one_class,
-    make_targets,
-    on,
-    tiny_project,
-    write_params,
-)
+from tests.support.classifiers import Counting, Net, attack, fit, make_targets, on
+from tests.support.tiny_project import evaluate_params, keep_one_class, tiny_project, write_params
 
 N, C = 30, 5
 

@@ -14,7 +14,7 @@ from pipeline.zeroshot.text_sets import EMBEDDINGS, TRAINING, read_pair, trainin
 from pipeline.zeroshot.text_sets import read_texts as read_encoded
 from pipeline.zeroshot.text_tables import KEPT, kept_descriptions, read_table_of, write_texts
 from stages import embed, embed_training, texts
-from tests.support.classifiers import tiny_project, write_params
+from tests.support.tiny_project import tiny_project, write_params
 
 IDS = ["n00", "n01", "n02"]
 

@@ -38,10 +38,10 @@ from stages import filter as filter_stage
 from stages import model as model_stage
 from stages.runner import stage
 from tests.conftest import folder_params
-from tests.support.classifiers import write_params
 from tests.support.fake_text_features import fake_encode
 from tests.support.openai_server import Server, completion
 from tests.support.project import DEMO, ROOT
+from tests.support.tiny_project import write_params
 
 
 def fails(main, *args: str) -> int:
