@@ -16,9 +16,10 @@ from pipeline.common.options import check_attacks, check_defined
 from pipeline.common.params import read_value
 from pipeline.common.tables import write_json
 from pipeline.cost import meter
+from pipeline.cost.files import Training
 from pipeline.distributed.ranks import Ranks
 from pipeline.images.image_set import content_files
-from pipeline.training.loop import steps_per_epoch, total_steps
+from pipeline.training.batches import steps_per_epoch, total_steps
 from pipeline.training.objective import MethodInputs
 from pipeline.training.recipe import Recipe
 from pipeline.training.session import Finished
@@ -85,6 +86,6 @@ def record_cost(
         "finetune", seen, base.config["model_cfg"], recipe.last_blocks, inputs.ranks.size
     )
     per_epoch = finished.spent.seconds / steps * steps_per_epoch(count, recipe)
-    training = meter.Training(recipe.method, title, per_epoch, steps)
+    training = Training(recipe.method, title, per_epoch, steps)
     device = inputs.texts.device
     meter.record(run, finished.spent, device, folder / clip.WEIGHTS_FILE, training)

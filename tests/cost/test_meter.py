@@ -16,19 +16,8 @@ from pipeline.common.errors import UserError
 from pipeline.cost import energy, matrix_speed, work
 from pipeline.cost import meter as cost
 from pipeline.cost import vision_transformer as vit
-from pipeline.cost.meter import (
-    Meter,
-    Run,
-    Spent,
-    Training,
-    device_name,
-    line,
-    measured,
-    peak_memory,
-    read_cost,
-    share,
-    write_cost,
-)
+from pipeline.cost.files import Cost, Training, read_cost, write_cost
+from pipeline.cost.meter import Meter, Run, Spent, device_name, line, measured, peak_memory, share
 from tests.support.vision_transformers import config, encoder
 
 CPU = torch.device("cpu")
@@ -188,7 +177,7 @@ def test_peak_memory_is_in_bytes_and_grows():
     assert peak_memory(CPU) > block.nbytes
 
 
-def some_cost() -> cost.Cost:
+def some_cost() -> Cost:
     return measured(Run("finetune", 8, config()), SPENT, CPU)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pipeline.attacks import apgd_ce, apgd_dlr, apgd_t
 from pipeline.clip.cuda_graph import Replay
-from pipeline.evaluation import apgd, apgd_losses
+from pipeline.evaluation import apgd, apgd_losses, apgd_steps
 from pipeline.evaluation.interface import Settings, Targets
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from tests.support.classifiers import CPU, Net, fit, make_targets, on, only_right, settings
@@ -82,8 +82,8 @@ def whole_run(
     for _ in range(plan.steps + 1):
         gradient, losses, _ = apgd.forward(classifier, slots, plan.loss, Replay())
         iterates.append(slots.state["point"])
-        gradient = apgd.update_state(slots, losses, gradient, plan.steps)
-        apgd.step(slots, gradient, s)
+        gradient = apgd_steps.update_state(slots, losses, gradient, plan.steps)
+        apgd_steps.step(slots, gradient, s)
         slots.advance(np.zeros(len(targets.labels), dtype=bool))
     return iterates, slots.state
 
@@ -297,5 +297,5 @@ def test_apgd_is_not_weaker_than_pgd_in_loss(classifier, targets):
         losses = apgd_losses.cross_entropy(classifier(point).float(), labels, labels)
         (gradient,) = torch.autograd.grad(losses.sum(), point)
         best = torch.maximum(best, losses.detach())
-        point = apgd.bounded(images, point.detach() + s.epsilon / 10 * gradient.sign(), s)
+        point = apgd_steps.bounded(images, point.detach() + s.epsilon / 10 * gradient.sign(), s)
     assert (state["best_loss"] >= best - 1e-4).float().mean() > 0.8

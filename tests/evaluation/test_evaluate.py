@@ -13,10 +13,9 @@ from pipeline.attacks import apgd_ce, pgd
 from pipeline.common.errors import UserError
 from pipeline.common.options import load_plugin
 from pipeline.common.params import read_section
-from pipeline.cost.meter import read_cost
+from pipeline.cost.files import read_cost
 from pipeline.evaluation.clean_predictions import Clean, clean_predictions
 from pipeline.evaluation.evaluate import (
-    EvaluateParams,
     Verdicts,
     accuracies,
     evaluate_attack,
@@ -25,6 +24,7 @@ from pipeline.evaluation.evaluate import (
     run_to_last_mask,
 )
 from pipeline.evaluation.interface import Outcome, Targets
+from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.images.classes import ClassEntry
 from pipeline.results.files import PREDICTIONS, evaluation_folder

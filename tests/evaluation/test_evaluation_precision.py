@@ -13,8 +13,8 @@ from pipeline.clip import model as clip
 from pipeline.clip.precision import describe_precision, frozen_copy
 from pipeline.common.errors import UserError
 from pipeline.common.params import validate
-from pipeline.evaluation.evaluate import EvaluateParams
 from pipeline.evaluation.interface import Outcome, Targets
+from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.soundness.measure import ChecksParams, measure
 from pipeline.soundness.measurements import PrecisionCounts

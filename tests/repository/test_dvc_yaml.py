@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 from pipeline.common import registry
 from pipeline.common.params import read_params
 from pipeline.descriptions.params import DescribeParams
-from pipeline.evaluation.evaluate import EvaluateParams
+from pipeline.evaluation.params import EvaluateParams
 from pipeline.soundness.measure import ChecksParams
 from pipeline.training.recipe import FinetuneParams
 from tests.support.dvc_stages import (

@@ -12,9 +12,9 @@ from torch import Tensor
 from pipeline.attacks import pgd
 from pipeline.common.errors import UserError
 from pipeline.common.params import validate
-from pipeline.cost.meter import read_cost
-from pipeline.evaluation.evaluate import EvaluateParams
+from pipeline.cost.files import read_cost
 from pipeline.evaluation.interface import Targets
+from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.results.files import checks_file
 from pipeline.soundness.measure import OVERSHOOT, ChecksParams, measure

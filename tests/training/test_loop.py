@@ -11,16 +11,11 @@ from pipeline.clip.device import enable_determinism
 from pipeline.clip.schedule import warmup_cosine
 from pipeline.common.errors import UserError
 from pipeline.training import checkpoint, weights
-from pipeline.training.loop import (
-    Resume,
-    batch_indices,
-    finetune,
-    make_batch,
-    read_pixels,
-    total_steps,
-)
+from pipeline.training.batches import batch_indices, make_batch, read_pixels, total_steps
+from pipeline.training.loop import Resume, finetune
 from pipeline.training.objective import TrainingAttack
-from pipeline.training.step import make_optimiser, perturb_batch, start_seed
+from pipeline.training.step import make_optimiser
+from pipeline.training.training_attack import perturb_batch, start_seed
 from pipeline.zeroshot import pgd_step
 from tests.support.training_runs import CPU, N, Run, changed, objective_of, recipe
 
