@@ -91,13 +91,12 @@ def fit(
     return classifier.requires_grad_(False).eval().to(device)
 
 
-def with_other_texts(classifier: ZeroShotClassifier) -> ZeroShotClassifier:
-    """The classifier, of five classes, with an attacker who takes the first two for each other."""
-    texts = classifier.class_features[[1, 0, 2, 3, 4]]
+def with_other_texts(classifier: ZeroShotClassifier, order: list[int]) -> ZeroShotClassifier:
+    """The same classifier, whose attacker takes class i for class `order[i]`."""
     return ZeroShotClassifier(
         classifier.encoder,
         classifier.class_features,
-        texts,
+        classifier.class_features[order],
         classifier.attacker_captions,
         classifier.scale,
     )
