@@ -12,9 +12,10 @@ from pipeline.clip.device import enable_determinism
 from pipeline.clip.precision import Precision, compile_blocks
 from pipeline.clip.text_encoding import encode_texts
 from pipeline.methods import saft
-from pipeline.training.loop import make_batch, read_pixels
+from pipeline.training.batches import make_batch, read_pixels
 from pipeline.training.session import method_inputs
-from pipeline.training.step import Ascents, make_ascents, make_optimiser, perturb_batch, train_step
+from pipeline.training.step import make_optimiser, train_step
+from pipeline.training.training_attack import Ascents, make_ascents, perturb_batch
 from pipeline.training.weights import trained
 
 OPTIONS = saft.Params(

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from benchmarks.setting import Scene, Setting, shift_weights
 from pipeline.clip import model as clip
 from pipeline.clip.model import Clip, ImageEncoder
-from pipeline.training.step import start_seed
+from pipeline.training.training_attack import start_seed
 
 REFINEMENT, CONSTRAINT = 0.08, 0.05
 
@@ -106,7 +106,7 @@ class Released:
         self.optimiser.step()
 
     def _generator(self) -> torch.Generator:
-        """The random start of step 0 in `pipeline.training.step.train_step`."""
+        """The random start of step 0 in `pipeline.training.training_attack`."""
         return torch.Generator(self.images.device).manual_seed(start_seed(self.setting.seed, 0))
 
     def _text_features(self) -> Tensor:

@@ -22,7 +22,8 @@ from benchmarks.setting import Setting
 from pipeline.attacks import pgd
 from pipeline.clip import model as clip
 from pipeline.evaluation import interface as attacks
-from pipeline.evaluation.devices import Subject, Worker, distribute, workers
+from pipeline.evaluation.devices import Worker, distribute, workers
+from pipeline.evaluation.worker import Subject
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.images.classes import CLASSES, ClassEntry
 from pipeline.images.decoding import Decoded

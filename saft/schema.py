@@ -15,16 +15,16 @@ from pipeline.common.params import PARAMS_FILE, Section, validate
 from pipeline.descriptions.exemplars import ExemplarParams
 from pipeline.descriptions.params import DescribeParams
 from pipeline.embeddings.templates import EmbedParams
-from pipeline.evaluation.evaluate import EvaluateParams
+from pipeline.evaluation.params import EvaluateParams
 from pipeline.filtering.filter import FilterParams
 from pipeline.images.data_root import DataParams
 from pipeline.models.params import ModelParams
 from pipeline.models.pretraining import PretrainParams
-from pipeline.prepare.facts import published_facts
 from pipeline.prepare.pack import PrepareParams
 from pipeline.report.inputs import ReportParams
 from pipeline.soundness.measure import ChecksParams
 from pipeline.training.recipe import FinetuneParams, resolve
+from saft.plugin_params import model_options, open_params, plugin_options
 from saft.references import not_plain, references
 
 SECTIONS: dict[str, type[Section]] = {
@@ -144,38 +144,9 @@ def _sets(values: Values, sound: set[str], file: Path, problems: list[str]) -> N
         _try(problems, open_params, spec, f"{file}: prepare.sets.{name}")
 
 
-def open_params(spec: Values, where: str) -> tuple[Any, Section]:
-    """The source module of a set of prepare.sets, and the set's checked params.
-
-    Raises:
-        UserError: no such source, a bad key, or a split that a published set does not have.
-    """
-    module = registry.load("pipeline.datasets", str(spec.get("source")), f"{where}.source")
-    params = validate(spec, module.Params, where)
-    facts = published_facts(module)
-    if facts is not None:
-        from pipeline.prepare.catalogue import split_of
-
-        try:
-            split_of(facts, params)
-        except UserError as error:
-            raise UserError(f"{where}.split: {error}") from None
-    return module, params
-
-
 def _all_model_options(models: Values, file: Path, problems: list[str]) -> None:
     for name, model in models.items():
         _try(problems, model_options, model["source"], model["options"], f"{file}: models.{name}")
-
-
-def model_options(source: str, options: Values, where: str) -> Section:
-    """The checked options of an entry of section models, which stands at `where`.
-
-    Raises:
-        UserError: no such source, or a bad key.
-    """
-    module = registry.load("pipeline.model_sources", source, f"{where}.source")
-    return validate(options, module.Params, f"{where}.options")
 
 
 def _options(section: Values, name: str, file: Path, problems: list[str]) -> None:
@@ -188,12 +159,6 @@ def _options(section: Values, name: str, file: Path, problems: list[str]) -> Non
             problems.append(f"{where} has no '{plugin}', which {name}.{key} names")
     for plugin, options in section["options"].items():
         _try(problems, plugin_options, package, plugin, options, where)
-
-
-def plugin_options(package: str, name: str, options: Any, where: str) -> Section:
-    """The checked options of plug-in `name`, which stand under `where`."""
-    module = registry.load(package, name, where)
-    return validate(options, module.Params, f"{where}.{name}")
 
 
 def _recipe(values: Values, file: Path, problems: list[str]) -> None:

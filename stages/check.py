@@ -14,7 +14,7 @@ from pipeline.common.tables import write_json
 from pipeline.cost.meter import Meter
 from pipeline.evaluation import session
 from pipeline.evaluation.devices import Worker, device_names, workers
-from pipeline.evaluation.evaluate import EvaluateParams
+from pipeline.evaluation.params import EvaluateParams
 from pipeline.results.files import checks_file
 from pipeline.soundness.measure import ChecksParams, measure_model
 from stages.runner import stage

@@ -2,7 +2,8 @@
 
 Reads data/texts/ and data/models/<model>/clip/; writes data/embeddings/<model>/<text set>/ (see
 `pipeline.zeroshot.text_sets`). A text that an equal text tower has encoded before is not encoded
-again. It also checks the names that later stages load plug-ins by.
+again. It also checks the names that `evaluate` loads plug-ins by, which change nothing here: the
+stage does not track them.
 """
 
 from typing import Annotated

@@ -16,7 +16,7 @@ from pipeline.common.params import read_section
 from pipeline.cost.meter import Meter
 from pipeline.evaluation import files, parts, session
 from pipeline.evaluation.devices import Worker, device_names, workers
-from pipeline.evaluation.evaluate import EvaluateParams
+from pipeline.evaluation.params import EvaluateParams
 from pipeline.results.files import Evaluation, evaluation_folder
 from stages.runner import stage
 

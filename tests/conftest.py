@@ -16,6 +16,7 @@ from pipeline.datasets import imagefolder
 from pipeline.prepare.pack import pack
 from tests.support import checkout
 from tests.support.launches import SLURM
+from tests.support.report_inputs import make_tree
 
 SIZE, CLASSES = 16, 3
 MODEL_CFG = {
@@ -65,6 +66,14 @@ def device(
     enable_determinism()
     yield torch.device(request.param)
     torch.use_deterministic_algorithms(before)
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with what the report reads, made up (`report_inputs.make_tree`)."""
+    make_tree(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from benchmarks.acceptance.training_loop import loop
 from benchmarks.flop import counter
 from benchmarks.project import Project
 from benchmarks.setting import Scene, Setting, make_scene
-from pipeline.training.step import Ascents
+from pipeline.training.training_attack import Ascents
 
 FLIP = 0.5 / 255  # two perturbations further apart than half a step: a flipped sign
 

@@ -14,9 +14,9 @@ from pipeline.common.params import Section
 from pipeline.images.classes import ClassEntry
 from pipeline.images.decoding import Decoded
 from pipeline.images.image_set import ImageSource, SourceImage
+from pipeline.prepare.outlines import SHAPES
 from pipeline.prepare.rendering import (
     COLOURS,
-    SHAPES,
     SIZE,
     Subject,
     composition,

@@ -16,15 +16,8 @@ from pipeline.common.params import Section
 from pipeline.images.classes import ClassEntry
 from pipeline.images.decoding import Decoded
 from pipeline.images.image_set import ImageSource, SourceImage
-from pipeline.prepare.rendering import (
-    COLOURS,
-    SHAPES,
-    SIZE,
-    Subject,
-    composition,
-    letters,
-    to_array,
-)
+from pipeline.prepare.outlines import SHAPES
+from pipeline.prepare.rendering import COLOURS, SIZE, Subject, composition, letters, to_array
 
 Split = Literal["seen", "validation", "held-out"]
 

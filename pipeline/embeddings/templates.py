@@ -6,7 +6,14 @@ from typing import Literal
 
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section, Template
-from pipeline.images.classes import CHECKED, EVALUATED, ClassEntry, read_classes, read_own_templates
+from pipeline.images.classes import (
+    CHECKED,
+    EVALUATED,
+    ClassEntry,
+    fill_templates,
+    read_classes,
+    read_own_templates,
+)
 from pipeline.zeroshot.text_tables import TextTable
 
 Templates = dict[str, list[Template] | Literal["openai", "own"]]
@@ -71,5 +78,5 @@ def fill(texts: str, classes: Sequence[ClassEntry], templates: Sequence[str]) ->
         list(templates),
         [class_entry.class_id for class_entry in classes for _ in templates],
         list(range(len(templates))) * len(classes),
-        [t.replace("{}", class_entry.name) for class_entry in classes for t in templates],
+        [text for texts in fill_templates(templates, classes) for text in texts],
     )

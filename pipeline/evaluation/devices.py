@@ -4,44 +4,26 @@ Images do not interact and their starts follow from (seed, image number), so no 
 who attacks which. Nothing here runs where one device is used.
 """
 
-import importlib
 import os
-import pickle
 import signal
-import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from multiprocessing import connection, get_context, resource_tracker
 from multiprocessing.connection import Connection
 from types import ModuleType
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from pipeline.clip.device import VARIABLE as ONE_DEVICE
-from pipeline.clip.device import enable_determinism, pick_device
-from pipeline.common import progress
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section
-from pipeline.distributed.orphans import end_with_parent
 from pipeline.evaluation.interface import Outcome, Run, Settings, Targets
 from pipeline.evaluation.outcomes import merge, part_of, positions
+from pipeline.evaluation.worker import Job, Subject, serve
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
-from pipeline.images.image_set import open_images
-from pipeline.images.streaming import Pixels
 
 VARIABLE = "SAFT_DEVICES"
-
-
-class Subject(NamedTuple):
-    """The classifier and images that a process loads by itself.
-
-    load: device -> the classifier, picklable; images: the set whose images are attacked.
-    """
-
-    load: Callable[[torch.device], ZeroShotClassifier]
-    images: str
 
 
 def device_names() -> list[str]:
@@ -87,7 +69,7 @@ def workers(names: Sequence[str]) -> Iterator[list[Worker]]:
             ours, theirs = context.Pipe()
             threads = max(1, torch.get_num_threads() // len(names))
             arguments = (theirs, name, rank == 0, threads)
-            process = context.Process(target=_serve, args=arguments, daemon=True)
+            process = context.Process(target=serve, args=arguments, daemon=True)
             with _interrupts_blocked():
                 process.start()
             stack.callback(process.join)
@@ -132,17 +114,6 @@ def distribute(team: Sequence[Worker], attack: ModuleType, subject: Subject) -> 
     return run
 
 
-class Job(NamedTuple):
-    """What a worker is sent. The worker opens the pixels: a memory map would be sent whole."""
-
-    attack: str
-    subject: Subject
-    numbers: np.ndarray
-    labels: np.ndarray
-    options: Section
-    settings: Settings
-
-
 def _send(worker: Worker, job: Job) -> None:
     try:
         worker.pipe.send(job)
@@ -173,38 +144,3 @@ def _dead(worker: Worker) -> UserError:
         f"the process on {worker.device} died (exit code {worker.process.exitcode}; out of "
         "memory?); lower evaluate.batch_size or take the device out of SAFT_DEVICES"
     )
-
-
-def _serve(pipe: Connection, name: str, shows: bool, threads: int) -> None:
-    """The loop of a worker: jobs in, outcomes or errors out, until the parent ends."""
-    end_with_parent()
-    if not shows:
-        progress.silence()
-    os.environ[ONE_DEVICE] = name
-    device = pick_device()
-    enable_determinism()
-    torch.set_num_threads(threads)
-    loaded: tuple[bytes, ZeroShotClassifier, Pixels] | None = None
-    while True:
-        try:
-            job = pipe.recv()
-        except EOFError:
-            return
-        try:
-            key = pickle.dumps(job.subject)
-            if loaded is None or loaded[0] != key:
-                loaded = None  # frees the memory of the last one first
-                loaded = key, job.subject.load(device), open_images(job.subject.images).pixels
-            pipe.send(_attack(job, loaded[1], loaded[2], device))
-        except Exception as error:
-            if not isinstance(error, UserError):
-                error.add_note(traceback.format_exc())
-            pipe.send(error)
-
-
-def _attack(
-    job: Job, classifier: ZeroShotClassifier, pixels: Pixels, device: torch.device
-) -> Outcome:
-    run: Run = importlib.import_module(job.attack).run
-    targets = Targets(pixels, job.numbers, job.labels)
-    return run(classifier, targets, job.options, job.settings._replace(device=device))

@@ -7,62 +7,16 @@ kinds, both well defined and never mixed:
                    return their best iterate have none
 """
 
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import Field
 
-from pipeline.clip.precision import Precision
-from pipeline.common.errors import UserError
 from pipeline.common.params import Section
 from pipeline.evaluation.clean_predictions import Clean
 from pipeline.evaluation.interface import Outcome, Run, Settings, Targets
+from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
-from pipeline.zeroshot.pgd_step import Norm
-
-Epsilon = Annotated[int | float, Field(gt=0, le=255 * 255)]  # in 1/255; 4 and 4.0 are two folders
-
-
-class EvaluateParams(Section):
-    """Section `evaluate` of params.yaml, where every key is explained."""
-
-    models: list[str] = Field(min_length=1)
-    datasets: list[str] = Field(min_length=1)
-    images: int | None = Field(ge=1)
-    attacks: list[str] = Field(min_length=1)
-    texts: list[str] = Field(min_length=1)
-    attacker: str
-    norm: Norm
-    epsilons_255: list[Epsilon] = Field(min_length=1)
-    space: Literal["model", "native"]
-    options: dict[str, dict[str, Any]]
-    robust: Literal["any", "last"]
-    last_images: int = Field(ge=0)
-    batch_size: int = Field(ge=1)
-    precision: Precision
-    guard_band: float = Field(gt=0)
-    compile: bool
-    examples: int = Field(ge=0)
-    seed: int = Field(ge=0, lt=2**31)
-    checks: dict[str, Any]
-    strict: bool
-
-    def epsilon_of(self, text: str) -> Epsilon:
-        """The epsilon that is written as `text`: a folder's name, so that 4 is not 4.0.
-
-        Raises:
-            UserError: evaluate.epsilons_255 has none.
-        """
-        for epsilon in self.epsilons_255:
-            if str(epsilon) == text:
-                return epsilon
-        raise UserError(f"evaluate.epsilons_255 has no {text}, only {self.epsilons_255}")
-
-    @property
-    def band(self) -> float:
-        """The guard band in logits; 0 where the attack's own forward is the verdict's."""
-        return self.guard_band if self.precision != "float32" or self.compile else 0.0
 
 
 class Verdicts(NamedTuple):

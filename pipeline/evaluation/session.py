@@ -18,9 +18,8 @@ from pipeline.common.params import Section
 from pipeline.cost import meter as cost
 from pipeline.evaluation import parts
 from pipeline.evaluation.clean_predictions import cached_clean_predictions
-from pipeline.evaluation.devices import Subject, Worker, distribute
+from pipeline.evaluation.devices import Worker, distribute
 from pipeline.evaluation.evaluate import (
-    EvaluateParams,
     Verdicts,
     accuracies,
     evaluate_attack,
@@ -29,7 +28,9 @@ from pipeline.evaluation.evaluate import (
     summary,
 )
 from pipeline.evaluation.interface import Outcome, Targets
+from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.stateful import check_deterministic
+from pipeline.evaluation.worker import Subject
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier, load_classifier
 from pipeline.images.image_set import (
     ImageSet,

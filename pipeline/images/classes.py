@@ -49,6 +49,14 @@ def read_own_templates(name: str, folder: Path = CLASSES) -> list[str]:
     return list(json.loads(templates))
 
 
+def fill_templates(templates: Sequence[str], classes: Sequence[ClassEntry]) -> list[list[str]]:
+    """The texts of each class, one for each template; {} in a template is the class name."""
+    return [
+        [template.replace("{}", class_entry.name) for template in templates]
+        for class_entry in classes
+    ]
+
+
 def write_classes(path: Path, classes: Sequence[ClassEntry], templates: Sequence[str]) -> None:
     """Write the class table, with the data set's own templates if it has any."""
     columns = {

@@ -7,7 +7,16 @@ CLIP's. A whole CLIP brings its text tower: where that is another, both towers a
 from pathlib import Path
 
 from pipeline.images.data_root import locate
-from pipeline.models import activation, checkpoints, hub, named, state_dicts, towers, whole
+from pipeline.models import (
+    activation,
+    checkpoints,
+    hub,
+    named,
+    repository_files,
+    state_dicts,
+    towers,
+    whole,
+)
 from pipeline.models.interface import BaseModel, ModelCardOrigin
 from pipeline.models.named import LOCAL
 
@@ -46,7 +55,7 @@ def build(params: Params) -> BaseModel:
 
 def _path(params: Params) -> Path:
     if params.file.startswith(hub.HUB):
-        return hub.repository_file(params.file, params.cache_dir)
+        return repository_files.repository_file(params.file, params.cache_dir)
     return whole.weights_file(locate(params.file))
 
 

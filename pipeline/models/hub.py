@@ -93,32 +93,6 @@ def tagged_config(params: HubParams) -> dict[str, Any]:
     }
 
 
-def file_of_repository(spec: str) -> tuple[str, str]:
-    """(repository, file in it) of "hf-hub:<organisation>/<repository>/<file>".
-
-    Raises:
-        UserError: it names no file.
-    """
-    parts = spec.removeprefix(HUB).split("/", 2)
-    if len(parts) < 3 or not all(parts):
-        raise UserError(f"file: {spec}: write {HUB}<organisation>/<repository>/<file>")
-    return "/".join(parts[:2]), parts[2]
-
-
-def repository_file(spec: str, cache_dir: str | None) -> Path:
-    """The file that `spec` names (see `file_of_repository`), from the cache or downloaded.
-
-    Raises:
-        UserError: it names no file, or the file cannot be had.
-    """
-    repository, name = file_of_repository(spec)
-    try:
-        return Path(hf_hub_download(repository, name, cache_dir=cache_dir))
-    except Exception as error:  # the hub raises a dozen kinds, all meaning "not available"
-        reason = first_line(error)[:200].rstrip(". ")
-        raise UserError(f"cannot load {spec}: {reason}; {OFFLINE}") from None
-
-
 def check_untagged(params: HubParams) -> None:
     """Raise UserError if there is a tag for a model that has only one set of weights."""
     if params.tag is not None:

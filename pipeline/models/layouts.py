@@ -18,11 +18,14 @@ LOGITS = ("logit_scale", "logit_bias")
 NO_WEIGHTS = re.compile(
     r"(.*\.)?(attn_mask|input_resolution|context_length|vocab_size|embeddings\.position_ids)"
 )
-BLOCK = re.compile(r"transformer\.resblocks\.(\d+)\.(.+)(weight|bias)")
+CUSTOM_TEXT = "text."  # open_clip's later class of models has its text half under this prefix
+# e.g. "visual.transformer.resblocks.3.", "3", "attn.in_proj_", "bias"
+BLOCK = re.compile(r"((?:visual\.)?transformer\.resblocks\.(\d+)\.)(.+)(weight|bias)")
 IN_BLOCK = {
     "ln_1.": "layer_norm1.", "ln_2.": "layer_norm2.", "attn.out_proj.": "self_attn.out_proj.",
     "mlp.c_fc.": "mlp.fc1.", "mlp.c_proj.": "mlp.fc2.",
 }  # fmt: skip
+IN_PROJ, STACKED = "attn.in_proj_", "qkv"  # queries, keys and values are one weight, in this order
 OUTSIDE = {
     "visual.class_embedding": "vision_model.embeddings.class_embedding",
     "visual.positional_embedding": "vision_model.embeddings.position_embedding.weight",
@@ -71,6 +74,15 @@ class Layout:
         """A file's weights, which have `file_names`, under open_clip's names, in their dtype."""
         return {name: self.take(name, state) for name in self.names}
 
+    def revert(self, state: State) -> State:
+        """The inverse of `convert`: views of open_clip's weights under the names in the file."""
+        parts: State = {}
+        for name, file_names in self.names.items():
+            value = state[name].T if name in self.transposed else state[name]
+            chunks = value.chunk(len(file_names)) if len(file_names) > 1 else (value,)
+            parts |= dict(zip(file_names, chunks, strict=True))
+        return parts
+
 
 def of_model(model: nn.Module) -> list[Layout]:
     """The layouts that a file with weights of this open_clip CLIP, or of its image encoder,
@@ -94,9 +106,16 @@ def transformers(names: Iterable[str]) -> Layout:
     return Layout(f"{part} in the layout of transformers", table, TRANSPOSED)
 
 
+def all_in_transformers(names: Iterable[str]) -> set[str]:
+    """Every weight that a CLIP of the transformers library has, by open_clip's names, with the
+    blocks that `names` are of."""
+    blocks = {match[1] for match in map(BLOCK.fullmatch, names) if match}
+    parts = [part + kind for part in (*IN_BLOCK, IN_PROJ) for kind in ("weight", "bias")]
+    return {*OUTSIDE, *(block + part for block in blocks for part in parts)}
+
+
 def _custom_text(name: str) -> str:
-    """In open_clip's later layout the text half has a prefix of its own."""
-    return name if name.startswith((VISUAL, *LOGITS)) else f"text.{name}"
+    return name if name.startswith((VISUAL, *LOGITS)) else f"{CUSTOM_TEXT}{name}"
 
 
 def _in_transformers(name: str) -> tuple[str, ...]:
@@ -108,11 +127,11 @@ def _in_transformers(name: str) -> tuple[str, ...]:
     if name in OUTSIDE:
         return (OUTSIDE[name],)
     tower = "vision_model" if name.startswith(VISUAL) else "text_model"
-    block = BLOCK.fullmatch(name.removeprefix(VISUAL))
+    block = BLOCK.fullmatch(name)
     if not block:
         return ()
-    number, part, kind = block.groups()
+    _, number, part, kind = block.groups()
     start = f"{tower}.encoder.layers.{number}."
-    if part == "attn.in_proj_":
-        return tuple(f"{start}self_attn.{letter}_proj.{kind}" for letter in "qkv")
+    if part == IN_PROJ:
+        return tuple(f"{start}self_attn.{letter}_proj.{kind}" for letter in STACKED)
     return (f"{start}{IN_BLOCK[part]}{kind}",) if part in IN_BLOCK else ()

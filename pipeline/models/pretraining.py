@@ -19,6 +19,7 @@ from pipeline.clip.model import preprocess_config
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section, Template
 from pipeline.common.progress import track
+from pipeline.images.classes import fill_templates
 from pipeline.images.image_set import ImageSet, open_images
 from pipeline.models.caption_files import captions_by_class, read_sentences
 from pipeline.models.contrastive import pretrain_steps
@@ -139,10 +140,7 @@ def model_config(params: PretrainParams, image_size: int) -> dict[str, Any]:
 
 def class_captions(images: ImageSet, params: PretrainParams) -> list[Sequence[str]]:
     """For each class, every sentence its images may be paired with."""
-    pools: list[list[str]] = [
-        [template.replace("{}", class_entry.name) for template in params.templates]
-        for class_entry in images.classes
-    ]
+    pools = fill_templates(params.templates, images.classes)
     for label, caption in zip(images.labels, images.captions, strict=True):
         if caption:
             pools[label].append(caption)

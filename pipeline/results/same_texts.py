@@ -6,12 +6,7 @@ and the second class is never predicted.
 
 from collections.abc import Sequence
 
-from pipeline.images.classes import ClassEntry
-
-
-def fill_templates(templates: Sequence[str], names: Sequence[str]) -> list[list[str]]:
-    """The texts of each class, one for each template; {} in a template is the class name."""
-    return [[template.replace("{}", name) for template in templates] for name in names]
+from pipeline.images.classes import ClassEntry, fill_templates
 
 
 def same_texts(class_ids: Sequence[str], texts: Sequence[Sequence[str]]) -> list[list[str]]:
@@ -62,7 +57,7 @@ def same_texts_remark(
     if not templates:
         return None
     ids, names = [c.class_id for c in classes], {c.class_id: c.name for c in classes}
-    groups = same_texts(ids, fill_templates(templates, [c.name for c in classes]))
+    groups = same_texts(ids, fill_templates(templates, classes))
     if not groups:
         return None
     noun = "names" if len(groups) > 1 else "name"

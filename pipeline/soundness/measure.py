@@ -18,9 +18,10 @@ from pipeline.common.params import Section
 from pipeline.cost.meter import Meter
 from pipeline.evaluation import fixed_step, session
 from pipeline.evaluation.clean_predictions import clean_predictions
-from pipeline.evaluation.devices import Subject, Worker, distribute
-from pipeline.evaluation.evaluate import EvaluateParams
+from pipeline.evaluation.devices import Worker, distribute
 from pipeline.evaluation.interface import Run, Settings, Targets
+from pipeline.evaluation.params import EvaluateParams
+from pipeline.evaluation.worker import Subject
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 
 OVERSHOOT = 2.5  # steps * step size in units of epsilon: enough to cross the ball from any start

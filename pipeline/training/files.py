@@ -12,13 +12,14 @@ from pipeline.clip.folders import BASE_MODEL, FINETUNED, RECIPE
 from pipeline.clip.model import Clip
 from pipeline.clip.origins import hash_origins
 from pipeline.common.atomic import replacing_directory
-from pipeline.common.options import check_defined
+from pipeline.common.options import check_attacks, check_defined
 from pipeline.common.params import read_value
 from pipeline.common.tables import write_json
 from pipeline.cost import meter
+from pipeline.cost.files import Training
 from pipeline.distributed.ranks import Ranks
 from pipeline.images.image_set import content_files
-from pipeline.training.loop import steps_per_epoch, total_steps
+from pipeline.training.batches import steps_per_epoch, total_steps
 from pipeline.training.objective import MethodInputs
 from pipeline.training.recipe import Recipe
 from pipeline.training.session import Finished
@@ -27,11 +28,13 @@ from pipeline.zeroshot.text_tables import DESCRIPTIONS
 
 
 def check_evaluated() -> None:
-    """Check that what evaluates the model later is defined: DVC would miss it after the training.
+    """Check that what evaluates the model later is there: DVC would miss it after the training.
+    Nothing here changes what is trained, so the stage tracks none of these keys.
 
     Raises:
-        UserError: a text set or a model of section evaluate is not.
+        UserError: an attack, a text set or a model of section evaluate is not.
     """
+    check_attacks(read_value("evaluate.attacks", list[str]))
     texts = [*read_value("embed.texts", dict), DESCRIPTIONS]
     check_defined(read_value("evaluate.texts", list[str]), texts, "evaluate.texts")
     models = [*read_value("models", dict), FINETUNED]
@@ -83,6 +86,6 @@ def record_cost(
         "finetune", seen, base.config["model_cfg"], recipe.last_blocks, inputs.ranks.size
     )
     per_epoch = finished.spent.seconds / steps * steps_per_epoch(count, recipe)
-    training = meter.Training(recipe.method, title, per_epoch, steps)
+    training = Training(recipe.method, title, per_epoch, steps)
     device = inputs.texts.device
     meter.record(run, finished.spent, device, folder / clip.WEIGHTS_FILE, training)

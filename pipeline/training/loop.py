@@ -4,9 +4,7 @@ Every random draw follows from (seed, epoch) or (seed, step), so a run that is k
 ends with the same bytes as one that was not.
 """
 
-import math
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,20 +15,14 @@ from pipeline.clip import model as clip
 from pipeline.clip.model import ImageEncoder
 from pipeline.clip.precision import compile_blocks
 from pipeline.clip.schedule import warmup_cosine
-from pipeline.clip.upload import Sent, Uploader
-from pipeline.distributed.ranks import SINGLE, Ranks, rows_to_compute
-from pipeline.images.streaming import Pixels, depth, prefetch
+from pipeline.distributed.ranks import SINGLE, Ranks
+from pipeline.images.streaming import Pixels
 from pipeline.training import weights
-from pipeline.training.objective import Batch, Objective
+from pipeline.training.batches import read_batches, total_steps
+from pipeline.training.objective import Objective
 from pipeline.training.recipe import Recipe
-from pipeline.training.step import (
-    StepLog,
-    advice,
-    check_finite_step,
-    make_ascents,
-    make_optimiser,
-    train_step,
-)
+from pipeline.training.step import StepLog, advice, check_finite_step, make_optimiser, train_step
+from pipeline.training.training_attack import make_ascents
 
 LOG_EVERY = 10  # steps between transfers of the log to the CPU
 State = dict[str, Any]
@@ -44,35 +36,6 @@ class Resume(NamedTuple):
     state: State | None
     save: Callable[[State], None]
     due: Callable[[int], bool]
-
-
-def steps_per_epoch(images: int, recipe: Recipe) -> int:
-    """The last batch of an epoch may be smaller."""
-    return math.ceil(images / recipe.batch_size)
-
-
-def total_steps(images: int, recipe: Recipe) -> int:
-    """Optimiser steps of the whole run."""
-    return recipe.epochs * steps_per_epoch(images, recipe)
-
-
-def batch_indices(step: int, images: int, batch_size: int, seed: int) -> np.ndarray:
-    """Image numbers of a step, sorted: each epoch visits every image once.
-
-    Example: 10 images in batches of 4 are batches of 4, 4 and 2; step 4 is the second of epoch 1.
-    """
-    per_epoch = math.ceil(images / batch_size)
-    epoch, position = divmod(step, per_epoch)
-    order = _epoch_order(epoch, images, seed)
-    return np.sort(order[position * batch_size : (position + 1) * batch_size])
-
-
-@lru_cache(maxsize=2)  # batches that are read ahead may belong to the next epoch already
-def _epoch_order(epoch: int, images: int, seed: int) -> np.ndarray:
-    """All image numbers, int64 (images,), in the order of an epoch; read-only."""
-    order = np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(images)
-    order.flags.writeable = False
-    return order
 
 
 def finetune(
@@ -108,7 +71,7 @@ def finetune(
     if recipe.compile:
         compile_blocks(encoder.visual)
     total, rows = total_steps(len(pixels), recipe), []
-    batches = _batches(pixels, labels, recipe, device, range(first, total), ranks)
+    batches = read_batches(pixels, labels, recipe, device, range(first, total), ranks)
     for step, batch in enumerate(batches, first):
         rate = _set_rate(optimiser, recipe, step, total)
         log = train_step(encoder, objective, optimiser, batch, step, recipe, ascents, ranks)
@@ -133,47 +96,6 @@ def _set_rate(optimiser: torch.optim.Optimizer, recipe: Recipe, step: int, total
     for group in optimiser.param_groups:
         group["lr"] = rate
     return rate
-
-
-def _batches(
-    pixels: Pixels,
-    labels: np.ndarray,
-    recipe: Recipe,
-    device: torch.device,
-    steps: range,
-    ranks: Ranks,
-) -> Iterator[Batch]:
-    """The batches of the steps, each on its way to the device while the one before it is used."""
-    uploader = Uploader(device)
-
-    def read(step: int) -> Sent:
-        index, part = read_pixels(pixels, step, recipe, ranks)
-        return uploader.send(part, labels[index], index)
-
-    for sent in prefetch(read, steps, depth(pixels)):
-        yield _received(uploader, sent)
-
-
-def read_pixels(
-    pixels: Pixels, step: int, recipe: Recipe, ranks: Ranks = SINGLE
-) -> tuple[np.ndarray, np.ndarray]:
-    """Numbers, int64 (B,), of the batch of a step, and pixels, uint8 (b, 3, S, S), of this
-    rank's rows of it: of all without others."""
-    index = batch_indices(step, len(pixels), recipe.batch_size, recipe.seed)
-    return index, pixels[index[rows_to_compute(len(index), ranks)]]
-
-
-def make_batch(
-    index: np.ndarray, pixels: np.ndarray, labels: np.ndarray, device: torch.device
-) -> Batch:
-    """The batch of image numbers `index`, as float32 pixels in [0, 1] on `device`."""
-    uploader = Uploader(device)
-    return _received(uploader, uploader.send(pixels, labels[index], index))
-
-
-def _received(uploader: Uploader, sent: Sent) -> Batch:
-    images, batch_labels, numbers = uploader.receive(sent)
-    return Batch(clip.scaled(images), batch_labels, numbers)
 
 
 def _fetched(rows: list[tuple[int, float, StepLog]], recipe: Recipe) -> list[dict[str, float]]:

@@ -17,8 +17,9 @@ from pipeline.common.progress import counter
 from pipeline.cost.meter import Meter, Spent
 from pipeline.distributed.ranks import SINGLE, Ranks
 from pipeline.images.streaming import Pixels
+from pipeline.training.batches import total_steps
 from pipeline.training.checkpoint import StateWriter
-from pipeline.training.loop import Resume, State, finetune, total_steps
+from pipeline.training.loop import Resume, State, finetune
 from pipeline.training.objective import MethodInputs, MethodParams, Objective
 from pipeline.training.recipe import Recipe
 from pipeline.training.shared_state import load_state

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.clip.folders import BASE, FINETUNED
 from pipeline.cost import vision_transformer as vit
-from pipeline.evaluation.evaluate import EvaluateParams
+from pipeline.evaluation.params import EvaluateParams
 from pipeline.images.data_root import ROOT_VARIABLE
 from pipeline.training.recipe import Recipe
 from saft.check.model_state import ModelState

@@ -72,7 +72,7 @@ def training_need(
 
 
 def _attacks_a_copy(recipe: Recipe) -> bool:
-    """As `pipeline.training.step.attacked_copy` decides."""
+    """As `pipeline.training.training_attack.attacked_copy` decides."""
     return recipe.attack is not None and (recipe.precision == "bf16" or recipe.compile)
 
 

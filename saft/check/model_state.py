@@ -16,7 +16,7 @@ from pipeline.models.params import ModelParams
 from pipeline.models.pretraining import PretrainParams
 from saft.check import published
 from saft.check.part import Download, error_line
-from saft.schema import model_options
+from saft.plugin_params import model_options
 
 
 class Training(NamedTuple):

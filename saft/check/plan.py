@@ -15,7 +15,7 @@ from pipeline.common.options import load_plugin
 from pipeline.common.params import PARAMS_FILE, Section, read_params, validate
 from pipeline.descriptions.params import DescribeParams
 from pipeline.embeddings.templates import EmbedParams
-from pipeline.evaluation.evaluate import EvaluateParams
+from pipeline.evaluation.params import EvaluateParams
 from pipeline.filtering.filter import FilterParams
 from pipeline.models.params import ModelParams
 from pipeline.models.pretraining import PretrainParams

@@ -7,7 +7,7 @@ import open_clip
 
 from pipeline.clip.config import CONFIG_FILE
 from pipeline.cost import vision_transformer as vit
-from pipeline.models import hub, transformers_config, whole
+from pipeline.models import hub, repository_files, transformers_config, whole
 from pipeline.models.configs import check_layout, read_repository_config
 from pipeline.models.hub import HubParams
 from pipeline.models.state_dicts import Fetch
@@ -74,12 +74,12 @@ def _repository(options: HubParams) -> Published:
 
 
 def inspect_file(spec: str, options: HubParams) -> Published:
-    """A single file of a repository, as `pipeline.models.hub.file_of_repository` reads it.
+    """A single file of a repository, named as `repository_files.file_of_repository` reads it.
 
     Raises:
         UserError: it names no file.
     """
-    repository, name = hub.file_of_repository(spec)
+    repository, name = repository_files.file_of_repository(spec)
     file = _in_hub_cache(repository, name, options.cache_dir)
     if file:
         return Published(None, f"{spec}: in the cache, {file}", None)

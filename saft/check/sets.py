@@ -20,7 +20,7 @@ from pipeline.prepare.hub_shards import HUB, folder_of, is_whole
 from pipeline.prepare.pack import check_source
 from saft.check.dvc import Runs
 from saft.check.part import Download, error_line
-from saft.schema import open_params
+from saft.plugin_params import open_params
 
 MIN_PIXELS = 8  # side that every source takes at least
 

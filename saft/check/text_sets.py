@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 
 from pipeline.common.errors import UserError
 from pipeline.embeddings.templates import templates_of
-from pipeline.results.same_texts import describe_same_texts, fill_templates, same_texts
+from pipeline.images.classes import fill_templates
+from pipeline.results.same_texts import describe_same_texts, same_texts
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, SAME, TEMPLATE
 from saft.check.plan import Plan
 from saft.check.sets import SetState
@@ -60,7 +61,7 @@ def problems(plan: Plan) -> Iterator[str]:
 
 def _indistinct(state: SetState, texts: str, templates: Sequence[str], file: str) -> Iterator[str]:
     names = {class_entry.class_id: class_entry.name for class_entry in state.class_entries}
-    groups = same_texts(list(names), fill_templates(templates, list(names.values())))
+    groups = same_texts(list(names), fill_templates(templates, state.class_entries))
     if groups:
         yield (
             f"{file}: {describe_same_texts(state.name, texts, groups)}: their name is "

@@ -83,7 +83,7 @@ def read_run(spec: Spec) -> ComparedRun:
     Raises:
         UserError: there is no such experiment, or an output of it is not in the cache.
     """
-    from pipeline.cost.meter import read_cost  # with torch: seconds to import
+    from pipeline.cost.files import read_cost  # with torch: seconds to import
 
     root = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:

@@ -48,7 +48,7 @@ def recorded(stage: str, output: Path) -> Recorded:
     Raises:
         UserError: its record is not JSON.
     """
-    from pipeline.cost.meter import read_cost  # with torch: seconds to import
+    from pipeline.cost.files import read_cost  # with torch: seconds to import
 
     if not output.exists():
         return Recorded(stage, None, False)

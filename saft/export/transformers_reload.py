@@ -1,5 +1,5 @@
 """A written transformers folder read again: by transformers where it can be imported, which it
-need not be, and else as an open_clip model made of config.json and the inverse of the mapping."""
+need not be, and else as an open_clip model made of config.json, as the pipeline loads it."""
 
 import importlib
 import json
@@ -14,10 +14,10 @@ from torch import Tensor
 
 from pipeline.clip.model import Clip
 from pipeline.common.errors import UserError, one_line
+from pipeline.models import layouts
 from saft.export import transformers_tokenizer
 from saft.export.probe import Features, Probe, Reloaded, features
 from saft.export.transformers_folder import CONFIG_FILE, WEIGHTS_FILE
-from saft.export.transformers_layout import to_open_clip
 from saft.export.transformers_tokenizer import END_ID
 
 WITHOUT_TRANSFORMERS = "our own inverse mapping (transformers cannot be imported)"
@@ -93,7 +93,8 @@ def rebuilt(folder: Path, config: dict[str, Any]) -> Clip:
     """The folder as an open_clip model, in eval mode. config: where mean and std are."""
     written = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     model = CLIP(**open_clip_config(written)).eval()
-    model.load_state_dict(to_open_clip(load_file(folder / WEIGHTS_FILE)), strict=True)
+    weights = layouts.transformers(model.state_dict()).convert(load_file(folder / WEIGHTS_FILE))
+    model.load_state_dict(weights, strict=True)
     tokenizer = transformers_tokenizer.reread(folder, model.context_length)
     return Clip(model, config, tokenizer)
 

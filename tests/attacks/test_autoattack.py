@@ -23,6 +23,7 @@ from tests.support.classifiers import (
     make_targets,
     only_right,
     settings,
+    with_other_texts,
 )
 
 N, C = 24, 5
@@ -191,14 +192,7 @@ def test_the_librarys_doubts_become_a_note(targets):
 
 def test_an_attacker_with_other_texts_is_refused(classifier, targets):
     """The library would stop at what the attacker's texts get wrong and call it AutoAttack."""
-    order = [1, 0, 2, 3, 4]
-    other = ZeroShotClassifier(
-        classifier.encoder,
-        classifier.class_features,
-        classifier.class_features[order],
-        classifier.attacker_captions,
-        classifier.scale,
-    )
+    other = with_other_texts(classifier, [1, 0, 2, 3, 4])
     with pytest.raises(UserError, match="evaluate.attacker: x needs the classifier's own texts"):
         autoattack_library.run(other, targets, settings(N, epsilon=EPSILON), ["apgd-ce"], "x")
 

@@ -14,7 +14,17 @@ from pipeline.evaluation.fixed_step import FixedStepParams
 from pipeline.evaluation.interface import Settings, Targets, margins
 from pipeline.evaluation.starts import start_noise
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
-from tests.support.classifiers import CPU, Net, attack, fit, make_targets, on, only_right, settings
+from tests.support.classifiers import (
+    CPU,
+    Net,
+    attack,
+    fit,
+    make_targets,
+    on,
+    only_right,
+    settings,
+    with_other_texts,
+)
 
 N, C, K = 24, 5, 3
 RADII = {"linf": 9 / 255, "l2": 0.2}
@@ -261,14 +271,7 @@ def test_the_ensemble_equals_a_slow_loop(classifier, targets):
 
 def test_with_other_texts_every_iterate_is_judged_by_the_classifier(classifier, targets):
     """The attacker's own forward says nothing about which images are misclassified."""
-    order = [1, 0, 2, 3, 4]
-    other = ZeroShotClassifier(
-        classifier.encoder,
-        classifier.class_features,
-        classifier.class_features[order],
-        classifier.attacker_captions,
-        classifier.scale,
-    )
+    other = with_other_texts(classifier, [1, 0, 2, 3, 4])
 
     def loss(classifier: ZeroShotClassifier, image: Tensor, label: Tensor) -> Tensor:
         return F.cross_entropy(other.attacker_logits(other.features(image)), label)

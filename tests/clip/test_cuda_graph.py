@@ -16,8 +16,8 @@ from pipeline.clip.precision import frozen_copy
 from pipeline.common.errors import UserError
 from pipeline.evaluation.interface import Outcome, Targets
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
-from pipeline.training.loop import make_batch, read_pixels
-from pipeline.training.step import make_ascents, perturb_batch
+from pipeline.training.batches import make_batch, read_pixels
+from pipeline.training.training_attack import make_ascents, perturb_batch
 from tests.support.classifiers import Net, attack, fit, make_targets, on, settings
 from tests.support.training_runs import ATTACK, Run, recipe
 

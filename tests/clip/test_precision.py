@@ -9,8 +9,8 @@ from torch import Tensor
 from pipeline.clip import model as clip
 from pipeline.clip import precision
 from pipeline.common.errors import UserError
-from pipeline.training.loop import make_batch, read_pixels
-from pipeline.training.step import Ascents, attacked_copy, perturb_batch
+from pipeline.training.batches import make_batch, read_pixels
+from pipeline.training.training_attack import Ascents, attacked_copy, perturb_batch
 from tests.support.training_runs import CPU, SIZE, Run, changed, recipe
 
 

@@ -24,10 +24,10 @@ from pipeline.prepare import pack as prepare
 from pipeline.prepare.pack import pack
 from stages import evaluate, exemplars
 from tests.conftest import SIZE, folder_params
-from tests.support.classifiers import tiny_project, write_params
 from tests.support.dataset_fixtures import WRITERS, enter_project, open_miniature, open_set
 from tests.support.dataset_fixtures.base import noise
 from tests.support.dataset_fixtures.foldered import WNIDS, imagenet_r
+from tests.support.tiny_project import tiny_project, write_params
 from tests.support.trainable import train
 
 FOLDER = IMAGES / "s"

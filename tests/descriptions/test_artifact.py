@@ -19,7 +19,8 @@ from pipeline.descriptions.params import classes_to_describe
 from pipeline.descriptions.prompts import read_prompts
 from pipeline.descriptions.tokens import count_tokens
 from pipeline.images.classes import ClassEntry
-from pipeline.prepare.rendering import COLOURS, SHAPES, letters
+from pipeline.prepare.outlines import SHAPES
+from pipeline.prepare.rendering import COLOURS, letters
 
 ROOT = Path(__file__).parents[2]
 ANT, ELEPHANT = ClassEntry("n1", "ant"), ClassEntry("n2", "african elephant")

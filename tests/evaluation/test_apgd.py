@@ -10,10 +10,19 @@ from torch import Tensor
 
 from pipeline.attacks import apgd_ce, apgd_dlr, apgd_t
 from pipeline.clip.cuda_graph import Replay
-from pipeline.evaluation import apgd, apgd_losses
+from pipeline.evaluation import apgd, apgd_losses, apgd_steps
 from pipeline.evaluation.interface import Settings, Targets
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
-from tests.support.classifiers import CPU, Net, fit, make_targets, on, only_right, settings
+from tests.support.classifiers import (
+    CPU,
+    Net,
+    fit,
+    make_targets,
+    on,
+    only_right,
+    settings,
+    with_other_texts,
+)
 
 ALL, N, C = 24, 14, 6
 STEPS = [1, 2, 5, 12, 40, 100]
@@ -82,8 +91,8 @@ def whole_run(
     for _ in range(plan.steps + 1):
         gradient, losses, _ = apgd.forward(classifier, slots, plan.loss, Replay())
         iterates.append(slots.state["point"])
-        gradient = apgd.update_state(slots, losses, gradient, plan.steps)
-        apgd.step(slots, gradient, s)
+        gradient = apgd_steps.update_state(slots, losses, gradient, plan.steps)
+        apgd_steps.step(slots, gradient, s)
         slots.advance(np.zeros(len(targets.labels), dtype=bool))
     return iterates, slots.state
 
@@ -97,18 +106,6 @@ def classifier() -> ZeroShotClassifier:
 def targets(classifier: ZeroShotClassifier) -> Targets:
     right = only_right(classifier, make_targets(ALL, C))
     return Targets(right.pixels, right.numbers[:N], right.labels[:N])
-
-
-def swapped(classifier: ZeroShotClassifier) -> ZeroShotClassifier:
-    """The same classifier, whose attacker takes each class for the next one."""
-    order = [*range(1, C), 0]
-    return ZeroShotClassifier(
-        classifier.encoder,
-        classifier.class_features,
-        classifier.class_features[order],
-        classifier.attacker_captions,
-        classifier.scale,
-    )
 
 
 def goals(classifier: ZeroShotClassifier, images: Tensor, labels: Tensor, rank: int) -> Tensor:
@@ -254,7 +251,7 @@ def test_targets_are_ranked_as_the_library_ranks_them(classifier, targets):
     for rank in range(C - 1):
         target_classes = apgd_t.target_classes(classifier, images, labels, torch.full((N,), rank))
         assert target_classes.tolist() == goals(classifier, images, labels, rank).tolist()
-    other = swapped(classifier)
+    other = with_other_texts(classifier, [*range(1, C), 0])  # each class taken for the next
     logits = other.attacker_logits(other.features(images))
     likeliest = logits.scatter(1, labels[:, None], -torch.inf).argmax(1)
     target_classes = apgd_t.target_classes(other, images, labels, torch.zeros(N, dtype=torch.int64))
@@ -297,5 +294,5 @@ def test_apgd_is_not_weaker_than_pgd_in_loss(classifier, targets):
         losses = apgd_losses.cross_entropy(classifier(point).float(), labels, labels)
         (gradient,) = torch.autograd.grad(losses.sum(), point)
         best = torch.maximum(best, losses.detach())
-        point = apgd.bounded(images, point.detach() + s.epsilon / 10 * gradient.sign(), s)
+        point = apgd_steps.bounded(images, point.detach() + s.epsilon / 10 * gradient.sign(), s)
     assert (state["best_loss"] >= best - 1e-4).float().mean() > 0.8

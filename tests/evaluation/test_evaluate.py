@@ -13,10 +13,9 @@ from pipeline.attacks import apgd_ce, pgd
 from pipeline.common.errors import UserError
 from pipeline.common.options import load_plugin
 from pipeline.common.params import read_section
-from pipeline.cost.meter import read_cost
+from pipeline.cost.files import read_cost
 from pipeline.evaluation.clean_predictions import Clean, clean_predictions
 from pipeline.evaluation.evaluate import (
-    EvaluateParams,
     Verdicts,
     accuracies,
     evaluate_attack,
@@ -25,23 +24,14 @@ from pipeline.evaluation.evaluate import (
     run_to_last_mask,
 )
 from pipeline.evaluation.interface import Outcome, Targets
+from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.images.classes import ClassEntry
 from pipeline.results.files import PREDICTIONS, evaluation_folder
 from pipeline.results.seen_classes import training_overlap
 from stages import evaluate as stage
-from tests.support.classifiers import (
-    Counting,
-    Net,
-    attack,
-    evaluate_params,
-    fit,
-    keep_one_class,
-    make_targets,
-    on,
-    tiny_project,
-    write_params,
-)
+from tests.support.classifiers import Counting, Net, attack, fit, make_targets, on
+from tests.support.tiny_project import evaluate_params, keep_one_class, tiny_project, write_params
 
 N, C = 30, 5
 

@@ -13,13 +13,14 @@ from pipeline.clip import model as clip
 from pipeline.clip.precision import describe_precision, frozen_copy
 from pipeline.common.errors import UserError
 from pipeline.common.params import validate
-from pipeline.evaluation.evaluate import EvaluateParams
 from pipeline.evaluation.interface import Outcome, Targets
+from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.soundness.measure import ChecksParams, measure
 from pipeline.soundness.measurements import PrecisionCounts
 from pipeline.soundness.measurements import check_precision as precision_check
-from tests.support.classifiers import CPU, evaluate_params, fit, make_targets, only_right, settings
+from tests.support.classifiers import CPU, fit, make_targets, only_right, settings
+from tests.support.tiny_project import evaluate_params
 
 N, C, SIZE = 40, 5, 16
 EPSILON = 1.5 / 255

@@ -25,7 +25,7 @@ from pipeline.images.streaming import (
     prefetch,
 )
 from pipeline.training import frozen_features
-from pipeline.training.loop import _epoch_order, batch_indices
+from pipeline.training.batches import _epoch_order, batch_indices
 from pipeline.training.objective import MethodInputs
 from saft.check.probe import counting_encoder, tiny_inputs
 from tests.support.dataset_fixtures.base import noise

@@ -16,7 +16,8 @@ from pipeline.clip.folders import record_folder
 from pipeline.common.errors import UserError
 from pipeline.model_sources import checkpoint
 from stages import model as model_stage
-from tests.support.classifiers import write_params
+from tests.support.clip_layouts import prefixed
+from tests.support.tiny_project import write_params
 
 ROBUST = folder_of("robust")
 
@@ -49,10 +50,6 @@ def visual(clip_folder) -> dict[str, torch.Tensor]:
     weights = clip.load(clip_folder).model.visual.state_dict()
     torch.manual_seed(1)
     return {key: torch.randn_like(value) for key, value in weights.items()}
-
-
-def prefixed(prefix: str, state: dict) -> dict:
-    return {f"{prefix}{key}": value for key, value in state.items()}
 
 
 FORMS = {

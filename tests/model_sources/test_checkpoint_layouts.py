@@ -10,23 +10,13 @@ from safetensors.torch import save_file
 
 from pipeline.clip import model as clip
 from pipeline.common.errors import UserError
-from pipeline.model_sources import checkpoint, local
-from tests.support.clip_layouts import prefixed
-
-
-def build(file: Path, clip_folder: Path, **options):
-    values = {
-        "file": str(file),
-        "model": f"local-dir:{clip_folder}",
-        "tag": None,
-        "cache_dir": None,
-    }
-    return checkpoint.build(checkpoint.Params(**values, **options))
+from pipeline.model_sources import local
+from tests.support.clip_layouts import into_clip, prefixed
 
 
 def refused(file: Path, clip_folder: Path, **options) -> str:
     with pytest.raises(UserError) as caught:
-        build(file, clip_folder, **options)
+        into_clip(file, clip_folder, **options)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -61,7 +51,7 @@ def test_every_wrapper(visual, clip_folder, file, key):
         inner, last = inner[part], inner
     last[part] = visual
     torch.save(content, file)
-    assert torch.equal(build(file, clip_folder).model.visual.proj, visual["proj"])
+    assert torch.equal(into_clip(file, clip_folder).model.visual.proj, visual["proj"])
 
 
 def test_several_that_differ_are_a_choice(visual, whole, clip_folder, file):
@@ -71,20 +61,20 @@ def test_several_that_differ_are_a_choice(visual, whole, clip_folder, file):
         "robust.pt: holds several sets of weights that fit and differ: model, state_dict_ema; "
         "choose one with key:"
     )
-    built = build(file, clip_folder, key="state_dict_ema")
+    built = into_clip(file, clip_folder, key="state_dict_ema")
     assert torch.equal(built.model.visual.proj, average["proj"])
     assert built.notes == ["weights under state_dict_ema, as key: says"]
     assert refused(file, clip_folder, key="ema").endswith(
         "has no weights under 'ema', which key: names; it has model, state_dict_ema"
     )
     torch.save({"model": visual, "copy": dict(visual)}, file)
-    assert torch.equal(build(file, clip_folder).model.visual.proj, visual["proj"])
+    assert torch.equal(into_clip(file, clip_folder).model.visual.proj, visual["proj"])
 
 
 def test_the_whole_clip_is_taken_before_its_own_image_half(visual, whole, clip_folder, file):
     state = {k: v + 1 for k, v in whole.items()} | prefixed("visual.", visual)
     torch.save({"vision_encoder_state_dict": visual, "state_dict": state}, file)
-    built = build(file, clip_folder)
+    built = into_clip(file, clip_folder)
     assert torch.equal(built.model.token_embedding.weight, state["token_embedding.weight"])
 
 
@@ -93,7 +83,7 @@ def test_two_models_in_one_flat_dictionary_are_a_choice(visual, clip_folder, fil
     torch.save(prefixed("student.", visual) | prefixed("teacher.", teacher), file)
     message = refused(file, clip_folder)
     assert "holds the weights of 2 models (student, teacher); choose one with key:" in message
-    built = build(file, clip_folder, key="teacher")
+    built = into_clip(file, clip_folder, key="teacher")
     assert torch.equal(built.model.visual.proj, teacher["proj"])
 
 
@@ -101,7 +91,7 @@ def test_a_whole_clip_beside_other_weights_is_one_model(whole, clip_folder, file
     torch.save(prefixed("clip.", whole) | {"extra.weight": torch.zeros(2)}, file)
     message = refused(file, clip_folder)
     assert f"{len(whole)} keys begin with 'clip.', 1 do not (extra.weight); expected the" in message
-    assert build(file, clip_folder, key="clip").notes[0] == "weights under clip, as key: says"
+    assert into_clip(file, clip_folder, key="clip").notes[0] == "weights under clip, as key: says"
 
 
 def test_positions_of_another_grid_are_interpolated_only_when_asked(visual, clip_folder, file):
@@ -113,7 +103,7 @@ def test_positions_of_another_grid_are_interpolated_only_when_asked(visual, clip
         "4 x 4; set resize_positions: true to interpolate them, or name a CLIP of its image size "
         "in model:"
     )
-    built = build(file, clip_folder, resize_positions=True)
+    built = into_clip(file, clip_folder, resize_positions=True)
     positions = built.model.visual.positional_embedding.detach()
     theirs = visual["positional_embedding"]
     assert torch.equal(positions[0], theirs[0])
@@ -132,7 +122,7 @@ def test_positions_of_another_grid_are_interpolated_only_when_asked(visual, clip
 
 def test_the_same_grid_is_left_alone_where_resizing_is_allowed(visual, clip_folder, file):
     torch.save(visual, file)
-    built = build(file, clip_folder, resize_positions=True)
+    built = into_clip(file, clip_folder, resize_positions=True)
     assert built.notes == []
     assert torch.equal(built.model.visual.positional_embedding, visual["positional_embedding"])
 
@@ -189,13 +179,13 @@ def test_a_pointer_of_git_lfs(clip_folder, file):
 @pytest.mark.parametrize("name", ["robust.SAFETENSORS", "robust.bin"])
 def test_safetensors_under_another_name(visual, clip_folder, tmp_path, name):
     save_file(visual, tmp_path / name)
-    assert torch.equal(build(tmp_path / name, clip_folder).model.visual.proj, visual["proj"])
+    assert torch.equal(into_clip(tmp_path / name, clip_folder).model.visual.proj, visual["proj"])
 
 
 @pytest.mark.parametrize("kind", ["bool", "int8", "int32", "uint8", "float16", "float64"])
 def test_numbers_of_numpy_beside_the_weights(visual, clip_folder, file, kind):
     torch.save({"state_dict": visual, "best": np.dtype(kind).type(1)}, file)
-    assert torch.equal(build(file, clip_folder).model.visual.proj, visual["proj"])
+    assert torch.equal(into_clip(file, clip_folder).model.visual.proj, visual["proj"])
 
 
 def test_a_folder_of_open_clip_with_the_older_file(whole, clip_folder, tmp_path):

@@ -17,7 +17,7 @@ from pipeline.clip import model as clip
 from pipeline.common.errors import UserError
 from pipeline.common.tables import write_json
 from pipeline.model_sources import local, pretrain, pretrained
-from pipeline.models import hub
+from pipeline.models import hub, repository_files
 from pipeline.models.pretraining import FOLDER, ORIGIN, PretrainParams, origin
 from tests.conftest import MODEL_CFG, SIZE
 from tests.support.clip_layouts import (
@@ -316,13 +316,13 @@ def test_a_single_file_of_a_repository_comes_from_the_cache(cache):
     snapshot = next(Path(cache).glob("models--someone--robust-clip/snapshots/*"))
     (snapshot / "more").mkdir()
     (snapshot / "more/robust.pt").write_bytes(b"weights")
-    path = hub.repository_file(f"{REPOSITORY}/more/robust.pt", cache)
+    path = repository_files.repository_file(f"{REPOSITORY}/more/robust.pt", cache)
     assert path.read_bytes() == b"weights"
     with pytest.raises(UserError, match=r"cannot load hf-hub:someone/robust-clip/absent.pt: .*"):
-        hub.repository_file(f"{REPOSITORY}/absent.pt", cache)
+        repository_files.repository_file(f"{REPOSITORY}/absent.pt", cache)
 
 
 @pytest.mark.parametrize("spec", ["hf-hub:a/b", "hf-hub:a", "hf-hub:a/b/", "hf-hub://x"])
 def test_what_names_no_file_of_a_repository_is_refused(spec):
     with pytest.raises(UserError, match="write hf-hub:<organisation>/<repository>/<file>"):
-        hub.repository_file(spec, None)
+        repository_files.repository_file(spec, None)

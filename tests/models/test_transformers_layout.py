@@ -9,9 +9,10 @@ import torch
 
 from pipeline.clip import model as clip
 from pipeline.common.errors import UserError
-from pipeline.model_sources import checkpoint, local
+from pipeline.model_sources import local
 from tests.conftest import SIZE
 from tests.support.clip_layouts import (
+    into_clip,
     prefixed,
     transformers_config,
     transformers_state,
@@ -31,16 +32,6 @@ def original(clip_folder) -> dict[str, torch.Tensor]:
 
 def build(folder: Path):
     return local.build(local.Params(path=str(folder)))
-
-
-def into_clip(file: Path, clip_folder: Path, **options):
-    values = {
-        "file": str(file),
-        "model": f"local-dir:{clip_folder}",
-        "tag": None,
-        "cache_dir": None,
-    }
-    return checkpoint.build(checkpoint.Params(**values, **options))
 
 
 def refused(folder: Path) -> str:

@@ -6,11 +6,10 @@ The library comes with the extra `vllm`; without it these tests are skipped.
 import pytest
 import torch
 
-from pipeline.model_sources import checkpoint, local
+from pipeline.model_sources import local
 from tests.conftest import SIZE
-from tests.support.clip_layouts import transformers_config, transformers_state
+from tests.support.clip_layouts import into_clip, transformers_config, transformers_state
 
-CPU = torch.device("cpu")
 TOLERANCE = 1e-6  # of features of about 1: another order of the same sums
 
 
@@ -30,7 +29,7 @@ def test_features_are_those_of_the_library(tmp_path, activation):
         # scores do not depend on how a version of the library returns features
         scores = theirs(input_ids=tokens, pixel_values=images).logits_per_image
     for name in ("one", "several"):
-        model = local.build(local.Params(path=str(tmp_path / name)), "any", 0, CPU).model
+        model = local.build(local.Params(path=str(tmp_path / name))).model
         with torch.no_grad():
             image = model.encode_image(images, normalize=True)
             text = model.encode_text(tokens, normalize=True)
@@ -45,9 +44,7 @@ def test_an_image_encoder_that_the_library_saved_alone(tmp_path, clip_folder):
     config = transformers.CLIPVisionConfig(**transformers_config("gelu")["vision_config"])
     theirs = transformers.CLIPVisionModelWithProjection(config).eval()
     theirs.save_pretrained(tmp_path / "theirs")
-    values = {"file": str(tmp_path / "theirs"), "model": f"local-dir:{clip_folder}"}
-    params = checkpoint.Params(**values, tag=None, cache_dir=None)
-    model = checkpoint.build(params, "any", 0, CPU).model
+    model = into_clip(tmp_path / "theirs", clip_folder).model
     images = torch.rand(2, 3, SIZE, SIZE)
     with torch.no_grad():
         expected = theirs(pixel_values=images).image_embeds

@@ -16,17 +16,10 @@ from pipeline.report.reliability import Reliability, reliability_chart
 from pipeline.results.calibration import expected_calibration_error, reliability_table
 from pipeline.results.files import evaluation_folder
 from tests.support import report_inputs
-from tests.support.report_inputs import CLASSES, PARAMS, make_tree, write_about, write_set
+from tests.support.report_inputs import CLASSES, PARAMS, write_about, write_set
 
 HEADING = "<h2>Beyond accuracy</h2>"
 SIX = {"base": 0.02, "fare2": 0.3, "finetuned": 0.6, "tecoa4": 0.75, "own": 0.4, "copy": 0.02}
-
-
-@pytest.fixture
-def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_tree(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def section() -> str:

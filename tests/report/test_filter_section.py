@@ -21,7 +21,7 @@ from pipeline.report.filter_section import (
     signed,
 )
 from pipeline.report.inputs import FilterSettings
-from tests.support.report_inputs import PARAMS, make_tree, sentence_row, write_rows
+from tests.support.report_inputs import PARAMS, sentence_row, write_rows
 
 SETTINGS = FilterSettings.model_validate(
     {
@@ -57,13 +57,6 @@ def mixed_rows() -> list[dict[str, Any]]:
         sentence_row(**ring | OUT, reason="fragment", sentence="A ring."),
         sentence_row(**ring | OUT, reason="fragment", sentence="Round."),
     ]
-
-
-@pytest.fixture
-def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_tree(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def plain(page: str) -> str:

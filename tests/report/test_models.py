@@ -20,7 +20,6 @@ from stages import report as stage
 from tests.support.report_inputs import (
     CLASSES,
     PARAMS,
-    make_tree,
     write_about,
     write_checks,
     write_set,
@@ -28,13 +27,6 @@ from tests.support.report_inputs import (
 
 SIX = {"base": 0.02, "fare2": 0.3, "finetuned": 0.6, "tecoa4": 0.75, "own": 0.4, "copy": 0.02}
 TRAINING = ("<h2>Training</h2>", "What the filter kept", "provenance.json", "fine-tuned on")
-
-
-@pytest.fixture
-def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_tree(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture

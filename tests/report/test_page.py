@@ -21,17 +21,10 @@ from pipeline.report.drawing import picture
 from pipeline.results.files import METRICS
 from pipeline.results.statistics import accuracy_per_iterate, disjoint, paired, wilson
 from stages import report as stage
-from tests.support.report_inputs import PARAMS, SIZE, make_tree
+from tests.support.report_inputs import PARAMS, SIZE
 
 OUTPUTS = (METRICS, report.ACCURACY, report.PAGE)
 DIGITS = "data/evaluation/digits/template/pgd/4"
-
-
-@pytest.fixture
-def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_tree(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 def test_wilson_known_values() -> None:

@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 from pipeline.common import registry
 from pipeline.common.params import read_params
 from pipeline.descriptions.params import DescribeParams
-from pipeline.evaluation.evaluate import EvaluateParams
+from pipeline.evaluation.params import EvaluateParams
 from pipeline.soundness.measure import ChecksParams
 from pipeline.training.recipe import FinetuneParams
 from tests.support.dvc_stages import (
@@ -153,9 +153,7 @@ TRACKED = {
     "about": set(),
     "classes": set(),
     "checked_classes": set(),
-    "embed": {
-        "evaluate.datasets", "evaluate.attacker", "evaluate.attacks", "evaluate.checks.datasets"
-    },
+    "embed": {"evaluate.datasets", "evaluate.attacker", "evaluate.checks.datasets"},
     "check": {
         *(f"evaluate.checks.{key}" for key in set(ChecksParams.model_fields) - {"datasets"}),
         *(f"evaluate.{key}" for key in CHECKED),
@@ -166,9 +164,7 @@ TRACKED = {
     "exemplars": {"exemplars.${key}", "describe.dataset"},
     "filter": {"filter", "describe.dataset"},
     "texts": {"embed.texts.${key}", "evaluate.datasets", "evaluate.checks.datasets"},
-    "embed_training": {
-        "embed.texts.template", "finetune.dataset", "finetune.method", "evaluate.attacks"
-    },
+    "embed_training": {"embed.texts.template", "finetune.dataset", "finetune.method"},
     "record": set(),
     # what it says of the run: all that a value can change
     "report": set(read_params(DEMO)) - {"data"},

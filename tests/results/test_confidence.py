@@ -14,16 +14,10 @@ from pipeline.results.confidence import (
 )
 from pipeline.results.evaluated import EvaluatedSet, read_evaluated
 from pipeline.results.files import PREDICTIONS, evaluation_folder
-from tests.support.report_inputs import make_tree
 
 MODELS = ["finetuned", "base"]
 
-
-@pytest.fixture(autouse=True)
-def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_tree(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("tree")
 
 
 def read() -> EvaluatedSet:

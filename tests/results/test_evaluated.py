@@ -13,17 +13,16 @@ from pipeline.common.errors import UserError
 from pipeline.common.tables import write_json, write_table
 from pipeline.results.evaluated import SHARED, EvaluatedSet, Metrics, read_evaluated
 from pipeline.results.files import PREDICTIONS, evaluation_folder
-from tests.support.report_inputs import ATTACKS, make_tree, write_set
+from tests.support.report_inputs import ATTACKS, write_set
 
 STRENGTHS = {"finetuned": 0.6, "other": 0.3, "base": 0.02}
 
 
 @pytest.fixture
-def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_tree(tmp_path)
-    write_set(tmp_path, "shapes", 60, STRENGTHS, 5, (2, 4))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def tree(tree: Path) -> Path:
+    """With a second epsilon and other strengths."""
+    write_set(tree, "shapes", 60, STRENGTHS, 5, (2, 4))
+    return tree
 
 
 def read(epsilon: float = 4, **changes: Any) -> EvaluatedSet:

@@ -2,20 +2,16 @@
 
 import pytest
 
-from pipeline.images.classes import ClassEntry
-from pipeline.results.same_texts import (
-    describe_same_texts,
-    fill_templates,
-    same_texts,
-    same_texts_remark,
-)
+from pipeline.images.classes import ClassEntry, fill_templates
+from pipeline.results.same_texts import describe_same_texts, same_texts, same_texts_remark
 
 CRANES = [ClassEntry("n1", "crane"), ClassEntry("n2", "tench"), ClassEntry("n3", "Crane")]
 
 
 def test_classes_with_the_same_texts_are_grouped_and_others_are_not() -> None:
     ids = ["n1", "n2", "n3", "n4", "n5"]
-    texts = fill_templates(["a {}.", "the {}"], ["crane", "tench", "crane", "owl", "tench"])
+    names = ["crane", "tench", "crane", "owl", "tench"]
+    texts = fill_templates(["a {}.", "the {}"], [ClassEntry("", name) for name in names])
     assert texts[0] == ["a crane.", "the crane"]
     assert same_texts(ids, texts) == [["n1", "n3"], ["n2", "n5"]]
     assert same_texts(ids[:2], texts[:2]) == []

@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.clip.folders import MODEL
-from pipeline.cost.meter import Cost, write_cost
+from pipeline.cost.files import Cost, write_cost
 from pipeline.results.files import checks_file, evaluation_folder
 from saft.cost import command as cost_cli
 from saft.cost.table import HEAD, Recorded, markdown

@@ -15,16 +15,15 @@ import pytest
 import torch
 from PIL import Image
 from ruamel.yaml import YAML
-from typer.testing import CliRunner
 
 from pipeline.clip import model as clip
 from pipeline.common import registry
 from pipeline.report.page import percent
-from saft.app import app
 from saft.export import card as model_card
 from saft.export import transformers_folder
 from saft.export.inputs import DatasetLicence, Inputs, read_inputs
 from saft.export.lineage import digest, read_lock
+from tests.support.exports import export, refused
 from tests.support.project import make, run
 
 SETS, ATTACKS = ["digits", "shapes-held-out"], ["pgd", "apgd_ce"]
@@ -60,22 +59,6 @@ def project(trained, tmp_path, monkeypatch) -> Path:
         path.chmod(path.stat().st_mode | 0o600)  # DVC's links to its cache are read-only
     monkeypatch.chdir(tmp_path / "project")
     return tmp_path / "project"
-
-
-def export(dest: object = "robust-clip", *options: str, status: int = 0) -> str:
-    done = CliRunner().invoke(app, ["export", str(dest), *options])
-    assert done.exit_code == status, done.output
-    return done.output
-
-
-def refused(dest: object = "robust-clip", *options: str) -> str:
-    """The one line of a failure, which leaves nothing behind."""
-    before = sorted(Path().rglob("*"))
-    output = export(dest, *options, status=1)
-    assert sorted(Path().rglob("*")) == before
-    assert output.startswith("error: saft export: ")
-    assert output.count("\n") == 1
-    return output
 
 
 def written(path: str | Path):

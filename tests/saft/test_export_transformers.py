@@ -9,6 +9,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from pipeline.common.errors import UserError
+from pipeline.models import layouts
 from saft.export import (
     probe,
     transformers_layout,
@@ -189,7 +190,7 @@ def test_a_missing_weight_is_refused():
 def test_queries_written_as_keys_are_seen_in_the_features(tmp_path, monkeypatch):
     tiny = tiny_clips.make()
     images_and_texts = probe.make(32)
-    monkeypatch.setattr(transformers_layout, "STACKED", ("k_proj", "q_proj", "v_proj"))
+    monkeypatch.setattr(layouts, "STACKED", "kqv")
     folder = written(tiny, tmp_path / "tiny")
     with torch.no_grad():
         by_hand = probe.Reloaded(features_by_hand(folder, tiny, images_and_texts), "hand")

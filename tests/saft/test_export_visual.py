@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from open_clip.model import CLIP
-from typer.testing import CliRunner
 
-from saft.app import app
 from saft.export import visual_file
 from tests.support import tiny_clips
+from tests.support.exports import export, refused
+
+VISUAL = ("--format", "visual")
 
 
 @pytest.fixture(autouse=True)
@@ -21,24 +22,9 @@ def tiny(tmp_path, monkeypatch):
     return tiny
 
 
-def export(dest: str, *options: str, status: int = 0) -> str:
-    done = CliRunner().invoke(app, ["export", dest, *(options or ("--format", "visual"))])
-    assert done.exit_code == status, done.output
-    return done.output
-
-
-def refused(dest: str, *options: str) -> str:
-    before = sorted(Path().rglob("*"))
-    output = export(dest, *options, status=1)
-    assert sorted(Path().rglob("*")) == before
-    assert output.startswith("error: saft export: ")
-    assert output.count("\n") == 1
-    return output
-
-
 @pytest.mark.parametrize(("dest", "file"), [("x.pt", "x.pt"), ("tower", "tower/visual.pt")])
 def test_open_clips_visual_loads_the_file_strictly(tiny, dest, file):
-    output = export(dest)
+    output = export(dest, *VISUAL)
     assert f'model.visual.load_state_dict(torch.load("{file}", weights_only=True))' in output
     assert "4 images differ from the model's by at most 0.0e+00 of their norm" in output
     assert "not in the file: QuickGELU, 32 x 32 pixels, mean 0.481" in output
@@ -51,27 +37,27 @@ def test_open_clips_visual_loads_the_file_strictly(tiny, dest, file):
 
 def test_a_folder_holds_nothing_else():
     Path("tower").mkdir()
-    export("tower")
+    export("tower", *VISUAL)
     assert [path.name for path in Path("tower").iterdir()] == ["visual.pt"]
 
 
 def test_the_name_does_not_change_the_bytes():
-    export("a.pt")
-    export("other/name.pt")
-    export("tower")
+    export("a.pt", *VISUAL)
+    export("other/name.pt", *VISUAL)
+    export("tower", *VISUAL)
     assert Path("a.pt").read_bytes() == Path("other/name.pt").read_bytes()
     assert Path("a.pt").read_bytes() == Path("tower/visual.pt").read_bytes()
 
 
 def test_nothing_is_overwritten():
     Path("x.pt").write_text("mine")
-    assert "x.pt: exists; name another" in refused("x.pt")
+    assert "x.pt: exists; name another" in refused("x.pt", *VISUAL)
     assert Path("x.pt").read_text() == "mine"
     Path("folder.pt").mkdir()
-    assert "folder.pt: exists; name another" in refused("folder.pt")
+    assert "folder.pt: exists; name another" in refused("folder.pt", *VISUAL)
     Path("full").mkdir()
     Path("full/file").write_text("")
-    assert "full: exists and is not an empty folder; name another" in refused("full")
+    assert "full: exists and is not an empty folder; name another" in refused("full", *VISUAL)
 
 
 @pytest.mark.parametrize("layout", ["open_clip", "transformers"])
@@ -90,7 +76,7 @@ def test_an_unknown_format_lists_the_formats():
 def test_without_a_model_the_command_that_makes_it_is_named(name):
     Path("data/models/finetuned/clip", name).unlink()
     file, stage = f"data/models/finetuned/clip/{name}", "stages/dvc.yaml:finetune"
-    assert f"{file}: not found; `dvc repro {stage}` makes it" in refused("x.pt")
+    assert f"{file}: not found; `dvc repro {stage}` makes it" in refused("x.pt", *VISUAL)
 
 
 @pytest.mark.parametrize("dest", ["x.pt", "tower"])
@@ -100,7 +86,8 @@ def test_a_file_that_is_not_the_model_is_not_left_behind(monkeypatch, dest):
         torch.save(state | {"proj": state["proj"] * 1.001}, path)
 
     monkeypatch.setattr(visual_file, "write", scaled)
-    assert "read again by open_clip, features of 4 images differ from the model's" in refused(dest)
+    reason = refused(dest, *VISUAL)
+    assert "read again by open_clip, features of 4 images differ from the model's" in reason
 
 
 def test_a_full_disk_is_one_line(monkeypatch):
@@ -108,4 +95,4 @@ def test_a_full_disk_is_one_line(monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    assert "x.pt: No space left on device" in refused("x.pt")
+    assert "x.pt: No space left on device" in refused("x.pt", *VISUAL)

@@ -22,17 +22,10 @@ from pipeline.soundness.measurements import (
     check_precision,
 )
 from stages import report as stage
-from tests.support.report_inputs import EPSILON, PARAMS, make_tree, write_about
+from tests.support.report_inputs import EPSILON, PARAMS, write_about
 
 MODELS = ["base", "finetuned"]
 UNDEFENDED = {"base": "false", "finetuned": "true"}
-
-
-@pytest.fixture
-def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    make_tree(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.fixture

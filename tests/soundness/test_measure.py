@@ -12,26 +12,15 @@ from torch import Tensor
 from pipeline.attacks import pgd
 from pipeline.common.errors import UserError
 from pipeline.common.params import validate
-from pipeline.cost.meter import read_cost
-from pipeline.evaluation.evaluate import EvaluateParams
+from pipeline.cost.files import read_cost
 from pipeline.evaluation.interface import Targets
+from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.results.files import checks_file
 from pipeline.soundness.measure import OVERSHOOT, ChecksParams, measure
 from stages import check as stage
-from tests.support.classifiers import (
-    CPU,
-    Hand,
-    Net,
-    evaluate_params,
-    fit,
-    keep_one_class,
-    make_targets,
-    only_right,
-    settings,
-    tiny_project,
-    write_params,
-)
+from tests.support.classifiers import CPU, Hand, Net, fit, make_targets, only_right, settings
+from tests.support.tiny_project import evaluate_params, keep_one_class, tiny_project, write_params
 
 RADII = [8.0, 1.0, 2.0, 4.0]  # in any order
 

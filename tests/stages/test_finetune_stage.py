@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from pipeline.clip import model as clip
 from pipeline.clip.folders import BASE_MODEL, MODEL, RECIPE
 from pipeline.common import registry
-from pipeline.cost.meter import read_cost
+from pipeline.cost.files import read_cost
 from saft.check.probe import measure_passes
 from tests.support.trainable import train
 from tests.support.training_runs import changed

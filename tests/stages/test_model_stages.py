@@ -19,8 +19,8 @@ from pipeline.clip.towers import image_tower_hash, text_tower_hash
 from pipeline.common.tables import write_json
 from pipeline.models.pretraining import FOLDER as PRETRAINED
 from stages import about, model, pretrain, record
-from tests.support.classifiers import write_params
 from tests.support.project import DEMO
+from tests.support.tiny_project import write_params
 
 SMALL = {
     "dataset": "tiny", "width": 32, "layers": 1, "patch_size": 4, "steps": 3, "batch_size": 8,

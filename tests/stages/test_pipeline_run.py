@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.clip.folders import MODEL, RECIPE, clip_folder
 from pipeline.clip.model import WEIGHTS_FILE
-from pipeline.cost.meter import read_cost
+from pipeline.cost.files import read_cost
 from pipeline.results.files import evaluation_folder
 from tests.support.dvc_stages import FILES, STAGES_FILE
 from tests.support.project import SETS, environment, make, run, stages_run

@@ -14,7 +14,7 @@ from pipeline.zeroshot.text_sets import EMBEDDINGS, TRAINING, read_pair, trainin
 from pipeline.zeroshot.text_sets import read_texts as read_encoded
 from pipeline.zeroshot.text_tables import KEPT, kept_descriptions, read_table_of, write_texts
 from stages import embed, embed_training, texts
-from tests.support.classifiers import tiny_project, write_params
+from tests.support.tiny_project import tiny_project, write_params
 
 IDS = ["n00", "n01", "n02"]
 
@@ -125,8 +125,6 @@ def test_the_training_has_the_kept_descriptions_and_the_template(project: Path) 
         (embed, ("base", "template"), {"evaluate.attacker": "poems"}, "data/texts/poems/tiny"),
         (embed, ("absent", "template"), {}, "data/models/absent/clip"),
         (embed, ("base", "template"), {"evaluate.attacks": ["magic"]},
-         "params.yaml: evaluate.attacks: 'magic' is not one of apgd_ce"),
-        (embed_training, (), {"evaluate.attacks": ["magic"]},
          "params.yaml: evaluate.attacks: 'magic' is not one of apgd_ce"),
         (embed_training, (), {"finetune.method": "magic"},
          "params.yaml: finetune.method: 'magic' is not one of agft"),

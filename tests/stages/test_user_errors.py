@@ -1,6 +1,5 @@
 """What a user sees when something is wrong: one line, a status, nothing half-written."""
 
-import errno
 import json
 import re
 import shutil
@@ -13,10 +12,8 @@ import torch
 from ruamel.yaml import YAML
 
 from pipeline.clip import model as clip
-from pipeline.clip.device import pick_device
 from pipeline.clip.folders import BASE_MODEL, MODEL, MODELS
 from pipeline.clip.text_encoding import encode_texts
-from pipeline.common.atomic import replacing_directory, replacing_file
 from pipeline.common.errors import UserError
 from pipeline.common.tables import read_table
 from pipeline.descriptions.artifact import DESCRIPTIONS, SCHEMA
@@ -36,18 +33,12 @@ from stages import describe, embed, embed_training, evaluate, finetune, prepare,
 from stages import exemplars as exemplars_stage
 from stages import filter as filter_stage
 from stages import model as model_stage
-from stages.runner import stage
 from tests.conftest import folder_params
-from tests.support.classifiers import write_params
+from tests.support.failures import fails, one_line
 from tests.support.fake_text_features import fake_encode
 from tests.support.openai_server import Server, completion
 from tests.support.project import DEMO, ROOT
-
-
-def fails(main, *args: str) -> int:
-    with pytest.raises(SystemExit) as caught:
-        main(*args)
-    return caught.value.code
+from tests.support.tiny_project import write_params
 
 
 @pytest.fixture
@@ -77,81 +68,6 @@ def set_params(folder: Path, **changes: object) -> None:
     """The demo's params.yaml turned towards the set "tiny"; keys are "section.key"."""
     short = {"describe.dataset": "tiny", "finetune.epochs": 1, "finetune.batch_size": 4}
     write_params(folder, **short | changes)
-
-
-def one_line(capsys) -> str:
-    lines = [line for line in capsys.readouterr().err.splitlines() if "error:" in line]
-    assert len(lines) == 1
-    return lines[0]
-
-
-@pytest.mark.parametrize(
-    ("error", "status", "text"),
-    [
-        (UserError("data/x: broken; fix it"), 1, "error: data/x: broken; fix it"),
-        (OSError(errno.ENOSPC, "No space left on device", "data/y"), 1, "data/y: No space left"),
-        (KeyboardInterrupt(), 130, "interrupted"),
-    ],
-)
-def test_a_stage_ends_in_one_line_and_a_status(capsys, monkeypatch, error, status, text):
-    monkeypatch.delenv("DVC_STAGE", raising=False)
-
-    @stage("demo")
-    def main() -> None:
-        raise error
-
-    assert fails(main) == status
-    message = capsys.readouterr().err
-    assert message.strip().startswith("[demo] error: ")
-    assert text in message
-    assert "Traceback" not in message
-
-
-def test_our_own_bugs_keep_their_traceback():
-    @stage("demo")
-    def main() -> None:
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        main()
-
-
-def test_outputs_appear_whole_or_not_at_all(tmp_path):
-    (tmp_path / "file").write_text("old")
-    with pytest.raises(FileNotFoundError), replacing_file(tmp_path / "file") as partial:
-        partial.write_text("half") and (tmp_path / "no").read_text()
-    with pytest.raises(FileNotFoundError), replacing_directory(tmp_path / "folder") as partial:
-        (partial / "a").write_text("half") and (tmp_path / "no").read_text()
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
-    assert (tmp_path / "file").read_text() == "old"
-    with replacing_directory(tmp_path / "folder") as partial:
-        (partial / "a").write_text("whole")
-    assert (tmp_path / "folder/a").read_text() == "whole"
-
-
-def test_cuda_asked_for_where_there_is_none(monkeypatch):
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
-    monkeypatch.setenv("SAFT_DEVICE", "cuda")
-    with pytest.raises(UserError, match="SAFT_DEVICE=cuda: no such CUDA device, torch sees 0"):
-        pick_device()
-    for name in ("gpu", "mps", "meta", "cuda:x"):
-        monkeypatch.setenv("SAFT_DEVICE", name)
-        with pytest.raises(UserError, match=f"SAFT_DEVICE={name}: not a device"):
-            pick_device()
-    monkeypatch.setenv("SAFT_DEVICE", "auto")
-    assert pick_device().type == "cpu"
-
-
-def test_torch_is_told_the_index_of_a_cuda_device(monkeypatch):
-    """torch.cuda.set_device refuses a device without one (torch 2.11)."""
-    told: list[object] = []
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    monkeypatch.setattr("torch.cuda.set_device", told.append)
-    for name in ("cuda", "cuda:1"):
-        monkeypatch.setenv("SAFT_DEVICE", name)
-        assert str(pick_device()) == name
-    assert told == [0, 1]
 
 
 def published(project: Path, sentences: dict[str, list[str]], **changes: object) -> None:
@@ -379,6 +295,7 @@ def test_bad_params_stop_a_stage_before_any_work(project, capsys):
         ("finetune.options.saft.variant", "paper", "finetune.options.saft: unknown key 'variant'"),
         ("finetune.last_blocks", 9, "finetune.last_blocks is 9, the image encoder has 2 blocks"),
         ("finetune.averaging", 1, "key 'averaging'"),
+        ("evaluate.attacks", ["magic"], "evaluate.attacks: 'magic' is not one of apgd_ce"),
     ],
 )
 def test_bad_training_values_name_the_key(project, capsys, key, value, message):
@@ -432,33 +349,3 @@ def test_a_full_disk_is_an_error_and_leaves_nothing(full_disk, class_folders, cl
     with pytest.raises(OSError, match="No space left"):
         save_state(full_disk, loaded.model.state_dict())
     assert list(full_disk.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        MemoryError(),
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
-        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
-    ],
-)
-def test_too_little_memory_names_the_key_that_needs_less(error, monkeypatch, capsys):
-    monkeypatch.delenv("DVC_STAGE", raising=False)
-
-    @stage("finetune")
-    def main() -> None:
-        raise error
-
-    assert fails(main) == 1
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1
-    assert "out of memory; lower finetune.batch_size in params.yaml" in lines[0]
-
-
-def test_other_runtime_errors_are_bugs_and_keep_their_traceback():
-    @stage("finetune")
-    def main() -> None:
-        raise RuntimeError("an adversarial image breaks the threat model")
-
-    with pytest.raises(RuntimeError, match="breaks the threat model"):
-        main()

@@ -1,29 +1,19 @@
 """Tiny zero-shot classifiers and image sets to attack, shared by the tests of the attacks."""
 
 import copy
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
 import torch
-from ruamel.yaml import YAML
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.clip.folders import BASE, FINETUNED, clip_folder
 from pipeline.common import registry
 from pipeline.common.options import load_plugin
 from pipeline.common.params import Section, read_params
-from pipeline.common.tables import write_table
-from pipeline.embeddings.encoded import write_encoded
-from pipeline.embeddings.templates import fill
 from pipeline.evaluation.interface import Settings, Targets
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
-from pipeline.images.classes import CHECKED, CLASSES, EVALUATED, read_classes
-from pipeline.zeroshot.text_sets import pair_files
 from tests.support.project import DEMO
 
 CPU = torch.device("cpu")
@@ -101,6 +91,17 @@ def fit(
     return classifier.requires_grad_(False).eval().to(device)
 
 
+def with_other_texts(classifier: ZeroShotClassifier, order: list[int]) -> ZeroShotClassifier:
+    """The same classifier, whose attacker takes class i for class `order[i]`."""
+    return ZeroShotClassifier(
+        classifier.encoder,
+        classifier.class_features,
+        classifier.class_features[order],
+        classifier.attacker_captions,
+        classifier.scale,
+    )
+
+
 def on(classifier: ZeroShotClassifier, device: torch.device) -> ZeroShotClassifier:
     """A copy of the classifier on `device`."""
     return copy.deepcopy(classifier).to(device)
@@ -134,27 +135,6 @@ def attack(name: str, **changes: Any) -> tuple[Any, Section]:
     return load_plugin("pipeline.attacks", "evaluate", "attacks", name, options)
 
 
-def evaluate_params(**changes: Any) -> dict[str, Any]:
-    """Section evaluate of the demo with `changes`."""
-    return read_params(DEMO)["evaluate"] | changes
-
-
-def write_params(folder: Path, **changes: Any) -> None:
-    """The demo's params.yaml turned towards the set "tiny"; keys are "section.key"."""
-    yaml = YAML()
-    values = yaml.load(DEMO.read_text())
-    defaults = {"finetune.dataset": "tiny", "evaluate.datasets": ["tiny"]}
-    defaults["evaluate.checks.datasets"] = ["tiny"]
-    for key, value in (defaults | changes).items():
-        *path, name = key.split(".")
-        section = values
-        for part in path:
-            section = section[part]
-        section[name] = value
-    with (folder / "params.yaml").open("w") as stream:
-        yaml.dump(values, stream)
-
-
 class Counting(nn.Module):
     """An encoder that notes every batch it is given."""
 
@@ -170,36 +150,3 @@ class Counting(nn.Module):
     def forward(self, images: Tensor) -> Any:
         self.batches.append(images.detach().clone())
         return self.encoder(images)
-
-
-def tiny_project(folder: Path, weights: Path) -> Path:
-    """Both models and the texts of text set "template" for conftest's packed set "tiny"; the
-    attacker sees other texts, those of "unseen"."""
-    for copies in (EVALUATED, CHECKED):
-        shutil.copytree(folder / CLASSES, folder / copies)
-    for model in (BASE, FINETUNED):
-        shutil.copytree(weights, folder / clip_folder(model))
-    classes = read_classes("tiny")
-    rng = np.random.default_rng(1)  # the untrained model then takes all for a class, not the first
-
-    def encode(texts: list[str]) -> np.ndarray:
-        vectors = rng.normal(size=(len(texts), 16)).astype(np.float32)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-    texts = [fill("template", classes, ["a {}"]), fill("unseen", classes, ["the {}"])]
-    vectors = {table.texts[0]: encode(table.texts) for table in texts}
-    for model in (BASE, FINETUNED):  # whose text towers are equal
-        for path, table in zip(pair_files(model, "template", "tiny"), texts, strict=True):
-            write_encoded(path, table, lambda texts: vectors[texts[0]])
-    return folder
-
-
-def keep_one_class() -> None:
-    """Let every image of set "tiny" be of its first class, and that be the only one."""
-    first = read_classes("tiny")[0]
-    file = Path("data/classes/tiny.parquet")
-    one = {"label": [0], "class_id": [first.class_id], "name": [first.name]}
-    write_table(file, one, pq.read_schema(file))
-    file = Path("data/images/tiny/items.parquet")
-    items = pq.read_table(file)
-    write_table(file, items.to_pydict() | {"label": [0] * len(items)}, items.schema)

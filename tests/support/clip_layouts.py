@@ -7,12 +7,21 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from pipeline.model_sources import checkpoint
+from pipeline.models.interface import BaseModel
+
 State = dict[str, torch.Tensor]
 
 
 def prefixed(prefix: str, state: State) -> State:
     """Every key behind `prefix`."""
     return {f"{prefix}{key}": value for key, value in state.items()}
+
+
+def into_clip(file: Path, clip_folder: Path, **options: Any) -> BaseModel:
+    """What source `checkpoint` makes of a file, or of a folder of them, around a CLIP."""
+    values = {"file": str(file), "model": f"local-dir:{clip_folder}", "tag": None}
+    return checkpoint.build(checkpoint.Params(**values, cache_dir=None, **options))
 
 
 def transformers_state(state: State) -> State:

@@ -1,4 +1,4 @@
-"""The training loop: order, schedule, resuming, what is trained, and what stops it."""
+"""The training loop: schedule, resuming, what is trained, and what stops it."""
 
 import csv
 import math
@@ -11,32 +11,10 @@ from pipeline.clip.device import enable_determinism
 from pipeline.clip.schedule import warmup_cosine
 from pipeline.common.errors import UserError
 from pipeline.training import checkpoint, weights
-from pipeline.training.loop import (
-    Resume,
-    batch_indices,
-    finetune,
-    make_batch,
-    read_pixels,
-    total_steps,
-)
-from pipeline.training.objective import TrainingAttack
-from pipeline.training.step import make_optimiser, perturb_batch, start_seed
-from pipeline.zeroshot import pgd_step
-from tests.support.training_runs import CPU, N, Run, changed, objective_of, recipe
-
-
-def test_every_epoch_visits_every_image_once_in_a_new_order():
-    total = total_steps(N, recipe())
-    assert total == 9
-    orders = []
-    for epoch in range(3):
-        steps = [batch_indices(3 * epoch + s, N, 4, seed=0) for s in range(3)]
-        assert [len(s) for s in steps] == [4, 4, 2]
-        assert sorted(np.concatenate(steps).tolist()) == list(range(N))
-        orders.append([s.tolist() for s in steps])
-    assert orders[0] != orders[1]
-    assert [s.tolist() for s in (batch_indices(i, N, 4, seed=0) for i in range(3))] == orders[0]
-    assert [s.tolist() for s in (batch_indices(i, N, 4, seed=1) for i in range(3))] != orders[0]
+from pipeline.training.batches import batch_indices
+from pipeline.training.loop import Resume, finetune
+from pipeline.training.step import make_optimiser
+from tests.support.training_runs import N, Run, changed, objective_of, recipe
 
 
 def test_the_schedule_warms_up_linearly_and_ends_near_zero():
@@ -249,51 +227,9 @@ def test_weights_that_a_step_spoiled_are_not_saved(clip_folder):
     assert not saved
 
 
-def test_without_an_attack_the_clean_images_are_trained_on(clip_folder):
-    seen = []
-    for chosen in (recipe(attack=None), recipe()):
-        run = Run(clip_folder, chosen)
-        losses = run.objective.losses
-
-        def spy(encoder, images, batch, losses=losses):
-            seen.append(torch.equal(images, batch.images))
-            return losses(encoder, images, batch)
-
-        run.objective.losses = spy
-        run.go()
-    assert seen == [True] * 9 + [False] * 9
-
-
-def test_the_start_of_the_attack_is_random_only_if_asked(clip_folder):
-    first_images = {}
-    for random_start in (True, False):
-        chosen = recipe(attack=TrainingAttack("linf", 4, 2, 1, 0.0, random_start))
-        run = Run(clip_folder, chosen)
-        ascended = run.objective.attack_loss
-
-        def spy(encoder, images, batch, ascended=ascended, key=random_start):
-            first_images.setdefault(key, (images - batch.images).detach().abs().max())
-            return ascended(encoder, images, batch)
-
-        run.objective.attack_loss = spy
-        run.go()
-    assert first_images[False] == 0
-    assert first_images[True] > 0
-
-
 def test_another_seed_gives_other_weights(clip_folder):
     first, second = Run(clip_folder, recipe()), Run(clip_folder, recipe(seed=1))
     assert first.go()[0]["loss"] != second.go()[0]["loss"]
-
-
-def test_random_starts_follow_the_seed_even_where_torch_drops_high_bits():
-    def start(seed: int, step: int) -> torch.Tensor:
-        generator = torch.Generator().manual_seed(start_seed(seed, step))
-        return pgd_step.uniform_start(torch.full((1, 3, 4, 4), 0.5), 4 / 255, generator)
-
-    assert torch.equal(start(0, 4), start(0, 4))
-    assert not torch.equal(start(0, 4), start(1, 4))
-    assert not torch.equal(start(0, 4), start(0, 5))
 
 
 def test_log_rows_can_be_written(clip_folder, tmp_path):
@@ -304,20 +240,6 @@ def test_log_rows_can_be_written(clip_folder, tmp_path):
         writer.writerows(rows)
     assert all(math.isfinite(value) for row in rows for value in row.values())
     assert list(rows[0])[:3] == ["step", "learning_rate", "loss"]
-
-
-def test_the_attack_keeps_to_its_norm_and_momentum(clip_folder):
-    run = Run(clip_folder)
-    batch = make_batch(*read_pixels(run.inputs.pixels, 0, run.recipe), run.inputs.labels, CPU)
-    perturbations = []
-    for momentum in (0.0, 0.9):
-        chosen = recipe(attack=TrainingAttack("l2", 128, 64, 3, momentum, random_start=True))
-        perturbations.append(perturb_batch(run.encoder, run.objective, batch, 0, chosen))
-    for perturbation in perturbations:
-        lengths = perturbation.flatten(1).norm(dim=1)
-        assert (lengths <= 128 / 255 + 1e-6).all()
-        assert (lengths > 0.5 * 128 / 255).all()
-    assert not torch.allclose(*perturbations, atol=1e-4)
 
 
 def test_the_optimisers_get_every_value_of_the_recipe():
