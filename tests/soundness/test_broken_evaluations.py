@@ -3,10 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
-import torch
 from torch import Tensor
 
 from pipeline.attacks import apgd_ce, pgd
