@@ -17,7 +17,6 @@ from pipeline.common.params import read_section
 from pipeline.distributed.ranks import Ranks, join_ranks
 from pipeline.images.image_set import check_classes, open_images
 from pipeline.training import files, session
-from pipeline.training.last_epoch import last_epoch
 from pipeline.training.objective import MethodParams
 from pipeline.training.recipe import FinetuneParams, resolve
 from pipeline.training.shared_state import work_folder
@@ -53,7 +52,6 @@ def run(ranks: Ranks) -> None:
         clip.check_finite(base.model, f"finetune: {advice(recipe)}")
         if ranks.first:
             files.write_model(MODEL, base, finished, method.TITLE, recipe)
-            print(last_epoch(finished.rows, finished.images, recipe), flush=True)
             files.record_cost(MODEL, base, finished, method.TITLE, recipe, inputs)
             scratch.clear(folder)  # last: what failed before goes on from there
 
