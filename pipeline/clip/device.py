@@ -35,10 +35,27 @@ def pick_device() -> torch.device:
 
 
 def deterministic_device() -> torch.device:
-    """`pick_device`, with the kernels of `enable_determinism`: what every stage begins with."""
+    """`pick_device`, with the kernels of `enable_determinism`: what every stage begins with. Prints
+    a line where more devices would be there."""
     device = pick_device()
     enable_determinism()
+    if remark := one_of_several(device):
+        print(remark, flush=True)
     return device
+
+
+def one_of_several(device: torch.device) -> str:
+    """A line for people where a process computes on one of several CUDA devices that nobody shared
+    out: it never spreads by itself, as DataParallel would. Empty where a device was named, or where
+    this process is one of several."""
+    count = torch.cuda.device_count() if device.type == "cuda" else 0
+    shared = "," in os.environ.get("SAFT_DEVICES", "") or "RANK" in os.environ
+    if count < 2 or device.index is not None or shared:
+        return ""
+    return (
+        f"computes on cuda:0 alone, torch sees {count} CUDA devices: SAFT_DEVICES shares out "
+        "evaluate and check, SAFT_PROCESSES finetune (docs/several-gpus.md)"
+    )
 
 
 def enable_determinism() -> None:

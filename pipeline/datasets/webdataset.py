@@ -11,7 +11,7 @@ hub, fetched once (data.download: true) and checked against the hub's sha256.
 """
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -140,9 +140,15 @@ def _index(shard: Path, classes: int) -> Iterator[tuple[int, str, Encoded]]:
         if not 0 <= labels.get(key, -1) < classes:
             class_label = labels.get(key, "no .cls file")
             raise UserError(
-                f"{shard}: image {key}: class {class_label}, expected 0 to {classes - 1}"
+                f"{shard}: image {key}: class {class_label}, expected 0 to {classes - 1}: "
+                f"classnames.txt has {classes} names{_needed(labels)}"
             )
         yield labels[key], f"{shard.parent.name}/{shard.name}/{key}", encoded
+
+
+def _needed(labels: Mapping[str, int]) -> str:
+    """How many names the labels of a shard need."""
+    return f", the labels here need {max(labels.values()) + 1}" if labels else ""
 
 
 def _check_whole(shard: Path, end: int, without_image: list[str]) -> None:

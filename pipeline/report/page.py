@@ -25,6 +25,7 @@ from pipeline.report.figure_views import (
 from pipeline.report.filter_section import decimal, filter_view, number, signed
 from pipeline.report.inputs import Inputs, Training
 from pipeline.report.lead import lead_view
+from pipeline.report.sizes import size_view
 from pipeline.report.views import (
     epsilon_view,
     further_view,
@@ -129,6 +130,7 @@ def _variables(inputs: Inputs) -> dict[str, Any]:
         "over_epsilon": epsilon_view(inputs),
         "lead": lead_view(sets, mean["models"], reference, seen),
         "threat": threat_view(inputs.sets[0]),
+        "sizes": size_view(inputs),
         "checks": checks_of(inputs),
         "figures": accuracy_figures(sets, mean["models"]),
         "attack_curves": attack_figures(inputs.sets),

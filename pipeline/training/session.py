@@ -19,6 +19,7 @@ from pipeline.distributed.ranks import SINGLE, Ranks
 from pipeline.images.streaming import Pixels
 from pipeline.training.batches import total_steps
 from pipeline.training.checkpoint import StateWriter
+from pipeline.training.last_epoch import last_epoch
 from pipeline.training.loop import Resume, State, finetune
 from pipeline.training.objective import MethodInputs, MethodParams, Objective
 from pipeline.training.recipe import Recipe
@@ -122,7 +123,7 @@ def train_by_method(
     state_seconds: float,
 ) -> Finished:
     """Build the method's objective and train it, from the resume state in `folder` on if there is
-    one.
+    one; print what the last epoch measured.
 
     Args:
         method, options: a module of `pipeline.methods` and its checked Params.
@@ -138,4 +139,6 @@ def train_by_method(
     meter.start()
     with StateWriter(folder, seconds) as writer:
         rows = train(inputs, objective, recipe, device, state, writer.save, writer.due)
+    if inputs.ranks.first:
+        print(last_epoch(rows, len(inputs.pixels), recipe), flush=True)
     return Finished(rows, len(inputs.pixels), total - first, meter.stop())

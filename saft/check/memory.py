@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 
 from pipeline.clip import cuda_graph
+from pipeline.clip.device import one_of_several
 from pipeline.clip.folders import BASE
 from pipeline.clip.precision import Precision
 from pipeline.cost import vision_transformer as vit
@@ -119,6 +120,8 @@ def memory(plan: Plan) -> Part:
         by_model = {name: need.total for name, need in needs.items()}
         part.values["evaluate.batch_size"]["bytes_by_model"] = by_model
     unknown = [name for name in plan.models if not _is_known(plan, name)]
+    if remark := one_of_several(plan.device):
+        part.lines.append(remark)
     if unknown:
         part.lines.append(
             f"not checked: {', '.join(unknown)}, of a config that is not known before the stage "

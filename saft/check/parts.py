@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pipeline.common.errors import UserError
-from saft.check import data, descriptions, disk, memory, models, stages
+from saft.check import data, descriptions, disk, memory, models, stages, units
 from saft.check.part import Part, error_line
 from saft.check.plan import Plan
 from saft.schema import check_params
@@ -15,7 +15,7 @@ UNEXPECTED = "could not be checked"
 def params(plan: Plan) -> Part:
     """Part 1: every section, option and name of params.yaml."""
     problems = check_params(plan.values, plan.file)
-    lines = [f"{plan.file}: {len(problems) or 'no'} problems"]
+    lines = [f"{plan.file}: {len(problems) or 'no'} problems", *units.warnings(plan)]
     return Part("params", lines, problems)
 
 

@@ -99,9 +99,12 @@ def test_the_short_form_runs_two(classifier, targets, steps_run):
     [
         ("apgd_dlr", 2, "2 classes: margin loss, DLR needs 3"),
         ("apgd_dlr", 3, ""),
+        ("apgd_dlr", 4, ""),
         ("apgd_t", 2, "2 classes: margin loss, targeted DLR needs 4"),
         ("apgd_t", 3, "3 classes: margin loss, targeted DLR needs 4"),
         ("apgd_t", 4, "4 classes: 3 targets each"),
+        ("apgd_t", 5, "5 classes: 4 targets each"),
+        ("apgd_t", 8, "8 classes: 7 targets each"),
         ("apgd_t", 10, ""),
         ("autoattack", 2, "2 classes: APGD-T left out, it needs 4"),
         ("autoattack", 3, "3 classes: APGD-T left out, it needs 4"),
@@ -153,6 +156,18 @@ def test_targets_never_outnumber_the_other_classes():
     # two rounds of three iterates, two rankings of the classes, and the last verdict
     fooled = 12 - robust
     assert encoder.images == robust * (2 * 3 + 2 + 1) + fooled * 3
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_ours_and_the_librarys_agree_on_most_images_from_starts_of_their_own(seed):
+    """Two tools draw two starts: at least 90 % of the verdicts are the same all the same."""
+    many = make_targets(60, C)
+    classifier = fit(Net(), many)
+    s = settings(60, epsilon=6 / 255, seed=seed)
+    theirs = autoattack_library.run(classifier, many, s, ["apgd-ce"], "x").fooled_at < 0
+    ours = apgd_ce.run(classifier, many, apgd_ce.Params(steps=100, restarts=1), s).fooled_at < 0
+    assert (theirs == ours).mean() >= 0.9
+    assert 0.1 < ours.mean() < 0.9
 
 
 def test_calls_are_whole_batches_and_their_number_changes_no_verdict(

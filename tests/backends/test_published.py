@@ -88,6 +88,23 @@ def test_lists_by_name_keep_their_order_and_are_counted_from_0(tmp_path):
     ]
 
 
+def test_the_order_of_keys_is_not_the_order_of_classes(tmp_path):
+    """Whoever zips the values with the data set's classes gets 11 % on Pets."""
+    classes = [ANT, ELEPHANT, ClassEntry("n5", "bee")]
+    content = {
+        name: [f"{name} {i}" for i in range(3)] for name in ("bee", "African elephant", "ant")
+    }
+    written = []
+    for number, names in enumerate((sorted(content), sorted(content)[::-1], list(content))):
+        answers = imported(tmp_path, classes, {name: content[name] for name in names})
+        columns = to_columns(answers.sentences, classes, lambda texts: [5] * len(texts))
+        write_table(tmp_path / f"{number}.parquet", columns, SCHEMA)
+        written.append(hashlib.sha256((tmp_path / f"{number}.parquet").read_bytes()).hexdigest())
+        name_of = {entry.class_id: entry.name for entry in classes}
+        assert all(s.text.startswith(name_of[s.class_id]) for s in answers.sentences)
+    assert len(set(written)) == 1
+
+
 def test_a_file_with_a_byte_order_mark_is_read(tmp_path):
     assert texts(imported(tmp_path, [ANT], '\ufeff{"ant": ["small"]}')) == [("n1", "small")]
 

@@ -68,6 +68,27 @@ def test_text_features_do_not_depend_on_the_batch(clip_folder):
     torch.testing.assert_close(whole.norm(dim=1), torch.ones(3))
 
 
+def test_one_text_and_three_hundred_give_the_same_features_and_ranks(clip_folder):
+    loaded = clip.load(clip_folder)
+    texts = [
+        f"a photo of a {colour} {n}"
+        for n in range(60)
+        for colour in ["red", "blue", "grey", "pink", "tan"]
+    ]
+    images = clip.image_encoder(loaded)(pixels(8)).pooled.detach()
+    whole = encode_texts(loaded, texts, torch.device("cpu"))
+    for number in (0, 17, 255, 256, 299):  # before and after the encoder's own batches of 256
+        alone = encode_texts(loaded, [texts[number]], torch.device("cpu"))[0]
+        torch.testing.assert_close(whole[number], alone, rtol=0, atol=1e-6)
+    single = torch.cat([encode_texts(loaded, [text], torch.device("cpu")) for text in texts])
+    torch.testing.assert_close(whole, single, rtol=0, atol=1e-6)
+    orders = [(images.double() @ text.double().T).argsort(1) for text in (whole, single)]
+    scores = images.double() @ whole.double().T
+    ranked = [scores.gather(1, order) for order in orders]
+    torch.testing.assert_close(*ranked, rtol=0, atol=1e-6)  # texts nearer than that may swap
+    assert whole.std(0).min() > 1e-3, "the texts differ"
+
+
 def test_only_the_image_encoder_takes_gradients(clip_folder):
     loaded = clip.load(clip_folder)
     encoder = clip.image_encoder(loaded)

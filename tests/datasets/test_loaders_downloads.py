@@ -12,7 +12,7 @@ from urllib.error import URLError
 import pytest
 
 from pipeline.common import registry
-from pipeline.datasets import cifar10, cifar100, eurosat, flowers102
+from pipeline.datasets import cifar10, cifar100, eurosat, flowers102, pcam
 from pipeline.datasets import oxford_pets as pets
 from pipeline.prepare import download
 from pipeline.prepare.facts import Facts
@@ -129,6 +129,20 @@ def test_another_checksum_than_the_publishers_is_refused_and_removed(
     message = refused("cifar100")
     assert "download failed: cifar-100-python.tar.gz has another checksum than" in message
     assert list(data_root.iterdir()) == []
+
+
+def test_a_page_in_place_of_a_compressed_file_is_refused_and_removed(
+    data_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allow(True)
+    urls = [archive.url for archive in download.archives_of(pcam.FACTS, "test")]
+    page = b"<!DOCTYPE html><title>Quota exceeded</title>"
+    server = Server(dict.fromkeys(urls, page), monkeypatch)
+    message = refused("pcam")
+    assert f"download failed: {urls[0].rsplit('/', 1)[1]} has another checksum than" in message
+    assert urls[0].endswith(".h5.gz")
+    assert server.asked == urls[:1]
+    assert not [path for path in data_root.rglob("*") if path.is_file()]
 
 
 def test_an_archive_without_what_is_needed_is_one_line(

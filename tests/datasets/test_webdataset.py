@@ -161,6 +161,15 @@ def test_a_damaged_folder_is_named(project, damage, message):
     assert "\n" not in str(caught.value)
 
 
+def test_more_labels_than_names_are_refused_with_both_counts(project):
+    """A line of classnames.txt got lost: every later class would have its neighbour's name."""
+    write(project / "wds")
+    (project / "wds/classnames.txt").write_text("cat\ncrane\n")
+    message = "classnames.txt has 2 names, the labels here need 3$"
+    with pytest.raises(UserError, match=message):
+        webdataset.open_source(params("wds"))
+
+
 def test_an_image_without_a_class_is_named(project):
     write(project / "wds")
     with tarfile.open(project / "wds/test/0.tar", "a") as tar:

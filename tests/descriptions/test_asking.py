@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.common.errors import UserError
 from pipeline.descriptions.answer_log import AnswerLog, Reply, request_key
+from pipeline.descriptions.artifact import classes_without_sentence
 from pipeline.descriptions.asking import (
     COUNTED,
     GenerationParams,
@@ -19,7 +20,7 @@ from pipeline.descriptions.asking import (
     collect_answers,
     generation_provenance,
 )
-from pipeline.descriptions.interface import Sentence, Task
+from pipeline.descriptions.interface import Answers, Sentence, Task
 from pipeline.descriptions.messages import (
     Query,
     answer_schema,
@@ -278,6 +279,27 @@ def test_an_answer_that_was_cut_off_is_never_taken_for_whole(tmp_path):
     sentences, statistics = run(tmp_path, model)
     assert (statistics["counts"]["truncated"], statistics["counts"]["lost"]) == (30, 0)
     assert len(sentences) == 90
+
+
+def test_endless_white_space_is_asked_again_and_then_its_class_has_no_sentence(tmp_path):
+    """A model under a JSON schema may end in blanks up to max_tokens."""
+    blanks = '{"sentences": ["a' + " " * 4096
+
+    def says(query: Query) -> Reply:
+        return Reply(blanks, False, 1, 4096) if query.class_id == "c1" else good(query)
+
+    assert parse_answer(blanks) == []
+    model = Model(says)
+    sentences, statistics = run(tmp_path, model, options={"retries": 2})
+    assert [len(batch) for batch in model.batches] == [30, 10, 10]
+    seeds_of = [
+        {query.seed for query in batch if query.class_id == "c1"} for batch in model.batches
+    ]
+    assert not seeds_of[0] & seeds_of[1]
+    assert not seeds_of[1] & seeds_of[2]
+    assert (statistics["counts"]["truncated"], statistics["counts"]["lost"]) == (30, 10)
+    answers = Answers(sentences, {})
+    assert classes_without_sentence(answers, CLASSES) == ["c1"], "which check_answers names"
 
 
 def test_what_cannot_be_read_is_not_kept(tmp_path):

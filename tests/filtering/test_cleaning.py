@@ -230,6 +230,22 @@ def test_a_text_without_end_is_no_trap():
     assert time.perf_counter() - start < 20
 
 
+def test_two_hundred_words_are_shortened_or_dropped_and_no_kept_one_is_cut_by_clip():
+    clauses = "; ".join(f"it has mark {n} on it" for n in range(40))
+    with_clauses = f"A tench is green and slimy; {clauses}."
+    without = "A tench has " + " and ".join(f"mark{n}" for n in range(100)) + "."
+    texts = ["A tench is slow.", with_clauses, without]
+    assert [len(text.split()) >= 150 for text in texts] == [False, True, True]
+    assert all(tokens > 77 for tokens in count_tokens(texts[1:]))
+    for too_long in ("shorten", "drop"):
+        result = clean(texts, CleaningParams(**(RULES | {"too_long": too_long})), 77, count_tokens)
+        reasons = [None, None if too_long == "shorten" else "too_long", "too_long"]
+        assert [cleaned.reason for cleaned in result] == reasons
+        kept = [cleaned.text for cleaned in result if cleaned.reason is None]
+        assert max(count_tokens(kept)) <= 77
+        assert [cleaned.shortened for cleaned in result][1] == (too_long == "shorten")
+
+
 def test_tokens_are_those_of_clip():
     assert count_tokens(["a photo of a tench"]) == [8]
     [long] = count_tokens(["word " * 100])
