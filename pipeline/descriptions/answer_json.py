@@ -18,11 +18,14 @@ _DEPTH = 8
 _TRIES = 1000  # brackets of a text that are looked at
 _STRICT = json.JSONDecoder(strict=False)  # raw line breaks in strings
 _BRACKET = re.compile(r"[{\[]")
+_ANY_BRACKET = re.compile(r"[{}\[\]]")
 # `{"sentences": `, `["A`, `[{`: an answer, not brackets in prose such as `[as asked]`.
 _BEGINS = re.compile(r"\{\s*[\"'“‘]?[\w ]+[\"'”’]?\s*:|\[\s*[\"'“‘{]")
 _SPACE = re.compile(r"(?:\s|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
 _CLOSING = {'"': '"', "'": "'", "“": "”", "‘": "’"}
+_QUOTES = {quote: re.compile(rf"\\.|{quote}", re.DOTALL) for quote in _CLOSING.values()}
 _AFTER_STRING = re.compile(r"\s*(?:[,:\]}]|//|/\*|\Z)")
+_QUOTE_NEXT = re.compile(r"\s*[\"'“‘]")
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -93,10 +96,10 @@ def finished_part(text: str) -> Any:
 def _naive_end(text: str, start: int) -> int:
     """Where the brackets from `start` on are even, quotes or not; else the end of the text."""
     depth = 0
-    for bracket in re.finditer(r"[{}\[\]]", text[start:]):
+    for bracket in _ANY_BRACKET.finditer(text, start):
         depth += 1 if bracket[0] in "{[" else -1
         if depth == 0:
-            return start + bracket.end()
+            return bracket.end()
     return len(text)
 
 
@@ -163,13 +166,15 @@ def _string(text: str, at: int) -> tuple[str, int]:
             if inner % 2 and text[end] == '"':
                 break
             return _unescaped(text[at + 1 : end]), end + 1
+        if _QUOTE_NEXT.match(text, end + 1):
+            break  # a comma is missing
     raise BrokenError
 
 
 def _quotes(text: str, at: int, quote: str) -> Iterator[int]:
-    for match in re.finditer(rf"\\.|{quote}", text[at:], re.DOTALL):
+    for match in _QUOTES[quote].finditer(text, at):
         if match[0] == quote:
-            yield at + match.start()
+            yield match.start()
 
 
 def _unescaped(text: str) -> str:

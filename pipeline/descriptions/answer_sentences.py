@@ -19,7 +19,8 @@ import re
 from pipeline.descriptions.answer_keys import is_placeholder
 
 LONGEST = 300  # characters; a string this long that has no end was cut there, or ran away
-_MARKER = re.compile(r"^(?:[-*•–]|\(?\d{1,2}[.)])\s+(?=\S)")
+_MARKER = re.compile(r"^(?:[-*•–]|\(?\d{1,2}[.)])(?:\s+|$)")
+_QUOTED = re.compile(r"\"([^\"]+)\"|“([^“”]+)”")
 _BOLD = re.compile(r"\*\*(\S.*?)\*\*")
 _BREAK = re.compile(r"(?<![.…])[.!][\"')\]”’]*\s+(?=[\"'(\[“‘]?(\w))|[。！]\s*(?=\w)")
 _END = re.compile(r"[.!?…。！？][\"')\]”’]*$")
@@ -28,8 +29,8 @@ _INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
 _GOES_ON = frozenset(
     re.findall(
         r"\S+",
-        "approx avg ca capt cf col dr e.g gen gov i.e lat lt max min mr mrs ms mt prof rev sgt sp spp "
-        "st subsp var viz vs",
+        "approx avg ca capt cf col dr e.g gen gov i.e lat lt max min mr mrs ms mt prof rev sgt sp "
+        "spp st subsp var viz vs",
     )
 )
 _GOES_ON_BEFORE_NUMBER = frozenset(re.findall(r"\S+", "fig figs no nos p pp vol"))
@@ -37,8 +38,8 @@ _MAY_GO_ON = frozenset(re.findall(r"\S+", "bros co corp inc jr ltd sr"))
 _OPENERS = frozenset(
     re.findall(
         r"\S+",
-        "a all an and at both but each from he her his however if in it its many most on one she some "
-        "the their there these they this those when while with",
+        "a all an and at both but each from he her his however if in it its many most on one she "
+        "some the their there these they this those when while with",
     )
 )
 
@@ -57,8 +58,10 @@ def sentences_in(text: str) -> list[str]:
 
 
 def plain(text: str) -> str:
-    """One line, without the marks of a list in front or of bold type."""
-    return _MARKER.sub("", _BOLD.sub(r"\1", " ".join(text.split())))
+    """One line, without the mark of a list in front, bold type or quotation marks around it."""
+    text = _MARKER.sub("", _BOLD.sub(r"\1", " ".join(text.split())))
+    quoted = _QUOTED.fullmatch(text)
+    return quoted[quoted.lastindex or 0].strip() if quoted else text
 
 
 def split(text: str) -> list[str]:
