@@ -12,10 +12,10 @@ import json
 import re
 from typing import Any, NamedTuple
 
-from pipeline.descriptions.answer_json import BrokenError, Value, finished_part, json_values
+from pipeline.descriptions.answer_json import Value, finished_part, json_values
 from pipeline.descriptions.answer_keys import is_numbered, is_placeholder, rank
 from pipeline.descriptions.answer_lists import last_list
-from pipeline.descriptions.answer_sentences import ends_like_a_sentence, sentences_in
+from pipeline.descriptions.answer_sentences import has_end, looks_like_sentence, sentences_in
 from pipeline.descriptions.artifact import LONE_SURROGATE
 
 _BETWEEN = re.compile(
@@ -32,15 +32,16 @@ class _Candidate(NamedTuple):
 
 
 def last_answer(text: str) -> list[str]:
-    """The sentences of the last readable answer in a text without reasoning; none without one."""
-    try:
-        values = json_values(_decoded(text))
-    except BrokenError:
-        return []
-    readable = [candidate for candidate in map(_candidate, values) if candidate.sentences]
-    answers = _joined(_decoded(text), readable)
+    """The sentences of the last readable answer in a text without reasoning; none without one.
+
+    Raises:
+        BrokenError: the last thing that begins like an answer is broken.
+    """
+    text = _decoded(text)
+    readable = [one for one in map(_candidate, json_values(text)) if one.sentences]
+    answers = _joined(text, readable)
     if not answers:
-        return _usable(list(filter(ends_like_a_sentence, last_list(text))))
+        return _usable(_finished_points(last_list(text)))
     return max(answers, key=lambda answer: (answer.has_key, answer.start)).sentences
 
 
@@ -74,6 +75,11 @@ def _usable(texts: list[str]) -> list[str]:
     if any(map(LONE_SURROGATE.search, texts)):
         return []
     return [sentence for text in texts for sentence in sentences_in(text)]
+
+
+def _finished_points(points: list[str]) -> list[str]:
+    """Those with an end mark; where none has one, those that look like sentences."""
+    return list(filter(has_end, points)) or list(filter(looks_like_sentence, points))
 
 
 def _joined(text: str, candidates: list[_Candidate]) -> list[_Candidate]:
@@ -125,10 +131,10 @@ def _texts_of_object(content: dict[str, Any]) -> list[str] | None:
 def _texts_under_key(content: Any) -> list[str] | None:
     """Under a known key a single string, or strings by other names, must look like sentences."""
     if isinstance(content, str):
-        return [content] if ends_like_a_sentence(content) else None
+        return [content] if looks_like_sentence(content) else None
     if isinstance(content, dict):
         texts = _texts_of_object(content)
         if texts or not all(isinstance(one, str) for one in content.values()):
             return texts
-        return list(content.values()) if all(map(ends_like_a_sentence, content.values())) else None
+        return list(content.values()) if all(map(looks_like_sentence, content.values())) else None
     return _texts(content)

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 _DEPTH = 8
 _TRIES = 1000  # brackets of a text that are looked at
+_CUTS = 50  # commas of an answer without an end that may be its last
 _STRICT = json.JSONDecoder(strict=False)  # raw line breaks in strings
 _BRACKET = re.compile(r"[{\[]")
 _ANY_BRACKET = re.compile(r"[{}\[\]]")
@@ -84,7 +85,7 @@ def finished_part(text: str) -> Any:
     text = re.sub(r"^```\w*", "", text.strip()).strip()
     if not _BEGINS.match(text):
         return None
-    for comma in reversed(list(re.finditer(r"[\"}]\s*,", text))):
+    for comma in reversed(list(re.finditer(r"[\"}]\s*,", text))[-_CUTS:]):
         for closing in ("]}", "]", "}]}", "}]", "}"):
             try:
                 return json.loads(text[: comma.start() + 1] + closing, strict=False)

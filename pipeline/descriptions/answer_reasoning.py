@@ -6,6 +6,7 @@
 | `a draft </think> the answer`        | `the answer`                |
 | `one <reflection>b</reflection> two` | `one`, `two`                |
 | `<think>a thought without an end`    | none                        |
+| `analysisA draftassistantfinalthe`   | `the`                       |
 """
 
 import json
@@ -23,6 +24,10 @@ _TAG = re.compile(
     r"|◁\s*(?P<end3>/?)\s*(?P<name3>\w+)\s*▷",
     re.IGNORECASE,
 )
+# Harmony's channels after a server dropped their tokens: "analysisTwo, so ...assistantfinal{}".
+_BARE_ANALYSIS = re.compile(r"\s*analysis(?=[A-Z{\[\"'])")
+_BARE_FINAL = "assistantfinal"
+_BARE_TURN = re.compile(r"assistant(?:analysis|commentary)")
 _EMPTY_TAG = re.compile(rf"<\s*(?:{_NAMES})\s*/>", re.IGNORECASE)  # <think/>
 _FENCE = re.compile(r"\s*```\w*\s*(.*?)\s*```\s*", re.DOTALL)
 
@@ -37,15 +42,14 @@ def outside_reasoning(text: str) -> list[str]:
     """
     stretches, rest = list[str](), _EMPTY_TAG.sub(" ", text)
     while tag := None if is_json(rest) else _TAG.search(rest):
-        if _ends(tag):
-            stretches, rest = [], rest[tag.end() :]
-            continue
-        end = _end_of(tag, rest)
+        end = tag if _ends(tag) else _end_of(tag, rest)
         if end is None:
             return []
-        stretches.append(rest[: tag.start()])
-        rest = rest[end:]
-    return [stretch for stretch in (*stretches, rest) if stretch.strip()]
+        thought_began_here = not _ends(tag) and _name(end) == _name(tag)
+        stretches = [*stretches, rest[: tag.start()]] if thought_began_here else []
+        rest = rest[end.end() :]
+    parts = [part for stretch in (*stretches, rest) for part in _final_parts(stretch)]
+    return [part for part in parts if part.strip()]
 
 
 def is_json(text: str) -> bool:
@@ -61,12 +65,27 @@ def is_json(text: str) -> bool:
     return True
 
 
-def _end_of(opening: re.Match[str], text: str) -> int | None:
-    """Where the tag that ends `opening` ends itself; None without one."""
+def _final_parts(text: str) -> list[str]:
+    if not _BARE_ANALYSIS.match(text):
+        return [text]
+    return [_BARE_TURN.split(part)[0] for part in text.split(_BARE_FINAL)[1:]]
+
+
+def _end_of(opening: re.Match[str], text: str) -> re.Match[str] | None:
+    """The next tag that ends a thought of the name of `opening`; without one, the last that ends
+    a thought which began before it."""
+    open_names, last = list[str](), None
     for tag in _TAG.finditer(text, opening.end()):
-        if _ends(tag) and _name(tag) == _name(opening):
-            return tag.end()
-    return None
+        name = _name(tag)
+        if not _ends(tag):
+            open_names.append(name)
+        elif name == _name(opening):
+            return tag
+        elif name in open_names:
+            open_names.remove(name)
+        else:
+            last = tag
+    return last
 
 
 def _ends(tag: re.Match[str]) -> bool:

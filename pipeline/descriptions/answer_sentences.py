@@ -50,9 +50,9 @@ def sentences_in(text: str) -> list[str]:
     Not usable are blanks, what has no letter or digit, placeholders ("...", "string"), brackets
     without their partner (a piece of JSON), and what was cut at LONGEST characters.
     """
-    text = plain(text)
-    parts = split(text)
-    if len(text) >= LONGEST and not _END.search(text):
+    line = plain(text)
+    parts = split(line)
+    if len(text) >= LONGEST and not _END.search(line):
         parts = parts[:-1]
     return [part for part in parts if _is_usable(part)]
 
@@ -75,9 +75,14 @@ def split(text: str) -> list[str]:
     return [*parts, text[start:]]
 
 
-def ends_like_a_sentence(text: str) -> bool:
+def has_end(text: str) -> bool:
+    """Whether a text has an end mark, also within bold type or quotation marks."""
+    return bool(_END.search(plain(text)))
+
+
+def looks_like_sentence(text: str) -> bool:
     """Whether a text has an end mark, or is at least three words long."""
-    return bool(_END.search(text.strip())) or len(text.split()) >= 3
+    return has_end(text) or len(text.split()) >= 3
 
 
 def _is_end(before: str, after: str) -> bool:

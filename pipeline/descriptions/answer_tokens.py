@@ -15,10 +15,6 @@ import re
 _CHANNEL = "<|channel|>"
 _MESSAGE = "<|message|>"
 _MESSAGE_END = re.compile(r"<\|(?:end|return|call|start)\|>")
-# The same after a server dropped the tokens: "analysisTwo, so ...assistantfinal{}".
-_BARE_ANALYSIS = re.compile(r"\s*analysis(?=[A-Z{\[\"'])")
-_BARE_FINAL = "assistantfinal"
-_BARE_TURN = re.compile(r"assistant(?:analysis|commentary)")
 
 _THOUGHT_BEGINS = re.compile(
     r"<\|(?:begin_of_thought|START_THINKING|begin_of_think|think_start)\|>|<\|channel>\s*thought|"
@@ -28,11 +24,15 @@ _THOUGHT_ENDS = re.compile(
     r"<\|(?:end_of_thought|END_THINKING|end_of_think|think_end)\|>|<channel\|>|<unused95>"
 )
 _TURN = r"(?:<\|(?:im_start|start_header_id|start|header_start)\|>|<start_of_turn>|<\|turn>)"
-# The model went on with a question of its own making.
+# What the model writes from here on, questions of its own making, is cut after the reasoning, which
+# may quote such a token.
+_USER_MARK = "<|user|>"
 _USER_TURN = re.compile(rf"{_TURN}\s*(?:user|human|system)\b|<[|｜]user[|｜]>", re.IGNORECASE)
 _TOKEN = re.compile(
     rf"{_TURN}\s*(?:assistant|model|user|human|system)?"
-    r"|<[|｜][^<>|｜\s]{1,40}[|｜]>"  # <|im_end|>, <|eot_id|>, <｜end▁of▁sentence｜>
+    # <|im_end|>, <|eot_id|>, <｜end▁of▁sentence｜>
+    rf"|(?!{re.escape(_USER_MARK)})"
+    r"<[|｜][^<>|｜\s]{1,40}[|｜]>"
     r"|</?s>|<(?:bos|eos|pad|unk|end_of_turn|end_of_utterance|turn\|)>"
     r"|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS)\]|<</?SYS>>"
     r"|<\|\w*\Z",  # one that was cut
@@ -41,7 +41,8 @@ _TOKEN = re.compile(
 
 
 def messages_to_user(text: str) -> list[str]:
-    """The messages to the user in a model's text, in their order, without template tokens.
+    """The messages to the user in a model's text, in their order, without template tokens but
+    those that `first_turn` needs.
 
     More than one only where Harmony's channels are written; none where they are and no channel
     is `final`.
@@ -50,19 +51,22 @@ def messages_to_user(text: str) -> list[str]:
 
 
 def _final_messages(text: str) -> list[str]:
-    if _CHANNEL in text:
-        channels = (part.partition(_MESSAGE) for part in text.split(_CHANNEL)[1:])
-        return [
-            _MESSAGE_END.split(body if mark else header.lstrip().removeprefix("final"))[0]
-            for header, mark, body in channels
-            if header.lstrip().startswith("final")
-        ]
-    if _BARE_ANALYSIS.match(text):
-        return [_BARE_TURN.split(part)[0] for part in text.split(_BARE_FINAL)[1:]]
-    return [text]
+    if _CHANNEL not in text:
+        return [text]
+    channels = (part.partition(_MESSAGE) for part in text.split(_CHANNEL)[1:])
+    return [
+        _MESSAGE_END.split(body if mark else header.lstrip().removeprefix("final"))[0]
+        for header, mark, body in channels
+        if header.lstrip().startswith("final")
+    ]
+
+
+def first_turn(text: str) -> str:
+    """A text without reasoning up to the first turn that the model wrote for the user."""
+    before, _, after = text.strip().partition(_USER_MARK)
+    return (before or after.replace(_USER_MARK, " ")).strip()
 
 
 def _without_tokens(text: str) -> str:
-    text = _THOUGHT_ENDS.sub("</think>", _THOUGHT_BEGINS.sub("<think>", text)).strip()
-    turn = _USER_TURN.search(text, 1)
-    return _TOKEN.sub(" ", text[: turn.start()] if turn else text).strip()
+    text = _THOUGHT_ENDS.sub("</think>", _THOUGHT_BEGINS.sub("<think>", text))
+    return _TOKEN.sub(" ", _USER_TURN.sub(_USER_MARK, text)).strip()

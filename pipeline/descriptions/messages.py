@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.descriptions.answer_choice import finished_sentences, last_answer
+from pipeline.descriptions.answer_json import BrokenError
 from pipeline.descriptions.answer_log import Reply
 from pipeline.descriptions.answer_reasoning import outside_reasoning
 from pipeline.descriptions.answer_sentences import LONGEST
-from pipeline.descriptions.answer_tokens import messages_to_user
+from pipeline.descriptions.answer_tokens import first_turn, messages_to_user
 
 SHORTEST = 8  # characters of a string that the schema lets pass: no blanks, no lone brackets
 _DECLINED = re.compile(
@@ -62,10 +63,12 @@ def parse_answer(text: str) -> list[str]:
 
     '<think>["a draft"]</think> Here: {"sentences": ["A fox is red.",]}' gives ["A fox is red."].
     """
-    for stretch in reversed(_stretches(text)):
-        if sentences := last_answer(stretch):
-            return [] if all(map(_DECLINED.match, sentences)) else sentences
-    return []
+    try:
+        answers = map(last_answer, reversed(_stretches(text)))
+        sentences = next((answer for answer in answers if answer), [])
+    except BrokenError:
+        return []
+    return [] if all(map(_DECLINED.match, sentences)) else sentences
 
 
 def _finished(text: str) -> list[str]:
@@ -75,7 +78,8 @@ def _finished(text: str) -> list[str]:
 
 def _stretches(text: str) -> list[str]:
     """What a model says to the user: no template tokens, no reasoning."""
-    return [stretch for message in messages_to_user(text) for stretch in outside_reasoning(message)]
+    messages = messages_to_user(text)
+    return [first_turn(part) for message in messages for part in outside_reasoning(message)]
 
 
 def answer_schema(sentences: int, bounded: bool) -> dict[str, Any]:
