@@ -47,8 +47,8 @@ _OPENERS = frozenset(
 def sentences_in(text: str) -> list[str]:
     """The usable sentences of one string of an answer, on one line each.
 
-    Not usable are blanks, what has no letter or digit, placeholders ("...", "string"), brackets
-    without their partner (a piece of JSON), and what was cut at LONGEST characters.
+    Not usable are blanks, what has no letter or digit, placeholders ("...", "string"), what begins
+    or ends like a piece of JSON ("}]Consider ..."), and what was cut at LONGEST characters.
     """
     line = plain(text)
     parts = split(line)
@@ -110,5 +110,5 @@ def _two_words(before: str, after: str) -> bool:
 
 
 def _is_usable(text: str) -> bool:
-    paired = text.count("{") == text.count("}") and text.count("[") == text.count("]")
-    return paired and any(map(str.isalnum, text)) and not is_placeholder(text)
+    piece_of_json = text.startswith(("}", "]")) or text.endswith(("{", "["))
+    return any(map(str.isalnum, text)) and not piece_of_json and not is_placeholder(text)

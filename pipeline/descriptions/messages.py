@@ -89,7 +89,8 @@ def answer_schema(sentences: int, bounded: bool) -> dict[str, Any]:
         bounded: limit the length of each string, so that none is empty and none runs away: a
             string that is cut at LONGEST costs a sentence, not the answer. No `pattern`: xgrammar
             0.2.8 ignores the limits beside one (its issue 895), and one with the limits inside
-            ("^[^{}]{8,300}$") stops its compiler. Not every server takes the limits.
+            ("^[^{}]{8,300}$") stops its compiler. Not every server takes the limits. xgrammar
+            lets no quotation mark into a string with limits.
     """
     limits = {"minLength": SHORTEST, "maxLength": LONGEST} if bounded else {}
     items = {"type": "array", "items": {"type": "string"} | limits}
