@@ -38,7 +38,7 @@ class Params(GenerationParams):
     concurrency: int = Field(ge=1)
     timeout_s: float = Field(gt=0)
     connection_retries: int = Field(ge=0)
-    response_format: Literal["json_schema", "json_object", "none"]
+    response_format: Literal["json_schema", "json_schema_bounded", "json_object", "none"]
     limit_field: Literal["max_tokens", "max_completion_tokens"]
 
 
@@ -166,8 +166,10 @@ def _response_format(params: Params) -> Any:
         return {}
     if params.response_format == "json_object":
         return {"response_format": {"type": "json_object"}}
-    schema = {"name": "sentences", "strict": True, "schema": answer_schema(params.sentences)}
-    return {"response_format": {"type": "json_schema", "json_schema": schema}}
+    bounded = params.response_format == "json_schema_bounded"
+    schema = answer_schema(params.sentences, bounded)
+    named = {"name": "sentences", "strict": True, "schema": schema}
+    return {"response_format": {"type": "json_schema", "json_schema": named}}
 
 
 def _explained(error: BaseException, key: str, params: Params) -> BaseException:

@@ -184,7 +184,7 @@ def _enqueue(llm: Any, params: Params, query: Query) -> str:
 def _sampling(params: Params, seed: int) -> Any:
     # Every field is given: what is left out would come from vLLM's defaults (max_tokens 16).
     module = import_module("vllm.sampling_params")
-    schema = answer_schema(params.sentences)
+    schema = answer_schema(params.sentences, bounded=True)
     return module.SamplingParams(
         n=1,
         temperature=params.temperature,

@@ -1,15 +1,16 @@
 """Requests to a model, common to its backends: questions, seeds, answers, retries.
 
 Each answer is a request of its own with a seed of its own, a JSON object
-{"sentences": [...]}. One that cannot be read (cut off, broken, empty) is asked again with
-another seed, up to `retries` times.
+{"sentences": [...]}. One that cannot be read (cut off, broken, empty), or that holds fewer usable
+sentences than asked for, is asked again with another seed, up to `retries` times; the attempt
+with the most usable sentences is kept, of equals the first. What is missing then is counted.
 """
 
 import hashlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
@@ -17,6 +18,7 @@ from pydantic import Field
 from pipeline.common.params import Section
 from pipeline.common.progress import counter
 from pipeline.descriptions.answer_log import AnswerLog, Reply, request_key
+from pipeline.descriptions.completeness import COUNTED, Key, count_attempt, count_missing
 from pipeline.descriptions.interface import Sentence, Task
 from pipeline.descriptions.messages import Query, parse_reply, request_seed
 
@@ -34,7 +36,6 @@ class GenerationParams(Section):
     retries: int = Field(ge=0)
 
 
-COUNTED = ("from_earlier_run", "truncated", "unreadable", "lost", "surplus_sentences")
 Keep = Callable[[Query, Reply], None]
 Send = Callable[[Sequence[Query], Keep], Iterator[tuple[Query, Reply]]]
 """Takes all queries and yields each with its reply as soon as it arrives, in any order. A reply is
@@ -52,30 +53,26 @@ def collect_answers(
     """
     identity = {"source": source, **identity, **_sampling(params)}
     assert task.log is not None, "the stage gives every backend that queries a model a log"
-    queries, texts_of = _queries(task, params), {}
+    queries = _queries(task, params)
+    best: dict[Key, list[str]] = {_key(query): [] for query in queries}
     counts = Counter({"answers": len(queries)} | dict.fromkeys(COUNTED, 0))
     start = time.perf_counter()
     for attempt in range(params.retries + 1):
-        unread = []
+        again = []
         for query, reply in _replies(queries, identity, task.log, send, counts):
             texts = parse_reply(reply)
-            counts["surplus_sentences"] += max(len(texts) - params.sentences, 0)
-            counts["prompt_tokens"] += reply.prompt_tokens
-            counts["completion_tokens"] += reply.completion_tokens
-            if texts:
-                texts_of[query.class_id, query.prompt_id, query.answer] = texts[: params.sentences]
-            else:
-                counts["unreadable" if reply.complete else "truncated"] += 1
-                unread.append(query)
-        queries = [_retry_query(query, task.seed, attempt + 1) for query in unread]
+            count_attempt(counts, reply, len(texts), params.sentences)
+            best[_key(query)] = max(best[_key(query)], texts[: params.sentences], key=len)
+            if len(texts) < params.sentences:
+                again.append(query)
+        queries = [_retry_query(query, task.seed, attempt + 1) for query in again]
         if not queries:
             break
-    counts["lost"] = len(queries)
-    if counts["truncated"] or counts["unreadable"]:
-        print(f"describe: some answers could not be read: {dict(counts)}", file=sys.stderr)
     seconds = round(time.perf_counter() - start, 1)
-    statistics = {"counts": dict(counts), "generation_seconds": seconds}
-    return _in_order(task, params, source, texts_of), statistics
+    statistics = count_missing(counts, best, params.sentences) | {"generation_seconds": seconds}
+    if any(counts[name] for name in ("truncated", "unreadable", "short")):
+        print(f"describe: some answers were not complete: {dict(counts)}", file=sys.stderr)
+    return _in_order(task, params, source, best), statistics
 
 
 def generation_provenance(task: Task, params: GenerationParams) -> dict[str, Any]:
@@ -108,6 +105,10 @@ def _queries(task: Task, params: GenerationParams) -> list[Query]:
                     Query(class_entry.class_id, prompt_id, answer, 0, seed, text, images)
                 )
     return queries
+
+
+def _key(query: Query) -> Key:
+    return query.class_id, query.prompt_id, query.answer
 
 
 def _retry_query(query: Query, seed: int, attempt: int) -> Query:
@@ -169,7 +170,7 @@ def _in_order(
     task: Task,
     params: GenerationParams,
     source: str,
-    texts_of: dict[tuple[str, str, int], list[str]],
+    texts_of: Mapping[Key, Sequence[str]],
 ) -> list[Sentence]:
     """Sentence j of answer i is sample i * params.sentences + j."""
     return [

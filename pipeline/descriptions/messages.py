@@ -4,17 +4,18 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.descriptions.answer_choice import finished_sentences, last_answer
+from pipeline.descriptions.answer_json import BrokenError
 from pipeline.descriptions.answer_log import Reply
-from pipeline.descriptions.artifact import LONE_SURROGATE
+from pipeline.descriptions.answer_reasoning import outside_reasoning
+from pipeline.descriptions.answer_sentences import LONGEST
+from pipeline.descriptions.answer_tokens import first_turn, messages_to_user
 
-_THOUGHTS = re.compile(r".*</think(?:ing)?>", re.DOTALL)
-_LISTS = ("sentences", "descriptions", "captions", "answers", "list")  # names models give it
-_BRACE = re.compile(r"[{\[]")
-_TRIES = 50  # places in an answer at which JSON is looked for
+SHORTEST = 8  # characters of a string that the schema lets pass: no blanks, no lone brackets
 _DECLINED = re.compile(
     r"(?:i(?:'|\u2019)?m sorry|i am sorry|sorry,|as an ai "
     r"|(?:unfortunately, )?i(?: am|'m|\u2019m) (?:unable|not able)"
@@ -47,55 +48,52 @@ def message_content(query: Query) -> Any:
 
 
 def parse_reply(reply: Reply) -> list[str]:
-    """The sentences of a reply; none if it was cut off: the remainder may look complete."""
-    return parse_answer(reply.text) if reply.complete else []
+    """The sentences of a reply; of one that was cut off those that were finished, and none if
+    it holds anything but JSON: what looks complete there may be a draft."""
+    return parse_answer(reply.text) if reply.complete else _finished(reply.text)
 
 
 def parse_answer(text: str) -> list[str]:
-    """The sentences of an answer; none if it cannot be read or is empty.
+    """The sentences of an answer: of the last readable one outside any reasoning; none without.
 
-    Read are {"sentences": [...]} (or another usual name for the list) and a bare list, also
-    inside a code fence, after a model's thoughts or between other words. An answer whose every
+    Steps: messages to the user without template tokens (answer_tokens), stretches outside
+    reasoning (answer_reasoning), JSON values or lists in lines (answer_json, answer_lists), one
+    of them (answer_choice), its usable sentences (answer_sentences). An answer whose every
     sentence declines to answer, or that holds lone surrogates, counts as unreadable.
+
+    '<think>["a draft"]</think> Here: {"sentences": ["A fox is red.",]}' gives ["A fox is red."].
     """
-    for value in _json_values(text):
-        if isinstance(value, dict):
-            value = next((value[name] for name in _LISTS if name in value), None)
-        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-            continue
-        sentences = [one for one in value if one.strip()]
-        if sentences and not any(map(LONE_SURROGATE.search, sentences)):
-            return [] if all(_DECLINED.match(one.strip()) for one in sentences) else sentences
-    return []
+    try:
+        answers = map(last_answer, reversed(_stretches(text)))
+        sentences = next((answer for answer in answers if answer), [])
+    except BrokenError:
+        return []
+    return [] if all(map(_DECLINED.match, sentences)) else sentences
 
 
-def _json_values(text: str) -> Iterator[Any]:
-    """The outermost JSON values behind a model's thoughts, in their order.
+def _finished(text: str) -> list[str]:
+    stretches = _stretches(text)
+    return finished_sentences(stretches[-1]) if stretches else []
 
-    For example '<think>...</think> Here: ["a"] and {"b": [1]}' gives ["a"] and {"b": [1]}, not [1].
+
+def _stretches(text: str) -> list[str]:
+    """What a model says to the user: no template tokens, no reasoning."""
+    messages = messages_to_user(text)
+    return [first_turn(part) for message in messages for part in outside_reasoning(message)]
+
+
+def answer_schema(sentences: int, bounded: bool) -> dict[str, Any]:
+    """JSON schema of an answer; the root is an object because some servers insist on it.
+
+    Args:
+        bounded: limit the length of each string, so that none is empty and none runs away: a
+            string that is cut at LONGEST costs a sentence, not the answer. No `pattern`: xgrammar
+            0.2.8 ignores the limits beside one (its issue 895), and one with the limits inside
+            ("^[^{}]{8,300}$") stops its compiler. Not every server takes the limits. xgrammar
+            lets no quotation mark into a string with limits.
     """
-    text = text.strip()
-    if text.startswith("<think") and "</think" not in text:
-        return  # all of it is a thought
-    if not text.startswith(("{", "[")):
-        text = _THOUGHTS.sub("", text).strip()
-    position = 0
-    for _ in range(_TRIES):
-        bracket = _BRACE.search(text, position)
-        if bracket is None:
-            return
-        try:
-            value, position = json.JSONDecoder().raw_decode(text, bracket.start())
-            yield value
-        except (ValueError, RecursionError):
-            if bracket.start() == 0:
-                return  # broken: brackets further on may be part of a sentence
-            position = bracket.end()
-
-
-def answer_schema(sentences: int) -> dict[str, Any]:
-    """JSON schema of an answer; the root is an object because some servers insist on it."""
-    items = {"type": "array", "items": {"type": "string"}}
+    limits = {"minLength": SHORTEST, "maxLength": LONGEST} if bounded else {}
+    items = {"type": "array", "items": {"type": "string"} | limits}
     return {
         "type": "object",
         "properties": {"sentences": items | {"minItems": sentences, "maxItems": sentences}},

@@ -18,6 +18,7 @@ from pipeline.descriptions.interface import Answers, Task
 from tests.support.openai_server import Response, Server, completion, refusal
 from tests.support.tasks import CLASSES, OPTIONS, PROMPTS
 
+LIMITS = {"minLength": 8, "maxLength": 300}
 KEY = "sk-very-secret-0123456789"
 
 
@@ -126,6 +127,12 @@ def test_limits_and_formats_of_other_servers(serve, tmp_path):
     assert "response_format" not in server.bodies[0]
     describe(tmp_path, server.url, response_format="json_object")
     assert server.bodies[-1]["response_format"] == {"type": "json_object"}
+    for response_format, items in (("json_schema", {}), ("json_schema_bounded", LIMITS)):
+        describe(tmp_path, server.url, response_format=response_format)
+        sent = server.bodies[-1]["response_format"]
+        assert sent["type"] == "json_schema"
+        sentences = sent["json_schema"]["schema"]["properties"]["sentences"]
+        assert sentences["items"] == {"type": "string"} | items
 
 
 def test_exemplars_travel_as_data_urls(serve, tmp_path):

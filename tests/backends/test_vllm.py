@@ -146,7 +146,9 @@ def test_sampling_is_explicit_and_held_to_the_schema(monkeypatch, tmp_path):
         *("n", "temperature", "top_p", "max_tokens", "seed", "structured_outputs", "output_kind")
     }
     assert (first.n, first.temperature, first.top_p, first.max_tokens) == (1, 0.9, 0.95, 256)
-    assert first.structured_outputs.json["properties"]["sentences"]["maxItems"] == 3
+    sentences = first.structured_outputs.json["properties"]["sentences"]
+    assert sentences["maxItems"] == 3
+    assert sentences["items"] == {"type": "string", "minLength": 8, "maxLength": 300}
 
 
 def test_the_engine_is_pinned_and_released(monkeypatch, tmp_path):

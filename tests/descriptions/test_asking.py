@@ -14,12 +14,12 @@ from pipeline.common.errors import UserError
 from pipeline.descriptions.answer_log import AnswerLog, Reply, request_key
 from pipeline.descriptions.artifact import classes_without_sentence
 from pipeline.descriptions.asking import (
-    COUNTED,
     GenerationParams,
     Keep,
     collect_answers,
     generation_provenance,
 )
+from pipeline.descriptions.completeness import COUNTED, NAMED
 from pipeline.descriptions.interface import Answers, Sentence, Task
 from pipeline.descriptions.messages import (
     Query,
@@ -128,6 +128,74 @@ def test_answers_lost_for_good_are_counted(tmp_path):
     sentences, statistics = run(tmp_path, Model(says), options={"retries": 1})
     assert (statistics["counts"]["unreadable"], statistics["counts"]["lost"]) == (20, 10)
     assert {s.class_id for s in sentences} == {"c0", "c2"}
+
+
+def said(*sentences: str) -> Reply:
+    return Reply(json.dumps({"sentences": sentences}), True, 1, 1)
+
+
+def test_fewer_usable_sentences_than_asked_for_are_asked_again(tmp_path, capsys):
+    def says(query: Query) -> Reply:
+        if query.class_id == "c0" and query.attempt == 0:
+            return said("A dam is a wall.", "", " ", "} {")
+        return good(query)
+
+    model = Model(says)
+    sentences, statistics = run(tmp_path, model)
+    assert [len(batch) for batch in model.batches] == [30, 10]
+    assert len(sentences) == 90
+    counts = statistics["counts"]
+    assert (counts["short"], counts["unreadable"], counts["missing_sentences"]) == (10, 0, 0)
+    assert "missing_by_class" not in statistics
+    assert "'short': 10" in capsys.readouterr().err
+
+
+def test_the_best_attempt_is_kept_and_what_it_lacks_is_counted(tmp_path):
+    attempts = [
+        said("It is red."),
+        said("It is grey.", "It is big."),
+        said("It is low.", "It ran."),
+    ]
+
+    def says(query: Query) -> Reply:
+        first = (query.class_id, query.prompt_id, query.answer) == ("c1", "caption", 1)
+        return attempts[query.attempt] if first else good(query)
+
+    sentences, statistics = run(tmp_path, Model(says))
+    kept = [(s.text, s.sample_index) for s in sentences if s.text.startswith("It ")]
+    assert kept == [("It is grey.", 3), ("It is big.", 4)], "of equals the first"
+    assert len(sentences) == 89
+    counts = statistics["counts"]
+    assert (counts["short"], counts["lost"], counts["missing_sentences"]) == (3, 0, 1)
+    assert statistics["missing_by_class"] == {"c1": 1}
+
+
+def test_a_short_attempt_is_kept_when_the_others_cannot_be_read(tmp_path):
+    def says(query: Query) -> Reply:
+        if query.class_id != "c2":
+            return good(query)
+        cut = '{"sentences": ["It is red.", "It is small.", "It ha'
+        return Reply("no", True, 1, 1) if query.attempt else Reply(cut, False, 1, 1)
+
+    sentences, statistics = run(tmp_path, Model(says), options={"retries": 1})
+    assert len([s for s in sentences if s.class_id == "c2"]) == 2 * 10
+    counts = statistics["counts"]
+    assert (counts["truncated"], counts["unreadable"], counts["lost"]) == (10, 10, 0)
+    assert statistics["missing_by_class"] == {"c2": 10}
+    again = Model()
+    whole, _ = run(tmp_path, again, options={"retries": 1})
+    assert [len(batch) for batch in again.batches] == [10], "short attempts are paid for once"
+    assert len(whole) == 90
+
+
+def test_many_classes_with_missing_sentences_are_counted_only(tmp_path):
+    many = [ClassEntry(f"c{number}", f"class {number}") for number in range(NAMED + 1)]
+    lacking = Model(lambda query: said("It is red.", "It is small."))
+    _, statistics = run(tmp_path, lacking, classes=many, options={"retries": 0})
+    assert statistics["counts"]["missing_sentences"] == 10 * len(many)
+    assert "missing_by_class" not in statistics
+    _, statistics = run(tmp_path, lacking, classes=many[1:], options={"retries": 0})
+    assert len(statistics["missing_by_class"]) == NAMED
 
 
 def test_an_interrupted_run_asks_for_the_rest_only(tmp_path):
@@ -320,9 +388,11 @@ def test_one_refusal_among_sentences_is_left_to_the_filter():
 
 
 def test_the_schema_asks_for_the_right_number():
-    sentences = answer_schema(4)["properties"]["sentences"]
+    sentences = answer_schema(4, bounded=False)["properties"]["sentences"]
     assert (sentences["minItems"], sentences["maxItems"]) == (4, 4)
     assert sentences["items"] == {"type": "string"}
+    limited = answer_schema(4, bounded=True)["properties"]["sentences"]
+    assert limited == sentences | {"items": {"type": "string", "minLength": 8, "maxLength": 300}}
 
 
 def test_a_model_that_says_too_much_is_cut_to_the_number_asked(tmp_path):

@@ -1,0 +1,45 @@
+"""Whether a model's answers are complete: counts for provenance.json, and what is missing."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipeline.descriptions.answer_log import Reply
+
+# Attempts that were cut off, had no usable sentence, or fewer than asked for; answers without any
+# in the end; sentences beyond those asked for, left out, and those that what is kept lacks.
+COUNTED = (
+    *("from_earlier_run", "truncated", "unreadable", "short"),
+    *("lost", "surplus_sentences", "missing_sentences"),
+)
+NAMED = 20  # classes with missing sentences that provenance names; more are only counted
+Key = tuple[str, str, int]  # class, prompt, answer
+
+
+def count_attempt(counts: Counter[str], reply: Reply, usable: int, asked: int) -> None:
+    """Add a reply with `usable` sentences, of `asked`, to the counts."""
+    counts["surplus_sentences"] += max(usable - asked, 0)
+    counts["prompt_tokens"] += reply.prompt_tokens
+    counts["completion_tokens"] += reply.completion_tokens
+    if not reply.complete:
+        counts["truncated"] += 1
+    elif usable < asked:
+        counts["short" if usable else "unreadable"] += 1
+
+
+def count_missing(
+    counts: Counter[str], kept: Mapping[Key, Sequence[str]], asked: int
+) -> dict[str, Any]:
+    """Add what is lost for good to the counts; the part of provenance.json about it.
+
+    `missing_by_class` names each class with the number of its missing sentences, where there are
+    at most NAMED of them.
+    """
+    missing: Counter[str] = Counter()
+    for (class_id, _, _), texts in kept.items():
+        missing[class_id] += asked - len(texts)
+    missing = +missing
+    counts["lost"] = sum(not texts for texts in kept.values())
+    counts["missing_sentences"] = missing.total()
+    named = {"missing_by_class": dict(missing)} if 0 < len(missing) <= NAMED else {}
+    return {"counts": dict(counts)} | named
