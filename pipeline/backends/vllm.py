@@ -50,6 +50,9 @@ ENGINE = {
 class Params(GenerationParams):
     """`describe.options.vllm`."""
 
+    temperature: float = Field(gt=0)
+    top_p: float = Field(gt=0, le=1)
+    max_tokens: int = Field(ge=16)
     revision: str
     dtype: Literal["auto", "bfloat16", "float16", "float32"]
     tensor_parallel_size: int = Field(ge=1)

@@ -6,76 +6,99 @@ another seed, up to `retries` times.
 """
 
 import hashlib
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
 from pipeline.common.params import Section
 from pipeline.common.progress import counter
-from pipeline.descriptions.answer_log import AnswerLog, Reply, request_key
+from pipeline.descriptions.answer_log import Reply, request_key
 from pipeline.descriptions.interface import Sentence, Task
 from pipeline.descriptions.messages import Query, parse_reply, request_seed
+from pipeline.descriptions.unread import check_some_readable, kind_of_unread, report
 
 
 class GenerationParams(Section):
-    """Keys of every backend that queries a model."""
+    """Keys of every backend that queries a model; null: a server's own setting."""
 
     model: str
     answers: int = Field(ge=1)
     sentences: int = Field(ge=1)
     # Above 0: greedy answers would all be equal, and a retry would fail the same way.
-    temperature: float = Field(gt=0)
-    top_p: float = Field(gt=0, le=1)
-    max_tokens: int = Field(ge=16)
+    temperature: float | None = Field(gt=0)
+    top_p: float | None = Field(gt=0, le=1)
+    max_tokens: int | None = Field(ge=16)
     retries: int = Field(ge=0)
 
 
-COUNTED = ("from_earlier_run", "truncated", "unreadable", "lost", "surplus_sentences")
+class InFlight(NamedTuple):
+    """How many requests a model works on, and how many are not sent yet."""
+
+    running: int
+    waiting: int
+
+
+COUNTED = ("from_earlier_run", "truncated", "unreadable", "refused", "lost", "surplus_sentences")
 Keep = Callable[[Query, Reply], None]
-Send = Callable[[Sequence[Query], Keep], Iterator[tuple[Query, Reply]]]
-"""Takes all queries and yields each with its reply as soon as it arrives, in any order. A reply is
-passed to `Keep` first, from any thread, so that an interruption loses no answer."""
+Send = Callable[[Sequence[Query], Keep], Iterator[tuple[Query, Reply] | InFlight]]
+"""Takes all queries and yields each with its reply as soon as it arrives, in any order, and in
+between what is in flight. A reply is passed to `Keep` first, from any thread, so that an
+interruption loses no answer."""
 
 
 def collect_answers(
-    task: Task, params: GenerationParams, source: str, identity: dict[str, Any], send: Send
+    task: Task,
+    params: GenerationParams,
+    source: str,
+    identity: dict[str, Any],
+    send: Send,
+    give_up_after: int | None = None,
 ) -> tuple[list[Sentence], dict[str, Any]]:
     """Sentences of every class x prompt x answer, and counts for provenance.json.
 
     Args:
         source: the backend's name, for the rows.
         identity: what decides an answer besides query and sampling (revision, dtype, ...).
+        give_up_after: answers after which it stops if none of them could be read; None: never.
+
+    Raises:
+        UserError: it gave up.
     """
     identity = {"source": source, **identity, **_sampling(params)}
     assert task.log is not None, "the stage gives every backend that queries a model a log"
     queries, texts_of = _queries(task, params), {}
     counts = Counter({"answers": len(queries)} | dict.fromkeys(COUNTED, 0))
-    start = time.perf_counter()
+    task.log.requests.begin({_answer_key(query, identity, task.seed) for query in queries})
+    refusals: dict[Query, str] = {}
     for attempt in range(params.retries + 1):
         unread = []
-        for query, reply in _replies(queries, identity, task.log, send, counts):
+        for query, reply in _replies(queries, identity, task, send, counts):
             texts = parse_reply(reply)
             counts["surplus_sentences"] += max(len(texts) - params.sentences, 0)
-            counts["prompt_tokens"] += reply.prompt_tokens
-            counts["completion_tokens"] += reply.completion_tokens
             if texts:
                 texts_of[query.class_id, query.prompt_id, query.answer] = texts[: params.sentences]
             else:
-                counts["unreadable" if reply.complete else "truncated"] += 1
+                counts[kind_of_unread(reply)] += 1
+                refusals[query] = reply.refusal
                 unread.append(query)
+                if not texts_of:
+                    check_some_readable(counts, reply, params.model, give_up_after)
         queries = [_retry_query(query, task.seed, attempt + 1) for query in unread]
         if not queries:
             break
     counts["lost"] = len(queries)
-    if counts["truncated"] or counts["unreadable"]:
-        print(f"describe: some answers could not be read: {dict(counts)}", file=sys.stderr)
-    seconds = round(time.perf_counter() - start, 1)
-    statistics = {"counts": dict(counts), "generation_seconds": seconds}
-    return _in_order(task, params, source, texts_of), statistics
+    requests = task.log.requests
+    counts["prompt_tokens"] = sum(cost.prompt_tokens for cost in requests.costs)
+    counts["completion_tokens"] = sum(cost.completion_tokens for cost in requests.costs)
+    refused = report(counts, {query: refusals[query] for query in unread})
+    return _in_order(task, params, source, texts_of), {
+        "counts": dict(counts),
+        **requests.statistics(),
+        **refused,
+    }
 
 
 def generation_provenance(task: Task, params: GenerationParams) -> dict[str, Any]:
@@ -120,12 +143,13 @@ def _retry_query(query: Query, seed: int, attempt: int) -> Query:
 def _replies(
     queries: Sequence[Query],
     identity: dict[str, Any],
-    log: AnswerLog,
+    task: Task,
     send: Send,
     counts: Counter[str],
 ) -> Iterator[tuple[Query, Reply]]:
     """Replies from the log first, then from the model behind a bar with tokens per second."""
-    keys = {query: request_key([identity, *_content(query)]) for query in queries}
+    assert task.log is not None
+    log, keys = task.log, {query: request_key([identity, *_content(query)]) for query in queries}
     missing = []
     for query in queries:
         logged = log.get(keys[query])
@@ -139,6 +163,8 @@ def _replies(
     label = f"describe, attempt {queries[0].attempt + 1}" if queries[0].attempt else "describe"
 
     def keep(query: Query, reply: Reply) -> None:
+        answer = _answer_key(query, identity, task.seed)
+        log.requests.add(answer, reply.prompt_tokens, reply.completion_tokens, reply.served_by)
         # Only replies that can be parsed: a rerun asks for the others again, perhaps of a
         # server that was fixed.
         if parse_reply(reply):
@@ -148,16 +174,31 @@ def _replies(
 
 
 def _with_bar(
-    replies: Iterable[tuple[Query, Reply]], label: str, total: int
+    replies: Iterable[tuple[Query, Reply] | InFlight], label: str, total: int
 ) -> Iterator[tuple[Query, Reply]]:
-    start, tokens = time.perf_counter(), 0
+    start, tokens, flight, shown = time.perf_counter(), 0, "", 0.0
     with counter(label, total, "answer") as bar:
-        for query, reply in replies:
-            tokens += reply.completion_tokens
-            rate = tokens / max(time.perf_counter() - start, 1e-6)
-            bar.set_postfix_str(f"{rate:.0f} tokens/s", refresh=False)
+        for reply in replies:
+            now = time.perf_counter()
+            if isinstance(reply, InFlight):
+                flight = f", {reply.running} running, {reply.waiting} waiting"
+            else:
+                tokens += reply[1].completion_tokens
+            rate = tokens / max(now - start, 1e-6)
+            bar.set_postfix_str(f"{rate:.0f} tokens/s{flight}", refresh=False)
+            if isinstance(reply, InFlight):
+                if now - shown >= bar.mininterval:  # before the first answer there is no update
+                    bar.refresh()
+                    shown = now
+                continue
             bar.update(1)
-            yield query, reply
+            yield reply
+
+
+def _answer_key(query: Query, identity: dict[str, Any], seed: int) -> str:
+    """What the retries of an answer have in common: the key of its first request."""
+    first = request_seed(query.class_id, query.prompt_id, query.answer, 0, seed)
+    return request_key([identity, *_content(query)[:-1], first])
 
 
 def _content(query: Query) -> list[Any]:

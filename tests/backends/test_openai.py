@@ -39,6 +39,7 @@ def params(url: str, **changes: Any) -> backend.Params:
     values = OPTIONS | {
         "base_url": url, "api_key_env": None, "concurrency": 4, "timeout_s": 5.0,
         "connection_retries": 0, "response_format": "json_schema", "limit_field": "max_tokens",
+        "key_header": "Authorization", "query": {}, "seed_field": "seed", "extra_body": {},
     }  # fmt: skip
     return validate(values | changes, backend.Params, "params.yaml: describe.options.openai")
 
