@@ -37,6 +37,7 @@ class Servers:
     def __init__(self, params: ServerParams, key: str) -> None:
         self.params = params
         self.secret = key if params.api_key_env else ""  # what no message may show
+        self._headers = _key_headers(params, key)
         self._alive = [_server(url, params, key) for url in base_urls(params)]
         self._all = list(self._alive)
         self._turn = 0
@@ -61,7 +62,8 @@ class Servers:
         while True:
             server = self._next()
             try:
-                return reply_of(server.client.chat.completions.create(**request))
+                completion = server.client.chat.completions.create(**request, **self._headers)
+                return reply_of(completion)
             except (openai.APIConnectionError, openai.InternalServerError) as error:
                 if not self._leave_out(server):
                     raise self._explained(error, server, query, request["model"]) from None
@@ -94,18 +96,21 @@ class Servers:
             return True
 
 
+def _key_headers(params: ServerParams, key: str) -> dict[str, Any]:
+    """Arguments of a request that put the key into another header than the client does."""
+    if params.key_header.lower() == "authorization":
+        return {}
+    return {"extra_headers": {params.key_header: key, "Authorization": openai.Omit()}}
+
+
 def _server(url: str, params: ServerParams, key: str) -> Server:
     shown = without_password(url)
-    headers: dict[str, Any] = {}
-    if params.key_header.lower() != "authorization":
-        headers = {params.key_header: key, "Authorization": openai.Omit()}
     try:
         client = openai.OpenAI(
             base_url=url,
             api_key=key,
             timeout=params.timeout_s,
             max_retries=params.connection_retries,
-            default_headers=headers,
             default_query=params.query,
             http_client=openai.DefaultHttpxClient(
                 event_hooks={"response": [heeding(f"the server at {shown}", say)]}
