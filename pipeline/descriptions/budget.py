@@ -30,9 +30,9 @@ class Budget:
         with self._taking:
             self._begun = max(self._begun, len(log.costs))
             if self.requests is not None and self._begun >= self.requests:
-                raise _used_up(f"{REQUESTS}={self.requests}", log)
+                raise _used_up(f"{REQUESTS}={self.requests}")
             if self.tokens is not None and log.tokens >= self.tokens:
-                raise _used_up(f"{TOKENS}={self.tokens}", log)
+                raise _used_up(f"{TOKENS}={self.tokens}")
             self._begun += 1
 
 
@@ -50,8 +50,8 @@ def _limit(variable: str) -> int | None:
     return int(text)
 
 
-def _used_up(limit: str, log: RequestLog) -> UserError:
+def _used_up(limit: str) -> UserError:
     return UserError(
-        f"describe: the budget {limit} is used up ({len(log.costs)} requests and {log.tokens} "
-        "tokens so far); answers so far are kept, raise it and run again to continue"
+        f"describe: the budget {limit} is used up, all runs of this description together; answers "
+        "so far are kept, raise it and run again to continue"
     )
