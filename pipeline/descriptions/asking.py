@@ -6,16 +6,15 @@ another seed, up to `retries` times.
 """
 
 import hashlib
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from pydantic import Field
 
 from pipeline.common.params import Section
-from pipeline.common.progress import counter
 from pipeline.descriptions.answer_log import Reply, request_key
+from pipeline.descriptions.flight import InFlight, with_bar
 from pipeline.descriptions.interface import Sentence, Task
 from pipeline.descriptions.messages import Query, parse_reply, request_seed
 from pipeline.descriptions.unread import check_some_readable, kind_of_unread, report
@@ -32,13 +31,6 @@ class GenerationParams(Section):
     top_p: float | None = Field(gt=0, le=1)
     max_tokens: int | None = Field(ge=16)
     retries: int = Field(ge=0)
-
-
-class InFlight(NamedTuple):
-    """How many requests a model works on, and how many are not sent yet."""
-
-    running: int
-    waiting: int
 
 
 COUNTED = ("from_earlier_run", "truncated", "unreadable", "refused", "lost", "surplus_sentences")
@@ -170,29 +162,7 @@ def _replies(
         if parse_reply(reply):
             log.add(keys[query], reply)
 
-    yield from _with_bar(send(missing, keep), label, len(missing))
-
-
-def _with_bar(
-    replies: Iterable[tuple[Query, Reply] | InFlight], label: str, total: int
-) -> Iterator[tuple[Query, Reply]]:
-    start, tokens, flight, shown = time.perf_counter(), 0, "", 0.0
-    with counter(label, total, "answer") as bar:
-        for reply in replies:
-            now = time.perf_counter()
-            if isinstance(reply, InFlight):
-                flight = f", {reply.running} running, {reply.waiting} waiting"
-            else:
-                tokens += reply[1].completion_tokens
-            rate = tokens / max(now - start, 1e-6)
-            bar.set_postfix_str(f"{rate:.0f} tokens/s{flight}", refresh=False)
-            if isinstance(reply, InFlight):
-                if now - shown >= bar.mininterval:  # before the first answer there is no update
-                    bar.refresh()
-                    shown = now
-                continue
-            bar.update(1)
-            yield reply
+    yield from with_bar(send(missing, keep), label, len(missing))
 
 
 def _answer_key(query: Query, identity: dict[str, Any], seed: int) -> str:

@@ -36,7 +36,7 @@ def reply_of(completion: Any) -> Reply:
         message, reason = choice.message, str(choice.finish_reason or "").lower()
         text = _text(message.content)
     except (AttributeError, TypeError, ValueError):
-        shown = first_words(str(completion))
+        shown = first_words(str(getattr(completion, "error", None) or completion))
         raise UserError(f"the answer is no chat completion: {shown!r}") from None
     thoughts = next((t for n in _THOUGHTS if isinstance(t := getattr(message, n, None), str)), "")
     refusal = _refusal(message, reason)
