@@ -15,7 +15,7 @@ from tests.support.tasks import CLASSES, OPTIONS, PROMPTS
 
 def params(url: str | list[str], **changes: Any) -> backend.Params:
     values = OPTIONS | {
-        "base_url": url, "api_key_env": None, "concurrency": 4, "timeout_s": 5.0,
+        "base_url": url, "api_key_env": None, "concurrency": 4, "timeout_s": 60.0,
         "connection_retries": 0, "response_format": "json_schema", "limit_field": "max_tokens",
         "key_header": "Authorization", "query": {}, "seed_field": "seed", "extra_body": {},
     }  # fmt: skip
