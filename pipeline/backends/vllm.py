@@ -27,6 +27,7 @@ from pipeline.descriptions.asking import (
     collect_answers,
     generation_provenance,
 )
+from pipeline.descriptions.flight import InFlight
 from pipeline.descriptions.interface import Answers, Task
 from pipeline.descriptions.messages import Query, answer_schema, message_content
 
@@ -50,6 +51,9 @@ ENGINE = {
 class Params(GenerationParams):
     """`describe.options.vllm`."""
 
+    temperature: float = Field(gt=0)
+    top_p: float = Field(gt=0, le=1)
+    max_tokens: int = Field(ge=16)
     revision: str
     dtype: Literal["auto", "bfloat16", "float16", "float32"]
     tensor_parallel_size: int = Field(ge=1)
@@ -153,7 +157,7 @@ def _cpu_settings(params: Params) -> dict[str, Any]:
 
 def _send(
     llm: Any, params: Params, queries: Sequence[Query], keep: Keep
-) -> Iterator[tuple[Query, Reply]]:
+) -> Iterator[tuple[Query, Reply] | InFlight]:
     """Keep the engine's queue full; each reply as soon as its request is finished."""
     waiting, running = list(reversed(queries)), dict[str, Query]()
     engine = llm.llm_engine
@@ -161,6 +165,7 @@ def _send(
         while waiting and len(running) < IN_FLIGHT:
             query = waiting.pop()
             running[_enqueue(llm, params, query)] = query
+        yield InFlight(len(running), len(waiting))
         for output in engine.step():
             if output.finished:
                 query, reply = running.pop(output.request_id), _reply(output)

@@ -13,15 +13,27 @@ from typing import Any, NamedTuple
 
 from pipeline.common.atomic import replacing_file
 from pipeline.common.errors import UserError
+from pipeline.descriptions.json_lines import append_line, complete_lines
+from pipeline.descriptions.request_log import RequestLog
+
+_LOGGED = 4  # fields of a reply that an answer needs
 
 
 class Reply(NamedTuple):
-    """The text of a model; complete: it ended by itself, not at the token limit."""
+    """The text of a model; complete: it ended by itself, not at the token limit.
+
+    refusal: the words in which the model or a filter declined; then there is no text.
+    thoughts: the model's reasoning, where it came instead of a text; never an answer.
+    served_by: what the server says that the model is.
+    """
 
     text: str
     complete: bool
     prompt_tokens: int
     completion_tokens: int
+    refusal: str = ""
+    thoughts: str = ""
+    served_by: str = ""
 
 
 def request_key(request: Any) -> str:
@@ -30,20 +42,20 @@ def request_key(request: Any) -> str:
 
 
 def _line(key: str, reply: Reply) -> str:
-    return json.dumps([key, *reply]) + "\n"
+    return json.dumps([key, *reply[:_LOGGED]]) + "\n"
 
 
 class AnswerLog:
-    """The replies in `path`, by request key. One process writes (see pipeline.common.scratch), from
-    any of its threads."""
+    """The replies in `path`, by request key; `requests` is the log of what they cost, beside it.
+    One process writes (see pipeline.common.scratch), from any of its threads."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.replies: dict[str, Reply] = {}
         self.used: set[str] = set()
+        self.requests = RequestLog(path.with_name("requests.jsonl"))
         self._writing = threading.Lock()
-        if path.exists():
-            self._read()
+        self._read()
 
     def get(self, key: str) -> Reply | None:
         """The reply to a request, or None."""
@@ -55,16 +67,12 @@ class AnswerLog:
         with self._writing:
             self.used.add(key)
             self.replies[key] = reply
-            self._append(_line(key, reply))
-
-    def _append(self, line: str) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(line)
+            append_line(self.path, _line(key, reply))
 
     def forget_used(self) -> None:
         """Drop the replies that this run used, once its output is written; those to other
         requests, of a run that was interrupted, stay."""
+        self.requests.forget()
         unused = {key: reply for key, reply in self.replies.items() if key not in self.used}
         if not unused:
             self.path.unlink(missing_ok=True)
@@ -73,22 +81,11 @@ class AnswerLog:
             partial.write_text("".join(_line(*item) for item in unused.items()), encoding="utf-8")
 
     def _read(self) -> None:
-        complete_bytes = 0
-        content = self.path.read_bytes()
-        for line_number, line in enumerate(content.splitlines(keepends=True), start=1):
-            if not line.endswith(b"\n"):
-                break
-            complete_bytes += len(line)
-            if not line.strip(b"\0 \r\n"):  # zeros that a crash of the machine leaves in a block
-                continue
+        for number, line in complete_lines(self.path):
             try:
                 key, *values = json.loads(line)
                 self.replies[key] = Reply(*values)
             except (ValueError, TypeError, RecursionError):
                 raise UserError(
-                    f"{self.path}: line {line_number} is not an answer; delete the file to ask "
-                    "all again"
+                    f"{self.path}: line {number} is not an answer; delete the file to ask all again"
                 ) from None
-        if complete_bytes < len(content):
-            with self.path.open("r+b") as file:
-                file.truncate(complete_bytes)

@@ -7,72 +7,91 @@ with the most usable sentences is kept, of equals the first. What is missing the
 """
 
 import hashlib
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import Field
 
 from pipeline.common.params import Section
-from pipeline.common.progress import counter
-from pipeline.descriptions.answer_log import AnswerLog, Reply, request_key
+from pipeline.descriptions.answer_log import Reply, request_key
 from pipeline.descriptions.completeness import COUNTED, Key, count_attempt, count_missing
+from pipeline.descriptions.flight import InFlight, with_bar
 from pipeline.descriptions.interface import Sentence, Task
 from pipeline.descriptions.messages import Query, parse_reply, request_seed
+from pipeline.descriptions.unread import check_some_readable, report
 
 
 class GenerationParams(Section):
-    """Keys of every backend that queries a model."""
+    """Keys of every backend that queries a model; null: a server's own setting."""
 
     model: str
     answers: int = Field(ge=1)
     sentences: int = Field(ge=1)
     # Above 0: greedy answers would all be equal, and a retry would fail the same way.
-    temperature: float = Field(gt=0)
-    top_p: float = Field(gt=0, le=1)
-    max_tokens: int = Field(ge=16)
+    temperature: float | None = Field(gt=0)
+    top_p: float | None = Field(gt=0, le=1)
+    max_tokens: int | None = Field(ge=16)
     retries: int = Field(ge=0)
 
 
 Keep = Callable[[Query, Reply], None]
-Send = Callable[[Sequence[Query], Keep], Iterator[tuple[Query, Reply]]]
-"""Takes all queries and yields each with its reply as soon as it arrives, in any order. A reply is
-passed to `Keep` first, from any thread, so that an interruption loses no answer."""
+Send = Callable[[Sequence[Query], Keep], Iterator[tuple[Query, Reply] | InFlight]]
+"""Takes all queries and yields each with its reply as soon as it arrives, in any order, and in
+between what is in flight. A reply is passed to `Keep` first, from any thread, so that an
+interruption loses no answer."""
 
 
 def collect_answers(
-    task: Task, params: GenerationParams, source: str, identity: dict[str, Any], send: Send
+    task: Task,
+    params: GenerationParams,
+    source: str,
+    identity: dict[str, Any],
+    send: Send,
+    give_up_after: int | None = None,
 ) -> tuple[list[Sentence], dict[str, Any]]:
     """Sentences of every class x prompt x answer, and counts for provenance.json.
 
     Args:
         source: the backend's name, for the rows.
         identity: what decides an answer besides query and sampling (revision, dtype, ...).
+        give_up_after: answers after which it stops if none of them could be read; None: never.
+
+    Raises:
+        UserError: it gave up.
     """
     identity = {"source": source, **identity, **_sampling(params)}
     assert task.log is not None, "the stage gives every backend that queries a model a log"
     queries = _queries(task, params)
     best: dict[Key, list[str]] = {_key(query): [] for query in queries}
     counts = Counter({"answers": len(queries)} | dict.fromkeys(COUNTED, 0))
-    start = time.perf_counter()
+    task.log.requests.begin({_answer_key(query, identity, task.seed) for query in queries})
+    refusals: dict[Key, str] = {}
     for attempt in range(params.retries + 1):
         again = []
-        for query, reply in _replies(queries, identity, task.log, send, counts):
-            texts = parse_reply(reply)
+        for query, reply in _replies(queries, identity, task, send, counts):
+            key, texts = _key(query), parse_reply(reply)
             count_attempt(counts, reply, len(texts), params.sentences)
-            best[_key(query)] = max(best[_key(query)], texts[: params.sentences], key=len)
+            best[key] = max(best[key], texts[: params.sentences], key=len)
+            refusals[key] = reply.refusal
             if len(texts) < params.sentences:
                 again.append(query)
+            if not any(best.values()):
+                check_some_readable(counts, reply, params.model, give_up_after)
         queries = [_retry_query(query, task.seed, attempt + 1) for query in again]
         if not queries:
             break
-    seconds = round(time.perf_counter() - start, 1)
-    statistics = count_missing(counts, best, params.sentences) | {"generation_seconds": seconds}
-    if any(counts[name] for name in ("truncated", "unreadable", "short")):
-        print(f"describe: some answers were not complete: {dict(counts)}", file=sys.stderr)
-    return _in_order(task, params, source, best), statistics
+    missing = count_missing(counts, best, params.sentences)
+    requests = task.log.requests
+    counts["prompt_tokens"] = sum(cost.prompt_tokens for cost in requests.costs)
+    counts["completion_tokens"] = sum(cost.completion_tokens for cost in requests.costs)
+    refused = report(counts, {key: refusals[key] for key, texts in best.items() if not texts})
+    return _in_order(task, params, source, best), {
+        "counts": dict(counts),
+        **missing,
+        **requests.statistics(),
+        **refused,
+    }
 
 
 def generation_provenance(task: Task, params: GenerationParams) -> dict[str, Any]:
@@ -121,12 +140,13 @@ def _retry_query(query: Query, seed: int, attempt: int) -> Query:
 def _replies(
     queries: Sequence[Query],
     identity: dict[str, Any],
-    log: AnswerLog,
+    task: Task,
     send: Send,
     counts: Counter[str],
 ) -> Iterator[tuple[Query, Reply]]:
     """Replies from the log first, then from the model behind a bar with tokens per second."""
-    keys = {query: request_key([identity, *_content(query)]) for query in queries}
+    assert task.log is not None
+    log, keys = task.log, {query: request_key([identity, *_content(query)]) for query in queries}
     missing = []
     for query in queries:
         logged = log.get(keys[query])
@@ -140,25 +160,20 @@ def _replies(
     label = f"describe, attempt {queries[0].attempt + 1}" if queries[0].attempt else "describe"
 
     def keep(query: Query, reply: Reply) -> None:
+        answer = _answer_key(query, identity, task.seed)
+        log.requests.add(answer, reply.prompt_tokens, reply.completion_tokens, reply.served_by)
         # Only replies that can be parsed: a rerun asks for the others again, perhaps of a
         # server that was fixed.
         if parse_reply(reply):
             log.add(keys[query], reply)
 
-    yield from _with_bar(send(missing, keep), label, len(missing))
+    yield from with_bar(send(missing, keep), label, len(missing))
 
 
-def _with_bar(
-    replies: Iterable[tuple[Query, Reply]], label: str, total: int
-) -> Iterator[tuple[Query, Reply]]:
-    start, tokens = time.perf_counter(), 0
-    with counter(label, total, "answer") as bar:
-        for query, reply in replies:
-            tokens += reply.completion_tokens
-            rate = tokens / max(time.perf_counter() - start, 1e-6)
-            bar.set_postfix_str(f"{rate:.0f} tokens/s", refresh=False)
-            bar.update(1)
-            yield query, reply
+def _answer_key(query: Query, identity: dict[str, Any], seed: int) -> str:
+    """What the retries of an answer have in common: the key of its first request."""
+    first = request_seed(query.class_id, query.prompt_id, query.answer, 0, seed)
+    return request_key([identity, *_content(query)[:-1], first])
 
 
 def _content(query: Query) -> list[Any]:

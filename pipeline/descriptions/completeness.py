@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.descriptions.answer_log import Reply
+from pipeline.descriptions.unread import kind_of_unread
 
-# Attempts that were cut off, had no usable sentence, or fewer than asked for; answers without any
-# in the end; sentences beyond those asked for, left out, and those that what is kept lacks.
+# Attempts that were cut off, had no usable sentence, were declined, or had fewer sentences than
+# asked for; answers without any in the end; sentences beyond those asked for, left out, and those
+# that what is kept lacks.
 COUNTED = (
-    *("from_earlier_run", "truncated", "unreadable", "short"),
+    *("from_earlier_run", "truncated", "unreadable", "refused", "short"),
     *("lost", "surplus_sentences", "missing_sentences"),
 )
 NAMED = 20  # classes with missing sentences that provenance names; more are only counted
@@ -19,12 +21,12 @@ Key = tuple[str, str, int]  # class, prompt, answer
 def count_attempt(counts: Counter[str], reply: Reply, usable: int, asked: int) -> None:
     """Add a reply with `usable` sentences, of `asked`, to the counts."""
     counts["surplus_sentences"] += max(usable - asked, 0)
-    counts["prompt_tokens"] += reply.prompt_tokens
-    counts["completion_tokens"] += reply.completion_tokens
-    if not reply.complete:
+    if not usable:
+        counts[kind_of_unread(reply)] += 1
+    elif not reply.complete:
         counts["truncated"] += 1
     elif usable < asked:
-        counts["short" if usable else "unreadable"] += 1
+        counts["short"] += 1
 
 
 def count_missing(
@@ -41,5 +43,4 @@ def count_missing(
     missing = +missing
     counts["lost"] = sum(not texts for texts in kept.values())
     counts["missing_sentences"] = missing.total()
-    named = {"missing_by_class": dict(missing)} if 0 < len(missing) <= NAMED else {}
-    return {"counts": dict(counts)} | named
+    return {"missing_by_class": dict(missing)} if 0 < len(missing) <= NAMED else {}

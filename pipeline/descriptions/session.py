@@ -44,11 +44,12 @@ def answer_log(
     """The log of a model's answers until the output is written; None for a backend without one.
 
     Runs with other questions, another model or seed have another file, so they may run at once.
+    Where a model is served is no part of it: a server that moved goes on with the same answers.
     """
     if not module.ASKS_MODEL:
         yield None
         return
-    identity = [getattr(options, key, "") for key in ("model", "revision", "base_url")]
+    identity = [getattr(options, key, "") for key in ("model", "revision")]
     digest = hashlib.sha256(json.dumps([*identity, prompts.digest(), params.seed]).encode())
     with locked("describe", f"{params.backend}-{digest.hexdigest()[:12]}") as folder:
         log = AnswerLog(folder / "answers.jsonl")

@@ -13,12 +13,13 @@ from typing import Any
 import torch
 
 from pipeline.clip.folders import FINETUNED
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, listed
 from pipeline.common.options import load_plugin
 from pipeline.descriptions.artifact import classes_without_sentence
 from pipeline.descriptions.interface import Answers, Task
 from pipeline.descriptions.params import DescribeParams, classes_to_describe
 from pipeline.descriptions.prompts import read_prompts
+from pipeline.descriptions.server_params import base_urls
 from pipeline.filtering.filter import FilterParams
 from pipeline.images.classes import ClassEntry
 from pipeline.zeroshot.text_tables import DESCRIPTIONS
@@ -132,7 +133,8 @@ def _openai(part: Part, options: Any) -> None:
             f"describe.options.openai: environment variable {variable} is not set, which "
             "api_key_env names; export it"
         )
-    part.lines.append(f"the server at {options.base_url.rpartition('@')[2]} is not asked now")
+    urls = [url.rpartition("@")[2] for url in base_urls(options)]
+    part.lines.append(f"the server at {listed(urls, 3)} is not asked now")
 
 
 def _vllm(part: Part, options: Any) -> None:

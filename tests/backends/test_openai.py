@@ -3,64 +3,21 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.backends import openai as backend
 from pipeline.common.errors import UserError
-from pipeline.common.params import validate
 from pipeline.descriptions import asking
 from pipeline.descriptions.answer_log import AnswerLog, Reply
-from pipeline.descriptions.interface import Answers, Task
-from tests.support.openai_server import Response, Server, completion, refusal
-from tests.support.tasks import CLASSES, OPTIONS, PROMPTS
+from pipeline.descriptions.interface import Task
+from tests.support.openai_backend import describe, kept, params, refused
+from tests.support.openai_server import Response, completion, refusal
+from tests.support.tasks import CLASSES, PROMPTS
 
 LIMITS = {"minLength": 8, "maxLength": 300}
 KEY = "sk-very-secret-0123456789"
-
-
-@pytest.fixture
-def serve() -> Iterator[Callable[..., Server]]:
-    started: list[Server] = []
-
-    def start(answer: Callable[[int, dict[str, Any]], Response]) -> Server:
-        started.append(Server(answer))
-        return started[-1]
-
-    yield start
-    for server in started:
-        server.http.shutdown()
-        server.http.server_close()
-
-
-def params(url: str, **changes: Any) -> backend.Params:
-    values = OPTIONS | {
-        "base_url": url, "api_key_env": None, "concurrency": 4, "timeout_s": 5.0,
-        "connection_retries": 0, "response_format": "json_schema", "limit_field": "max_tokens",
-    }  # fmt: skip
-    return validate(values | changes, backend.Params, "params.yaml: describe.options.openai")
-
-
-def describe(folder: Path, url: str, exemplars: Any = None, **changes: Any) -> Answers:
-    task = Task(CLASSES, "cupl", PROMPTS, exemplars or {}, 7, AnswerLog(folder / "answers.jsonl"))
-    return backend.describe(task, params(url, **changes))
-
-
-def refused(folder: Path, url: str, **changes: Any) -> str:
-    with pytest.raises(UserError) as caught:
-        describe(folder, url, **changes)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert message.startswith("describe.options.openai: ")
-    return message
-
-
-def kept(folder: Path) -> int:
-    log = folder / "answers.jsonl"
-    return len(log.read_bytes().splitlines()) if log.exists() else 0
 
 
 def test_every_request_is_complete_and_answers_are_matched(serve, tmp_path):
@@ -262,13 +219,18 @@ def test_a_url_that_is_none_is_one_line(tmp_path):
     assert "base_url 'http://[::1'" in refused(tmp_path, "http://[::1")
 
 
-def test_another_server_is_another_model(serve, tmp_path):
+def test_a_server_that_moved_goes_on_and_another_model_is_named(serve, tmp_path, capsys):
     first, second = (serve(lambda number, body: completion(body)) for _ in range(2))
-    describe(tmp_path, first.url)
-    describe(tmp_path, first.url)
-    assert len(first.bodies) == 30, "answered from the log"
-    describe(tmp_path, second.url)
-    assert len(second.bodies) == 30
+    describe(tmp_path, first.url, answers=1)
+    describe(tmp_path, second.url, answers=1)
+    assert (len(first.bodies), len(second.bodies)) == (15, 0), "answered from the log"
+    assert "warning" not in capsys.readouterr().err
+    second.answer = lambda number, body: completion(body | {"model": "other"})
+    answers = describe(tmp_path, second.url)
+    assert len(second.bodies) == 15
+    assert answers.provenance["served_by"] == {"maker/model": 15, "other": 15}
+    [warning] = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert "names the model other now, before it was maker/model" in warning
 
 
 def test_ctrl_c_keeps_what_is_under_way(serve, tmp_path, monkeypatch):

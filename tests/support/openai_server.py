@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -46,7 +46,7 @@ class Server:
                     owner.keys.add(self.headers["Authorization"])
                     owner.under_way += 1
                     owner.most = max(owner.most, owner.under_way)
-                status, headers, text = owner.answer(number, body)
+                status, headers, text = owner.respond(number, self.path, self.headers, body)
                 with owner.lock:
                     owner.under_way -= 1
                 self.send_response(status)
@@ -60,8 +60,21 @@ class Server:
                 pass
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
+
+    def respond(
+        self, number: int, path: str, headers: Mapping[str, str], body: dict[str, Any]
+    ) -> Response:
+        return self.answer(number, body)
+
+    def stop(self) -> None:
+        self.http.shutdown()
+        self.http.server_close()
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.http.server_port}"
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.http.server_port}/v1"
+        return f"{self.origin}/v1"
