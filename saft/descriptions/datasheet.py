@@ -19,7 +19,13 @@ Row = dict[str, Any]
 ClassRows = Mapping[str, Sequence[Row]]
 CONTEXT = 77  # tokens that OpenAI's CLIP models read, with start and end
 # What `filter.cleaning` is in the committed params.yaml, for artifacts outside a project.
-DEFAULT_CLEANING = CleaningParams(min_words=3, near_duplicate=0.95, too_long="shorten")
+DEFAULT_CLEANING = CleaningParams(
+    min_words=3,
+    near_duplicate=0.95,
+    too_long="shorten",
+    several_sentences="keep",
+    needs_name="keep",
+)
 
 
 def datasheet(
@@ -40,7 +46,13 @@ def datasheet(
     rows = list(chain.from_iterable(class_rows.values()))
     counting = _remembering(rows, count_tokens)
     verdicts = {
-        class_id: clean([row["sentence"] for row in rows_of_class], cleaning, context, counting)
+        class_id: clean(
+            [row["sentence"] for row in rows_of_class],
+            cleaning,
+            context,
+            counting,
+            rows_of_class[0]["class_name"],
+        )
         for class_id, rows_of_class in class_rows.items()
     }
     return {
