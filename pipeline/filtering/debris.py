@@ -28,9 +28,10 @@ _ASKED = re.compile(
     r"\?[\"')]*\s*(?=[\"'(]?[A-Z\d])",
     re.IGNORECASE,
 )
-# "And it has a lid." -> "It has a lid."; not "So-called", "Also known as a fig, ..."
+# "And it has a lid." -> "It has a lid."; not "So-called", "and saucerA cup ..."
 _CONNECTIVE = re.compile(
-    r"^(?:(?:and|but|or|so|plus)(?![\w-])(?! (?:far|many|much|that)\b),?"
+    r"^(?!\w+ (?:[a-z]+ ){0,2}[a-z]+(?:An?|The|This) )"
+    r"(?:(?:and|but|or|so|plus)(?![\w-])(?! (?:far|many|much|that)\b),?"
     r"|(?:additionally|also|finally|furthermore|however|in addition|in conclusion|moreover|overall"
     r"|therefore|thus),)\s+(?=\w)",
     re.IGNORECASE,

@@ -48,7 +48,7 @@ _CUT_WORD = re.compile(
     re.IGNORECASE,
 )
 # "turtleThe photo shows ...": the model first went on with the last word of the question
-_CONTINUATION = re.compile(r"^[a-z]+(?: [a-z]+)?(?:An?|The|This|In|I|It|Some)(?= [a-z])")
+_CONTINUATION = re.compile(r"^[a-z]+(?: [a-z]+){0,2}(?:An?|The|This|In|I|It|Some)(?= [a-z])")
 _DEPENDENT = re.compile(
     r"^(?:to|for|with|without|by|because|which|who|whose|where|so that|in order to|than|as)\b"
 )
