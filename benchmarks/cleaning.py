@@ -103,9 +103,11 @@ def sample(
     output: Annotated[Path, typer.Option(help="JSON lines to write, one decision each")],
     size: Annotated[int, typer.Option(help="decisions, half of them dropped sentences")] = 200,
     seed: Annotated[int, typer.Option(help="of the draw")] = 0,
+    without: Annotated[Path | None, typer.Option(help="earlier sample, not drawn again")] = None,
 ) -> None:
     """Draw decisions to be read; put `"right": true` or `false` into each line."""
-    unread = [decision for decision in _unread(folder) if held_out(decision.sentence)]
+    known = {row["sentence"] for row in _read(without)} if without else set()
+    unread = [d for d in _held_out(folder) if d.sentence not in known]
     lines = []
     for dropped in (True, False):
         side = [decision for decision in unread if (decision.reason is not None) == dropped]
@@ -120,9 +122,8 @@ def score(
     labels: Annotated[Path, typer.Option(help="lines of `sample` with `right` in each")],
 ) -> None:
     """Print, as JSON, agreement by source and side, and precision and recall of dropping."""
-    rows = [json.loads(line) for line in labels.read_text(encoding="utf-8").splitlines()]
-    sizes = Counter(decision.cell for decision in _unread(folder) if held_out(decision.sentence))
-    print(json.dumps(agreement(rows, sizes), indent=2))
+    sizes = Counter(decision.cell for decision in _held_out(folder))
+    print(json.dumps(agreement(_read(labels), sizes), indent=2))
 
 
 def agreement(rows: Sequence[dict[str, Any]], sizes: Counter[Cell]) -> dict[str, Any]:
@@ -185,8 +186,13 @@ def _weighted(
     }
 
 
-def _unread(folder: Path) -> list[Decision]:
-    return [decision for decision in decisions(folder) if decision.reason not in REPEATS]
+def _read(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def _held_out(folder: Path) -> list[Decision]:
+    kept_apart = (d for d in decisions(folder) if held_out(d.sentence))
+    return [decision for decision in kept_apart if decision.reason not in REPEATS]
 
 
 def _clean(texts: Sequence[str]) -> Any:

@@ -15,10 +15,14 @@ _CHAT_TOKEN = re.compile(
 )
 # "}]Consider", ", The handle", '":"A photo', "...and" -> "Consider", "The handle", ...; not ".5".
 _LEADING = re.compile(r"^(?:[\s,;:!?)\]}|/\\=~]|\.(?!\d)|[\"'\[{(](?=[\s,;:.\"'\]}]))+")
-_TRAILING = re.compile(r"(?<=\w)[\s,;|\\]+$|(?<=[.!?])[\s,;\]}|\\]+$")
+_TRAILING = re.compile(r"(?<=\w)[\s,;|\\]+$|(?<=[.!?\"'])[\s,;\]}|\\]+$")
+_CAPTION = re.compile(r"^\s*image result for [^\n]*\n+", re.IGNORECASE)  # a search engine's
+# "My socks are black." -> "The socks are black."
+_OWNER = re.compile(r"^(?:my|our) (?=[\w' -]{1,40}? (?:is|are|has|have|was|were|looks?)\b)", re.I)
 # What opens an answer before it says anything: "Great question! ", "Assuming you mean the dog: ".
 _PREFACE = re.compile(
-    r"^(?:(?:great|good|interesting|excellent) question[!.,:]\s*"
+    r"^(?:how to (?:identify|recogni[sz]e|spot) [^:]{1,40}: (?:look for )?"
+    r"|(?:great|good|interesting|excellent) question[!.,:]\s*"
     r"|assuming (?:that )?you\b[^:]{0,60}:\s*)(?=\S)",
     re.IGNORECASE,
 )
@@ -39,11 +43,12 @@ _CONNECTIVE = re.compile(
 
 
 def without_chat_tokens(text: str) -> str:
-    """What the model said in its first turn, without the tokens of a chat template.
+    """What the model said in its first turn, without the tokens of a chat template and a search
+    engine's caption.
 
     "<|im_start|>assistant A fox is red.<|im_end|><|im_start|>user More" -> " A fox is red."
     """
-    answer = _ASSISTANT.split(text, maxsplit=1)[-1]
+    answer = _CAPTION.sub("", _ASSISTANT.split(text, maxsplit=1)[-1])
     return next((part for part in _CHAT_TOKEN.split(answer) if part.strip()), "")
 
 
@@ -53,7 +58,7 @@ def without_marks(text: str) -> str:
     '}]A fox is red."]' -> "A fox is red."; ", The tail is long," -> "The tail is long"
     """
     text = _TRAILING.sub("", _LEADING.sub("", text))
-    for opening, closing in ('""', "[]", "{}", "()"):
+    for opening, closing in ("[]", "{}", "()", '""'):
         if text[:1] == opening and closing not in text[1:]:
             text = text[1:].lstrip()
         if text[-1:] == closing and opening not in text[:-1]:
@@ -62,9 +67,10 @@ def without_marks(text: str) -> str:
 
 
 def without_opening(text: str) -> str:
-    """The text without a question that it answers itself, a preface, or an opening "And".
+    """The text without a question that it answers itself, a preface, an opening "And", or "my".
 
     "What is a fox? It is red." -> "It is red."; "But it has ears." -> "It has ears."
     """
     opened = _CONNECTIVE.sub("", _ASKED.sub("", _PREFACE.sub("", text)))
+    opened = _OWNER.sub("The ", opened)
     return text if opened == text else opened[:1].upper() + opened[1:]

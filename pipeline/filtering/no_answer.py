@@ -45,7 +45,7 @@ _META = re.compile(
     r"|\byou\b.*\?[\"')]*\.?$",
     re.IGNORECASE,
 )
-_QUESTION = re.compile(r"\?[\"')]*\.?$|\?[\"']*\s+(?:yes|no)\b[.,!]?", re.IGNORECASE)
+_QUESTION = re.compile(r"\?[\"')]*\.?$")
 _OBJECT = (
     r"(?:an?|the|this|that|these|those|your|some|any|all|each|for|to|how|at|in|on|up|out|[a-z]+ing)"
 )
@@ -66,12 +66,13 @@ _INSTRUCTION = re.compile(
     r"|\byou (?:gotta|(?:have|need) to (?:try|see|go|visit))\b|^if you(?:'re| are) looking for\b",
     re.IGNORECASE,
 )
-# "I see a basketball", "This summer, I decided to ...", "My socks are black."; not "I can see a
+# "I see a basketball", "This summer, I decided to ...", "My favourite food"; not "I can see a
 # tench with green scales.", which tells what it looks like.
 _FIRST_PERSON = re.compile(
-    r"^(?:[\w' ]{1,40}, )?(?:i|we)(?:'m|'ve| am| have| was| had| were)?"
-    r"(?: (?:also|always|just|never|once|really|recently|still))? (?:am|ate|bought|cooked|decided"
-    r"|drove|enjoy(?:ed)?|felt|found|got|had|like|loved?|made|met|own|prefer|remember|think|thought"
+    r"^(?:[\w' ]{1,40}, |yesterday |today |once |recently |(?:last|this) \w+ )?"
+    r"(?:i|we)(?:'m|'ve| am| have| was| had| were)?"
+    r"(?: (?:also|always|just|never|once|really|recently|still))? (?:am|ate|been|bought|cooked"
+    r"|decided|drove|enjoy(?:ed)?|felt|found|got|had|like|loved?|made|met|own|prefer|remember|think|thought"
     r"|took|tried|used|visited|want|wanted|was|watched|went|wish|wore|would like|(?:not )?an? \w+)"
     r"\b|^(?:i|we) (?:can |could )?(?:see|saw) (?:an?|the|some|that|this) (?:[\w-]+ ){0,2}[\w-]+"
     r"[.!]?$"
@@ -108,7 +109,7 @@ def is_instruction(text: str) -> bool:
 
 
 def is_first_person(text: str) -> bool:
-    """About the writer: "I see a basketball", "My socks are black."."""
+    """About the writer: "I see a basketball", "This summer, I decided to buy a go kart."."""
     return bool(_FIRST_PERSON.search(text))
 
 

@@ -7,8 +7,10 @@ from pipeline.filtering.word_lists import ATTRIBUTES, LINKING
 
 _CODE = re.compile(
     r"```|\b(?:def|function|class) \w+\(|\bprint\(|\bfrom \w+ import\b|\breturn \w+;|\w\(\)|=>|->"
-    r"|\bimport \w+(?:\.\w+)*(?:;|$)|[!=]=|\w = [\w\"'\[{(]|\+=|&&|\|\||</?\w+|\w+\[['\"\d]|[{}]|;$"
-    r"|\b(?:python|code|html|javascript) (?:code|snippet|script|program)\b|\b(?:null|NaN)\b"
+    r"|\bimport \w+(?:\.\w+)*(?:;|$| as \w+)|^\"?\w+\"\s*:|[!=]=|&&"
+    r"|\w = [\w\"'\[{(]|\+=|\|\||</?\w+|\w+\[['\"\d]|[{}]|;$"
+    r"|\b(?i:python|html|css|java|javascript|code) (?:code|snippet|script|program)\b"
+    r"|\b(?:null|NaN)\b"
 )
 _SLOT = (
     r"(?:class(?:[ _-]?name)?|category|object|item|name|animal|label|noun|subject|species|colou?r"
@@ -16,19 +18,19 @@ _SLOT = (
 )
 # "{class}", "[CLASS]", "<object>", "____", "TODO", "Insert a description here."
 _TEMPLATE = re.compile(
-    rf"\{{+ ?\w* ?\}}+|%\(?\w+\)?s\b|\[{_SLOT}\]|<{_SLOT}>|_{{3,}}|\bx{{3,}}\b"
-    r"|\b(?:todo|tbd|fixme|lorem ipsum|placeholder|details like|goes here)\b|\.{3} ?(?:here|etc)\b"
+    rf"\{{+ ?\w* ?\}}+|%\(?\w+\)?s\b|\[{_SLOT}\]|<{_SLOT}>|(?<!\w)_{{2,}}(?!\w)|\bx{{3,}}\b"
+    r"|\b(?:todo|tbd|fixme|lorem ipsum|placeholder|goes here)\b|\.{3} ?(?:here|etc)\b"
     r"|^insert (?:an?|the|your|here|more|text)\b"
     r"|^(?:an? |the )?(?:\w+ )?description (?:of|for|about) (?!.*\b(?:is|are|has|have|shows?)\b)",
     re.IGNORECASE,
 )
 # "stove (n.): a device", "upright piano - noun a piano", "'Plunger' is a common word for ..."
-_QUOTED = r"[\"'][^\"']+[\"']"
 _DEFINITION = re.compile(
     r"^[\w' -]{0,40}?(?:\((?:n|noun|adj|v|verb)\.?\)|(?:^|[-:,] ?)(?:noun|adjective|verb)s?\b)"
-    r"|^[\w'-]{1,30} (?:n|adj)\. |^the (?:word|term) "
-    rf"|^{_QUOTED} (?:means|refers to|can refer to)\b"
-    rf"|^(?:{_QUOTED}|[\w' -]{{1,40}}) (?:is|are|was|can be|may be) (?:an?|the) (?:[\w-]+ )?"
+    r"|^[\w'-]{1,30} (?:n|adj)\. |^[\"'][^\"']+[\"'] (?:means|refers to|can refer to)\b"
+    r"|^the (?:word|term|name) [\"']?[\w -]+[\"']? (?:means|comes from|goes back|derives"
+    r"|is derived)\b"
+    r"|^[\"'][^\"']+[\"'] (?:is|are|was|can be|may be) (?:an?|the) (?:[\w-]+ )?"
     r"(?:word|term|phrase)s? (?:used|that|which|for|often|commonly|meaning|of)\b",
     re.IGNORECASE,
 )

@@ -14,6 +14,7 @@ from typing import Any
 from pipeline.descriptions.sources import is_fill
 from pipeline.filtering.cleaning import REASONS, Cleaned, CleaningParams, CountTokens, clean
 from pipeline.images.classes import ClassEntry
+from saft.descriptions.wording import wording
 
 Row = dict[str, Any]
 ClassRows = Mapping[str, Sequence[Row]]
@@ -35,7 +36,7 @@ def datasheet(
     context: int,
     count_tokens: CountTokens,
 ) -> dict[str, Any]:
-    """Coverage, counts, lengths, repeats, what cleaning would drop, and a row per class.
+    """Coverage, counts, lengths, repeats, wording, what cleaning would drop, a row per class.
 
     Args:
         classes: the class table; None: there is none to compare with.
@@ -63,6 +64,7 @@ def datasheet(
         "words": spread([len(row["sentence"].split()) for row in rows]),
         "tokens": _tokens(rows, context),
         "duplicates": duplicates(class_rows, verdicts),
+        "wording": wording(class_rows),
         "cleaning": cleaned(class_rows, verdicts) | cleaning.model_dump() | {"context": context},
         "classes": _class_rows(class_rows, verdicts, classes or []),
     }
