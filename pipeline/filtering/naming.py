@@ -29,7 +29,7 @@ def names_class(text: str, class_name: str) -> bool:
     squeezed = re.sub(r"[\W_]", "", text.casefold())
     for part in re.split(r",| or |/|\(|\)", class_name.casefold()):
         name = re.findall(r"[\w']+", part)
-        if name and (words & _numbers(name[-1]) or "".join(name) in squeezed):
+        if name and (words & _numbers(name[-1]) or (name[1:] and "".join(name) in squeezed)):
             return True
     return False
 
