@@ -14,7 +14,7 @@ from typing import Any
 from pipeline.descriptions.sources import is_fill
 from pipeline.filtering.cleaning import REASONS, Cleaned, CleaningParams, CountTokens, clean
 from pipeline.images.classes import ClassEntry
-from saft.descriptions.wording import wording
+from saft.descriptions.wording import duplicates, wording
 
 Row = dict[str, Any]
 ClassRows = Mapping[str, Sequence[Row]]
@@ -98,28 +98,6 @@ def per_class(counts: Mapping[str, int]) -> dict[str, Any]:
     return {"total": sum(counts.values()), "per_class": per_class_spread, "fewest": fewest}
 
 
-def duplicates(class_rows: ClassRows, verdicts: Mapping[str, Sequence[Cleaned]]) -> dict[str, Any]:
-    """Repeats, the first one never counted.
-
-    `exact`: equal to an earlier sentence of the class, letter by letter; `near`: the others
-    that cleaning takes for repeats; `shared`: sentences that several classes have, and the
-    `examples` with most classes.
-    """
-    exact, near = 0, 0
-    classes_of: dict[str, dict[str, None]] = {}  # sentence -> ids of its classes, in order
-    for class_id, rows in class_rows.items():
-        seen: set[str] = set()
-        for row, verdict in zip(rows, verdicts[class_id], strict=True):
-            text = row["sentence"]
-            if text in seen:
-                exact += 1
-            elif verdict.reason in ("duplicate", "near_duplicate"):
-                near += 1
-            seen.add(text)
-            classes_of.setdefault(text, {})[class_id] = None
-    return {"exact": exact, "near": near, "shared": _shared(classes_of)}
-
-
 def cleaned(class_rows: ClassRows, verdicts: Mapping[str, Sequence[Cleaned]]) -> dict[str, Any]:
     """What cleaning would leave and shorten, and per reason code what it would drop: the
     number of sentences and the first of them."""
@@ -157,16 +135,6 @@ def _tokens(rows: Sequence[Row], context: int) -> dict[str, float]:
     counts = [row["tokens"] for row in rows]
     over = {"over_77": CONTEXT, "over_context": context}
     return spread(counts) | {key: sum(c > most for c in counts) for key, most in over.items()}
-
-
-def _shared(classes_of: Mapping[str, Mapping[str, None]]) -> dict[str, Any]:
-    shared = [(text, list(ids)) for text, ids in classes_of.items() if len(ids) > 1]
-    shared.sort(key=lambda item: (-len(item[1]), item[0]))
-    return {
-        "sentences": len(shared),
-        "classes": len(set(chain.from_iterable(ids for _, ids in shared))),
-        "examples": [{"sentence": text, "classes": ids} for text, ids in shared[:3]],
-    }
 
 
 def _class_rows(

@@ -9,6 +9,7 @@ from saft.descriptions.wording import counted
 WIDTH, INDENT, HANG = 80, 24, 9  # HANG: a number of seven digits and two blanks
 LISTED = 10  # of a long list; the JSON object has all
 PROMPTS = 20
+RULES = ("min_words", "near_duplicate", "too_long", "several_sentences", "needs_name", "context")
 # Provenance: what a reader asks first; the other keys follow by name, inputs of a merge last.
 FIRST = (
     *("backend", "model", "revision", "commit", "file", "classes", "sentences", "sha256"),
@@ -164,9 +165,7 @@ def _duplicates(counts: Mapping[str, Any], threshold: float) -> list[str]:
 
 
 def _cleaning(cleaning: Mapping[str, Any], total: int) -> list[str]:
-    optional = [key for key in ("several_sentences", "needs_name") if cleaning[key] != "keep"]
-    keys = ("min_words", "near_duplicate", "too_long", *optional, "context")
-    rules = {key: cleaning[key] for key in keys}
+    rules = {key: cleaning[key] for key in RULES if cleaning[key] != "keep"}
     dropped = sum(figures["sentences"] for figures in cleaning["dropped"].values())
     pairs = [
         ("rules", f"{_text(rules)} ({cleaning['rules_from']})"),
