@@ -48,7 +48,9 @@ def without_chat_tokens(text: str) -> str:
 
     "<|im_start|>assistant A fox is red.<|im_end|><|im_start|>user More" -> " A fox is red."
     """
-    answer = _CAPTION.sub("", _ASSISTANT.split(text, maxsplit=1)[-1])
+    # what stands before the first token is the answer, unless it is the end of a question
+    asked = _CHAT_TOKEN.match(text.lstrip()) or "[/INST]" in text
+    answer = _CAPTION.sub("", _ASSISTANT.split(text, maxsplit=1)[-1] if asked else text)
     return next((part for part in _CHAT_TOKEN.split(answer) if part.strip()), "")
 
 
