@@ -64,7 +64,11 @@ def clean_rows(
     for class_entry in classes:
         class_rows = rows_of.get(class_entry.class_id, [])
         cleaned = clean(
-            [row["sentence"] for row in class_rows], params.cleaning, context, count_tokens
+            [row["sentence"] for row in class_rows],
+            params.cleaning,
+            context,
+            count_tokens,
+            class_entry.name,
         )
         for row, result in zip(class_rows, cleaned, strict=True):
             values = {"sentence": result.text, "tokens": result.tokens, "reason": result.reason}

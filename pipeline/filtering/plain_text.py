@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
+WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")  # "cat", "don't", "web-footed"
 # NFKC writes ½ as 1, fraction slash, 2; the slash becomes a plain one.
 _TYPOGRAPHY = str.maketrans("‘’‚“”„‐‑‒–—―−⁄", "'''\"\"\"-------/")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]\w{1,31});")
@@ -32,8 +33,10 @@ _LABEL = re.compile(
 # "[cat](https://x)" -> "cat"; "**cat**", "`cat`", "_cat_" -> "cat", but not "snake_case_name".
 _LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
 _MARKS = re.compile(r"(\*\*|__|\*|`+|~~|(?<!\w)_)(?=\S)(.+?)(?<=\S)\1(?!(?<=_)\w)")
-# "<b>cat</b>" -> " cat ".
-_TAG = re.compile(r"</?[a-zA-Z][^<>]{0,40}>")
+# "<b>cat</b>" -> " cat "; "<class>" is the slot of a template and stays.
+_TAG = re.compile(
+    r"</?(?!(?:class|object|name|animal|category|item|insert|your)\b)[a-zA-Z][^<>]{0,40}>"
+)
 
 # Where a sentence may end: ". It", "; it", " - it", ", it".
 _BREAK = re.compile(r"[.!?][\"')]*(?=\s+[\"'(]?[^\W_a-z])|;(?=\s)|\s-(?=\s)|,(?=\s)")
@@ -50,7 +53,7 @@ _OPENER = re.compile(
     re.IGNORECASE,
 )
 # Those of descriptions; a sentence with another verb is not shortened at a comma.
-_VERB = re.compile(
+VERB = re.compile(
     r"\b(?:is|are|was|were|has|have|had|can|may|might|could|would|will|does|do|var(?:y|ies)"
     r"|(?:appear|blend|boast|combine|come|consist|contain|depict|display|exhibit|feature|grow"
     r"|include|lie|live|look|make|present|provide|range|resemble|serve|show|showcase|sit|sport"
@@ -132,7 +135,7 @@ def _droppable(part: str, remainder: str) -> bool:
     """
     sentence = re.split(r"[.;!?]\s", part)[-1]
     first = ", " not in sentence
-    if not _VERB.search(sentence) or _LONE_ADJECTIVE.search(sentence):
+    if not VERB.search(sentence) or _LONE_ADJECTIVE.search(sentence):
         return False
     if first and _OPENER.match(sentence):
         return False

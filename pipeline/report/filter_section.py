@@ -21,9 +21,23 @@ LOWEST = 8  # classes in the table of close calls
 MISSING = "–"
 REASONS = {  # in the order in which the filter looks; braces are its settings
     "empty": "nothing but white space, markup or numbering",
+    "language": "another language than English",
     "refusal": "the language model declines to answer",
     "meta": "is about the answer, not about the class",
+    "link": "an address, or a place where an image was",
+    "template": "a form that was not filled in",
+    "code": "program text",
+    "instruction": "tells the reader to do something",
+    "first_person": "is about the writer",
+    "question": "a question",
+    "definition": "a dictionary's line about a word",
+    "no_content": "says that there are features, and not which",
+    "continuation": "goes on with the last word of the question",
+    "cut_off": "ends inside a sentence",
     "fragment": "fewer than {min_words} words",
+    "no_statement": "a name alone, or a clause that hangs on nothing",
+    "several_sentences": "more than one sentence",
+    "needs_name": "has a pronoun for the name of its class",
     "too_long": "longer than CLIP reads, and not shortened",
     "duplicate": "an earlier sentence of the class but for case and punctuation",
     "near_duplicate": "alike to an earlier sentence of the class by {near_duplicate} or more",
@@ -31,6 +45,14 @@ REASONS = {  # in the order in which the filter looks; braces are its settings
     "margin": "its margin is below {min_margin}",
     "rank": "passed every check, but {top_k} others of its class were preferred",
 }
+# Told only where they occur: a list of all that did not would hide the others.
+RARE_REASONS = frozenset(
+    {
+        *("language", "link", "template", "code", "instruction", "first_person", "question"),
+        *("definition", "no_content", "continuation", "cut_off", "no_statement"),
+        *("several_sentences", "needs_name"),
+    }
+)
 
 
 def filter_view(
@@ -49,7 +71,7 @@ def filter_view(
         "classes": classes,
         "sample": [classes[i * len(classes) // count] for i in range(count)],
         "reasons": reason_counts(sentences, settings),
-        "unused": [code for code in REASONS if code not in used],
+        "unused": [code for code in REASONS if code not in used | RARE_REASONS],
         "fills": fills(classes),
         "slots": sum(row["kept"] for row in marked),
         "lowest": lowest_margins(sentences, labels),

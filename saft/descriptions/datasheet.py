@@ -14,12 +14,19 @@ from typing import Any
 from pipeline.descriptions.sources import is_fill
 from pipeline.filtering.cleaning import REASONS, Cleaned, CleaningParams, CountTokens, clean
 from pipeline.images.classes import ClassEntry
+from saft.descriptions.wording import duplicates, wording
 
 Row = dict[str, Any]
 ClassRows = Mapping[str, Sequence[Row]]
 CONTEXT = 77  # tokens that OpenAI's CLIP models read, with start and end
 # What `filter.cleaning` is in the committed params.yaml, for artifacts outside a project.
-DEFAULT_CLEANING = CleaningParams(min_words=3, near_duplicate=0.95, too_long="shorten")
+DEFAULT_CLEANING = CleaningParams(
+    min_words=3,
+    near_duplicate=0.95,
+    too_long="shorten",
+    several_sentences="keep",
+    needs_name="keep",
+)
 
 
 def datasheet(
@@ -29,7 +36,7 @@ def datasheet(
     context: int,
     count_tokens: CountTokens,
 ) -> dict[str, Any]:
-    """Coverage, counts, lengths, repeats, what cleaning would drop, and a row per class.
+    """Coverage, counts, lengths, repeats, wording, what cleaning would drop, a row per class.
 
     Args:
         classes: the class table; None: there is none to compare with.
@@ -40,7 +47,13 @@ def datasheet(
     rows = list(chain.from_iterable(class_rows.values()))
     counting = _remembering(rows, count_tokens)
     verdicts = {
-        class_id: clean([row["sentence"] for row in rows_of_class], cleaning, context, counting)
+        class_id: clean(
+            [row["sentence"] for row in rows_of_class],
+            cleaning,
+            context,
+            counting,
+            rows_of_class[0]["class_name"],
+        )
         for class_id, rows_of_class in class_rows.items()
     }
     return {
@@ -51,6 +64,7 @@ def datasheet(
         "words": spread([len(row["sentence"].split()) for row in rows]),
         "tokens": _tokens(rows, context),
         "duplicates": duplicates(class_rows, verdicts),
+        "wording": wording(class_rows),
         "cleaning": cleaned(class_rows, verdicts) | cleaning.model_dump() | {"context": context},
         "classes": _class_rows(class_rows, verdicts, classes or []),
     }
@@ -82,28 +96,6 @@ def per_class(counts: Mapping[str, int]) -> dict[str, Any]:
     fewest = [class_id for class_id, count in counts.items() if count == least]
     per_class_spread = spread(list(counts.values()))
     return {"total": sum(counts.values()), "per_class": per_class_spread, "fewest": fewest}
-
-
-def duplicates(class_rows: ClassRows, verdicts: Mapping[str, Sequence[Cleaned]]) -> dict[str, Any]:
-    """Repeats, the first one never counted.
-
-    `exact`: equal to an earlier sentence of the class, letter by letter; `near`: the others
-    that cleaning takes for repeats; `shared`: sentences that several classes have, and the
-    `examples` with most classes.
-    """
-    exact, near = 0, 0
-    classes_of: dict[str, dict[str, None]] = {}  # sentence -> ids of its classes, in order
-    for class_id, rows in class_rows.items():
-        seen: set[str] = set()
-        for row, verdict in zip(rows, verdicts[class_id], strict=True):
-            text = row["sentence"]
-            if text in seen:
-                exact += 1
-            elif verdict.reason in ("duplicate", "near_duplicate"):
-                near += 1
-            seen.add(text)
-            classes_of.setdefault(text, {})[class_id] = None
-    return {"exact": exact, "near": near, "shared": _shared(classes_of)}
 
 
 def cleaned(class_rows: ClassRows, verdicts: Mapping[str, Sequence[Cleaned]]) -> dict[str, Any]:
@@ -143,16 +135,6 @@ def _tokens(rows: Sequence[Row], context: int) -> dict[str, float]:
     counts = [row["tokens"] for row in rows]
     over = {"over_77": CONTEXT, "over_context": context}
     return spread(counts) | {key: sum(c > most for c in counts) for key, most in over.items()}
-
-
-def _shared(classes_of: Mapping[str, Mapping[str, None]]) -> dict[str, Any]:
-    shared = [(text, list(ids)) for text, ids in classes_of.items() if len(ids) > 1]
-    shared.sort(key=lambda item: (-len(item[1]), item[0]))
-    return {
-        "sentences": len(shared),
-        "classes": len(set(chain.from_iterable(ids for _, ids in shared))),
-        "examples": [{"sentence": text, "classes": ids} for text, ids in shared[:3]],
-    }
 
 
 def _class_rows(

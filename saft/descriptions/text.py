@@ -4,9 +4,12 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from saft.descriptions.wording import counted
+
 WIDTH, INDENT, HANG = 80, 24, 9  # HANG: a number of seven digits and two blanks
 LISTED = 10  # of a long list; the JSON object has all
 PROMPTS = 20
+RULES = ("min_words", "near_duplicate", "too_long", "several_sentences", "needs_name", "context")
 # Provenance: what a reader asks first; the other keys follow by name, inputs of a merge last.
 FIRST = (
     *("backend", "model", "revision", "commit", "file", "classes", "sentences", "sha256"),
@@ -23,6 +26,7 @@ def lines(figures: Mapping[str, Any]) -> list[str]:
         "Sentences": _sentences(figures),
         "Lengths": _lengths(figures),
         "Duplicates": _duplicates(figures["duplicates"], figures["cleaning"]["near_duplicate"]),
+        "Wording": _block([(key, _number(n, text)) for key, n, text in counted(figures)]),
         "Cleaning": _cleaning(figures["cleaning"], figures["sentences"]["total"]),
         "Filter": _filter(figures["filter"]),
         "Classes": _classes(figures.get("classes", [])),
@@ -161,7 +165,7 @@ def _duplicates(counts: Mapping[str, Any], threshold: float) -> list[str]:
 
 
 def _cleaning(cleaning: Mapping[str, Any], total: int) -> list[str]:
-    rules = {key: cleaning[key] for key in ("min_words", "near_duplicate", "too_long", "context")}
+    rules = {key: cleaning[key] for key in RULES if cleaning[key] != "keep"}
     dropped = sum(figures["sentences"] for figures in cleaning["dropped"].values())
     pairs = [
         ("rules", f"{_text(rules)} ({cleaning['rules_from']})"),

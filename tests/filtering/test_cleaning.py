@@ -7,7 +7,13 @@ import pytest
 from pipeline.descriptions.tokens import count_tokens
 from pipeline.filtering.cleaning import REASONS, CleaningParams, clean
 
-RULES = {"min_words": 3, "near_duplicate": 0.95, "too_long": "shorten"}
+RULES = {
+    "min_words": 3,
+    "near_duplicate": 0.95,
+    "too_long": "shorten",
+    "several_sentences": "keep",
+    "needs_name": "keep",
+}
 
 
 def words(texts):
@@ -205,7 +211,6 @@ def test_the_longest_beginning_that_fits_is_taken(context, kept):
     "text",
     [
         "Green; " + "very " * 20 + "green",  # a fragment
-        "What is a tench? " + "A tench is very very green. " * 3,  # a question
         "A tench has these:1. It is " + "very " * 20 + "green",  # talk
         "Unlike the eagle, the sparrow is " + "very " * 20 + "small",
         "It has a long, slender hull of " + "very " * 20 + "old wood",
@@ -215,6 +220,15 @@ def test_the_longest_beginning_that_fits_is_taken(context, kept):
 def test_what_is_no_description_is_not_what_is_left_of_a_long_one(text):
     [result] = cleaned(text, context=9)
     assert (result.reason, result.text) == ("too_long", text.strip())
+
+
+def test_a_question_is_not_what_is_left_of_a_long_text_but_its_answer_is():
+    [result] = cleaned("What is a tench? " + "A tench is very very green. " * 3, context=9)
+    assert (result.reason, result.text) == (None, "A tench is very very green.")
+    [unanswered] = cleaned("A tench is " + "very " * 20 + "green. What is a tench?", context=9)
+    assert unanswered.reason == "question"
+    [unfit] = cleaned("What is a tench? A tench is " + "very " * 20 + "green.", context=9)
+    assert (unfit.reason, "?" in unfit.text) == ("too_long", False)
 
 
 def test_a_shortened_sentence_can_be_a_repeat():

@@ -30,7 +30,13 @@ VALUES: dict[str, Any] = {
     "min_similarity": None,
     "min_margin": None,
     "short_class": "error",
-    "cleaning": {"min_words": 1, "near_duplicate": 1.0, "too_long": "shorten"},
+    "cleaning": {
+        "min_words": 1,
+        "near_duplicate": 1.0,
+        "too_long": "shorten",
+        "several_sentences": "keep",
+        "needs_name": "keep",
+    },
 }
 
 
