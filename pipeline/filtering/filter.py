@@ -5,7 +5,7 @@ text encoder on the sentence and on the bare class name (no template, no image),
 threshold. Hallucinations fall out because they are far from the class.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -13,14 +13,15 @@ from pydantic import Field
 
 from pipeline.common.params import Section, Template
 from pipeline.descriptions.sources import TEMPLATE
+from pipeline.filtering import ranking
 from pipeline.filtering.cleaning import CleaningParams, CountTokens, clean
+from pipeline.filtering.ranking import Encode, Rule
 from pipeline.filtering.short_classes import check_short, fill_up
 from pipeline.filtering.similarity import order_by_relevance, score
 from pipeline.filtering.table import SCHEMA
 from pipeline.images.classes import ClassEntry
 
 Row = dict[str, Any]
-Encode = Callable[[list[str]], np.ndarray]  # N texts -> float32 (N, D), unit norm
 
 
 class FilterParams(Section):
@@ -30,6 +31,7 @@ class FilterParams(Section):
     reference: Literal["class_name", "template", "image"]
     template: Template
     images_per_class: int | None = Field(ge=1)
+    rank_by: Rule
     diversity: float = Field(ge=0, lt=1)
     min_similarity: float | None = Field(ge=-1, le=1)
     min_margin: float | None = Field(ge=-2, le=2)
@@ -97,6 +99,37 @@ def score_rows(
             rows[index]["margin"] = float(margin)
             rows[index]["nearest_class"] = classes[nearest].class_id
     return features
+
+
+def score_by_rule(
+    rows: Sequence[Row],
+    features: np.ndarray,
+    classes: Sequence[ClassEntry],
+    references: np.ndarray,
+    rule: Rule,
+    encode: Encode,
+) -> None:
+    """Set score of the clean sentences, in place, to their value by `rule`. A template, which
+    is no sentence of its class, keeps its cosine."""
+    clean_indices = [
+        index
+        for index, row in enumerate(rows)
+        if row["reason"] is None and row["source"] != TEMPLATE
+    ]
+    if not clean_indices:
+        return
+    labels = {class_entry.class_id: label for label, class_entry in enumerate(classes)}
+    names = [class_entry.name for class_entry in classes]
+    sentences = ranking.Sentences(
+        [rows[index]["sentence"] for index in clean_indices],
+        np.array([labels[rows[index]["class_id"]] for index in clean_indices]),
+        features[clean_indices],
+        references,
+        ranking.confusable(encode(names), names, ranking.NEIGHBOURS),
+    )
+    values = ranking.values(rule, sentences, encode)
+    for index, value in zip(clean_indices, values, strict=True):
+        rows[index]["score"] = float(value)
 
 
 def keep_top_k(

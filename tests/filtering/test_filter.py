@@ -26,6 +26,7 @@ VALUES: dict[str, Any] = {
     "reference": "class_name",
     "template": "This is a photo of a {}",
     "images_per_class": None,
+    "rank_by": "similarity",
     "diversity": 0.0,
     "min_similarity": None,
     "min_margin": None,

@@ -1,0 +1,152 @@
+"""What each rule of the filter keeps of hand-labelled sentences of a real model, and of planted.
+
+    python -m benchmarks.filter_precision --clip data/models/base/clip \
+        --images data/raw/tiny-imagenet-200/train
+
+Every class is cleaned and ranked as the filter does it, with `filter.top_k` and `filter.cleaning`
+of params.yaml; the sentences that nobody labelled take their slots too, and are not counted. No
+rule has a constant that was fitted to the labels.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from benchmarks import labelled, planted
+from benchmarks.filter_figures import Estimate, Figures, Judged, figures
+from benchmarks.filter_runs import Bench, drawn_features, photograph_features, ranked
+from benchmarks.labelled import Corpus, Sentence
+from pipeline.clip import model as clip
+from pipeline.clip.device import deterministic_device
+from pipeline.clip.text_encoding import encode_texts
+from pipeline.common.atomic import replacing_file
+from pipeline.common.params import read_section
+from pipeline.descriptions.tokens import count_tokens
+from pipeline.filtering.filter import FilterParams
+from stages.runner import stage
+
+
+def of_labels(
+    corpora: Sequence[Corpus], bench: Bench, images: np.ndarray | None
+) -> dict[str, dict[str, Figures]]:
+    """kind -> rule -> figures over the labelled sentences of the corpora."""
+    runs = [(corpus.sentences, ranked(corpus, bench, images)) for corpus in corpora]
+    everything = labelled.LABEL_NAMES
+    kinds = {
+        "true": (labelled.TRUE, everything),
+        "true / false": (labelled.TRUE, labelled.TRUE | {labelled.FALSE}),
+        "true / off topic": (labelled.TRUE, labelled.TRUE | {labelled.OFF_TOPIC}),
+        "visual": (frozenset({labelled.VISUAL}), everything),
+    }
+    return {kind: _figures(runs, good, counted) for kind, (good, counted) in kinds.items()}
+
+
+def of_planted(
+    corpora: Sequence[Corpus], bench: Bench, images: np.ndarray | None
+) -> dict[str, dict[str, Figures]]:
+    """kind -> rule -> figures over the true and visual sentences and those planted among them."""
+    result = {}
+    for kind in ("hard negatives", "edits"):
+        runs = []
+        for corpus in corpora:
+            grown = corpus._replace(sentences=corpus.sentences + _planted(kind, corpus, bench))
+            runs.append((grown.sentences, ranked(grown, bench, images)))
+        counted = frozenset({labelled.VISUAL, planted.PLANTED})
+        result[kind] = _figures(runs, frozenset({labelled.VISUAL}), counted)
+    return result
+
+
+def _planted(kind: str, corpus: Corpus, bench: Bench) -> list[Sentence]:
+    if kind == "edits":
+        return planted.attribute_edits(corpus)
+    name_features = bench.encode([entry.name for entry in corpus.classes])
+    return planted.hard_negatives(corpus, name_features)
+
+
+def _figures(
+    runs: Sequence[tuple[Sequence[Sentence], Mapping[str, Sequence[Judged]]]],
+    good: frozenset[str],
+    counted: frozenset[str],
+) -> dict[str, Figures]:
+    rules = list(runs[0][1])
+    return {
+        rule: figures(
+            [
+                # what cupl says of a class competes with cupl's sentences only
+                judged._replace(good=sentence.label in good)
+                for sentences, by_rule in runs
+                for sentence, judged in zip(sentences, by_rule[rule], strict=True)
+                if sentence.label in counted
+            ]
+        )
+        for rule in rules
+    }
+
+
+def as_text(results: Mapping[str, Mapping[str, Mapping[str, Figures]]]) -> str:
+    """Markdown: a table for every corpus, a row for every rule and kind."""
+    lines: list[str] = []
+    for corpus, kinds in results.items():
+        lines += [f"\n{corpus}\n", "| kind | rule | precision | recall | chance | AUC | pairs |"]
+        lines.append("|---|---|---|---|---|---|---|")
+        for kind, rules in kinds.items():
+            lines += [
+                f"| {kind} | `{rule}` | {' | '.join(_cells(row))} |" for rule, row in rules.items()
+            ]
+    return "\n".join(lines)
+
+
+def _cells(row: Figures) -> Iterator[str]:
+    for name, estimate in row._asdict().items():
+        yield _percent(estimate, points=name != "chance")
+
+
+def _percent(estimate: Estimate, points: bool) -> str:
+    if not estimate.count:
+        return "–"
+    value, low, high = (f"{100 * number:.0f}" for number in estimate[:3])
+    return f"{value} ({low}–{high}), {estimate.count}" if points else value
+
+
+@stage("filter_precision")
+def main(
+    clip_folder: Annotated[Path, typer.Option("--clip", help="an open_clip folder")],
+    images: Annotated[Path | None, typer.Option(help="Tiny-ImageNet's train/, for `image`")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="also write JSON here")] = None,
+) -> None:
+    """Print the figures of every rule; in brackets 95 % intervals by a bootstrap over classes."""
+    device = deterministic_device()
+    model = clip.load(clip_folder)
+
+    @cache
+    def encoded(texts: tuple[str, ...]) -> np.ndarray:
+        return encode_texts(model, list(texts), device).numpy()
+
+    params = read_section("filter", FilterParams)
+    counting = partial(count_tokens, tokenizer=model.tokenize)
+    bench = Bench(model, params, lambda texts: encoded(tuple(texts)), counting)
+    photographed, drawn = labelled.photographed_classes(), labelled.drawn_classes()
+    real = [labelled.labelled_corpus(name, photographed) for name in ("saft-m", "cupl")]
+    photographs = photograph_features(bench, images, photographed, device) if images else None
+    drawings = drawn_features(bench, device)
+    visual, bundled = labelled.labelled_corpus("visual", drawn), labelled.bundled_corpus()
+    results = {
+        "A real model on Tiny-ImageNet's classes": of_labels(real, bench, photographs)
+        | of_planted(real, bench, photographs),
+        "A real model on the demo's classes": of_labels([visual], bench, drawings),
+        "The demo's own descriptions": of_planted([bundled], bench, drawings),
+    }
+    print(as_text(results))
+    if json_file:
+        text = json.dumps(results, indent=1, default=lambda row: row._asdict())
+        with replacing_file(json_file) as partial_file:
+            partial_file.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)
