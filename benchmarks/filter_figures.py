@@ -35,12 +35,14 @@ class Estimate(NamedTuple):
 class Figures(NamedTuple):
     """precision: good among the kept; recall: kept among the good; chance: good among all that
     cleaning left; auc: of the pairs of a good and a bad sentence of one class those in which the
-    good one has the higher value, ties half; pairs: the same of a planted one and its origin."""
+    good one has the higher value, ties half; auc_all: the same of any classes, which is what a
+    threshold sees; pairs: the same of a planted sentence and its origin."""
 
     precision: Estimate
     recall: Estimate
     chance: Estimate
     auc: Estimate
+    auc_all: Estimate
     pairs: Estimate
 
 
@@ -52,7 +54,8 @@ def figures(judged: Sequence[Judged]) -> Figures:
         len(of_class), np.full(len(of_class), 1 / len(of_class)), size=RESAMPLES
     )
     counts = (_precision, _recall, _chance, auc_counts, _pairs)
-    return Figures(*(_estimate(count, of_class, draws) for count in counts))
+    precision, recall, chance, auc, pairs = (_estimate(c, of_class, draws) for c in counts)
+    return Figures(precision, recall, chance, auc, _auc_all(of_class, draws), pairs)
 
 
 def auc_counts(sentences: Sequence[Judged]) -> tuple[float, int]:
@@ -61,6 +64,21 @@ def auc_counts(sentences: Sequence[Judged]) -> tuple[float, int]:
     good = np.array([s.value for s in ranked if s.good])[:, None]
     bad = np.array([s.value for s in ranked if not s.good])[None, :]
     return _above(good, bad)
+
+
+def _auc_all(of_class: Sequence[Sequence[Judged]], draws: np.ndarray) -> Estimate:
+    """Wins and pairs of the good sentences of class a and the bad ones of class b, weighted in a
+    resample by how often both classes were drawn."""
+    split = [
+        [np.array([s.value for s in part if s.good == good and not np.isnan(s.value)])
+         for part in of_class]
+        for good in (True, False)
+    ]  # fmt: skip
+    counts = np.array(
+        [[_above(good[:, None], bad[None, :]) for bad in split[1]] for good in split[0]]
+    )
+    wins, pairs = (np.einsum("ra,ab,rb->r", draws, counts[..., i], draws) for i in (0, 1))
+    return _shares(counts[..., 0].sum(), counts[..., 1].sum(), wins, pairs)
 
 
 def _precision(sentences: Sequence[Judged]) -> tuple[float, int]:
@@ -94,9 +112,13 @@ def _estimate(
     draws: np.ndarray,
 ) -> Estimate:
     part, whole = np.array([count(sentences) for sentences in of_class]).T
-    if not whole.sum():
+    return _shares(part.sum(), whole.sum(), draws @ part, draws @ whole)
+
+
+def _shares(part: float, whole: float, parts: np.ndarray, wholes: np.ndarray) -> Estimate:
+    """The share, and the interval of the shares in the resamples that have something to share."""
+    if not whole:
         return Estimate(np.nan, np.nan, np.nan, 0)
-    drawn = draws @ whole
-    shares = (draws @ part)[drawn > 0] / drawn[drawn > 0]
+    shares = parts[wholes > 0] / wholes[wholes > 0]
     low, high = np.quantile(shares, [0.025, 0.975])
-    return Estimate(float(part.sum() / whole.sum()), float(low), float(high), int(whole.sum()))
+    return Estimate(float(part / whole), float(low), float(high), int(whole))

@@ -92,13 +92,29 @@ def as_text(results: Mapping[str, Mapping[str, Mapping[str, Figures]]]) -> str:
     """Markdown: a table for every corpus, a row for every rule and kind."""
     lines: list[str] = []
     for corpus, kinds in results.items():
-        lines += [f"\n{corpus}\n", "| kind | rule | precision | recall | chance | AUC | pairs |"]
-        lines.append("|---|---|---|---|---|---|---|")
+        lines += [
+            f"\n{corpus}\n",
+            "| kind | rule | precision | recall | chance | AUC | AUC, all | pairs |",
+        ]
+        lines.append("|---|---|---|---|---|---|---|---|")
         for kind, rules in kinds.items():
             lines += [
                 f"| {kind} | `{rule}` | {' | '.join(_cells(row))} |" for rule, row in rules.items()
             ]
     return "\n".join(lines)
+
+
+def as_json(results: Mapping[str, Mapping[str, Mapping[str, Figures]]]) -> str:
+    """One estimate a line: [corpus, kind, rule, figure, value, low, high, count], null for what
+    there is not."""
+    lines = []
+    for corpus, kinds in results.items():
+        for kind, rules in kinds.items():
+            for rule, row in rules.items():
+                for name, estimate in row._asdict().items():
+                    numbers = [None if np.isnan(n) else round(n, 4) for n in estimate]
+                    lines.append(json.dumps([corpus, kind, rule, name, *numbers]))
+    return "[\n" + ",\n".join(lines) + "\n]\n"
 
 
 def _cells(row: Figures) -> Iterator[str]:
@@ -143,9 +159,8 @@ def main(
     }
     print(as_text(results))
     if json_file:
-        text = json.dumps(results, indent=1, default=lambda row: row._asdict())
         with replacing_file(json_file) as partial_file:
-            partial_file.write_text(text + "\n", encoding="utf-8")
+            partial_file.write_text(as_json(results), encoding="utf-8")
 
 
 if __name__ == "__main__":
