@@ -66,7 +66,7 @@ def main() -> None:
         sentences_of = json.loads((SENTENCES / f"{prompt_set}.json").read_text(encoding="utf-8"))
         for key, index in draw(sentences_of, stratum, generator):
             text = " ".join(sentences_of[key][index].split())
-            table.writerow([prompt_set, key, index, "", "", text])
+            table.writerow([prompt_set, key, index, "", "", "", text])
 
 
 if __name__ == "__main__":

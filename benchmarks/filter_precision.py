@@ -1,4 +1,4 @@
-"""What each rule of the filter keeps of hand-labelled sentences of a real model, and of planted.
+"""What each rule of the filter keeps of labelled sentences of a real model, and of planted ones.
 
     python -m benchmarks.filter_precision --clip data/models/base/clip \
         --images data/raw/tiny-imagenet-200/train
@@ -28,6 +28,7 @@ from pipeline.common.atomic import replacing_file
 from pipeline.common.params import read_section
 from pipeline.descriptions.tokens import count_tokens
 from pipeline.filtering.filter import FilterParams
+from pipeline.report.labels import LABEL_NAMES, TRUE
 from stages.runner import stage
 
 
@@ -36,11 +37,11 @@ def of_labels(
 ) -> dict[str, dict[str, Figures]]:
     """kind -> rule -> figures over the labelled sentences of the corpora."""
     runs = [(corpus.sentences, ranked(corpus, bench, images)) for corpus in corpora]
-    everything = labelled.LABEL_NAMES
+    everything = LABEL_NAMES
     kinds = {
-        "true": (labelled.TRUE, everything),
-        "true / false": (labelled.TRUE, labelled.TRUE | {labelled.FALSE}),
-        "true / off topic": (labelled.TRUE, labelled.TRUE | {labelled.OFF_TOPIC}),
+        "true": (TRUE, everything),
+        "true / false": (TRUE, TRUE | {labelled.FALSE}),
+        "true / off topic": (TRUE, TRUE | {labelled.OFF_TOPIC}),
         "visual": (frozenset({labelled.VISUAL}), everything),
     }
     return {kind: _figures(runs, good, counted) for kind, (good, counted) in kinds.items()}
@@ -51,18 +52,23 @@ def of_planted(
 ) -> dict[str, dict[str, Figures]]:
     """kind -> rule -> figures over the true and visual sentences and those planted among them."""
     result = {}
-    for kind in ("hard negatives", "edits"):
+    for kind in (planted.HARD, planted.EDIT):
         runs = []
         for corpus in corpora:
             grown = corpus._replace(sentences=corpus.sentences + _planted(kind, corpus, bench))
             runs.append((grown.sentences, ranked(grown, bench, images)))
-        counted = frozenset({labelled.VISUAL, planted.PLANTED})
-        result[kind] = _figures(runs, frozenset({labelled.VISUAL}), counted)
+        labels = {sentence.label for sentences, _ in runs for sentence in sentences}
+        planted_labels = sorted(label for label in labels if label and label.startswith(kind))
+        visual = frozenset({labelled.VISUAL})
+        result[kind] = _figures(runs, visual, visual.union(planted_labels))
+        if len(planted_labels) > 1:
+            for label in planted_labels:
+                result[label] = _figures(runs, visual, visual | {label})
     return result
 
 
 def _planted(kind: str, corpus: Corpus, bench: Bench) -> list[Sentence]:
-    if kind == "edits":
+    if kind == planted.EDIT:
         return planted.attribute_edits(corpus)
     name_features = bench.encode([entry.name for entry in corpus.classes])
     return planted.hard_negatives(corpus, name_features)
@@ -133,6 +139,7 @@ def _percent(estimate: Estimate, points: bool) -> str:
 def main(
     clip_folder: Annotated[Path, typer.Option("--clip", help="an open_clip folder")],
     images: Annotated[Path | None, typer.Option(help="Tiny-ImageNet's train/, for `image`")] = None,
+    doubtful: Annotated[bool, typer.Option(help="count sentences marked doubtful")] = True,
     json_file: Annotated[Path | None, typer.Option("--json", help="also write JSON here")] = None,
 ) -> None:
     """Print the figures of every rule; in brackets 95 % intervals by a bootstrap over classes."""
@@ -147,10 +154,11 @@ def main(
     counting = partial(count_tokens, tokenizer=model.tokenize)
     bench = Bench(model, params, lambda texts: encoded(tuple(texts)), counting)
     photographed, drawn = labelled.photographed_classes(), labelled.drawn_classes()
-    real = [labelled.labelled_corpus(name, photographed) for name in ("saft-m", "cupl")]
+    real = [labelled.labelled_corpus(name, photographed, doubtful) for name in ("saft-m", "cupl")]
     photographs = photograph_features(bench, images, photographed, device) if images else None
     drawings = drawn_features(bench, device)
-    visual, bundled = labelled.labelled_corpus("visual", drawn), labelled.bundled_corpus()
+    visual = labelled.labelled_corpus("visual", drawn, doubtful)
+    bundled = labelled.bundled_corpus()
     results = {
         "A real model on Tiny-ImageNet's classes": of_labels(real, bench, photographs)
         | of_planted(real, bench, photographs),

@@ -1,6 +1,5 @@
-"""The sentences that were labelled by hand, and all others of their classes: data/labels/."""
+"""The sentences that were labelled one by one, and all others of their classes: data/labels/."""
 
-import csv
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,20 +10,18 @@ from pipeline.datasets import shapes
 from pipeline.images.classes import ClassEntry
 from pipeline.images.image_set import ImageSource
 from pipeline.prepare.wnids import class_entries
+from pipeline.report.labels import read_rows
 
-LABELS = Path("data/labels/sentences.tsv")
 SENTENCES = Path("data/labels/llm")
-COLUMNS = ("prompt_set", "class_id", "index", "label", "second_label", "sentence")
-TRUE = frozenset({"visual", "not_visual"})
+COLUMNS = ("prompt_set", "class_id", "index", "label", "second_label", "doubtful", "sentence")
 FALSE, OFF_TOPIC, VISUAL = "false", "off_topic", "visual"
-LABEL_NAMES = TRUE | {FALSE, OFF_TOPIC}
 
 
 class Sentence(NamedTuple):
     """A sentence of a class.
 
-    label: one of LABEL_NAMES, `planted`, or None where nobody read it; origin: the number of
-    the sentence in its corpus that it was made from.
+    label: one of pipeline.report.labels, or of benchmarks.planted; None where nobody read it.
+    origin: the number of the sentence in its corpus that it was made from.
     """
 
     class_id: str
@@ -40,25 +37,21 @@ class Corpus(NamedTuple):
     sentences: list[Sentence]
 
 
-def read_labels(prompt_set: str, path: Path = LABELS) -> dict[tuple[str, int], str]:
-    """(class id, number of the sentence in its class's list) -> label."""
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = [row for row in csv.DictReader(file, delimiter="\t")]
-    unknown = {row["label"] for row in rows} - LABEL_NAMES
-    if unknown:
-        raise SystemExit(f"error: {path}: unknown label '{sorted(unknown)[0]}'")
+def read_labels(prompt_set: str, doubtful: bool = True) -> dict[tuple[str, int], str]:
+    """(class id, number of the sentence in its class's list) -> label; with or without those
+    that the reader was in doubt about."""
     return {
         (row["class_id"], int(row["index"])): row["label"]
-        for row in rows
-        if row["prompt_set"] == prompt_set
+        for row in read_rows()
+        if row["prompt_set"] == prompt_set and (doubtful or not row["doubtful"])
     }
 
 
-def labelled_corpus(prompt_set: str, classes: list[ClassEntry]) -> Corpus:
+def labelled_corpus(prompt_set: str, classes: list[ClassEntry], doubtful: bool = True) -> Corpus:
     """Every sentence of the model for a prompt set, with the labels of those that were read."""
     path = SENTENCES / f"{prompt_set}.json"
     sentences_of = json.loads(path.read_text(encoding="utf-8"))
-    labels = read_labels(prompt_set)
+    labels = read_labels(prompt_set, doubtful)
     return Corpus(classes, _sentences(sentences_of, classes, labels))
 
 

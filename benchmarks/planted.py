@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.labelled import VISUAL, Corpus, Sentence
 from pipeline.filtering.ranking import NEIGHBOURS
 
-PLANTED = "planted"
+HARD, EDIT = "hard negative", "edit"  # labels; of an edit with its kind behind
 SEED = 15
 # A word is exchanged for another of its table, singular or plural as it is. Words of nearly the
 # same meaning (sea, ocean; metal, steel) are not both there, or an edit could be true.
@@ -52,12 +52,15 @@ def attribute_edits(corpus: Corpus) -> list[Sentence]:
     for origin, sentence in enumerate(corpus.sentences):
         if sentence.label == VISUAL:
             texts = edited(sentence.text, names[sentence.class_id], generator)
-            edits += [Sentence(sentence.class_id, text, PLANTED, origin) for text in texts]
+            edits += [
+                Sentence(sentence.class_id, edit, f"{EDIT}: {kind}", origin)
+                for kind, edit in texts.items()
+            ]
     return edits
 
 
-def edited(text: str, name: str, generator: random.Random) -> list[str]:
-    """The sentence with one word exchanged, once for every kind of word that it has. The word is
+def edited(text: str, name: str, generator: random.Random) -> dict[str, str]:
+    """kind -> the sentence with one word exchanged, for every kind of word that it has. The word is
     drawn, and its replacement, which neither the sentence nor the name has yet."""
     named = [match.span() for match in _name_pattern(name).finditer(text)]
     words_of: dict[str, list[re.Match[str]]] = {}
@@ -67,12 +70,12 @@ def edited(text: str, name: str, generator: random.Random) -> list[str]:
         if match[0].lower() in _kinds() and not inside and not denied:
             words_of.setdefault(_kinds()[match[0].lower()][0], []).append(match)
     present = set(re.findall(r"[a-z]+", f"{text} {name}".lower()))
-    texts = []
+    texts = {}
     for kind in sorted(words_of):
         word = generator.choice(words_of[kind])
         others = [other for other in _kinds()[word[0].lower()][1] if other not in present]
         new = _cased(generator.choice(others), word[0])
-        texts.append(_with_article(text[: word.start()], new) + text[word.end() :])
+        texts[kind] = _with_article(text[: word.start()], new) + text[word.end() :]
     return texts
 
 
@@ -102,7 +105,7 @@ def hard_negatives(corpus: Corpus, name_features: np.ndarray) -> list[Sentence]:
         ]
         candidates = [text for text in _in_turn(lists) if text not in own_texts]
         planted += [
-            Sentence(class_entry.class_id, text, PLANTED)
+            Sentence(class_entry.class_id, text, HARD)
             for text in list(dict.fromkeys(candidates))[: len(own_texts)]
         ]
     return planted

@@ -13,12 +13,13 @@ from benchmarks.draw_sentences import STRATA, draw
 from benchmarks.filter_figures import Judged, figures
 from benchmarks.labelled import Corpus, Sentence, labelled_corpus, read_labels
 from pipeline.images.classes import ClassEntry
+from pipeline.report.labels import LABEL_NAMES, LABELS
 
 NAN = float("nan")
 
 
 def test_the_labelled_sentences_are_those_that_the_seed_draws():
-    with labelled.LABELS.open(encoding="utf-8", newline="") as file:
+    with LABELS.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     assert len(rows) == 300
     generator = random.Random(DRAW_SEED)
@@ -34,19 +35,19 @@ def test_the_labelled_sentences_are_those_that_the_seed_draws():
 
 
 def test_every_label_is_one_of_the_rule_and_some_were_given_twice():
-    with labelled.LABELS.open(encoding="utf-8", newline="") as file:
+    with LABELS.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
-    assert {row["label"] for row in rows} == labelled.LABEL_NAMES
+    assert {row["label"] for row in rows} == LABEL_NAMES
     second = [row["second_label"] for row in rows if row["second_label"]]
     assert len(second) == 60
-    assert set(second) <= labelled.LABEL_NAMES
+    assert set(second) <= LABEL_NAMES
 
 
-def test_an_unknown_label_is_named(tmp_path):
-    path = tmp_path / "labels.tsv"
-    path.write_text("prompt_set\tclass_id\tindex\tlabel\ncupl\tn1\t0\tgood\n")
-    with pytest.raises(SystemExit, match="unknown label 'good'"):
-        read_labels("cupl", path)
+def test_doubtful_labels_can_be_left_out():
+    every, sure = (read_labels("saft-m", doubtful) for doubtful in (True, False))
+    assert len(every) == 200
+    assert 100 < len(sure) < 200
+    assert sure.items() <= every.items()
 
 
 def test_a_corpus_has_all_sentences_and_the_labels_of_some():
@@ -74,14 +75,14 @@ def test_a_neighbours_sentence_gets_the_name_of_the_class(text, old, new, expect
 def test_one_word_of_each_kind_is_exchanged_and_the_name_never():
     text = "A red heart has two lobes of paper."
     edits = planted.edited(text, "red heart", random.Random(0))
-    assert len(edits) == 3  # count, material, part; "red" is in the name
-    for edit in edits:
+    assert sorted(edits) == ["count", "material", "part"], "red is in the name"
+    for edit in edits.values():
         changed = [(a, b) for a, b in zip(text.split(), edit.split(), strict=True) if a != b]
         assert len(changed) == 1, edit
         assert changed[0][0] in ("two", "lobes", "paper.")
-    assert planted.edited("It is nice.", "bee", random.Random(0)) == []
-    assert planted.edited("A disc without any corners", "circle", random.Random(0)) != []
-    assert planted.edited("A thing without any corners", "circle", random.Random(0)) == []
+    assert planted.edited("It is nice.", "bee", random.Random(0)) == {}
+    assert planted.edited("A disc without any corners", "circle", random.Random(0)) != {}
+    assert planted.edited("A thing without any corners", "circle", random.Random(0)) == {}
 
 
 def test_hard_negatives_come_from_the_nearest_classes_with_true_sentences():
