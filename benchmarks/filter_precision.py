@@ -9,7 +9,8 @@ rule has a constant that was fitted to the labels.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
@@ -31,10 +32,14 @@ from pipeline.filtering.filter import FilterParams
 from pipeline.report.labels import LABEL_NAMES, TRUE
 from stages.runner import stage
 
+ByRule = Mapping[str, Figures]
+Results = Mapping[str, Mapping[str, ByRule]]  # corpus -> kind -> rule
+FEW = 100  # planted sentences of a kind that are not told of on their own
+
 
 def of_labels(
     corpora: Sequence[Corpus], bench: Bench, images: np.ndarray | None
-) -> dict[str, dict[str, Figures]]:
+) -> dict[str, ByRule]:
     """kind -> rule -> figures over the labelled sentences of the corpora."""
     runs = [(corpus.sentences, ranked(corpus, bench, images)) for corpus in corpora]
     everything = LABEL_NAMES
@@ -49,21 +54,22 @@ def of_labels(
 
 def of_planted(
     corpora: Sequence[Corpus], bench: Bench, images: np.ndarray | None
-) -> dict[str, dict[str, Figures]]:
+) -> dict[str, ByRule]:
     """kind -> rule -> figures over the true and visual sentences and those planted among them."""
-    result = {}
+    result: dict[str, ByRule] = {}
     for kind in (planted.HARD, planted.EDIT):
         runs = []
         for corpus in corpora:
             grown = corpus._replace(sentences=corpus.sentences + _planted(kind, corpus, bench))
             runs.append((grown.sentences, ranked(grown, bench, images)))
-        labels = {sentence.label for sentences, _ in runs for sentence in sentences}
-        planted_labels = sorted(label for label in labels if label and label.startswith(kind))
+        counts = Counter(s.label for sentences, _ in runs for s in sentences if s.label)
+        planted_labels = [label for label in sorted(counts) if label.startswith(kind)]
         visual = frozenset({labelled.VISUAL})
         result[kind] = _figures(runs, visual, visual.union(planted_labels))
         if len(planted_labels) > 1:
             for label in planted_labels:
-                result[label] = _figures(runs, visual, visual | {label})
+                if counts[label] >= FEW:
+                    result[label] = _figures(runs, visual, visual | {label})
     return result
 
 
@@ -78,7 +84,7 @@ def _figures(
     runs: Sequence[tuple[Sequence[Sentence], Mapping[str, Sequence[Judged]]]],
     good: frozenset[str],
     counted: frozenset[str],
-) -> dict[str, Figures]:
+) -> ByRule:
     rules = list(runs[0][1])
     return {
         rule: figures(
@@ -94,23 +100,46 @@ def _figures(
     }
 
 
-def as_text(results: Mapping[str, Mapping[str, Mapping[str, Figures]]]) -> str:
-    """Markdown: a table for every corpus, a row for every rule and kind."""
+def as_text(results: Results) -> str:
+    """Markdown, in percent with 95 % intervals: for every corpus what is kept, and the AUC, a
+    column for every kind and a row for every rule."""
     lines: list[str] = []
     for corpus, kinds in results.items():
-        lines += [
-            f"\n{corpus}\n",
-            "| kind | rule | precision | recall | chance | AUC | AUC, all | pairs |",
-        ]
-        lines.append("|---|---|---|---|---|---|---|---|")
-        for kind, rules in kinds.items():
-            lines += [
-                f"| {kind} | `{rule}` | {' | '.join(_cells(row))} |" for rule, row in rules.items()
-            ]
+        chances = {kind: next(iter(rules.values())).chance.value for kind, rules in kinds.items()}
+        heads = [f"{kind}, chance {100 * chance:.0f}" for kind, chance in chances.items()]
+        lines += [f"\n{corpus}: precision at K, less chance, recall\n", *_head(heads)]
+        lines += _rows(kinds, _kept)
+        counts = {kind: next(iter(rules.values())).auc.count for kind, rules in kinds.items()}
+        heads = [f"{kind}, {count} pairs" for kind, count in counts.items()]
+        lines += [f"\n{corpus}: AUC within the classes\n", *_head(heads)]
+        lines += _rows(kinds, lambda row: _percent(row.auc))
     return "\n".join(lines)
 
 
-def as_json(results: Mapping[str, Mapping[str, Mapping[str, Figures]]]) -> str:
+def _head(columns: Sequence[str]) -> list[str]:
+    return [f"| rule | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+
+
+def _rows(kinds: Mapping[str, ByRule], cell: Callable[[Figures], str]) -> list[str]:
+    rules = next(iter(kinds.values()))
+    return [
+        f"| `{rule}` | {' | '.join(cell(by_rule[rule]) for by_rule in kinds.values())} |"
+        for rule in rules
+    ]
+
+
+def _kept(row: Figures) -> str:
+    value, low, high = (f"{100 * number:+.0f}" for number in row.gain[:3])
+    gain = f"{value} ({low} to {high})".replace("-", "−")
+    return f"{100 * row.precision.value:.0f}; {gain}; {100 * row.recall.value:.0f}"
+
+
+def _percent(estimate: Estimate) -> str:
+    value, low, high = (f"{100 * number:.0f}" for number in estimate[:3])
+    return f"{value} ({low}–{high})" if estimate.count else "–"
+
+
+def as_json(results: Results) -> str:
     """One estimate a line: [corpus, kind, rule, figure, value, low, high, count], null for what
     there is not."""
     lines = []
@@ -121,18 +150,6 @@ def as_json(results: Mapping[str, Mapping[str, Mapping[str, Figures]]]) -> str:
                     numbers = [None if np.isnan(n) else round(n, 4) for n in estimate]
                     lines.append(json.dumps([corpus, kind, rule, name, *numbers]))
     return "[\n" + ",\n".join(lines) + "\n]\n"
-
-
-def _cells(row: Figures) -> Iterator[str]:
-    for name, estimate in row._asdict().items():
-        yield _percent(estimate, points=name != "chance")
-
-
-def _percent(estimate: Estimate, points: bool) -> str:
-    if not estimate.count:
-        return "–"
-    value, low, high = (f"{100 * number:.0f}" for number in estimate[:3])
-    return f"{value} ({low}–{high}), {estimate.count}" if points else value
 
 
 @stage("filter_precision")
@@ -160,10 +177,10 @@ def main(
     visual = labelled.labelled_corpus("visual", drawn, doubtful)
     bundled = labelled.bundled_corpus()
     results = {
-        "A real model on Tiny-ImageNet's classes": of_labels(real, bench, photographs)
+        "Photographed classes, a real model": of_labels(real, bench, photographs)
         | of_planted(real, bench, photographs),
-        "A real model on the demo's classes": of_labels([visual], bench, drawings),
-        "The demo's own descriptions": of_planted([bundled], bench, drawings),
+        "Drawn classes, a real model": of_labels([visual], bench, drawings),
+        "Drawn classes, the demo's descriptions": of_planted([bundled], bench, drawings),
     }
     print(as_text(results))
     if json_file:

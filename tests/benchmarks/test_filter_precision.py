@@ -118,6 +118,7 @@ def test_figures_by_hand():
     assert result.precision[0] == 1 / 2  # two kept, one good
     assert result.recall[0] == 1 / 3  # three good, one kept
     assert result.chance[0] == 2 / 4  # of four that were ranked
+    assert result.gain[0] == 1 / 2 - 2 / 4
     assert (result.auc.value, result.auc.count) == (1 / 2, 2)  # .9 > .5, .4 < .5
     assert (result.auc_all.value, result.auc_all.count) == (2 / 4, 4)  # and .9 > .8, .4 < .8
     assert (result.pairs.value, result.pairs.count) == ((1 + 0.5) / 2, 2)

@@ -213,7 +213,7 @@ def test_page_without_fills_margins_or_scores(tree: Path) -> None:
     [
         ({}, "with the bare class name in CLIP’s text space.", "training images"),
         ({}, "What is left is scored by its cosine", "Ranked are"),
-        ({"rank_by": "agreement"}, "but by the rule agreement, whose value", "planted"),
+        ({"rank_by": "agreement"}, "but by the rule agreement, whose value", "was shortened"),
         ({"reference": "template"}, "“This is a &lt;photo&gt; of a &lt;class name&gt;”", "bare"),
         ({"reference": "image"}, "up to 20 training images of its class.", "bare class name"),
         ({"reference": "image", "images_per_class": "null"}, "of the training images", "up to"),
