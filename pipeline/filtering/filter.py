@@ -82,9 +82,13 @@ def score_rows(
     references: np.ndarray,
     names: Sequence[str],
     encode: Encode,
+    rule: Rule,
 ) -> np.ndarray:
-    """Set score, margin and nearest_class of the clean rows, in place; their features
-    float32 (len(rows), D), zero for the others."""
+    """Set score (by `rule`), margin and nearest_class of the clean rows, in place; their features
+    float32 (len(rows), D), zero for the others.
+
+    A template is no sentence of its class: its score is the cosine, whatever the rule.
+    """
     labels = {class_entry.class_id: label for label, class_entry in enumerate(classes)}
     clean_indices = [index for index, row in enumerate(rows) if row["reason"] is None]
     features = np.zeros((len(rows), references.shape[1]), dtype=np.float32)
@@ -98,38 +102,16 @@ def score_rows(
         if nearest >= 0:
             rows[index]["margin"] = float(margin)
             rows[index]["nearest_class"] = classes[nearest].class_id
+    if rule != "similarity":
+        written = np.array([rows[index]["source"] != TEMPLATE for index in clean_indices])
+        name_features = encode([class_entry.name for class_entry in classes])
+        near = ranking.confusable(name_features, names, ranking.NEIGHBOURS)
+        numbers, written_labels = np.array(clean_indices)[written], clean_labels[written]
+        texts = [rows[index]["sentence"] for index in numbers]
+        sentences = ranking.Sentences(texts, written_labels, features[numbers], references, near)
+        for index, value in zip(numbers, ranking.values(rule, sentences, encode), strict=True):
+            rows[index]["score"] = float(value)
     return features
-
-
-def score_by_rule(
-    rows: Sequence[Row],
-    features: np.ndarray,
-    classes: Sequence[ClassEntry],
-    references: np.ndarray,
-    rule: Rule,
-    encode: Encode,
-) -> None:
-    """Set score of the clean sentences, in place, to their value by `rule`. A template, which
-    is no sentence of its class, keeps its cosine."""
-    clean_indices = [
-        index
-        for index, row in enumerate(rows)
-        if row["reason"] is None and row["source"] != TEMPLATE
-    ]
-    if not clean_indices:
-        return
-    labels = {class_entry.class_id: label for label, class_entry in enumerate(classes)}
-    names = [class_entry.name for class_entry in classes]
-    sentences = ranking.Sentences(
-        [rows[index]["sentence"] for index in clean_indices],
-        np.array([labels[rows[index]["class_id"]] for index in clean_indices]),
-        features[clean_indices],
-        references,
-        ranking.confusable(encode(names), names, ranking.NEIGHBOURS),
-    )
-    values = ranking.values(rule, sentences, encode)
-    for index, value in zip(clean_indices, values, strict=True):
-        rows[index]["score"] = float(value)
 
 
 def keep_top_k(

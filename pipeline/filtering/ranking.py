@@ -58,6 +58,8 @@ def confusable(name_features: np.ndarray, names: Sequence[str], count: int) -> n
 
 def values(rule: Rule, sentences: Sentences, encode: Encode) -> np.ndarray:
     """float32 (N,): the value of each sentence by a rule."""
+    if not sentences.texts:
+        return np.empty(0, dtype=np.float32)
     if rule == "combined":
         single = [name for name in RULES if name != "combined"]
         ranks = [

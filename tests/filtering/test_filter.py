@@ -14,9 +14,9 @@ from pipeline.filtering.filter import (
     keep_top_k,
     rank_rows,
     reference_names,
-    score_by_rule,
     score_rows,
 )
+from pipeline.filtering.ranking import RULES
 from pipeline.filtering.similarity import order_by_relevance, score
 from pipeline.filtering.table import SCHEMA
 from pipeline.images.classes import ClassEntry
@@ -67,9 +67,7 @@ def run(texts: Mapping[str, list[str]], **changes: object):
     }  # fmt: skip
     rows = clean_rows(rows_of, CLASSES, chosen, 77, words)
     names = reference_names(CLASSES, chosen)
-    features = score_rows(rows, CLASSES, encode(names), names, encode)
-    if chosen.rank_by != "similarity":
-        score_by_rule(rows, features, CLASSES, encode(names), chosen.rank_by, encode)
+    features = score_rows(rows, CLASSES, encode(names), names, encode, chosen.rank_by)
     return keep_top_k(rows, features, CLASSES, chosen)
 
 
@@ -244,6 +242,12 @@ def test_a_template_is_no_sentence_of_its_class_to_a_rule():
     )
     template = encode(["This is a photo of a bee"])[0] @ encode(["bee"])[0]
     assert bees[1]["score"] == pytest.approx(template)
+
+
+def test_a_rule_has_nothing_to_rank_where_cleaning_left_templates_only():
+    for rule in RULES:
+        rows, _ = run({"n1": [], "n2": [], "n3": []}, rank_by=rule, short_class="template", top_k=1)
+        assert {row["source"] for row in rows} == {"template"}
 
 
 def test_the_template_can_be_the_reference():
