@@ -48,7 +48,7 @@ def main() -> None:
         references = image_references(model, dataset, params.images_per_class, device)
     else:
         references = encode(names)
-    features = filtering.score_rows(rows, classes, references, names, encode)
+    features = filtering.score_rows(rows, classes, references, names, encode, params.rank_by)
     table, short = filtering.keep_top_k(rows, features, classes, params)
     columns = {name: [row[name] for row in table] for name in SCHEMA.names}
     write_table(FILTERED, columns, SCHEMA)

@@ -5,7 +5,7 @@ text encoder on the sentence and on the bare class name (no template, no image),
 threshold. Hallucinations fall out because they are far from the class.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -13,14 +13,15 @@ from pydantic import Field
 
 from pipeline.common.params import Section, Template
 from pipeline.descriptions.sources import TEMPLATE
+from pipeline.filtering import ranking
 from pipeline.filtering.cleaning import CleaningParams, CountTokens, clean
+from pipeline.filtering.ranking import Encode, Rule
 from pipeline.filtering.short_classes import check_short, fill_up
 from pipeline.filtering.similarity import order_by_relevance, score
 from pipeline.filtering.table import SCHEMA
 from pipeline.images.classes import ClassEntry
 
 Row = dict[str, Any]
-Encode = Callable[[list[str]], np.ndarray]  # N texts -> float32 (N, D), unit norm
 
 
 class FilterParams(Section):
@@ -30,6 +31,7 @@ class FilterParams(Section):
     reference: Literal["class_name", "template", "image"]
     template: Template
     images_per_class: int | None = Field(ge=1)
+    rank_by: Rule
     diversity: float = Field(ge=0, lt=1)
     min_similarity: float | None = Field(ge=-1, le=1)
     min_margin: float | None = Field(ge=-2, le=2)
@@ -84,9 +86,13 @@ def score_rows(
     references: np.ndarray,
     names: Sequence[str],
     encode: Encode,
+    rule: Rule,
 ) -> np.ndarray:
-    """Set score, margin and nearest_class of the clean rows, in place; their features
-    float32 (len(rows), D), zero for the others."""
+    """Set score (by `rule`), margin and nearest_class of the clean rows, in place; their features
+    float32 (len(rows), D), zero for the others.
+
+    A template is no sentence of its class: its score is the cosine, whatever the rule.
+    """
     labels = {class_entry.class_id: label for label, class_entry in enumerate(classes)}
     clean_indices = [index for index, row in enumerate(rows) if row["reason"] is None]
     features = np.zeros((len(rows), references.shape[1]), dtype=np.float32)
@@ -100,6 +106,15 @@ def score_rows(
         if nearest >= 0:
             rows[index]["margin"] = float(margin)
             rows[index]["nearest_class"] = classes[nearest].class_id
+    if rule != "similarity":
+        written = np.array([rows[index]["source"] != TEMPLATE for index in clean_indices])
+        name_features = encode([class_entry.name for class_entry in classes])
+        near = ranking.confusable(name_features, names, ranking.NEIGHBOURS)
+        numbers, written_labels = np.array(clean_indices)[written], clean_labels[written]
+        texts = [rows[index]["sentence"] for index in numbers]
+        sentences = ranking.Sentences(texts, written_labels, features[numbers], references, near)
+        for index, value in zip(numbers, ranking.values(rule, sentences, encode), strict=True):
+            rows[index]["score"] = float(value)
     return features
 
 

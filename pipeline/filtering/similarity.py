@@ -21,14 +21,19 @@ def score(
     """
     similarities = features @ references.T
     own_similarity = similarities[np.arange(len(labels)), labels]
-    folded_names = [" ".join(name.casefold().split()) for name in names]
-    _, name_index = np.unique(np.asarray(folded_names), return_inverse=True)
-    others = np.where(name_index[None, :] == name_index[labels][:, None], -np.inf, similarities)
+    others = np.where(same_name(names)[labels], -np.inf, similarities)
     nearest = others.argmax(1)
     highest = others[np.arange(len(labels)), nearest]
     single_class = np.isinf(highest)
     margin = np.where(single_class, np.nan, own_similarity - highest)
     return own_similarity, margin.astype(np.float32), np.where(single_class, -1, nearest)
+
+
+def same_name(names: Sequence[str]) -> np.ndarray:
+    """bool (C, C): which names are the same but for case and white space."""
+    folded_names = [" ".join(name.casefold().split()) for name in names]
+    _, name_index = np.unique(np.asarray(folded_names), return_inverse=True)
+    return name_index[None, :] == name_index[:, None]
 
 
 def order_by_relevance(scores: np.ndarray, features: np.ndarray, diversity: float) -> list[int]:

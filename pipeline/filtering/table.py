@@ -20,7 +20,7 @@ SCHEMA = pa.schema(
         ("source", pa.string()),
         ("tokens", pa.int32()),  # of the model's tokenizer, with start and end
         ("shortened", pa.bool_()),
-        ("score", pa.float32()),  # cosine with the reference of its class; null: not scored
+        ("score", pa.float32()),  # by filter.rank_by: cosine with its class's reference; null: none
         ("margin", pa.float32()),  # score minus the highest with another class
         ("nearest_class", pa.string()),  # id of that other class
         ("rank", pa.int32()),  # from 0 within the class; null: not ranked

@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.descriptions.sources import REPEATED, TEMPLATE
 from pipeline.report.inputs import FilterSettings
+from pipeline.report.labels import labels_view
 from pipeline.report.training_figures import score_histogram
 
 Row = dict[str, Any]
@@ -56,9 +57,12 @@ RARE_REASONS = frozenset(
 
 
 def filter_view(
-    rows: Sequence[Row], settings: FilterSettings, provenance: Mapping[str, Any]
+    rows: Sequence[Row],
+    settings: FilterSettings,
+    provenance: Mapping[str, Any],
+    labelled: Sequence[Mapping[str, str]] = (),
 ) -> dict[str, Any]:
-    """The section as the template reads it."""
+    """The section as the template reads it; labelled: rows of pipeline.report.labels."""
     labels = class_labels(rows)
     marked = [_mark(row) for row in rows]
     sentences = [row for row in marked if row["fill"] is None]
@@ -76,6 +80,7 @@ def filter_view(
         "slots": sum(row["kept"] for row in marked),
         "lowest": lowest_margins(sentences, labels),
         "histogram": histogram(sentences, settings),
+        "labels": labels_view(sentences, labelled),
         **_counts(sentences),
         **_planted_counts(sentences, labels),
     }

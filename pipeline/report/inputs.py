@@ -27,6 +27,7 @@ from pipeline.common.tables import read_json, read_table
 from pipeline.filtering.table import SCHEMA as DESCRIPTIONS
 from pipeline.images.classes import read_classes
 from pipeline.report.about import About, read_about
+from pipeline.report.labels import read_rows
 from pipeline.results.evaluated import EvaluatedSet, read_evaluated
 from pipeline.results.files import checks_file
 from pipeline.results.seen_classes import read_seen
@@ -88,6 +89,7 @@ class FilterSettings(Section, extra="ignore"):
     reference: Literal["class_name", "template", "image"]
     template: str
     images_per_class: int | None
+    rank_by: str
     diversity: float
     min_similarity: float | None
     min_margin: float | None
@@ -97,7 +99,8 @@ class FilterSettings(Section, extra="ignore"):
 @dataclass(frozen=True)
 class Training:
     """How the fine-tuned model was made. log: columns of training.csv; sentences: every row of the
-    filter's table; seen: by evaluated data set, how many of its classes were trained on."""
+    filter's table; labels: those of the table of labels; seen: by evaluated data set, how many of
+    its classes were trained on."""
 
     dataset: str
     recipe: TrainedOn
@@ -105,6 +108,7 @@ class Training:
     sentences: list[dict[str, Any]]
     filter: FilterSettings
     provenance: dict[str, Any]
+    labels: list[dict[str, str]]
     seen: dict[str, int]
 
 
@@ -176,6 +180,7 @@ def _read_training(datasets: Sequence[str]) -> Training:
         sentences=read_table(SENTENCES, DESCRIPTIONS).to_pylist(),
         filter=read_section("filter", FilterSettings),
         provenance=provenance,
+        labels=read_rows(),
         seen=read_seen(datasets, read_classes(TRAINED_CLASSES, TRAINED)),
     )
 

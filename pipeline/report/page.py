@@ -151,7 +151,9 @@ def _training(training: Training) -> dict[str, Any]:
         "method": training.recipe.title,
         "dataset": training.dataset,
         "figures": training_view(training.log),
-        "filter": filter_view(training.sentences, training.filter, training.provenance),
+        "filter": filter_view(
+            training.sentences, training.filter, training.provenance, training.labels
+        ),
         "provenance": flatten(training.provenance),
     }
 

@@ -16,6 +16,7 @@ from pipeline.filtering.filter import (
     reference_names,
     score_rows,
 )
+from pipeline.filtering.ranking import RULES
 from pipeline.filtering.similarity import order_by_relevance, score
 from pipeline.filtering.table import SCHEMA
 from pipeline.images.classes import ClassEntry
@@ -26,6 +27,7 @@ VALUES: dict[str, Any] = {
     "reference": "class_name",
     "template": "This is a photo of a {}",
     "images_per_class": None,
+    "rank_by": "similarity",
     "diversity": 0.0,
     "min_similarity": None,
     "min_margin": None,
@@ -71,7 +73,7 @@ def run(texts: Mapping[str, list[str]], **changes: object):
     }  # fmt: skip
     rows = clean_rows(rows_of, CLASSES, chosen, 77, words)
     names = reference_names(CLASSES, chosen)
-    features = score_rows(rows, CLASSES, encode(names), names, encode)
+    features = score_rows(rows, CLASSES, encode(names), names, encode, chosen.rank_by)
     return keep_top_k(rows, features, CLASSES, chosen)
 
 
@@ -225,6 +227,35 @@ def test_a_short_class_is_filled_with_the_template_and_says_so():
     assert {row["source"] for row in rows if row["class_id"] == "n3"} == {"template"}
 
 
+def test_another_rule_ranks_and_its_value_is_the_score():
+    texts = {**FULL, "n1": ["ant", "bee ant", "ant bee cat", "I cannot say"]}
+    rows, _ = run(texts, rank_by="agreement", short_class="repeat", top_k=1)
+    class_rows = [row for row in rows if row["class_id"] == "n1"]
+    # "bee ant" lies between the other two
+    assert [row["sentence"] for row in class_rows][0] == "bee ant"
+    features = encode(["ant", "bee ant", "ant bee cat"])
+    expected = (features[1] @ features[0] + features[1] @ features[2]) / 2
+    assert class_rows[0]["score"] == pytest.approx(expected)
+    assert class_rows[0]["margin"] == pytest.approx(0, abs=1e-6), "still against the class names"
+    assert class_rows[-1]["score"] is None
+
+
+def test_a_template_is_no_sentence_of_its_class_to_a_rule():
+    rows, _ = run({**FULL, "n2": ["bee"]}, rank_by="agreement", short_class="template")
+    bees = [row for row in rows if row["class_id"] == "n2"]
+    assert bees[0]["score"] == 1, (
+        "the only sentence agrees with all others, of which there are none"
+    )
+    template = encode(["This is a photo of a bee"])[0] @ encode(["bee"])[0]
+    assert bees[1]["score"] == pytest.approx(template)
+
+
+def test_a_rule_has_nothing_to_rank_where_cleaning_left_templates_only():
+    for rule in RULES:
+        rows, _ = run({"n1": [], "n2": [], "n3": []}, rank_by=rule, short_class="template", top_k=1)
+        assert {row["source"] for row in rows} == {"template"}
+
+
 def test_the_template_can_be_the_reference():
     assert reference_names(CLASSES, params())[0] == "ant"
     assert reference_names(CLASSES, params(reference="template"))[0] == "This is a photo of a ant"
@@ -235,6 +266,7 @@ def test_the_template_can_be_the_reference():
     [
         ("top_k", 0), ("reference", "name"), ("template", "no slot"), ("diversity", 1.0),
         ("min_similarity", 2.0), ("images_per_class", 0), ("short_class", "drop"),
+        ("rank_by", "image"),
     ],
 )  # fmt: skip
 def test_bad_values_are_named(key, value):

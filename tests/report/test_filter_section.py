@@ -29,6 +29,7 @@ SETTINGS = FilterSettings.model_validate(
         "reference": "class_name",
         "template": "a photo of a {}",
         "images_per_class": None,
+        "rank_by": "similarity",
         "diversity": 0.0,
         "min_similarity": None,
         "min_margin": 0.05,
@@ -204,6 +205,8 @@ def test_page_without_fills_margins_or_scores(tree: Path) -> None:
     ("settings", "said", "not_said"),
     [
         ({}, "with the bare class name in CLIP’s text space.", "training images"),
+        ({}, "What is left is scored by its cosine", "Ranked are"),
+        ({"rank_by": "agreement"}, "but by the rule agreement, whose value", "was shortened"),
         ({"reference": "template"}, "“This is a &lt;photo&gt; of a &lt;class name&gt;”", "bare"),
         ({"reference": "image"}, "up to 20 training images of its class.", "bare class name"),
         ({"reference": "image", "images_per_class": "null"}, "of the training images", "up to"),

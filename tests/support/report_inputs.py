@@ -39,6 +39,7 @@ filter:
   reference: class_name
   template: This is a <photo> of a {}
   images_per_class: 20
+  rank_by: similarity
   diversity: 0.0
   min_similarity: null
   min_margin: null
