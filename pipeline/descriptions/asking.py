@@ -85,6 +85,7 @@ def generation_provenance(task: Task, params: GenerationParams) -> dict[str, Any
         "prompts": task.prompt_set,
         "prompts_version": task.prompts.version,
         "prompts_sha256": task.prompts.digest(),
+        "classes_with_gloss": sum(bool(class_entry.gloss) for class_entry in task.classes),
         "exemplars_per_class": task.images_per_class,
         "seed": task.seed,
         "sampling": params.model_dump(include=set(GenerationParams.model_fields) - {"model"}),
@@ -101,7 +102,9 @@ def _queries(task: Task, params: GenerationParams) -> list[Query]:
     for class_entry in task.classes:
         images = task.exemplars.get(class_entry.class_id, ())
         for prompt_id in task.prompts.questions:
-            text = task.prompts.message(prompt_id, class_entry.name, params.sentences, bool(images))
+            text = task.prompts.message(
+                prompt_id, class_entry.name, params.sentences, bool(images), class_entry.gloss
+            )
             for answer in range(params.answers):
                 seed = request_seed(class_entry.class_id, prompt_id, answer, 0, task.seed)
                 queries.append(

@@ -321,6 +321,7 @@ def test_provenance_names_questions_and_sampling(tmp_path):
         "prompts": "cupl",
         "prompts_version": PROMPTS.version,
         "prompts_sha256": PROMPTS.digest(),
+        "classes_with_gloss": 0,
         "exemplars_per_class": 2,
         "seed": 0,
         "sampling": {key: value for key, value in OPTIONS.items() if key != "model"},
