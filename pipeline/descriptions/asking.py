@@ -9,13 +9,13 @@ import hashlib
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pydantic import Field
 
 from pipeline.common.params import Section
-from pipeline.common.progress import counter
+from pipeline.descriptions.answer_bar import Load, with_bar
 from pipeline.descriptions.answer_log import AnswerLog, Reply, request_key
 from pipeline.descriptions.interface import Sentence, Task
 from pipeline.descriptions.messages import Query, parse_reply, request_seed
@@ -33,12 +33,20 @@ class GenerationParams(Section):
     max_tokens: int = Field(ge=16)
     retries: int = Field(ge=0)
 
+    def model_identity(self) -> Any:
+        """What tells the model from others in the log of answers: its name, where nothing
+        better is known."""
+        return self.model
+
 
 COUNTED = ("from_earlier_run", "truncated", "unreadable", "lost", "surplus_sentences")
+
+
 Keep = Callable[[Query, Reply], None]
-Send = Callable[[Sequence[Query], Keep], Iterator[tuple[Query, Reply]]]
-"""Takes all queries and yields each with its reply as soon as it arrives, in any order. A reply is
-passed to `Keep` first, from any thread, so that an interruption loses no answer."""
+Send = Callable[[Sequence[Query], Keep], Iterator[tuple[Query, Reply] | Load]]
+"""Takes all queries and yields each with its reply as soon as it arrives, in any order, and in
+between, as often as it likes, its `Load`. A reply is passed to `Keep` first, from any thread, so
+that an interruption loses no answer."""
 
 
 def collect_answers(
@@ -93,7 +101,8 @@ def generation_provenance(task: Task, params: GenerationParams) -> dict[str, Any
 
 
 def _sampling(params: GenerationParams) -> dict[str, Any]:
-    return params.model_dump(include={"model", "sentences", "temperature", "top_p", "max_tokens"})
+    sampling = params.model_dump(include={"sentences", "temperature", "top_p", "max_tokens"})
+    return sampling | {"model": params.model_identity()}
 
 
 def _queries(task: Task, params: GenerationParams) -> list[Query]:
@@ -147,20 +156,7 @@ def _replies(
         if parse_reply(reply):
             log.add(keys[query], reply)
 
-    yield from _with_bar(send(missing, keep), label, len(missing))
-
-
-def _with_bar(
-    replies: Iterable[tuple[Query, Reply]], label: str, total: int
-) -> Iterator[tuple[Query, Reply]]:
-    start, tokens = time.perf_counter(), 0
-    with counter(label, total, "answer") as bar:
-        for query, reply in replies:
-            tokens += reply.completion_tokens
-            rate = tokens / max(time.perf_counter() - start, 1e-6)
-            bar.set_postfix_str(f"{rate:.0f} tokens/s", refresh=False)
-            bar.update(1)
-            yield query, reply
+    yield from with_bar(send(missing, keep), label, len(missing))
 
 
 def _content(query: Query) -> list[Any]:

@@ -12,9 +12,7 @@ from pipeline.images.classes import ClassEntry
 _WNID = re.compile(r"n\d{8}")
 
 
-def with_glosses(
-    classes: Sequence[ClassEntry], kind: Literal["none", "known"]
-) -> list[ClassEntry]:
+def with_glosses(classes: Sequence[ClassEntry], kind: Literal["none", "known"]) -> list[ClassEntry]:
     """The classes as a model is asked about them.
 
     Args:

@@ -4,6 +4,7 @@ import pytest
 
 from pipeline.descriptions.articles import with_article
 
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
