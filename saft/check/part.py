@@ -8,7 +8,7 @@ computed, downloaded or written.
     published     models of the hub        probe         how often a method encodes an image
     stages        what runs, how long      times         FLOPs of the stages
     memory        training and attacks     disk          free space
-    dvc           what it would run
+    dvc           what it would run        class_names   names that mean several things
 No stage imports this package.
 """
 

@@ -20,7 +20,9 @@ if "SAFT_LLM" not in os.environ:
         "needs a chat model: run `make test-llm MODEL=<folder or hub id>`", allow_module_level=True
     )
 
+from pipeline.descriptions.answer_log import Reply
 from pipeline.descriptions.artifact import SCHEMA
+from pipeline.descriptions.messages import parse_reply
 from tests.integration.runs import (
     artifact,
     describe,
@@ -121,14 +123,13 @@ def check_resumed(run: Run) -> None:
     """After a kill -9 no finished answer is asked again; in bfloat16 the others may differ."""
     kept = kill_when_some_answers_are_kept(run.folder, at_least=1, within=WITHIN)
     assert 0 < kept < run.counts["answers"], "killed too late to show anything"
-    logged = {line for file in run.folder.glob(".scratch/*/answers.jsonl")
-              for line in file.read_text().splitlines()}  # fmt: skip
+    [log] = run.folder.glob(".scratch/*/answers.jsonl")
+    replies = [Reply(*json.loads(line)[1:]) for line in log.read_text().splitlines()[:kept]]
     again = Run(run.folder)
     assert again.counts["from_earlier_run"] >= kept - 1, "all but a torn last line"
-    texts = {row["sentence"] for row in again.rows}
-    for line in logged:
-        answer = json.loads(line)[1]
-        assert any(json.dumps(text)[1:-1] in answer or text in answer for text in texts)
+    sentences = {row["sentence"] for row in again.rows}
+    whole = [texts for texts in map(parse_reply, replies) if len(texts) >= SENTENCES]
+    assert all(sentences.issuperset(texts[:SENTENCES]) for texts in whole)
     check_complete(again)
 
 
