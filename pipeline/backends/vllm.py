@@ -255,6 +255,7 @@ def _provenance(vllm: Any, llm: Any, params: Params) -> dict[str, Any]:
         # What a branch name such as "main" stood for; None for a model in a local folder.
         "commit": _commit(llm),
         "architecture": getattr(_model_config(llm), "architectures", None),
+        "same_text_again": "interrupted or not" if params.batch_invariant else "uninterrupted only",
         "engine": params.model_dump(include=ENGINE | {"batch_invariant"}),
         "vllm": vllm.__version__,
         "torch": torch.__version__,

@@ -320,6 +320,9 @@ def test_provenance_names_what_ran(monkeypatch, tmp_path):
     )
     assert (provenance["vllm"], provenance["torch"]) == ("0.0", torch.__version__)
     assert provenance["device"] == "Some GPU"
+    assert provenance["same_text_again"] == "uninterrupted only"
+    invariant = describe(tmp_path / "invariant", batch_invariant=True).provenance
+    assert invariant["same_text_again"] == "interrupted or not"
     assert provenance["engine"] == {
         key: ENGINE[key] for key in (*backend.ENGINE, "batch_invariant")
     }
