@@ -20,6 +20,7 @@ RESERVED = {
     },
 }
 PRETRAIN = "pretrain"  # the model source whose option `training` is an entry of section pretrain
+NAME_SETS = {"pretrain", "describe", "finetune", "evaluate"}  # the sections that name image sets
 # lists of section evaluate of which DVC makes stages, so that a name twice is one stage twice
 MATRIX = ("models", "datasets", "attacks", "texts", "epsilons_255")
 
@@ -115,6 +116,20 @@ def _trainings(models: Values, pretrain: Values) -> Iterator[str]:
         if model["source"] == PRETRAIN and isinstance(training, str) and training not in pretrain:
             known = ", ".join(pretrain) or "nothing"
             yield f"models.{name}.options.training: section pretrain has {known}, no '{training}'"
+
+
+def used_sets(values: Values) -> set[str]:
+    """The image sets that `dvc repro` prepares."""
+    evaluate = values["evaluate"]
+    models = [*evaluate["models"], *([BASE] if needs_base(evaluate) else [])]
+    sources = {values["models"][name]["source"] for name in models if name in values["models"]}
+    needed = {
+        "evaluate": True,
+        "finetune": FINETUNED in models,
+        "describe": needs_base(evaluate),
+        "pretrain": PRETRAIN in sources,
+    }
+    return {name for _, name in named_sets(values, {key for key in needed if needed[key]})}
 
 
 def needs_base(evaluate: Values) -> bool:

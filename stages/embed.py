@@ -16,6 +16,7 @@ from pipeline.clip.text_encoding import OnceEncoder
 from pipeline.common.options import check_attacks
 from pipeline.common.params import read_value
 from pipeline.embeddings.encoded import write_text_set
+from pipeline.embeddings.templates import class_folders
 from pipeline.images.classes import read_classes
 from pipeline.zeroshot.text_sets import folder_of
 from pipeline.zeroshot.text_tables import SAME, texts_of
@@ -30,9 +31,12 @@ def main(model: Model, texts: Texts) -> None:
     """Write the embeddings of a text set for every image set, and of what the attacker sees."""
     check_attacks(read_value("evaluate.attacks", list[str]))
     attacker = read_value("evaluate.attacker", str)
-    datasets = read_value("evaluate.datasets", list[str])
-    datasets += read_value("evaluate.checks.datasets", list[str])
-    classes = {name: [c.class_id for c in read_classes(name)] for name in dict.fromkeys(datasets)}
+    evaluated = read_value("evaluate.datasets", list[str])
+    folders = class_folders(evaluated, read_value("evaluate.checks.datasets", list[str]))
+    classes = {
+        name: [entry.class_id for entry in read_classes(name, folder)]
+        for name, folder in folders.items()
+    }
     classifying = {name: texts_of(texts, name, ids) for name, ids in classes.items()}
     seen = classifying
     if attacker != SAME:

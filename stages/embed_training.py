@@ -1,8 +1,8 @@
 """Encode what fine-tuning sees, by the base model: `python -m stages.embed_training`.
 
-Reads the kept descriptions, the template of the training set and data/models/base/clip/; writes
-data/training_embeddings/. It also checks the names that plug-ins are loaded by during and after the
-training.
+Reads the kept descriptions, `embed.texts.template`, the class table of the training set and
+data/models/base/clip/; writes data/training_embeddings/. It also checks the names that plug-ins
+are loaded by during and after the training.
 """
 
 import typer
@@ -13,10 +13,12 @@ from pipeline.clip.folders import BASE_MODEL
 from pipeline.clip.text_encoding import OnceEncoder
 from pipeline.common.atomic import replacing_directory
 from pipeline.common.options import check_attacks, check_method
-from pipeline.common.params import read_value
+from pipeline.common.params import read_section, read_value
 from pipeline.embeddings.encoded import write_encoded
+from pipeline.embeddings.templates import EmbedParams, read_filled
+from pipeline.images.classes import CLASSES
 from pipeline.zeroshot.text_sets import TRAINING, training_files
-from pipeline.zeroshot.text_tables import KEPT, TEMPLATE, file_of, read_table_of
+from pipeline.zeroshot.text_tables import KEPT, TEMPLATE, read_table_of
 from stages.runner import stage
 
 
@@ -25,8 +27,8 @@ def main() -> None:
     """Write the embeddings of the kept descriptions and of the template."""
     check_method(read_value("finetune.method", str))
     check_attacks(read_value("evaluate.attacks", list[str]))
-    template = file_of(TEMPLATE, read_value("finetune.dataset", str))
-    tables = [read_table_of(path) for path in (KEPT, template)]
+    dataset, sets = read_value("finetune.dataset", str), read_section("embed", EmbedParams).texts
+    tables = read_table_of(KEPT), read_filled(TEMPLATE, dataset, sets[TEMPLATE], CLASSES)
     encoder = OnceEncoder(clip.load(BASE_MODEL), deterministic_device())
     with replacing_directory(TRAINING) as folder:
         for path, table in zip(training_files(), tables, strict=True):

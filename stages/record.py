@@ -1,8 +1,8 @@
 """What is told of the fine-tuned model: `python -m stages.record`.
 
-Reads data/models/finetuned/clip/, the filtered descriptions and how they were written; writes
-data/models/finetuned/record/: about.json, recipe.json, training.csv, descriptions.parquet and
-provenance.json.
+Reads data/models/finetuned/clip/, the filtered descriptions, how they were written, and the class
+table of the training set; writes data/models/finetuned/record/: about.json, recipe.json,
+training.csv, descriptions.parquet, provenance.json and classes.parquet.
 """
 
 import shutil
@@ -12,10 +12,11 @@ import typer
 
 from pipeline.clip import model as clip
 from pipeline.clip.about import FILE, About
-from pipeline.clip.folders import FINETUNED, MODEL, RECIPE, record_folder
+from pipeline.clip.folders import FINETUNED, MODEL, RECIPE, TRAINED_CLASSES, record_folder
 from pipeline.clip.towers import facts
 from pipeline.common.atomic import replacing_directory
 from pipeline.common.tables import read_json, write_json
+from pipeline.images.classes import CLASSES
 from stages.runner import stage
 
 FILES = (
@@ -44,6 +45,8 @@ def main() -> None:
     with replacing_directory(record_folder(FINETUNED)) as folder:
         for path in FILES:
             shutil.copyfile(path, folder / path.name)
+        trained = CLASSES / f"{recipe['dataset']}.parquet"
+        shutil.copyfile(trained, folder / f"{TRAINED_CLASSES}.parquet")
         write_json(folder / FILE, about.model_dump())
 
 

@@ -1,7 +1,7 @@
 """Fill the templates of a text set: `python -m stages.texts <text set>`.
 
 Reads its entry of `embed.texts` and the class tables; writes data/texts/<text set>/<set>.parquet
-for every image set that is evaluated, checked or, with `template`, trained on.
+for every image set that is evaluated or checked.
 """
 
 from typing import Annotated
@@ -10,8 +10,7 @@ import typer
 
 from pipeline.common.atomic import replacing_directory
 from pipeline.common.params import read_section, read_value
-from pipeline.embeddings.templates import EmbedParams, datasets_of, fill, templates_of
-from pipeline.images.classes import read_classes, read_own_templates
+from pipeline.embeddings.templates import EmbedParams, class_folders, read_filled
 from pipeline.zeroshot.text_tables import TEXTS, write_texts
 from stages.runner import stage
 
@@ -20,19 +19,12 @@ from stages.runner import stage
 def main(name: Annotated[str, typer.Argument(help="a text set of embed.texts")]) -> None:
     """Write the texts of every class of every image set in use."""
     templates = read_section("embed", EmbedParams).texts[name]
-    datasets = datasets_of(
-        name,
-        read_value("finetune.dataset", str),
-        read_value("evaluate.datasets", list[str]),
-        read_value("evaluate.checks.datasets", list[str]),
-    )
     tables = {
-        dataset: fill(
-            name,
-            read_classes(dataset),
-            templates_of(name, dataset, templates, read_own_templates(dataset)),
-        )
-        for dataset in datasets
+        dataset: read_filled(name, dataset, templates, folder)
+        for dataset, folder in class_folders(
+            read_value("evaluate.datasets", list[str]),
+            read_value("evaluate.checks.datasets", list[str]),
+        ).items()
     }
     with replacing_directory(TEXTS / name) as folder:
         for dataset, table in tables.items():

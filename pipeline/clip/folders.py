@@ -21,3 +21,4 @@ def record_folder(model: str) -> Path:
 BASE_MODEL = clip_folder(BASE)
 MODEL = clip_folder(FINETUNED)
 RECIPE = MODEL / "recipe.json"  # every value of the training
+TRAINED_CLASSES = "classes"  # in the record: the class table of the training set

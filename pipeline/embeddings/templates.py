@@ -1,12 +1,13 @@
 """Class names filled into templates."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section, Template
-from pipeline.images.classes import ClassEntry
-from pipeline.zeroshot.text_tables import TEMPLATE, TextTable
+from pipeline.images.classes import CHECKED, EVALUATED, ClassEntry, read_classes, read_own_templates
+from pipeline.zeroshot.text_tables import TextTable
 
 Templates = dict[str, list[Template] | Literal["openai", "own"]]
 
@@ -15,19 +16,6 @@ class EmbedParams(Section):
     """Section `embed` of params.yaml, where every key is explained."""
 
     texts: dict[str, Templates]
-
-
-def datasets_of(
-    texts: str, trained: str, datasets: Sequence[str], checked: Sequence[str]
-) -> list[str]:
-    """The image sets whose classes a text set is filled with, each once.
-
-    Args:
-        trained: finetune.dataset, which is trained with TEMPLATE.
-        datasets, checked: evaluate.datasets, evaluate.checks.datasets.
-    """
-    trained_with = [trained] if texts == TEMPLATE else []
-    return list(dict.fromkeys([*trained_with, *datasets, *checked]))
 
 
 def templates_of(
@@ -58,6 +46,22 @@ def templates_of(
             )
         return list(source_templates)
     return list(chosen)
+
+
+def class_folders(evaluated: Sequence[str], checked: Sequence[str]) -> dict[str, Path]:
+    """Image set that a text set needs texts for -> the folder of its class table.
+
+    Args:
+        evaluated, checked: evaluate.datasets, evaluate.checks.datasets.
+    """
+    return {**dict.fromkeys(checked, CHECKED), **dict.fromkeys(evaluated, EVALUATED)}
+
+
+def read_filled(texts: str, dataset: str, templates: Templates, folder: Path) -> TextTable:
+    """The texts of an image set under a text set, by its class table in `folder`."""
+    source_templates = read_own_templates(dataset, folder)
+    chosen = templates_of(texts, dataset, templates, source_templates)
+    return fill(texts, read_classes(dataset, folder), chosen)
 
 
 def fill(texts: str, classes: Sequence[ClassEntry], templates: Sequence[str]) -> TextTable:

@@ -8,6 +8,7 @@ may name.
 """
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.common.atomic import replacing_file
 from pipeline.common.errors import UserError
 from pipeline.common.tables import read_table, write_table
 
 CLASSES = Path("data/classes")
+# copies of the tables of the sets that are evaluated, and that the soundness checks attack
+EVALUATED, CHECKED = Path("data/evaluated_classes"), Path("data/checked_classes")
 CLASS_SCHEMA = pa.schema([("label", pa.int32()), ("class_id", pa.string()), ("name", pa.string())])
 GLOSS_SCHEMA = CLASS_SCHEMA.append(pa.field("gloss", pa.string()))
 TEMPLATES = b"templates"
@@ -72,6 +76,13 @@ def write_classes(path: Path, classes: Sequence[ClassEntry], templates: Sequence
     if templates:
         schema = schema.with_metadata({TEMPLATES: json.dumps(list(templates))})
     write_table(path, columns, schema)
+
+
+def copy_classes(name: str, folder: Path) -> None:
+    """Copy the class table of set `name` to `folder`."""
+    source = CLASSES / f"{name}.parquet"
+    with replacing_file(folder / source.name) as partial:
+        shutil.copyfile(source, partial)
 
 
 def check_labels(labels: np.ndarray, classes: int, where: str) -> None:

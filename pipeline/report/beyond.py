@@ -1,6 +1,6 @@
-"""The section "Beyond accuracy": calibration, margins, the worst case over the text sets, and the
-classes that gained and lost the most. All of it under the first epsilon; the worst case over the
-text sets aside, under the first text set."""
+"""The section "Beyond accuracy": calibration, margins, the worst case over the text sets, the
+severity of mistakes, and the classes that gained and lost the most. All of it under the first
+epsilon; the worst case over the text sets aside, under the first text set."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.clip.folders import FINETUNED
 from pipeline.report.inputs import Inputs
 from pipeline.report.reliability import reliability_figure
+from pipeline.report.severity import of_models, severity_numbers, severity_view
 from pipeline.results.accuracy import Accuracies, accuracies, verdicts
 from pipeline.results.class_changes import class_changes, extremes
 from pipeline.results.confidence import (
@@ -28,14 +29,17 @@ OVER_TEXTS = ("clean", "robust")  # what the worst case over the text sets is to
 
 def beyond_metrics(sets: Sequence[EvaluatedSet]) -> dict[str, Any]:
     """By data set and model {"calibration": {"clean", "adversarial"}, "margin": the same}, rounded:
-    the expected calibration error in 0..1 and the mean margin in logits."""
+    the expected calibration error in 0..1 and the mean margin in logits; where the class ids are
+    wnids also "severity", see `severity_numbers`."""
+    return {evaluated.about.dataset: _set_metrics(evaluated) for evaluated in sets}
+
+
+def _set_metrics(evaluated: EvaluatedSet) -> dict[str, dict[str, Any]]:
+    measured, severity = _measured(evaluated), of_models(evaluated)
     return {
-        evaluated.about.dataset: {
-            model: {name: _rounded(of_states, model) for name, of_states in measured.items()}
-            for model in evaluated.models
-        }
-        for evaluated in sets
-        for measured in [_measured(evaluated)]
+        model: {name: _rounded(of_states, model) for name, of_states in measured.items()}
+        | ({"severity": severity_numbers(severity[model])} if severity else {})
+        for model in evaluated.models
     }
 
 
@@ -54,6 +58,7 @@ def beyond_view(inputs: Inputs, mean: Accuracies, shown: Sequence[str]) -> dict[
         "sets": cells,
         "mean": _means(list(cells.values())) if len(cells) > 1 else {},
         "reliability": reliability_figure(inputs.sets, shown),
+        "severity": severity_view(inputs.sets),
         "changes": [
             {
                 "title": model_title(model),

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from pipeline.clip.folders import ABOUT, FINETUNED
+from pipeline.clip.folders import ABOUT, FINETUNED, TRAINED_CLASSES
 from pipeline.common.errors import UserError
 from pipeline.common.params import (
     PARAMS_FILE,
@@ -25,6 +25,7 @@ from pipeline.common.params import (
 )
 from pipeline.common.tables import read_json, read_table
 from pipeline.filtering.table import SCHEMA as DESCRIPTIONS
+from pipeline.images.classes import read_classes
 from pipeline.report.about import About, read_about
 from pipeline.results.evaluated import EvaluatedSet, read_evaluated
 from pipeline.results.files import checks_file
@@ -168,15 +169,14 @@ def _read_training(datasets: Sequence[str]) -> Training:
     provenance = read_json(PROVENANCE)
     if not isinstance(provenance, dict):
         raise UserError(f"{PROVENANCE}: expected a JSON object")
-    dataset = read_value("finetune.dataset", str)
     return Training(
-        dataset=dataset,
+        dataset=read_value("finetune.dataset", str),
         recipe=validate(read_json(RECIPE), TrainedOn, str(RECIPE)),
         log=read_log(LOG),
         sentences=read_table(SENTENCES, DESCRIPTIONS).to_pylist(),
         filter=read_section("filter", FilterSettings),
         provenance=provenance,
-        seen=read_seen(datasets, dataset),
+        seen=read_seen(datasets, read_classes(TRAINED_CLASSES, TRAINED)),
     )
 
 

@@ -47,7 +47,7 @@ TEMPLATES = Path(__file__).parent
 def metrics(inputs: Inputs) -> dict[str, Any]:
     """Accuracies per data set and model under the first text set and epsilon, and their unweighted
     means (keys: see `pipeline.results.accuracy`; a last iterate only where it was measured on
-    every image); how many checks passed and failed; under "beyond" calibration and margins."""
+    every image); how many checks passed and failed; under "beyond" `beyond_metrics`."""
     checks = [check.passed for check in checks_of(inputs)]
     of_sets = {evaluated.about.dataset: accuracies(evaluated) for evaluated in inputs.sets}
     return {

@@ -20,7 +20,7 @@ from pipeline.clip.folders import FINETUNED
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section, validate
 from pipeline.common.tables import read_json, read_table
-from pipeline.images.classes import ClassEntry, check_labels, read_classes
+from pipeline.images.classes import EVALUATED, ClassEntry, check_labels, read_classes
 from pipeline.results.files import PREDICTIONS, evaluation_folder
 
 NORMS = {"linf": "l∞", "l2": "l2"}
@@ -144,7 +144,7 @@ def read_evaluated(
         epsilon_255: as params.yaml writes it, which names the folder.
         examples: read the examples of the first attack too.
     """
-    classes = read_classes(dataset)
+    classes = read_classes(dataset, EVALUATED)
     folders = [
         {model: evaluation_folder(dataset, texts, attack, epsilon_255, model) for model in models}
         for attack in attacks

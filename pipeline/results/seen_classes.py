@@ -6,7 +6,7 @@ ImageNet has two classes "crane", a bird and a machine.
 
 from collections.abc import Sequence
 
-from pipeline.images.classes import ClassEntry, read_classes
+from pipeline.images.classes import EVALUATED, ClassEntry, read_classes
 
 # Id of CIFAR-100 -> wnid of the ImageNet-like sets. Only pairs where the id, as words, is one of
 # WordNet's lemmas of the synset, in the sense that CIFAR-100's superclass tells (tank: a vehicle).
@@ -44,10 +44,9 @@ def training_overlap(classes: Sequence[ClassEntry], trained: Sequence[ClassEntry
     return sum(_identity(class_id) in known for class_id in {e.class_id for e in classes})
 
 
-def read_seen(datasets: Sequence[str], trained_on: str) -> dict[str, int]:
-    """By image set, how many of its classes are among those of the set `trained_on`."""
-    trained = read_classes(trained_on)
-    return {name: training_overlap(read_classes(name), trained) for name in datasets}
+def read_seen(datasets: Sequence[str], trained: Sequence[ClassEntry]) -> dict[str, int]:
+    """By evaluated image set, how many of its classes are among those `trained` on."""
+    return {name: training_overlap(read_classes(name, EVALUATED), trained) for name in datasets}
 
 
 def _identity(class_id: str) -> str:

@@ -6,7 +6,7 @@ Intervals and tests come from scipy; this module has no formula for them.
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.stats import binomtest, sem, t
 
 
 class Share(NamedTuple):
@@ -34,6 +34,15 @@ def wilson(correct: int, images: int) -> Share:
     """The share with its 95 % Wilson score interval; needs images >= 1."""
     interval = binomtest(correct, images).proportion_ci(0.95, method="wilson")
     return Share(correct, images, correct / images, float(interval.low), float(interval.high))
+
+
+def t_interval(values: np.ndarray) -> tuple[float, float] | None:
+    """The 95 % interval of the mean of (N,) independent numbers, by Student's t; None where they
+    say nothing about their spread: fewer than two, or all equal."""
+    if len(values) < 2 or values.min() == values.max():
+        return None
+    low, high = t.interval(0.95, len(values) - 1, loc=values.mean(), scale=sem(values))
+    return float(low), float(high)
 
 
 def disjoint(first: Share, second: Share) -> bool:

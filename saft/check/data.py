@@ -10,20 +10,16 @@ from saft.check import text_sets
 from saft.check.part import Part
 from saft.check.plan import Plan
 from saft.check.sets import SetState
-from saft.references import named_sets
+from saft.references import NAME_SETS, named_sets
 
 SHOWN = 5
-USERS = {"pretrain", "describe", "finetune", "evaluate"}  # the sections that name sets
 
 
 def images(plan: Plan) -> Part:
-    """Part 2: every image set, for `dvc repro` prepares them all, used or not."""
+    """Part 2: the image sets that `dvc repro` prepares."""
     part = Part("image data")
-    used = {name for _, name in named_sets(plan.values, plan.sound & _users(plan))}
-    if not USERS.issubset(plan.sound):  # what those use that cannot be read is not known
-        used |= set(plan.sets)
     for name, state in plan.sets.items():
-        part.lines += _set_lines(state, name in used)
+        part.lines += _set_lines(state)
         if state.state == "missing":
             in_params = state.remark.startswith(f"{plan.file}: prepare.sets.{name}")
             part.problems.append(
@@ -31,24 +27,19 @@ def images(plan: Plan) -> Part:
             )
         part.values[name] = {"state": state.state, "images": state.images,
                              "classes": state.classes}  # fmt: skip
-    attacking = plan.sound & _users(plan) & {"finetune", "evaluate"}
-    attacked = named_sets(plan.values, attacking)
+    if unused := [name for name in plan.prepare.sets if name not in plan.sets]:
+        part.lines.append(f"not used, so not prepared: {', '.join(unused)}")
+    attacking = {"finetune", "evaluate"} if plan.trains else {"evaluate"}
+    attacked = named_sets(plan.values, plan.sound & attacking)
     part.problems += _too_few_classes(attacked, plan.sets, str(plan.file))
     return part
 
 
-def _users(plan: Plan) -> set[str]:
-    """The sections that name sets and whose stages are needed."""
-    unneeded = {"finetune": not plan.trains, "describe": not plan.describes}
-    return {section for section in USERS if not unneeded.get(section)}
-
-
-def _set_lines(state: SetState, used: bool) -> list[str]:
+def _set_lines(state: SetState) -> list[str]:
     counts = f"{state.images} images, {state.classes} classes" if state.images else "unknown"
     side = f", {state.size} x {state.size} pixels" if state.size else ""
     streamed = ", streamed" if state.stream else ""
-    unused = "" if used else "; no stage uses it, prepared all the same"
-    lines = [f"{state.name:24}{state.state:10}{counts}{side}{streamed}{unused}"]
+    lines = [f"{state.name:24}{state.state:10}{counts}{side}{streamed}"]
     if state.remark and state.state != "missing":  # then it is a problem of its own
         lines.append(f"{'':24}{state.remark}")
     return lines
@@ -78,7 +69,7 @@ def classes(plan: Plan) -> Part:
     part = Part("class tables")
     for name, state in plan.sets.items():
         part.lines += [f"{name}: warning: {text}" for text in _same_names(state.class_entries)]
-    if not USERS.issubset(plan.sound):
+    if not plan.sound >= NAME_SETS:
         part.lines.append("not compared: a section that names sets cannot be read")
         return part
     evaluated = dict.fromkeys([*plan.evaluate.datasets, *plan.checks.datasets])

@@ -28,7 +28,7 @@ from saft.check import dvc
 from saft.check.model_state import ModelState, Training, inspect_model
 from saft.check.probe import EncoderPasses, measure_passes
 from saft.check.sets import SetState, inspect_set
-from saft.references import needs_base
+from saft.references import NAME_SETS, needs_base, used_sets
 from saft.schema import sections
 
 S = TypeVar("S", bound=Section)
@@ -143,10 +143,13 @@ class Plan:
 
     @cached_property
     def sets(self) -> dict[str, SetState]:
-        """Every image set of prepare.sets."""
+        """The image sets that `dvc repro` prepares; all where that cannot be read."""
+        decides = NAME_SETS | {"models"} <= self.sound
+        used = used_sets(self.values) if decides else set(self.prepare.sets)
         return {
             name: inspect_set(name, spec, f"{self.file}: prepare.sets.{name}", self.runs)
             for name, spec in self.prepare.sets.items()
+            if name in used
         }
 
     @property

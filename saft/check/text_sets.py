@@ -1,9 +1,10 @@
 """The text sets that classify or are attacked, and whether each has texts for its image sets."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 from pipeline.common.errors import UserError
-from pipeline.embeddings.templates import datasets_of, templates_of
+from pipeline.embeddings.templates import templates_of
 from pipeline.results.same_texts import describe_same_texts, fill_templates, same_texts
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, SAME, TEMPLATE
 from saft.check.plan import Plan
@@ -14,12 +15,10 @@ def in_use(plan: Plan) -> Iterator[tuple[str, str]]:
     """(text set, image set) for which `dvc repro` needs texts."""
     evaluate = plan.evaluate
     names = [*evaluate.texts, *([] if evaluate.attacker == SAME else [evaluate.attacker])]
+    pairs = list(itertools.product(names, [*evaluate.datasets, *plan.checks.datasets]))
     if plan.trains:
-        names.append(TEMPLATE)
-    datasets = evaluate.datasets, plan.checks.datasets
-    for texts in dict.fromkeys(names):
-        for dataset in datasets_of(texts, plan.finetune.dataset, *datasets):
-            yield texts, dataset
+        pairs.append((TEMPLATE, plan.finetune.dataset))
+    yield from dict.fromkeys(pairs)
 
 
 def count(plan: Plan, texts: str, dataset: str) -> int:

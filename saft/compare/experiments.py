@@ -10,7 +10,7 @@ from pipeline.common import registry
 from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, read_value
 from pipeline.common.tables import read_json
-from pipeline.images.classes import CLASSES
+from pipeline.images.classes import EVALUATED
 from pipeline.results.evaluated import read_evaluated
 from pipeline.results.files import EVALUATION
 from saft.compare.table import ComparedRun
@@ -18,7 +18,7 @@ from saft.dvc_experiments import fetch, run
 
 # what the table does not show and would take half the evaluation's time
 LEFT_OUT = ("evaluate.last_images=0", "evaluate.checks.datasets=[]")
-NEEDED = (str(EVALUATION), str(CLASSES), str(MODEL), PARAMS_FILE.name)
+NEEDED = (str(EVALUATION), str(EVALUATED), str(MODEL), PARAMS_FILE.name)
 
 
 class Spec(NamedTuple):

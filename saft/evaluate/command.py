@@ -17,17 +17,17 @@ from pipeline.common.atomic import replacing_file
 from pipeline.common.errors import UserError, listed
 from pipeline.common.params import PARAMS_FILE, read_params
 from pipeline.common.tables import read_json
-from pipeline.images.classes import CLASSES
+from pipeline.images.classes import EVALUATED
 from pipeline.results.files import EVALUATION, METRICS
 from saft.dvc_experiments import fetch, run
 from saft.errors import one_line_errors
 from saft.evaluate.overrides import overrides
-from saft.evaluate.protocol import with_protocol
+from saft.evaluate.protocol import with_protocol, without_unused
 from saft.evaluate.request import Request, requested
 
 REPORTS = Path("reports/evaluations")
 PAGE = Path("reports/report.html")
-NEEDED = (str(EVALUATION), str(CLASSES), PARAMS_FILE.name, str(METRICS), str(PAGE))
+NEEDED = (str(EVALUATION), str(EVALUATED), PARAMS_FILE.name, str(METRICS), str(PAGE))
 Models = Annotated[
     list[str],
     typer.Argument(
@@ -69,6 +69,7 @@ def main(
         _protocol(before, protocol), Request(models, named, images, clip, size, reference)
     )
     _check(values)
+    values = without_unused(values, before)
     changes = overrides(before, values)
     if dry:
         typer.echo("\n".join(changes) or f"{PARAMS_FILE} says all of it already")

@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE
+from saft.references import used_sets
 
 Values = dict[str, Any]
 
@@ -36,6 +37,13 @@ def with_protocol(values: Values, protocol: Mapping[str, Any], profile: str) -> 
     evaluate["texts"] = [text_sets.get(name, name) for name in evaluate["texts"]]
     evaluate["attacker"] = text_sets.get(evaluate["attacker"], evaluate["attacker"])
     return {**result, "evaluate": evaluate, "report": taken["report"]}
+
+
+def without_unused(values: Values, before: Values) -> Values:
+    """`values` without the image sets that it has more than `before` and does not use."""
+    sets, stay = values["prepare"]["sets"], {*before["prepare"]["sets"], *used_sets(values)}
+    kept = {name: section for name, section in sets.items() if name in stay}
+    return {**values, "prepare": {**values["prepare"], "sets": kept}}
 
 
 def _merge(ours: Values, theirs: Values, profile: str, key: str) -> dict[str, str]:

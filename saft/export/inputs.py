@@ -7,7 +7,15 @@ from typing import Any
 from pydantic import Field
 
 from pipeline.clip.about import About, read_about
-from pipeline.clip.folders import BASE, FINETUNED, MODEL, MODELS, RECIPE, record_folder
+from pipeline.clip.folders import (
+    BASE,
+    FINETUNED,
+    MODEL,
+    MODELS,
+    RECIPE,
+    TRAINED_CLASSES,
+    record_folder,
+)
 from pipeline.clip.model import CONFIG_FILE, WEIGHTS_FILE
 from pipeline.common import registry
 from pipeline.common.errors import UserError
@@ -18,7 +26,7 @@ from pipeline.models.pretraining import FOLDER
 from pipeline.prepare.facts import published_facts
 from pipeline.results.evaluated import Metrics
 from pipeline.results.files import METRICS, evaluation_folder
-from pipeline.results.seen_classes import training_overlap
+from pipeline.results.seen_classes import read_seen
 from saft.export.lineage import FINETUNE, LOCK, Lock, check_measured
 from saft.references import PRETRAIN
 
@@ -93,12 +101,12 @@ def read_inputs(lock: Lock) -> Inputs:
     folders = {name: _folders(named, name) for name in compared}
     check_measured(lock, {name: sum(of.values(), []) for name, of in folders.items()})
     recipe = read_json(RECIPE)
-    trained = read_classes(recipe["dataset"])
+    trained = read_classes(TRAINED_CLASSES, record_folder(FINETUNED))
     return Inputs(
         recipe=recipe,
         results=validate(read_json(METRICS), Results, str(METRICS)),
         measured={name: [_metrics(f) for f in of] for name, of in folders[FINETUNED].items()},
-        seen={name: training_overlap(read_classes(name), trained) for name in named.datasets},
+        seen=read_seen(named.datasets, trained),
         compares=BASE in compared,
         classes=len(trained),
         base=read_about(record_folder(BASE)),

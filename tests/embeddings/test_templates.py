@@ -5,8 +5,8 @@ import pytest
 
 from pipeline.common.errors import UserError
 from pipeline.common.params import read_params, validate
-from pipeline.embeddings.templates import EmbedParams, datasets_of, fill, templates_of
-from pipeline.images.classes import ClassEntry
+from pipeline.embeddings.templates import EmbedParams, class_folders, fill, templates_of
+from pipeline.images.classes import CHECKED, EVALUATED, ClassEntry
 from pipeline.zeroshot.text_tables import TEMPLATE
 from tests.support.project import DEMO
 
@@ -64,7 +64,6 @@ def test_the_committed_text_sets_hold():
         assert templates_of(name, "digits", templates)
 
 
-def test_the_training_set_is_filled_into_the_template_alone_and_each_set_once():
-    assert datasets_of("template", "train", ["a", "b"], ["b"]) == ["train", "a", "b"]
-    assert datasets_of("template", "a", ["b", "a"], []) == ["a", "b"]
-    assert datasets_of("unseen", "train", ["a"], ["b", "a"]) == ["a", "b"]
+def test_each_set_has_one_class_table_that_of_the_evaluated_sets_first():
+    folders = {"a": EVALUATED, "b": EVALUATED, "c": CHECKED}
+    assert class_folders(["a", "b"], ["b", "c"]) == folders

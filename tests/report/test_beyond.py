@@ -145,7 +145,7 @@ def test_classes_with_the_same_texts_are_named_by_their_set(
     assert "have the same texts" not in report.render(read_inputs())
     names = CLASSES["digits"]
     monkeypatch.setitem(CLASSES, "digits", [*names[:4], names[3].upper(), *names[5:]])
-    report_inputs.write_classes(tree, "digits")
+    report_inputs.write_classes(tree / "data/evaluated_classes/digits.parquet", "digits")
     page = html.unescape(report.render(read_inputs()))
     remark = "classes 'digits-3' and 'digits-4' of 'digits' have the same texts in text set '{}'"
     headline, further = page.split("<h2>Further results</h2>")

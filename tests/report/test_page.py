@@ -186,13 +186,14 @@ def test_one_set_without_examples_last_iterate_checks_or_planted(tree: Path) -> 
         f"{DIGITS}/finetuned/examples.safetensors",
         "data/evaluation/digits/unseen/apgd_ce/4/finetuned/metrics.json",
         "data/checks/shapes/finetuned.json",
-        "data/classes/digits.parquet",
+        "data/evaluated_classes/digits.parquet",
         "data/about/base/about.json",
         "data/about/finetuned/about.json",
         "data/about/finetuned/recipe.json",
         "data/about/finetuned/training.csv",
         "data/about/finetuned/descriptions.parquet",
         "data/about/finetuned/provenance.json",
+        "data/about/finetuned/classes.parquet",
     ],
 )
 def test_missing_or_broken_input_is_one_line_naming_it(tree: Path, path: str) -> None:

@@ -151,6 +151,8 @@ CHECKED = {
 # the other stages, whose params are read in pieces
 TRACKED = {
     "about": set(),
+    "classes": set(),
+    "checked_classes": set(),
     "embed": {
         "evaluate.datasets", "evaluate.attacker", "evaluate.attacks", "evaluate.checks.datasets"
     },
@@ -163,10 +165,10 @@ TRACKED = {
     "model": {"models.${key}"},
     "exemplars": {"exemplars.${key}", "describe.dataset"},
     "filter": {"filter", "describe.dataset"},
-    "texts": {
-        "embed.texts.${key}", "evaluate.datasets", "evaluate.checks.datasets", "finetune.dataset"
+    "texts": {"embed.texts.${key}", "evaluate.datasets", "evaluate.checks.datasets"},
+    "embed_training": {
+        "embed.texts.template", "finetune.dataset", "finetune.method", "evaluate.attacks"
     },
-    "embed_training": {"finetune.dataset", "finetune.method", "evaluate.attacks"},
     "record": set(),
     # what it says of the run: all that a value can change
     "report": set(read_params(DEMO)) - {"data"},

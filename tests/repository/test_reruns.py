@@ -12,7 +12,8 @@ from tests.support.project import make, run
 # stages whose code changed with a file; what follows from changed outputs runs too
 EVERY = set(STAGES) - {"exemplars"}  # the tiny profile describes without exemplar images
 READS_PIXELS = {"prepare", "pretrain", "model", "filter", "finetune", "evaluate", "check"}
-READS_CLASSES = READS_PIXELS | {"describe", "texts", "embed", "report"}
+READS_CLASSES = READS_PIXELS | {"describe", "texts", "embed", "embed_training", "record", "report"}
+READS_CLASSES |= {"classes", "checked_classes"}
 LOADS_MODEL = READS_PIXELS - {"prepare"} | {"embed", "embed_training", "record"}
 READS_TEXTS = {"embed", "embed_training", "finetune", "evaluate", "check"}
 CASES = {

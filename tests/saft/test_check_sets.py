@@ -37,10 +37,17 @@ def project(checkout, monkeypatch):
     shutil.rmtree(checkout / "data/raw", ignore_errors=True)
 
 
-def with_sets(**new: dict) -> None:
+def with_unused_sets(**new: dict) -> None:
     """Add sets to params.yaml."""
     sets = YAML(typ="safe").load(Path("params.yaml").read_text())["prepare"]["sets"]
     change(prepare__sets=sets | new)
+
+
+def with_sets(**new: dict) -> None:
+    """Add sets to params.yaml, all of which are evaluated."""
+    with_unused_sets(**new)
+    names = YAML(typ="safe").load(Path("params.yaml").read_text())["evaluate"]["datasets"]
+    change(evaluate__datasets=list(dict.fromkeys([*names, *new])))
 
 
 def lines_and_problems() -> tuple[list[str], list[str]]:
@@ -69,12 +76,15 @@ def test_shards_of_the_hub_are_not_downloaded(project, no_network):
     assert problem.startswith("prepare.sets.new: data/raw/webdataset/org--name: 'hf:org/name' is ")
     assert "set data.download: true" in problem
     change(data__download=True)
-    change(evaluate__datasets=["new"], embed__texts__template={"default": "own"})
+    change(
+        evaluate__datasets=["new"],
+        evaluate__checks__datasets=["new"],
+        embed__texts__template={"default": "own"},
+    )
     lines, problems = lines_and_problems()
     assert problems == [
-        f"params.yaml: embed.texts.template asks for the own templates of '{name}', whose source "
-        "has none; write a list for it there"
-        for name in ("shapes-train", "shapes-held-out")
+        "params.yaml: embed.texts.template asks for the own templates of 'shapes-train', whose "
+        "source has none; write a list for it there"
     ], "those of a set that nobody has seen are not known"
     assert any(line.startswith("new                     download  unknown, 32 x") for line in lines)
     assert any(
@@ -149,8 +159,9 @@ def test_a_single_class_is_a_problem_before_the_training(project, key):
     for name in ("n01", "n02"):
         (project / f"data/raw/birds/{name}").mkdir(parents=True)
         (project / f"data/raw/birds/{name}/0.png").touch()
-    with_sets(new=FOLDER | {"root": "birds", "classes": ["n01"]})
-    _, problems = lines_and_problems()
+    with_unused_sets(new=FOLDER | {"root": "birds", "classes": ["n01"]})
+    lines, problems = lines_and_problems()
+    assert any(line.startswith("not used, so not prepared: ") and "new" in line for line in lines)
     assert problems == [], "a set that no stage attacks may have one class"
     change(**{key: "new" if key == "finetune__dataset" else ["digits", "new"]})
     one = ImageSet("new", [], [], [], [ClassEntry("n01", "n01")])

@@ -28,7 +28,7 @@ from saft.export.lineage import digest, read_lock
 from tests.support.project import make, run
 
 SETS, ATTACKS = ["digits", "shapes-held-out"], ["pgd", "apgd_ce"]
-KEPT = ("data/models", "data/evaluation", "data/classes", "reports")
+KEPT = ("data/models", "data/evaluation", "data/classes", "data/evaluated_classes", "reports")
 TUNED, BASE = "data/models/finetuned/clip", "data/models/base/clip"
 PGD = "data/evaluation/digits/template/pgd/4/finetuned"
 

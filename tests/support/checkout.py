@@ -7,7 +7,8 @@ from typing import Any
 from tests.support.project import ROOT
 
 OUTPUTS = (
-    "images", "classes", "inputs/models/pretrain", "models", "about", "descriptions", "filtered",
+    "images", "classes", "evaluated_classes", "checked_classes", "inputs/models/pretrain",
+    "models", "about", "descriptions", "filtered",
     "texts", "embeddings", "training_embeddings", "evaluation", "checks", "raw",
 )  # fmt: skip
 USERS = (

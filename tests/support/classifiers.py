@@ -22,7 +22,7 @@ from pipeline.embeddings.encoded import write_encoded
 from pipeline.embeddings.templates import fill
 from pipeline.evaluation.interface import Settings, Targets
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
-from pipeline.images.classes import read_classes
+from pipeline.images.classes import CHECKED, CLASSES, EVALUATED, read_classes
 from pipeline.zeroshot.text_sets import pair_files
 from tests.support.project import DEMO
 
@@ -175,6 +175,8 @@ class Counting(nn.Module):
 def tiny_project(folder: Path, weights: Path) -> Path:
     """Both models and the texts of text set "template" for conftest's packed set "tiny"; the
     attacker sees other texts, those of "unseen"."""
+    for copies in (EVALUATED, CHECKED):
+        shutil.copytree(folder / CLASSES, folder / copies)
     for model in (BASE, FINETUNED):
         shutil.copytree(weights, folder / clip_folder(model))
     classes = read_classes("tiny")

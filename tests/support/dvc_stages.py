@@ -57,9 +57,13 @@ def asked_for(params: Mapping[str, Any]) -> dict[str, set[str]]:
     described = tuned or "descriptions" in texts
     models = set(evaluate["models"]) - {FINETUNED} | ({BASE} if described else set())
     sources = {params["models"][name]["source"] for name in models}
-    # the embeddings depend on data/classes, a folder that every image set adds a file to
-    needed = instances("prepare", params)
-    needed |= instances("pretrain", params) if "pretrain" in sources else set()
+    sets = {*evaluate["datasets"], *evaluate["checks"]["datasets"]}
+    sets |= {params["describe"]["dataset"]} if described else set()
+    sets |= {params["finetune"]["dataset"]} if tuned else set()
+    # model@<name> depends on the folder of all pretrainings
+    pretrained = params["pretrain"] if "pretrain" in sources else {}
+    sets |= {training["dataset"] for training in pretrained.values()}
+    needed = {f"prepare@{name}" for name in sets} | {f"pretrain@{name}" for name in pretrained}
     needed |= {f"model@{name}" for name in models}
     needed |= {"describe", "filter"} if described else set()
     shown = params["describe"]["exemplars"]

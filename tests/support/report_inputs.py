@@ -104,14 +104,15 @@ def write_set(
                     for model, share in strengths.items()
                 }
                 write_attack(root, (name, texts, attack, epsilon), count, shares, seed)
-    write_classes(root, name)
+    write_classes(root / f"data/evaluated_classes/{name}.parquet", name)
 
 
-def write_classes(root: Path, name: str) -> None:
+def write_classes(path: Path, name: str, class_ids: Sequence[str] = ()) -> None:
+    """The class table of CLASSES[name]; `class_ids`: of all classes, others than the usual."""
     names = CLASSES[name]
-    ids = [f"{name}-{i}" for i in range(len(names))]
+    ids = class_ids or [f"{name}-{i}" for i in range(len(names))]
     write_table(
-        root / f"data/classes/{name}.parquet",
+        path,
         {"label": range(len(names)), "class_id": ids, "name": names},
         CLASS_SCHEMA,
     )
@@ -260,6 +261,7 @@ def write_record(root: Path) -> None:
     recipe |= {"images": 1280, "attack": {"norm": "linf", "steps": 2}}
     write_json(root / TRAINED / "recipe.json", recipe)
     write_json(root / TRAINED / "provenance.json", {"backend": "bundled", "files": ["a"]})
+    write_classes(root / TRAINED / "classes.parquet", "shapes")
 
 
 if __name__ == "__main__":
