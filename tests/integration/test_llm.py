@@ -38,7 +38,7 @@ MODEL = os.environ["SAFT_LLM"]
 # names that mean several things; a model that is not told which describes a king
 CLASSES = {"n02279972": "monarch", "n02814860": "beacon", "n02231487": "walking stick"}
 PROMPTS = ("distinguishing", "appearance")
-SENTENCES, WITHIN = 2, 900  # seconds that a run may take
+SENTENCES, WITHIN = 2, 3600  # seconds after which a run counts as stuck
 SAMPLING = {"answers": 1, "sentences": SENTENCES, "max_tokens": 200, "retries": 3, "top_p": 1.0}
 ENGINE = {"model": MODEL, "max_model_len": 1024, "dtype": "bfloat16"}
 FIGURES = ROOT / ".scratch/test-llm.json"
