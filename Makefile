@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run compare test test-vllm lint clean
+.PHONY: run compare test test-vllm test-llm lint clean
 
 run: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
@@ -20,6 +20,10 @@ test: $(STAMP)
 # the describe stage through the real vLLM engine and server, on a CPU: 4 GB, minutes
 test-vllm:
 	PYTHON="$(PYTHON)" sh tests/integration/vllm_cpu.sh .venv-vllm
+
+# the same with a real chat model, MODEL=<folder or hub id>; its seconds and tokens are printed
+test-llm:
+	PYTHON="$(PYTHON)" sh tests/integration/llm_cpu.sh "$(MODEL)" .venv-vllm
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

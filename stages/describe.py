@@ -14,6 +14,7 @@ from pipeline.descriptions.exemplars import read_exemplars
 from pipeline.descriptions.interface import Task
 from pipeline.descriptions.params import DescribeParams, classes_to_describe
 from pipeline.descriptions.prompts import read_prompts
+from pipeline.descriptions.wordnet import with_glosses
 from pipeline.images.classes import CLASSES, read_classes
 from stages.runner import stage
 
@@ -27,6 +28,8 @@ def main() -> None:
     )
     table = read_classes(params.dataset)
     classes = classes_to_describe(table, params.only, str(CLASSES / f"{params.dataset}.parquet"))
+    if module.ASKS_MODEL:
+        classes = with_glosses(classes, params.gloss)
     prompts = read_prompts(params.prompts)
     exemplars = read_exemplars(params.exemplars, classes)
     session.check_exemplars(params, module)

@@ -4,12 +4,15 @@ Every answer is a request of its own, and all of them share one continuous batch
 kept as soon as it is finished. JSON is enforced while decoding. With exemplars the message
 shows the class's images first, which needs a model that reads images.
 
-The text repeats only on the same kind of device with the same vLLM, and on a GPU only with
-`batch_invariant` if a run is interrupted: what was generated is data, and no later stage asks
-for it again. Written for vLLM 0.33; the CPU build of vLLM 0.32 serves to test it.
+A run that is not interrupted repeats its text on the same kind of device with the same vLLM. An
+interrupted one asks for the rest in another batch: in bfloat16 or float16 that changes the last
+bits of matrix products, and sampling then takes another word, on a CPU (measured: 4 of 14
+answers) as on a GPU; `batch_invariant` on a GPU prevents it. What was generated is data, and no
+later stage asks for it again. Written for vLLM 0.33; the CPU build of vLLM 0.32 serves to test it.
 """
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib import import_module
@@ -20,6 +23,7 @@ import torch
 from pydantic import Field
 
 from pipeline.common.errors import UserError, one_line
+from pipeline.common.tables import read_json
 from pipeline.descriptions.answer_log import Reply
 from pipeline.descriptions.asking import (
     GenerationParams,
@@ -30,6 +34,7 @@ from pipeline.descriptions.asking import (
 from pipeline.descriptions.flight import InFlight
 from pipeline.descriptions.interface import Answers, Task
 from pipeline.descriptions.messages import Query, answer_schema, message_content
+from pipeline.descriptions.model_folder import check_chat_template, check_model, model_hashes
 
 ASKS_MODEL = True
 WHERE = "describe.options.vllm"
@@ -37,6 +42,7 @@ NO_GPU = (
     "take descriptions that somebody made (`dvc pull stages/dvc.yaml:describe`), or let a server "
     "write them (describe.backend: openai)"
 )
+LOG_LEVEL = "VLLM_LOGGING_LEVEL"
 IN_FLIGHT = 2048  # requests the engine holds: more than it can run at once, few enough to render
 DECIDING = {"revision", "dtype"}  # what, besides question and sampling, decides an answer
 ENGINE = {
@@ -62,15 +68,25 @@ class Params(GenerationParams):
     enforce_eager: bool
     batch_invariant: bool
 
+    def model_identity(self) -> Any:
+        """A model in a local folder is the content of its files, wherever they lie."""
+        return model_hashes(Path(self.model)) if self.is_local() else self.model
+
+    def is_local(self) -> bool:
+        """Whether the model lies in a folder of this machine, and on no hub."""
+        return Path(self.model).is_dir()
+
 
 def describe(task: Task, params: Params) -> Answers:
     """Up to prompts x `answers` x `sentences` sentences per class, source "vllm".
 
     Raises:
-        UserError: no GPU, vLLM is missing, the engine cannot load the model, or a question
-            does not fit it.
+        UserError: no GPU, vLLM is missing, the model's folder is not whole or has no chat
+            template, the engine cannot load the model, or a question does not fit it.
     """
     vllm = _load_vllm(params)
+    if params.is_local():
+        _check_folder(Path(params.model))
     try:
         return _generate(vllm, task, params)
     finally:
@@ -80,8 +96,9 @@ def describe(task: Task, params: Params) -> Answers:
 
 
 def _generate(vllm: Any, task: Task, params: Params) -> Answers:
+    print(f"describe: vLLM loads {params.model} ({LOG_LEVEL}=INFO shows its log)", file=sys.stderr)
     llm = _start(vllm, params, task.seed, task.images_per_class)
-    identity = params.model_dump(include=DECIDING) | {"weights": _weights(llm, params)}
+    identity = params.model_dump(include=DECIDING) | {"weights": _commit(llm)}
     sentences, statistics = collect_answers(
         task, params, "vllm", identity, partial(_send, llm, params)
     )
@@ -93,6 +110,7 @@ def _generate(vllm: Any, task: Task, params: Params) -> Answers:
 def _load_vllm(params: Params) -> Any:
     # The engine in this process has a fixed schedule; set before vLLM reads its environment.
     os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    os.environ.setdefault(LOG_LEVEL, "WARNING")
     if params.batch_invariant:
         os.environ["VLLM_BATCH_INVARIANT"] = "1"
     gpus = torch.cuda.device_count()
@@ -134,18 +152,29 @@ def _start(vllm: Any, params: Params, seed: int, images: int) -> Any:
         raise UserError(f"{where}: {one_line(error, 400)}") from None
 
 
-def _weights(llm: Any, params: Params) -> Any:
-    """What the model's name refers to now: the commit on the hub, or a folder's files."""
-    commit = _commit(llm)
-    if commit is not None or not Path(params.model).is_dir():
-        return commit
-    files = sorted(file for file in Path(params.model).rglob("*") if file.is_file())
-    return [[file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+def _check_folder(folder: Path) -> None:
+    """vLLM has templates of its own for some kinds of model that come without one."""
+    check_model(folder)
+    kind = read_json(folder / "config.json").get("model_type")
+    if not _has_template_for(str(kind), str(folder)):
+        check_chat_template(folder)
+
+
+def _has_template_for(kind: str, model: str) -> bool:
+    try:
+        templates = import_module("vllm.transformers_utils.chat_templates")
+        return templates.get_chat_template_fallback_path(kind, model) is not None
+    except (ImportError, AttributeError, TypeError):  # of another version
+        return False
+
+
+def _model_config(llm: Any) -> Any:
+    return getattr(getattr(llm, "model_config", None), "hf_config", None)
 
 
 def _commit(llm: Any) -> str | None:
-    config = getattr(getattr(llm, "model_config", None), "hf_config", None)
-    return getattr(config, "_commit_hash", None)
+    """What the revision refers to now; None for a model in a local folder."""
+    return getattr(_model_config(llm), "_commit_hash", None)
 
 
 def _cpu_settings(params: Params) -> dict[str, Any]:
@@ -158,19 +187,28 @@ def _cpu_settings(params: Params) -> dict[str, Any]:
 def _send(
     llm: Any, params: Params, queries: Sequence[Query], keep: Keep
 ) -> Iterator[tuple[Query, Reply] | InFlight]:
-    """Keep the engine's queue full; each reply as soon as its request is finished."""
-    waiting, running = list(reversed(queries)), dict[str, Query]()
+    """Keep the engine's queue full; each reply as soon as its request is finished, and what is in
+    flight before each step."""
+    unsent, in_engine = list(reversed(queries)), dict[str, Query]()
     engine = llm.llm_engine
-    while waiting or running:
-        while waiting and len(running) < IN_FLIGHT:
-            query = waiting.pop()
-            running[_enqueue(llm, params, query)] = query
-        yield InFlight(len(running), len(waiting))
+    yield InFlight(0, len(unsent))
+    while unsent or in_engine:
+        while unsent and len(in_engine) < IN_FLIGHT:
+            query = unsent.pop()
+            in_engine[_enqueue(llm, params, query)] = query
+        running = _running(engine, len(in_engine))
+        yield InFlight(running, len(in_engine) + len(unsent) - running)
         for output in engine.step():
             if output.finished:
-                query, reply = running.pop(output.request_id), _reply(output)
+                query, reply = in_engine.pop(output.request_id), _reply(output)
                 keep(query, reply)
                 yield query, reply
+
+
+def _running(engine: Any, in_engine: int) -> int:
+    """Requests that the next step works on: at most as many as one batch takes."""
+    scheduler = getattr(getattr(engine, "vllm_config", None), "scheduler_config", None)
+    return min(in_engine, getattr(scheduler, "max_num_seqs", in_engine))
 
 
 def _enqueue(llm: Any, params: Params, query: Query) -> str:
@@ -212,10 +250,15 @@ def _reply(output: Any) -> Reply:
 
 
 def _provenance(vllm: Any, llm: Any, params: Params) -> dict[str, Any]:
-    return {
-        "revision": params.revision,
+    # A folder's path says nothing to others: its name, and what its files hold.
+    folder = Path(params.model).resolve()
+    local = {"model": folder.name, "model_files": model_hashes(folder)} if params.is_local() else {}
+    return local | {
+        "revision": None if local else params.revision,
         # What a branch name such as "main" stood for; None for a model in a local folder.
         "commit": _commit(llm),
+        "architecture": getattr(_model_config(llm), "architectures", None),
+        "same_text_again": "interrupted or not" if params.batch_invariant else "uninterrupted only",
         "engine": params.model_dump(include=ENGINE | {"batch_invariant"}),
         "vllm": vllm.__version__,
         "torch": torch.__version__,

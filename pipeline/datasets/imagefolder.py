@@ -2,7 +2,8 @@
 
 The folder's name is the class id. `classes.tsv` (tab separated, "id<TAB>name" per line, a
 header line "id<TAB>name" or "class_id<TAB>name" allowed) gives the names for prompts; without
-it the name is the id with `_` and `-` read as spaces.
+it the name is the id with `_` and `-` read as spaces. Under the header line
+"id<TAB>name<TAB>gloss" it also says what a class means, for the questions to a language model.
 """
 
 from typing import Literal
@@ -15,7 +16,7 @@ from pipeline.images.classes import ClassEntry
 from pipeline.images.data_root import ROOT_VARIABLE, locate
 from pipeline.images.decoding import Decoded, Encoded, Resize, decode
 from pipeline.images.image_set import FileSource, ImageSource, SourceImage
-from pipeline.prepare.folders import class_folders, files_of, plain_name, read_names
+from pipeline.prepare.folders import class_folders, files_of, plain_name, read_class_table
 from pipeline.prepare.selection import sample_images, select_classes
 
 
@@ -57,9 +58,10 @@ def open_source(params: Params) -> ImageSource:
         )
     folders = class_folders(root)
     ids = select_classes(folders, params.classes, str(root))
-    names = read_names(locate(params.names) if params.names else root / "classes.tsv", params.names)
-    if params.names is None and set(names) - set(folders):  # a table of its own must fit
-        stray = sorted(set(names) - set(folders))
+    table_file = locate(params.names) if params.names else root / "classes.tsv"
+    table = read_class_table(table_file, params.names)
+    if params.names is None and set(table) - set(folders):  # a table of its own must fit
+        stray = sorted(set(table) - set(folders))
         raise UserError(
             f"{root / 'classes.tsv'}: class '{stray[0]}' has no folder ({len(stray)} in all); "
             "the archive may be half extracted"
@@ -76,6 +78,6 @@ def open_source(params: Params) -> ImageSource:
     def pixels(index: int) -> Decoded:
         return decode(encoded[index], params.size, params.resize)
 
-    classes = [ClassEntry(i, names.get(i, plain_name(i))) for i in ids]
+    classes = [table.get(i, ClassEntry(i, plain_name(i))) for i in ids]
     source = FileSource(params.root, encoded, params.resize)
     return ImageSource(classes, items, params.size, pixels, (), source, params.stream)

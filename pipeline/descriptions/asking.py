@@ -34,6 +34,11 @@ class GenerationParams(Section):
     max_tokens: int | None = Field(ge=16)
     retries: int = Field(ge=0)
 
+    def model_identity(self) -> Any:
+        """What tells the model from others in the log of answers: its name, where nothing
+        better is known."""
+        return self.model
+
 
 Keep = Callable[[Query, Reply], None]
 Send = Callable[[Sequence[Query], Keep], Iterator[tuple[Query, Reply] | InFlight]]
@@ -101,6 +106,7 @@ def generation_provenance(task: Task, params: GenerationParams) -> dict[str, Any
         "prompts": task.prompt_set,
         "prompts_version": task.prompts.version,
         "prompts_sha256": task.prompts.digest(),
+        "classes_with_gloss": sum(bool(class_entry.gloss) for class_entry in task.classes),
         "exemplars_per_class": task.images_per_class,
         "seed": task.seed,
         "sampling": params.model_dump(include=set(GenerationParams.model_fields) - {"model"}),
@@ -108,7 +114,8 @@ def generation_provenance(task: Task, params: GenerationParams) -> dict[str, Any
 
 
 def _sampling(params: GenerationParams) -> dict[str, Any]:
-    return params.model_dump(include={"model", "sentences", "temperature", "top_p", "max_tokens"})
+    sampling = params.model_dump(include={"sentences", "temperature", "top_p", "max_tokens"})
+    return sampling | {"model": params.model_identity()}
 
 
 def _queries(task: Task, params: GenerationParams) -> list[Query]:
@@ -117,7 +124,9 @@ def _queries(task: Task, params: GenerationParams) -> list[Query]:
     for class_entry in task.classes:
         images = task.exemplars.get(class_entry.class_id, ())
         for prompt_id in task.prompts.questions:
-            text = task.prompts.message(prompt_id, class_entry.name, params.sentences, bool(images))
+            text = task.prompts.message(
+                prompt_id, class_entry.name, params.sentences, bool(images), class_entry.gloss
+            )
             for answer in range(params.answers):
                 seed = request_seed(class_entry.class_id, prompt_id, answer, 0, task.seed)
                 queries.append(

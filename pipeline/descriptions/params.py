@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, listed
 from pipeline.common.params import Section
 from pipeline.images.classes import ClassEntry
 
@@ -18,6 +18,7 @@ class DescribeParams(Section):
     backend: str
     prompts: str
     exemplars: str
+    gloss: Literal["none", "known"]
     only: list[str] | None
     empty_class: Literal["error", "allow"]
     seed: int = Field(ge=0, lt=2**31)
@@ -45,6 +46,8 @@ def classes_to_describe(
         return list(classes)
     unknown = sorted(set(only) - {class_entry.class_id for class_entry in classes})
     if unknown or not only:
-        named = f"'{unknown[0]}' is no class id of {where}" if unknown else "names no class"
+        ids = [f"'{class_id}'" for class_id in unknown]
+        are = "is no class id" if len(ids) == 1 else "are no class ids"
+        named = f"{listed(ids, 5)} {are} of {where}" if ids else "names no class"
         raise UserError(f"params.yaml: describe.only: {named}; null: all classes")
     return [class_entry for class_entry in classes if class_entry.class_id in set(only)]

@@ -8,17 +8,18 @@ tests/descriptions/test_prompts.py asks for a new version number when a word cha
 import hashlib
 import json
 import re
-import unicodedata
-from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section, Template, read_params, validate
+from pipeline.descriptions.articles import with_article
 
 FOLDER = Path("data/prompts")
+GLOSS = "{gloss}"  # with the space before it and the brackets around it; empty without a gloss
+_SLOTS = re.compile(r"\{(?:count|gloss)?\}")
 
 
 def _has_slot(text: str) -> str:
@@ -34,7 +35,9 @@ class PromptSet(Section):
     """Questions with {} for the class (article and name), and the text around them.
 
     `questions` maps a prompt id to its text; `rules` ends every message and also has {count}
-    for the number of sentences; `pictures` opens it where the model is shown images.
+    for the number of sentences; `pictures` opens it where the model is shown images. What the
+    class means, where that is known, follows its name in the question, or stands where the
+    question has {gloss}: "What does a monarch (large migratory American butterfly) look like?"
     """
 
     version: int = Field(ge=1)
@@ -42,12 +45,26 @@ class PromptSet(Section):
     rules: WithClass
     pictures: WithClass
 
-    def message(self, prompt_id: str, name: str, count: int, with_images: bool) -> str:
-        """What the model is asked about the class called `name`, for `count` sentences."""
+    def message(
+        self, prompt_id: str, name: str, count: int, with_images: bool, gloss: str = ""
+    ) -> str:
+        """What the model is asked about the class called `name`, for `count` sentences.
+
+        Args:
+            gloss: what the class means; "": not known.
+        """
+        question = self.questions[prompt_id]
+        if GLOSS not in question:
+            question = question.replace("{}", "{}" + GLOSS)
         opening = [self.pictures] if with_images else []
-        text = "\n\n".join([*opening, self.questions[prompt_id], self.rules])
-        # The name goes in last and by `replace`, so that braces in it stay as they are.
-        return text.replace("{count}", str(count)).replace("{}", with_article(name))
+        text = "\n\n".join([*opening, question, self.rules])
+        # All slots at once, so that braces in a name or a gloss stay as they are.
+        fillings = {
+            "{}": with_article(name),
+            "{count}": str(count),
+            GLOSS: f" ({gloss})" if gloss else "",
+        }
+        return _SLOTS.sub(lambda slot: fillings[slot[0]], text)
 
     def digest(self) -> str:
         """SHA-256 of everything in the set but its version number."""
@@ -69,29 +86,3 @@ def read_prompts(name: str, folder: Path = FOLDER) -> PromptSet:
     if "{count}" not in prompts.rules:
         raise UserError(f"{path}: rules needs {{count}} for the number of sentences")
     return prompts
-
-
-def with_article(name: str) -> str:
-    """`name` after "a" or "an", by its sound: an Ostrich, a unicycle, an hourglass, an SUV."""
-    plain = unicodedata.normalize("NFD", name)
-    plain = "".join(c for c in plain if not unicodedata.combining(c))
-    if not plain.strip():
-        return name
-    if number := re.match(r"\d+", plain):
-        vowel = number[0].startswith("8") or number[0] in ("11", "18")
-    elif spelled := _SPELLED.match(plain):
-        vowel = spelled[0][0].lower() in "aefhilmnorsx"
-    else:
-        vowel = str(_inflect().a(plain)).startswith("an ")
-    return f"{'an' if vowel else 'a'} {name}"
-
-
-# Letters said one by one: an SUV, an MP3 player, a T-shirt; AC/DC is, NASA is not.
-_SPELLED = re.compile(r"(?:[A-Z]{2,3}|[A-Z]|[A-Za-z]{1,3}\d+)(?![a-zA-Z])")
-
-
-@cache
-def _inflect() -> Any:
-    from inflect import engine  # slow to import: only where a question is asked
-
-    return engine()

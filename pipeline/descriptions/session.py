@@ -19,6 +19,7 @@ from pipeline.descriptions.artifact import (
     classes_without_sentence,
     to_columns,
 )
+from pipeline.descriptions.asking import GenerationParams
 from pipeline.descriptions.exemplars import NO_EXEMPLARS
 from pipeline.descriptions.interface import Answers
 from pipeline.descriptions.params import DescribeParams
@@ -49,8 +50,10 @@ def answer_log(
     if not module.ASKS_MODEL:
         yield None
         return
-    identity = [getattr(options, key, "") for key in ("model", "revision")]
-    digest = hashlib.sha256(json.dumps([*identity, prompts.digest(), params.seed]).encode())
+    assert isinstance(options, GenerationParams), "of every backend that asks a model"
+    revision = getattr(options, "revision", "")
+    identity = [options.model_identity(), revision, prompts.digest(), params.seed]
+    digest = hashlib.sha256(json.dumps(identity).encode())
     with locked("describe", f"{params.backend}-{digest.hexdigest()[:12]}") as folder:
         log = AnswerLog(folder / "answers.jsonl")
         yield log

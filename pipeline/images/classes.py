@@ -1,8 +1,10 @@
 """The class table of an image set: data/classes/<name>.parquet, row number = label.
 
 A class is identified by `class_id` (a wnid where there is one); `name` is for prompts and
-people only and need not be unique. The table also carries the templates that belong to the
-data set itself, which the text sets of `embed.texts` may name.
+people only and need not be unique. A column `gloss` says what the classes mean, for the
+questions to a language model; a table in which none has a gloss is without it. The table also
+carries the templates that belong to the data set itself, which the text sets of `embed.texts`
+may name.
 """
 
 import json
@@ -10,6 +12,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,24 +26,35 @@ CLASSES = Path("data/classes")
 # copies of the tables of the sets that are evaluated, and that the soundness checks attack
 EVALUATED, CHECKED = Path("data/evaluated_classes"), Path("data/checked_classes")
 CLASS_SCHEMA = pa.schema([("label", pa.int32()), ("class_id", pa.string()), ("name", pa.string())])
+GLOSS_SCHEMA = CLASS_SCHEMA.append(pa.field("gloss", pa.string()))
 TEMPLATES = b"templates"
 
 
 @dataclass(frozen=True)
 class ClassEntry:
-    """A class: its identity and the display name that goes into prompts."""
+    """A class: its identity, the display name that goes into prompts, and what it means, as far
+    as its class table says so ("": it does not)."""
 
     class_id: str
     name: str
+    gloss: str = ""
 
 
 def read_classes(name: str, folder: Path = CLASSES) -> list[ClassEntry]:
     """The class table of set `name`, in label order."""
     path = folder / f"{name}.parquet"
-    rows = read_table(path, CLASS_SCHEMA).to_pylist()
+    rows = read_table(path, _schema(path)).to_pylist()
     if [row["label"] for row in rows] != list(range(len(rows))):
         raise UserError(f"{path}: labels are not 0..{len(rows) - 1} in order")
-    return [ClassEntry(row["class_id"], row["name"]) for row in rows]
+    return [ClassEntry(row["class_id"], row["name"], row.get("gloss") or "") for row in rows]
+
+
+def _schema(path: Path) -> pa.Schema:
+    """The schema that a class table must have: with `gloss` where it has such a column."""
+    try:
+        return GLOSS_SCHEMA if "gloss" in pq.read_schema(path).names else CLASS_SCHEMA
+    except (OSError, pa.ArrowInvalid):  # reading the table says what is wrong with it
+        return CLASS_SCHEMA
 
 
 def read_own_templates(name: str, folder: Path = CLASSES) -> list[str]:
@@ -59,12 +73,14 @@ def fill_templates(templates: Sequence[str], classes: Sequence[ClassEntry]) -> l
 
 def write_classes(path: Path, classes: Sequence[ClassEntry], templates: Sequence[str]) -> None:
     """Write the class table, with the data set's own templates if it has any."""
-    columns = {
+    columns: dict[str, list[Any]] = {
         "label": list(range(len(classes))),
         "class_id": [class_entry.class_id for class_entry in classes],
         "name": [class_entry.name for class_entry in classes],
     }
     schema = CLASS_SCHEMA
+    if any(class_entry.gloss for class_entry in classes):
+        schema, columns["gloss"] = GLOSS_SCHEMA, [class_entry.gloss for class_entry in classes]
     if templates:
         schema = schema.with_metadata({TEMPLATES: json.dumps(list(templates))})
     write_table(path, columns, schema)

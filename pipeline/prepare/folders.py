@@ -93,20 +93,29 @@ def listing_of(
     return Listing(classes, labels, sources, [Encoded(path) for path in files])
 
 
-def read_names(path: Path, required: object) -> dict[str, str]:
-    """Class id -> name of a classes.tsv; {} where it is not there and not `required`."""
+def read_class_table(path: Path, required: object) -> dict[str, ClassEntry]:
+    """Class id -> its entry in a classes.tsv; {} where it is not there and not `required`.
+
+    id<TAB>name per line, under an optional header line that begins with "id" or "class_id"; under
+    "id<TAB>name<TAB>gloss" also what the class means, which may be empty.
+    """
     if not path.is_file():
         if required:
             raise UserError(f"{path}: not found (names)")
         return {}
-    names: dict[str, str] = {}
+    entries: dict[str, ClassEntry] = {}
+    has_gloss = False
     for number, line in enumerate(read_lines(path), 1):
         fields = line.split("\t")
-        if not line.strip() or (number == 1 and fields[0] in ("id", "class_id")):
+        if number == 1 and fields[0] in ("id", "class_id"):
+            has_gloss = [field.strip() for field in fields[2:]] == ["gloss"]
+            continue
+        if not line.strip():
             continue
         if len(fields) < 2 or not fields[1].strip():
             raise UserError(f"{path}: line {number}: expected id<TAB>name")
-        if fields[0] in names:
+        if fields[0] in entries:
             raise UserError(f"{path}: line {number}: class id '{fields[0]}' occurs twice")
-        names[fields[0]] = fields[1].strip()
-    return names
+        gloss = " ".join("".join(fields[2:3]).split()) if has_gloss else ""
+        entries[fields[0]] = ClassEntry(fields[0], fields[1].strip(), gloss)
+    return entries

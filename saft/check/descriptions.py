@@ -17,12 +17,14 @@ from pipeline.common.errors import UserError, listed
 from pipeline.common.options import load_plugin
 from pipeline.descriptions.artifact import classes_without_sentence
 from pipeline.descriptions.interface import Answers, Task
+from pipeline.descriptions.model_folder import check_model
 from pipeline.descriptions.params import DescribeParams, classes_to_describe
 from pipeline.descriptions.prompts import read_prompts
 from pipeline.descriptions.server_params import base_urls
 from pipeline.filtering.filter import FilterParams
 from pipeline.images.classes import ClassEntry
 from pipeline.zeroshot.text_tables import DESCRIPTIONS
+from saft.check import class_names
 from saft.check.part import Part
 from saft.check.plan import Plan
 
@@ -47,6 +49,8 @@ def descriptions(plan: Plan) -> Part:
     if backend.ASKS_MODEL:
         count = len(class_entries) or (state.classes if state else None)
         _check_request(part, params, options, count)
+        if class_entries:
+            _check_names(part, class_entries, params)
     elif not class_entries:
         part.lines.append(
             f"backend {params.backend}: coverage not checked: the images of '{params.dataset}' "
@@ -126,6 +130,12 @@ def _check_request(part: Part, params: DescribeParams, options: Any, classes: in
         CHECK_BACKEND[params.backend](part, options)
 
 
+def _check_names(part: Part, classes: Sequence[ClassEntry], params: DescribeParams) -> None:
+    part.values["several_meanings"] = [entry.class_id for entry in class_names.ambiguous(classes)]
+    if line := class_names.remark(classes, params.gloss):
+        part.lines.append(line)
+
+
 def _openai(part: Part, options: Any) -> None:
     variable = options.api_key_env
     if variable and not os.environ.get(variable, "").strip():
@@ -153,6 +163,11 @@ def _vllm(part: Part, options: Any) -> None:
         part.lines.append(_hub_model(options))
     elif not Path(options.model).is_dir():
         part.problems.append(f"{where}: model: {options.model}: there is no such folder")
+    else:
+        try:
+            check_model(Path(options.model))
+        except UserError as error:
+            part.problems.append(f"{where}: model: {error}")
 
 
 def _hub_model(options: Any) -> str:

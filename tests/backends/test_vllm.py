@@ -1,9 +1,11 @@
 """The vLLM backend against a stand-in engine; tests/integration runs the real one on a CPU,
 and one test here where there is a GPU."""
 
+import hashlib
 import importlib.util
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import validate
 from pipeline.descriptions.answer_log import AnswerLog
 from pipeline.descriptions.interface import Answers, Task
+from tests.support.model_folders import write_model_folder
 from tests.support.tasks import CLASSES, OPTIONS, PROMPTS
 
 ENGINE: dict[str, Any] = {
@@ -57,7 +60,8 @@ class Engine:
         self.started.append(arguments)
         names = ("VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_BATCH_INVARIANT")
         self.environment = {name: os.environ.get(name) for name in names}
-        config = SimpleNamespace(hf_config=SimpleNamespace(_commit_hash="f00d"))
+        about = SimpleNamespace(_commit_hash="f00d", architectures=["SomeForCausalLM"])
+        config = SimpleNamespace(hf_config=about)
         return SimpleNamespace(enqueue_chat=self.enqueue, llm_engine=self, model_config=config)
 
     def enqueue(self, messages: list[Any], params: Any, use_tqdm: bool) -> list[str]:
@@ -105,6 +109,8 @@ def install(monkeypatch: pytest.MonkeyPatch, says: Says = good, gpus: int = 1) -
     # The backend sets these; registering them here has them put back after the test.
     monkeypatch.setenv("VLLM_ENABLE_V1_MULTIPROCESSING", "1")
     monkeypatch.setenv("VLLM_BATCH_INVARIANT", "0")
+    monkeypatch.setenv("VLLM_LOGGING_LEVEL", "INFO")
+    monkeypatch.delenv("VLLM_LOGGING_LEVEL")
     return engine
 
 
@@ -205,16 +211,86 @@ def test_an_answer_cut_at_the_limit_is_counted_so(monkeypatch, tmp_path):
 
 
 def test_other_weights_in_the_same_folder_are_another_model(monkeypatch, tmp_path):
-    model = tmp_path / "model"
-    model.mkdir()
-    (model / "weights").write_bytes(b"1")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    model = write_model_folder(tmp_path / "model", weight=1.0)
     monkeypatch.setattr(backend, "_commit", lambda llm: None)
-    for content, requests in ((b"1", 30), (b"1", 0), (b"22", 30)):
-        if (model / "weights").read_bytes() != content:
-            (model / "weights").write_bytes(content)
+    for weight, requests in ((1.0, 30), (1.0, 0), (2.0, 30)):
+        os.utime(write_model_folder(model, weight) / "model.safetensors")  # dates tell nothing
         engine = install(monkeypatch)
         describe(tmp_path, model=str(model))
         assert len(engine.seen) == requests
+
+
+def test_a_copied_and_renamed_model_keeps_its_answers_and_is_named_by_its_content(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    monkeypatch.setattr(backend, "_commit", lambda llm: None)
+    install(monkeypatch)
+    model = write_model_folder(tmp_path / "model")
+    first = describe(tmp_path, model=str(model)).provenance
+    copied = shutil.copytree(model, tmp_path / "disk/qwen")
+    (copied / "README.md").write_text("read by no engine")
+    engine = install(monkeypatch)
+    provenance = describe(tmp_path, model=str(copied)).provenance
+    assert engine.seen == []
+    assert (first["model"], provenance["model"]) == ("model", "qwen")
+    assert provenance["model_files"] == first["model_files"]
+    weights = (model / "model.safetensors").read_bytes()
+    assert provenance["model_files"]["model.safetensors"] == hashlib.sha256(weights).hexdigest()
+    assert provenance["architecture"] == ["SomeForCausalLM"]
+    assert provenance["revision"] is None
+    assert str(tmp_path) not in json.dumps(provenance)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ("chat_template.jinja", "no chat template"),
+        ("config.json", "no config.json"),
+        ("model.safetensors", "holds no weights"),
+    ],
+)
+def test_a_folder_that_is_no_chat_model_is_named_before_the_engine_starts(
+    monkeypatch, tmp_path, broken, message
+):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    model = write_model_folder(tmp_path / "model")
+    (model / broken).unlink()
+    engine = install(monkeypatch)
+    with pytest.raises(UserError, match=message):
+        describe(tmp_path, model=str(model))
+    assert engine.started == []
+
+
+def test_a_template_of_the_engines_own_is_enough(monkeypatch, tmp_path):
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    model = write_model_folder(tmp_path / "model")
+    (model / "chat_template.jinja").unlink()
+    install(monkeypatch)
+    templates = ModuleType("vllm.transformers_utils.chat_templates")
+    templates.get_chat_template_fallback_path = lambda kind, name: {"some": Path(name)}.get(kind)
+    monkeypatch.setitem(sys.modules, templates.__name__, templates)
+    assert len(describe(tmp_path, model=str(model)).sentences) == 90
+
+
+def test_the_load_is_shown_from_the_first_second_and_the_engine_is_quiet(
+    monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setattr(backend, "_running", lambda engine, in_engine: min(in_engine, 8))
+    install(monkeypatch)
+    describe(tmp_path)
+    shown = capsys.readouterr().err
+    begin = shown.index("vLLM loads maker/model")
+    assert begin < shown.index("0 running, 30 waiting") < shown.rindex("tokens/s")
+    assert os.environ["VLLM_LOGGING_LEVEL"] == "WARNING"
+
+
+def test_a_batch_takes_no_more_than_the_engine_says():
+    scheduler = SimpleNamespace(max_num_seqs=256)
+    engine = SimpleNamespace(vllm_config=SimpleNamespace(scheduler_config=scheduler))
+    assert (backend._running(engine, 400), backend._running(engine, 3)) == (256, 3)
+    assert backend._running(SimpleNamespace(), 400) == 400, "an engine that does not say"
 
 
 def test_exemplars_are_shown_and_announced(monkeypatch, tmp_path):
@@ -246,6 +322,9 @@ def test_provenance_names_what_ran(monkeypatch, tmp_path):
     )
     assert (provenance["vllm"], provenance["torch"]) == ("0.0", torch.__version__)
     assert provenance["device"] == "Some GPU"
+    assert provenance["same_text_again"] == "uninterrupted only"
+    invariant = describe(tmp_path / "invariant", batch_invariant=True).provenance
+    assert invariant["same_text_again"] == "interrupted or not"
     assert provenance["engine"] == {
         key: ENGINE[key] for key in (*backend.ENGINE, "batch_invariant")
     }

@@ -66,6 +66,11 @@ def test_some_classes_only_and_by_id():
     assert classes_to_describe(classes, ["n2"], "t") == [ELEPHANT]
     with pytest.raises(UserError, match=r"describe.only: 'ant' is no class id of t"):
         classes_to_describe(classes, ["ant"], "t")
+    wrong = [f"x{number}" for number in range(8)]
+    with pytest.raises(
+        UserError, match=r"'x0', 'x1', 'x2', 'x3', 'x4' and 3 more are no class ids"
+    ):
+        classes_to_describe(classes, ["n1", *wrong], "t")
     with pytest.raises(UserError, match="describe.only: names no class"):
         classes_to_describe(classes, [], "t")
     with pytest.raises(UserError, match="t: class 'n3' has an empty name; name it"):

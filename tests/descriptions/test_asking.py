@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.backends import vllm
 from pipeline.common.errors import UserError
+from pipeline.descriptions import session
 from pipeline.descriptions.answer_log import AnswerLog, Reply, request_key
 from pipeline.descriptions.artifact import classes_without_sentence
 from pipeline.descriptions.asking import (
@@ -28,6 +30,7 @@ from pipeline.descriptions.messages import (
     parse_answer,
     request_seed,
 )
+from pipeline.descriptions.params import DescribeParams
 from pipeline.images.classes import ClassEntry
 from tests.support.tasks import CLASSES, OPTIONS, PROMPTS, ROOT
 
@@ -413,6 +416,7 @@ def test_provenance_names_questions_and_sampling(tmp_path):
         "prompts": "cupl",
         "prompts_version": PROMPTS.version,
         "prompts_sha256": PROMPTS.digest(),
+        "classes_with_gloss": 0,
         "exemplars_per_class": 2,
         "seed": 0,
         "sampling": {key: value for key, value in OPTIONS.items() if key != "model"},
@@ -429,3 +433,25 @@ def test_provenance_names_questions_and_sampling(tmp_path):
 def test_wrong_values_are_refused(key, value):
     with pytest.raises(ValueError, match=key):
         GenerationParams.model_validate(OPTIONS | {key: value})
+
+
+def test_answers_that_were_kept_are_still_found(tmp_path, monkeypatch):
+    """The key of a request and the folder of the log, as they always were: a change of either
+    throws away what people paid for."""
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    values = {"revision": "abc", "dtype": "bfloat16", "weights": "f00d"}
+    params = GenerationParams.model_validate(OPTIONS)
+    collect_answers(task(tmp_path), params, "vllm", values, Model().send)
+    apple = (tmp_path / "answers.jsonl").read_text()
+    assert "06be8d8304514d584501cd4f07dd3b9181b58c3d06aac03a38148384de1477b5" in apple
+    describe = DescribeParams(
+        dataset="x", backend="vllm", prompts="cupl", exemplars="none", gloss="known", only=None,
+        empty_class="error", seed=0, options={},
+    )  # fmt: skip
+    options = vllm.Params.model_validate(OPTIONS | {
+        "revision": "main", "dtype": "bfloat16", "tensor_parallel_size": 1, "max_model_len": 2048,
+        "gpu_memory_utilization": 0.9, "enforce_eager": True, "batch_invariant": False,
+    })  # fmt: skip
+    with session.answer_log(describe, vllm, options, PROMPTS) as log:
+        assert log is not None
+        assert log.path.parent.name == "describe-vllm-e87b7086d461"

@@ -4,15 +4,8 @@ Run by tests/integration/vllm_cpu.sh, which builds the environment; skipped else
 models are tiny and random (tiny_models.py), everything else is real.
 """
 
-import json
 import os
-import shutil
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +13,6 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from ruamel.yaml import YAML
 
 if "SAFT_REAL_VLLM" not in os.environ:
     pytest.skip("needs vLLM: run `make test-vllm`", allow_module_level=True)
@@ -28,9 +20,19 @@ if "SAFT_REAL_VLLM" not in os.environ:
 from pipeline.common.tables import write_table
 from pipeline.descriptions import exemplars
 from pipeline.descriptions.artifact import SCHEMA
-from pipeline.images.classes import CLASS_SCHEMA, ClassEntry
+from pipeline.images.classes import ClassEntry
+from tests.integration.runs import (
+    answers_kept,
+    artifact,
+    describe,
+    error_line,
+    kill_when_some_answers_are_kept,
+    provenance,
+    serving,
+    write_inputs,
+    write_params,
+)
 from tests.integration.tiny_models import build_text_model, build_vision_model
-from tests.support.project import DEMO, ROOT
 
 CLASSES = {"n01": "tench", "n02": "hourglass", "n03": "unicycle", "n04": "European polecat"}
 SAMPLING = {"answers": 2, "sentences": 2, "max_tokens": 400, "retries": 6, "temperature": 1.0}
@@ -48,74 +50,13 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(tmp_path: Path, models: Path) -> Path:
     """What the describe stage reads, with the text model chosen."""
-    columns = {"label": range(len(CLASSES)), "class_id": CLASSES, "name": CLASSES.values()}
-    table = tmp_path / "data/classes/tiny.parquet"
-    write_table(table, {key: list(values) for key, values in columns.items()}, CLASS_SCHEMA)
-    for name in ("prompts", "bundled", "exemplars"):
-        shutil.copytree(ROOT / "data" / name, tmp_path / "data" / name)
+    write_inputs(tmp_path, CLASSES)
     set_params(tmp_path, "vllm", model=str(models / "text"), **ENGINE)
     return tmp_path
 
 
 def set_params(folder: Path, backend: str, section: dict[str, Any] | None = None, **options: Any):
-    yaml = YAML()
-    values = yaml.load(DEMO.read_text())
-    values["describe"] |= {"dataset": "tiny", "backend": backend, "prompts": "saft-m"}
-    values["describe"] |= section or {}
-    values["describe"]["options"][backend] |= SAMPLING | options
-    with (folder / "params.yaml").open("w") as stream:
-        yaml.dump(values, stream)
-
-
-def describe(folder: Path, status: int = 0, **extra: str) -> str:
-    """Run the stage; what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", "stages.describe"],
-        cwd=folder, env=environment(folder) | extra, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == status, done.stdout[-4000:]
-    return done.stdout
-
-
-def environment(folder: Path) -> dict[str, str]:
-    paths = f"{ROOT}{os.pathsep}{ROOT / 'tests/integration/shim'}"
-    return dict(os.environ) | {"PYTHONPATH": paths, "DVC_ROOT": str(folder)}
-
-
-def error_line(output: str) -> str:
-    [line] = [line for line in output.splitlines() if line.startswith("[describe] error:")]
-    assert "Traceback" not in output
-    return line
-
-
-def artifact(folder: Path) -> bytes:
-    return (folder / "data/descriptions/descriptions.parquet").read_bytes()
-
-
-def provenance(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "data/descriptions/provenance.json").read_text())
-
-
-def answers_kept(folder: Path) -> int:
-    return sum(len(f.read_bytes().splitlines()) for f in folder.glob(".scratch/*/answers.jsonl"))
-
-
-def kill_when_some_answers_are_kept(folder: Path, at_least: int) -> int:
-    """Start the stage, SIGKILL it in the middle, return how many answers it left."""
-    with (folder / "killed.log").open("w") as log:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "stages.describe"],
-            cwd=folder, env=environment(folder), stdout=log, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-        deadline = time.monotonic() + 180
-        while answers_kept(folder) < at_least:
-            assert child.poll() is None, (folder / "killed.log").read_text()[-3000:]
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-    return answers_kept(folder)
+    write_params(folder, backend, section, **SAMPLING | options)
 
 
 def test_the_stage_writes_the_artifact_and_repeats_it_byte_for_byte(project: Path) -> None:
@@ -246,41 +187,9 @@ def test_answers_cut_off_for_good_name_the_classes(project: Path, models: Path) 
 @pytest.fixture(scope="module")
 def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The base URL of vLLM's own OpenAI-compatible server."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("server") / "log"
-    command = [
-        sys.executable, "-m", "vllm.entrypoints.openai.api_server",
-        "--host", "127.0.0.1", "--port", str(port), "--model", str(models / "vision"),
-        "--served-model-name", "tiny", "--enforce-eager", "--dtype", "float32",
-        "--max-model-len", "1024", "--max-num-batched-tokens", "1024",
-        "--no-enable-chunked-prefill", "--generation-config", "vllm",
-        "--structured-outputs-config",
-        '{"backend": "xgrammar", "disable_any_whitespace": true}',
-    ]  # fmt: skip
-    with log.open("w") as stream:
-        child = subprocess.Popen(
-            command, env=environment(log.parent), stdout=stream, stderr=subprocess.STDOUT
-        )
-    try:
-        wait_for(f"http://127.0.0.1:{port}/health", child, log)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        child.terminate()
-        child.wait(60)
-
-
-def wait_for(url: str, child: subprocess.Popen, log: Path) -> None:
-    deadline = time.monotonic() + 240
-    while True:
-        assert child.poll() is None, log.read_text()[-3000:]
-        assert time.monotonic() < deadline, "the server did not start"
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.5)
+    folder = tmp_path_factory.mktemp("server")
+    with serving(str(models / "vision"), "tiny", folder, "--dtype", "float32") as url:
+        yield url
 
 
 def test_the_openai_backend_through_the_real_server(project: Path, server: str) -> None:

@@ -4,6 +4,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from torchvision.transforms import v2
@@ -127,6 +128,20 @@ def test_missing_folder_empty_class_and_unknown_class(project, class_folders):
     with pytest.raises(UserError, match="holds 0 class folders"):
         pack_folder(class_folders / "n03")
     assert nothing_written()
+
+
+def test_glosses_come_from_a_column_that_is_called_so(project, class_folders):
+    table = class_folders / "classes.tsv"
+    table.write_text("id\tname\tgloss\nn00\tcrane\ta  wading bird \nn01\tcrane\n")
+    pack_folder(class_folders)
+    glosses = {entry.class_id: entry.gloss for entry in open_images("tiny").classes}
+    assert glosses == {"n00": "a wading bird", "n01": "", "n02": ""}
+    written = Path("data/classes/tiny.parquet")
+    assert pq.read_schema(written).names == ["label", "class_id", "name", "gloss"]
+    for header in ("id\tname\tremark\n", "id\tname\n", ""):
+        table.write_text(header + "n00\tcrane\ta wading bird\nn01\tcrane\n")
+        pack_folder(class_folders)
+        assert pq.read_schema(written).names == ["label", "class_id", "name"], "as without"
 
 
 def test_class_names_come_from_the_table_and_may_repeat(project, class_folders):

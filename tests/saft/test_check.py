@@ -18,6 +18,7 @@ from saft.app import app
 from saft.check import disk, dvc, memory, sets, times
 from saft.check.plan import Plan
 from tests.support.check_project import change, check, entered, problems
+from tests.support.model_folders import write_model_folder
 from tests.support.project import make, run
 
 Usage = namedtuple("Usage", "total used free")
@@ -202,6 +203,33 @@ def test_a_model_that_nobody_can_ask(project, monkeypatch):
     listed = problems()
     assert any("needs 1 GPU(s), torch sees 0" in line for line in listed)
     assert "describe.options.vllm: model: ./nowhere: there is no such folder" in listed
+
+
+def test_names_that_mean_several_things_are_remarked_where_a_model_is_asked(project):
+    insects = {"n02279972": "monarch", "n01440764": "tench"}
+    with_photographs(project / "data/raw/insects", insects)
+    with_sets(insects=FOLDER | {"root": "insects"})
+    change(describe__dataset="insects", describe__backend="openai")
+    part = findings("descriptions")
+    assert part["values"]["several_meanings"] == ["n02279972"]
+    assert part["lines"][-1] == (
+        "1 of 2 class names mean several things: monarch; 1 of them have a gloss in the questions; "
+        "`names: openai` says monarch butterfly"
+    )
+    change(describe__dataset="shapes-train")
+    assert findings("descriptions")["values"]["several_meanings"] == []
+    shutil.rmtree(project / "data/raw")
+
+
+def test_half_a_model_is_named(project, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    model = write_model_folder(project / "data/raw/model")
+    change(describe__backend="vllm", describe__options__vllm__model=str(model))
+    where = "describe.options.vllm: model: "
+    assert not any(where in line for line in problems())
+    (model / "model.safetensors").unlink()
+    assert any(line.startswith(where) and "holds no weights" in line for line in problems())
+    shutil.rmtree(project / "data/raw")
 
 
 def test_too_many_blocks(project):

@@ -1,0 +1,85 @@
+"""A class name in the middle of a question: with the article that it takes, or with none."""
+
+import re
+import unicodedata
+from functools import cache
+from typing import Any
+
+# Letters said one by one: an SUV, an MP3 player, a T-shirt; AC/DC is, NASA is not.
+_SPELLED = re.compile(r"(?:[A-Z]{2,3}|[A-Z]|[A-Za-z]{1,3}\d+)(?![a-zA-Z])")
+_SPOKEN = ("LAN", "PIN", "RAM", "ROM", "SIM")  # of three letters, and yet said as a word
+_SIGN = re.compile(r"(?:letter [^\W\d_]|(?:digit|number) \w+)", re.IGNORECASE)  # letter a, digit 8
+# What follows the noun that decides: "hen-of-the-woods" is a hen, "kite (bird of prey)" a kite.
+_AFTER_NOUN = re.compile(r"\s*\(|[ -](?:of|with|in|for)[ -]")
+_IRREGULAR = ("children", "feet", "geese", "men", "mice", "people", "teeth", "women")
+# One thing that ends like several. Words in -ss, -us and -is never count as several.
+_ONE = re.compile(
+    "atlas|canvas|christmas|flandres|gallows|gas|lens|malinois|patas|pyrenees|series|species"
+    "|triceratops|woods"
+)
+_PAIRS = re.compile(
+    "binoculars|eyeglasses|goggles|headphones|jeans|leggings|pajamas|pants|pliers|pyjamas"
+    "|scissors|shears|shorts|spectacles|sunglasses|tights|tongs|trousers|trunks"
+)
+# Not counted. The last word of a name; those of ImageNet and Tiny-ImageNet first.
+_MASS = re.compile(
+    "broccoli|carbonara|consomme|corn|cream|dough|eggnog|fabric|guacamole|hay|lotion|mail|paper"
+    "|perfume|powder|rapeseed|sauce|spray|sunscreen|syrup|thatch|tissue|velvet|wine|wool"
+    "|bread|ceviche|edamame|grass|hummus|land|pasta|ramen|rice|sand|sashimi|snow|sushi|toast"
+    "|vegetation|water"
+)
+_MASS_NAMES = ("brass", "mashed potato")  # a brass instrument and a potato are counted
+
+
+def with_article(name: str) -> str:
+    """`name` as it stands in "What does ... look like?".
+
+    By its sound: an ostrich, a unicycle, an hourglass, an SUV. One thing of two halves: a pair of
+    binoculars. The plural and what is not counted: mashed potatoes, guacamole. The letter a.
+    """
+    plain = _without_accents(name)
+    if not plain.strip():
+        return name
+    if _SIGN.fullmatch(plain):
+        return f"the {name}"
+    noun = (_AFTER_NOUN.split(plain)[0].split() or [plain])[-1].lower()
+    if _PAIRS.fullmatch(noun):
+        return f"a pair of {name}"
+    if plain[0].isdigit():  # the name of one model or event: a 110 hurdles
+        return f"{_indefinite(plain)} {name}"
+    if _MASS.fullmatch(noun) or plain.lower() in _MASS_NAMES or _is_plural(noun):
+        return name
+    return f"{_indefinite(plain)} {name}"
+
+
+def _without_accents(name: str) -> str:
+    decomposed = unicodedata.normalize("NFD", name)
+    return "".join(c for c in decomposed if not unicodedata.combining(c))
+
+
+def _is_plural(noun: str) -> bool:
+    """Whether a lower-case word names several things; inflect also thinks so of "abacus"."""
+    if noun in _IRREGULAR:
+        return True
+    ends_so = noun.endswith("s") and not noun.endswith(("ss", "us", "is"))
+    return ends_so and not _ONE.fullmatch(noun) and bool(_inflect().singular_noun(noun))
+
+
+def _indefinite(plain: str) -> str:
+    return "an" if _begins_with_vowel(plain) else "a"
+
+
+def _begins_with_vowel(plain: str) -> bool:
+    if number := re.match(r"\d+", plain):
+        return number[0].startswith("8") or number[0] in ("11", "18")
+    spelled = _SPELLED.match(plain)
+    if spelled and spelled[0] not in _SPOKEN:
+        return spelled[0][0].lower() in "aefhilmnorsx"
+    return str(_inflect().a(plain)).startswith("an ")
+
+
+@cache
+def _inflect() -> Any:
+    from inflect import engine  # slow to import: only where a question is asked
+
+    return engine()
