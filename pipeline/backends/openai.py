@@ -8,7 +8,7 @@ say that they are is in provenance.json.
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, Literal
 
 import openai
@@ -123,28 +123,28 @@ def _response_format(params: Params) -> dict[str, Any]:
 def _send(
     ask: Callable[[Query], Reply], concurrency: int, queries: Sequence[Query]
 ) -> Iterator[tuple[Query, Reply] | InFlight]:
-    """At most `concurrency` requests at a time. After a failure, or Ctrl-C, nothing new is
-    sent, what is under way is still received, then the failure is raised."""
+    """At most `concurrency` requests at a time, counted until their replies are taken: who stops
+    asking for replies has paid for no more. After a failure, or Ctrl-C, nothing new is sent, what
+    is under way is still received, then the failure is raised."""
     failure: BaseException | None = None
+    unsent, running = list(reversed(queries)), dict[Future[Reply], Query]()
     with ThreadPoolExecutor(concurrency) as pool:
-        waiting = {pool.submit(ask, query): query for query in queries}
-        try:
-            while waiting:
-                running = min(concurrency, len(waiting))
-                yield InFlight(running, len(waiting) - running)
-                try:
-                    done, _ = wait(waiting, timeout=1, return_when=FIRST_COMPLETED)
-                except KeyboardInterrupt as stop:
-                    failure, done = stop, set()
-                for future in done:
-                    query = waiting.pop(future)
-                    if error := future.exception():
-                        failure = failure or error
-                    else:
-                        yield query, future.result()
-                if failure is not None:
-                    waiting = {f: query for f, query in waiting.items() if not f.cancel()}
-        finally:
-            pool.shutdown(cancel_futures=True)
+        while unsent or running:
+            while unsent and len(running) < concurrency:
+                query = unsent.pop()
+                running[pool.submit(ask, query)] = query
+            yield InFlight(len(running), len(unsent))
+            try:
+                done, _ = wait(running, timeout=1, return_when=FIRST_COMPLETED)
+            except KeyboardInterrupt as stop:
+                failure, done = stop, set()
+            for future in done:
+                query = running.pop(future)
+                if error := future.exception():
+                    failure = failure or error
+                else:
+                    yield query, future.result()
+            if failure is not None:
+                unsent.clear()
     if failure is not None:
         raise failure

@@ -52,7 +52,8 @@ def answer_log(
         return
     assert isinstance(options, GenerationParams), "of every backend that asks a model"
     revision = getattr(options, "revision", "")
-    identity = [options.model_identity(), revision, prompts.digest(), params.seed]
+    # "" stands where an address once was: the logs of engines keep their names.
+    identity = [options.model_identity(), revision, "", prompts.digest(), params.seed]
     digest = hashlib.sha256(json.dumps(identity).encode())
     with locked("describe", f"{params.backend}-{digest.hexdigest()[:12]}") as folder:
         log = AnswerLog(folder / "answers.jsonl")
