@@ -5,6 +5,8 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
+from pipeline.descriptions.sentence_ends import is_end
+
 WORD = re.compile(r"[^\W_]+(?:['-][^\W_]+)*")  # "cat", "don't", "web-footed"
 # NFKC writes ½ as 1, fraction slash, 2; the slash becomes a plain one.
 _TYPOGRAPHY = str.maketrans("‘’‚“”„‐‑‒–—―−⁄", "'''\"\"\"-------/")
@@ -40,11 +42,6 @@ _TAG = re.compile(
 
 # Where a sentence may end: ". It", "; it", " - it", ", it".
 _BREAK = re.compile(r"[.!?][\"')]*(?=\s+[\"'(]?[^\W_a-z])|;(?=\s)|\s-(?=\s)|,(?=\s)")
-# Text that ends so before a point is not at its end: "approx. 5 cm", "3 in. long", "E. coli".
-_ABBREVIATION = re.compile(
-    r"(?<![^\W_])(?:[a-z]|approx|ca|cf|dr|etc|fig|ft|in|jr|lbs?|mrs?|ms|mt|no|oz|sp|spp|st|vs)$",
-    re.IGNORECASE,
-)
 # Openers whose first comma does not end the sentence: "Unlike a cat, it barks".
 _OPENER = re.compile(
     r"(?:after|although|as|at|because|before|by|compared|despite|due|during|for|from|given|if|in"
@@ -106,9 +103,8 @@ def _visible(character: str) -> bool:
 def beginnings(text: str) -> Iterator[str]:
     """The beginnings of `text` that can stand alone, shortest first.
 
-    They end, outside brackets and quotation marks, at the end of a sentence, where the
-    point is not that of an abbreviation; a semicolon; a dash that is the only one; and a
-    comma before something that can be left off.
+    They end, outside brackets and quotation marks, at the end of a sentence; a semicolon; a
+    dash that is the only one; and a comma before something that can be left off.
     """
     for match in _BREAK.finditer(text):
         part, mark, remainder = (
@@ -120,7 +116,8 @@ def beginnings(text: str) -> Iterator[str]:
         if through_mark.count("(") != through_mark.count(")") or through_mark.count('"') % 2:
             continue
         if mark[0] in ".!?":
-            if not (mark[0] == "." and _ABBREVIATION.search(part)):
+            # "It has fins, etc." leaves out what may come next
+            if is_end(part + mark, remainder) and not part.endswith("etc"):
                 yield part + mark
         elif mark == ";" or (mark == "-" and text.count(" - ") == 1) or _droppable(part, remainder):
             yield f"{part}."

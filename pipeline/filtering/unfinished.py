@@ -2,7 +2,8 @@
 
 import re
 
-from pipeline.filtering.plain_text import VERB, WORD, beginnings
+from pipeline.descriptions.sentence_ends import split
+from pipeline.filtering.plain_text import VERB, WORD
 from pipeline.filtering.word_lists import ATTRIBUTES, LINKING
 
 _CODE = re.compile(
@@ -128,9 +129,4 @@ def is_no_statement(text: str) -> bool:
 
 def has_several_sentences(text: str) -> bool:
     """ "It is red. It has ears."; not "A bird, e.g. a tit."."""
-    return any(part[-1:] in ".!?\"')" for part in _ends(text))
-
-
-def _ends(text: str) -> list[str]:
-    # a beginning that is cut at a comma has its mark replaced by a point, so it is no prefix
-    return [part for part in beginnings(text) if text.startswith(part)]
+    return len(split(text)) > 1

@@ -11,8 +11,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from pipeline.descriptions.answer_log import Reply
-from pipeline.descriptions.answer_sentences import LONGEST, sentences_in, split
+from pipeline.descriptions.answer_sentences import LONGEST, sentences_in
 from pipeline.descriptions.messages import parse_answer, parse_reply
+from pipeline.descriptions.sentence_ends import split
 
 CASES = YAML(typ="safe").load(Path(__file__).with_name("answers.yaml").read_text("utf-8"))
 # sentences that a careless rule would cut, join or drop
