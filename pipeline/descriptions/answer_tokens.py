@@ -28,14 +28,22 @@ _TURN = r"(?:<\|(?:im_start|start_header_id|start|header_start)\|>|<start_of_tur
 # may quote such a token.
 _USER_MARK = "<|user|>"
 _USER_TURN = re.compile(rf"{_TURN}\s*(?:user|human|system)\b|<[|｜]user[|｜]>", re.IGNORECASE)
+# What any token of a template looks like, also one that was cut: <|im_end|>, <|eot_i,
+# <｜end▁of▁sentence｜>. [CLS] and the like are those of older models.
+_ANY_TOKEN = (
+    r"<[|｜][^<>|｜\s]{1,40}(?:[|｜]>?|\Z)|</?s>|</?(?:start|end)_of_turn>"
+    r"|<(?:bos|eos|pad|unk|eot|end_of_utterance|turn\|)>|\[(?:PAD|EOS|BOS|UNK|SEP|CLS)\]"
+    r"|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS)\]|<</?SYS>>"
+)
+TOKEN = re.compile(_ANY_TOKEN, re.IGNORECASE)
+# Where the assistant's turn begins: "<|im_start|>assistant", "[/INST]".
+ASSISTANT = re.compile(
+    rf"{_TURN}\s*(?:assistant|model)\b\s*(?:<\|end_header_id\|>)?|<\|assistant\|>|\[/INST\]",
+    re.IGNORECASE,
+)
 _TOKEN = re.compile(
     rf"{_TURN}\s*(?:assistant|model|user|human|system)?"
-    # <|im_end|>, <|eot_id|>, <｜end▁of▁sentence｜>
-    rf"|(?!{re.escape(_USER_MARK)})"
-    r"<[|｜][^<>|｜\s]{1,40}[|｜]>"
-    r"|</?s>|<(?:bos|eos|pad|unk|end_of_turn|end_of_utterance|turn\|)>"
-    r"|\[/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS)\]|<</?SYS>>"
-    r"|<\|\w*\Z",  # one that was cut
+    rf"|(?!{re.escape(_USER_MARK)})(?:{_ANY_TOKEN})",
     re.IGNORECASE,
 )
 

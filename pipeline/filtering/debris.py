@@ -2,17 +2,8 @@
 
 import re
 
-# The header of the assistant's turn, and what any other token of a chat template looks like:
-# "<|im_start|>assistant", "[/INST]", "<｜end▁of▁sentence｜>", a cut "<|eot_i".
-_ASSISTANT = re.compile(
-    r"(?:<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>|<\|start\|>)\s*(?:assistant|model)\b"
-    r"\s*(?:<\|end_header_id\|>)?|<\|assistant\|>|\[/INST\]",
-    re.IGNORECASE,
-)
-_CHAT_TOKEN = re.compile(
-    r"<[|｜][\w▁ -]{1,40}(?:[|｜]>?|$)|</?(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>"
-    r"|<(?:pad|unk|eos|bos|eot)>|\[(?:PAD|EOS|BOS|UNK|SEP|CLS)\]"
-)
+from pipeline.descriptions.answer_tokens import ASSISTANT, TOKEN
+
 # "}]Consider", ", The handle", '":"A photo', "...and" -> "Consider", "The handle", ...; not ".5".
 _LEADING = re.compile(r"^(?:[\s,;:!?)\]}|/\\=~]|\.(?!\d)|[\"'\[{(](?=[\s,;:.\"'\]}]))+")
 _TRAILING = re.compile(r"(?<=\w)[\s,;|\\]+$|(?<=[.!?\"'])[\s,;\]}|\\]+$")
@@ -49,9 +40,9 @@ def without_chat_tokens(text: str) -> str:
     "<|im_start|>assistant A fox is red.<|im_end|><|im_start|>user More" -> " A fox is red."
     """
     # what stands before the first token is the answer, unless it is the end of a question
-    asked = _CHAT_TOKEN.match(text.lstrip()) or "[/INST]" in text
-    answer = _CAPTION.sub("", _ASSISTANT.split(text, maxsplit=1)[-1] if asked else text)
-    return next((part for part in _CHAT_TOKEN.split(answer) if part.strip()), "")
+    asked = TOKEN.match(text.lstrip()) or "[/INST]" in text
+    answer = _CAPTION.sub("", ASSISTANT.split(text, maxsplit=1)[-1] if asked else text)
+    return next((part for part in TOKEN.split(answer) if part.strip()), "")
 
 
 def without_marks(text: str) -> str:
