@@ -69,10 +69,12 @@ def _cleaned(corpus: Corpus, bench: Bench) -> tuple[list[str], list[int]]:
     for index, sentence in enumerate(corpus.sentences):
         of_class.setdefault(sentence.class_id, []).append(index)
     texts, left = [""] * len(corpus.sentences), []
+    name_of = {entry.class_id: entry.name for entry in corpus.classes}
     context = bench.model.tokenize.context_length
-    for indices in of_class.values():
+    for class_id, indices in of_class.items():
         originals = [corpus.sentences[index].text for index in indices]
-        cleaned = clean(originals, bench.params.cleaning, context, bench.count)
+        name = name_of[class_id]
+        cleaned = clean(originals, bench.params.cleaning, context, bench.count, name)
         for index, result in zip(indices, cleaned, strict=True):
             texts[index] = result.text
             left += [index] if result.reason is None else []

@@ -4,11 +4,11 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any
 
 import numpy as np
 
 from benchmarks.labelled import VISUAL, Corpus, Sentence
+from pipeline.descriptions.articles import indefinite, plural
 from pipeline.filtering.ranking import NEIGHBOURS
 
 HARD, EDIT = "hard negative", "edit"  # labels; of an edit with its kind behind
@@ -128,8 +128,8 @@ def renamed(text: str, old: str, new: str) -> str:
 def _exchange(text: str, pattern: re.Pattern[str], before: str, after: str) -> str:
     parts, end = "", 0
     for match in pattern.finditer(text):
-        plural = match[0].lower() != before.lower()
-        word = str(_inflect().plural(after)) if plural else after
+        several = match[0].lower() != before.lower()
+        word = plural(after) if several else after
         parts = _with_article(parts + text[end : match.start()], _cased(word, match[0]))
         end = match.end()
     return parts + text[end:]
@@ -140,8 +140,8 @@ def _with_article(before: str, word: str) -> str:
     article = re.search(r"\b([Aa])n? $", before)
     if not article:
         return before + word
-    fitting = "n" if str(_inflect().a(word.lower())).startswith("an ") else ""
-    return f"{before[: article.start()]}{article[1]}{fitting} {word}"
+    fitting = article[1] + indefinite(word.lower())[1:]
+    return f"{before[: article.start()]}{fitting} {word}"
 
 
 def _cased(word: str, like: str) -> str:
@@ -154,7 +154,7 @@ def _in_turn(lists: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _name_pattern(name: str) -> re.Pattern[str]:
-    forms = {name, str(_inflect().plural(name)), f"{name}s"}
+    forms = {name, plural(name), f"{name}s"}
     longest_first = sorted(forms, key=lambda form: (-len(form), form))
     return re.compile(rf"\b(?:{'|'.join(map(re.escape, longest_first))})\b", re.IGNORECASE)
 
@@ -172,10 +172,3 @@ def _kinds() -> Mapping[str, tuple[str, list[str]]]:
         kinds |= {word: ("part", second.split()) for word in first.split()}
         kinds |= {word: ("part", first.split()) for word in second.split()}
     return kinds
-
-
-@cache
-def _inflect() -> Any:
-    from inflect import engine
-
-    return engine()

@@ -1,4 +1,4 @@
-"""A class name in the middle of a question: with the article that it takes, or with none."""
+"""A class name in the middle of a text: with the article that it takes or none, and its plural."""
 
 import re
 import unicodedata
@@ -42,19 +42,35 @@ def with_article(name: str) -> str:
         return name
     if _SIGN.fullmatch(plain):
         return f"the {name}"
-    noun = (_AFTER_NOUN.split(plain)[0].split() or [plain])[-1].lower()
+    noun = _noun(plain)
     if _PAIRS.fullmatch(noun):
         return f"a pair of {name}"
     if plain[0].isdigit():  # the name of one model or event: a 110 hurdles
-        return f"{_indefinite(plain)} {name}"
+        return f"{indefinite(name)} {name}"
     if _MASS.fullmatch(noun) or plain.lower() in _MASS_NAMES or _is_plural(noun):
         return name
-    return f"{_indefinite(plain)} {name}"
+    return f"{indefinite(name)} {name}"
+
+
+def indefinite(text: str) -> str:
+    """ "a" or "an", by the sound of what follows it: "hourglass", "unicycle", "SUV"."""
+    return "an" if _begins_with_vowel(_without_accents(text)) else "a"
+
+
+def plural(name: str) -> str:
+    """ "fox" -> "foxes"; what is a plural already stays: "binoculars"."""
+    noun = _noun(_without_accents(name))
+    several = _PAIRS.fullmatch(noun) or _is_plural(noun)
+    return name if several else str(_inflect().plural_noun(name))
 
 
 def _without_accents(name: str) -> str:
     decomposed = unicodedata.normalize("NFD", name)
     return "".join(c for c in decomposed if not unicodedata.combining(c))
+
+
+def _noun(plain: str) -> str:
+    return (_AFTER_NOUN.split(plain)[0].split() or [plain])[-1].lower()
 
 
 def _is_plural(noun: str) -> bool:
@@ -63,10 +79,6 @@ def _is_plural(noun: str) -> bool:
         return True
     ends_so = noun.endswith("s") and not noun.endswith(("ss", "us", "is"))
     return ends_so and not _ONE.fullmatch(noun) and bool(_inflect().singular_noun(noun))
-
-
-def _indefinite(plain: str) -> str:
-    return "an" if _begins_with_vowel(plain) else "a"
 
 
 def _begins_with_vowel(plain: str) -> bool:
@@ -80,6 +92,6 @@ def _begins_with_vowel(plain: str) -> bool:
 
 @cache
 def _inflect() -> Any:
-    from inflect import engine  # slow to import: only where a question is asked
+    from inflect import engine  # slow to import: only where a name is put in
 
     return engine()

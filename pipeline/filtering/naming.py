@@ -2,7 +2,8 @@
 
 import re
 from functools import cache
-from typing import Any
+
+from pipeline.descriptions.articles import plural
 
 _PRONOUN = re.compile(
     r"^(?:it|they|he|she|its|their|his|her)\b(?!-)"
@@ -51,7 +52,7 @@ def with_name(text: str, class_name: str) -> str:
     if not (match and has_pronoun_for_name(text, class_name)):
         return text
     pronoun, remainder = match[0].casefold().strip(), text[match.end() :].lstrip(" ")
-    name = _plural(class_name) if pronoun in _PLURAL else class_name
+    name = plural(class_name) if pronoun in _PLURAL else class_name
     if pronoun in _POSSESSIVE:
         return f"The {name}{chr(39) if name.endswith('s') else chr(39) + 's'} {remainder}"
     for short, verb in _CONTRACTED.items():
@@ -75,16 +76,3 @@ _ENDINGS = {
     **{"es": ("", "e"), "s": ("",), "man": ("men",), "men": ("man",), "us": ("i",), "a": ("ae",)},
 }
 _IRREGULAR = {"ox": {"oxen"}, "goose": {"geese"}, "mouse": {"mice"}, "foot": {"feet"}}
-
-
-def _plural(name: str) -> str:
-    """ "fox" -> "foxes"; what is a plural already stays: "binoculars"."""
-    engine = _inflect()
-    return name if engine.singular_noun(name) else str(engine.plural_noun(name))
-
-
-@cache
-def _inflect() -> Any:
-    from inflect import engine  # slow to import: only where a name is put in
-
-    return engine()

@@ -1,8 +1,8 @@
-"""A class name in the middle of a question."""
+"""A class name in the middle of a text."""
 
 import pytest
 
-from pipeline.descriptions.articles import with_article
+from pipeline.descriptions.articles import plural, with_article
 
 
 @pytest.mark.parametrize(
@@ -179,3 +179,21 @@ def test_a_letter_opener_is_no_letter():
 
 def test_a_blank_name_stays_as_it_is():
     assert with_article(" ") == " "
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("red fox", "red foxes"),
+        ("knife", "knives"),
+        ("mouse", "mice"),
+        ("goldfish", "goldfish"),
+        ("abacus", "abacuses"),
+        ("glass", "glasses"),
+        ("binoculars", "binoculars"),
+        ("tennis shoes", "tennis shoes"),
+        ("people", "people"),
+    ],
+)
+def test_the_plural_of_a_name_that_may_be_one_already(name, expected):
+    assert plural(name) == expected
