@@ -150,7 +150,7 @@ def _fault(text: str, params: CleaningParams, class_name: str) -> str | None:
             return reason
     if len(WORD.findall(text)) < params.min_words:
         return "fragment"
-    if unfinished.is_no_statement(text):
+    if unfinished.is_no_statement(text, class_name):
         return "no_statement"
     if params.several_sentences == "drop" and unfinished.has_several_sentences(text):
         return "several_sentences"

@@ -4,7 +4,7 @@ import re
 
 from pipeline.descriptions.sentence_ends import split
 from pipeline.filtering.plain_text import VERB, WORD
-from pipeline.filtering.word_lists import ATTRIBUTES, LINKING
+from pipeline.filtering.word_lists import ATTRIBUTES, LINKING, VISUAL
 
 _CODE = re.compile(
     r"```|\b(?:def|function|class) \w+\(|\bprint\(|\bfrom \w+ import\b|\breturn \w+;|\w\(\)|=>|->"
@@ -58,6 +58,7 @@ _DEPENDENT = re.compile(
 _NAME_ONLY = re.compile(
     r"^(?:that's |it's )?(?:an?|the|this|that|some) (?:[\w'-]+ )?[\w'-]+[.!]?$", re.IGNORECASE
 )
+_SAYS_LOOKS = re.compile(rf"(?:that's|it's) an? (?:{VISUAL}) [\w'-]+[.!]?$", re.IGNORECASE)
 _TRAITS = r"(?:[\w-]+ ){0,3}?(?:characteristics?|features?|attributes?|traits?|aspects?)"
 # "The characteristics of a lake vary with its type.", "There are a few ways to identify a swan.",
 # "They all share some common features.", "It can look like many different things."
@@ -115,13 +116,15 @@ def has_no_content(text: str) -> bool:
     return bool(words) and words <= ATTRIBUTES
 
 
-def is_no_statement(text: str) -> bool:
+def is_no_statement(text: str, class_name: str = "") -> bool:
     """A name alone, or a clause that hangs on nothing.
 
-    "A convertible car", "To hold food", "With a strange shape."; not "A round, silver watch."
+    "A convertible car", "To hold food", "With a strange shape."; not "A round, silver watch." or
+    "It's a black car." of another class than the black car.
     """
     if _NAME_ONLY.match(text):
-        return True
+        plain, name = text.casefold(), class_name.casefold()
+        return not _SAYS_LOOKS.match(plain.replace(name, "x") if name else plain)
     clause = re.sub(r"^(?:in order )?to \w+", "", text, flags=re.IGNORECASE)
     dependent = _DEPENDENT.match(text[:1].lower() + text[1:])
     return bool(dependent) and ", " not in text and not VERB.search(clause)
