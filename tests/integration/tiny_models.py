@@ -1,7 +1,9 @@
 """Tiny random models that vLLM loads: a language model and a vision-language model.
 
 Both are made on the spot in seconds, tokenizer included, with the same bytes each time. What
-they write is gibberish, but it depends on question, images and seed, as a real model's does.
+they write is gibberish, but it depends on question, images and seed, as a real model's does. It
+is readable gibberish: a string seldom begins or ends with a bracket or runs to its limit, which
+the reading of answers takes for broken JSON.
 """
 
 import json
@@ -16,6 +18,7 @@ from transformers import (
     LlamaForCausalLM,
     LlavaConfig,
     LlavaForConditionalGeneration,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
 )
 
@@ -41,7 +44,7 @@ CHAT_TEMPLATE = (
 def build_text_model(folder: Path) -> Path:
     """A two-layer Llama."""
     tokenizer = _tokenizer(folder)
-    _save(LlamaForCausalLM(_text_config(tokenizer)), folder)
+    _save(LlamaForCausalLM(_text_config(tokenizer)), tokenizer, folder)
     return folder
 
 
@@ -64,7 +67,7 @@ def build_vision_model(folder: Path) -> Path:
         vision_feature_select_strategy="default",
         image_seq_length=(SIZE // PATCH) ** 2,
     )
-    _save(LlavaForConditionalGeneration(config), folder)
+    _save(LlavaForConditionalGeneration(config), tokenizer, folder)
     _rename_vision_weights(folder / "model.safetensors")
     _write_processor(folder)
     return folder
@@ -72,7 +75,10 @@ def build_vision_model(folder: Path) -> Path:
 
 def _tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        # no token such as '["', which would end most strings with a bracket
+        [pre_tokenizers.Punctuation(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=512,
@@ -110,13 +116,15 @@ def _text_config(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
     )
 
 
-def _save(model: torch.nn.Module, folder: Path) -> None:
-    """Weights ten times the usual size: with small ones only the seed decides the output."""
+def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Weights ten times the usual size: with small ones only the seed decides the output. Those
+    of the quotation mark are larger still, so that a string ends after some ten tokens."""
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 parameter.normal_(0.0, 0.2, generator=generator)
+        model.get_output_embeddings().weight[tokenizer.convert_tokens_to_ids('"')] *= 3
     model.save_pretrained(folder)
 
 
