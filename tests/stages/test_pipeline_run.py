@@ -30,12 +30,15 @@ TUNED = {
     "about@finetuned",
 }
 ALL = {
+    "names",
     "prepare@pairs",
     "prepare@shapes-train",
     "prepare@shapes-held-out",
     "prepare@digits",
     "pretrain@small",
     "model@base",
+    "checked_classes@shapes-held-out",
+    *(f"classes@{name}" for name in SETS),
     "describe",
     "filter",
     *(f"texts@{name}" for name in ("template", "unseen", "openai")),
