@@ -65,7 +65,7 @@ def evaluated(radius: int, model: str) -> set[str]:
 def test_a_list_without_finetuned_neither_describes_nor_trains(project: Project) -> None:
     """Nor is the set prepared that only they use."""
     assert stages_run(project.outputs["base"]) == PREPARED | CLASSES | evaluated(4, "base") | {
-        "names", "pretrain@small", "model@base", "texts@template", "texts@unseen", "texts@openai",
+        "names", "pretrain@small", "model@base", "texts@template",
         "embed@base-template", "about@base", "check@shapes-held-out-base", "report",
     }  # fmt: skip
     unused = ("descriptions", "filtered", "training_embeddings", "models/finetuned")

@@ -41,7 +41,7 @@ ALL = {
     *(f"classes@{name}" for name in SETS),
     "describe",
     "filter",
-    *(f"texts@{name}" for name in ("template", "unseen", "openai")),
+    "texts@template",
     "embed_training",
     "finetune",
     "record",
