@@ -2,8 +2,7 @@
 
 Reads data/texts/ and data/models/<model>/clip/; writes data/embeddings/<model>/<text set>/ (see
 `pipeline.zeroshot.text_sets`). A text that an equal text tower has encoded before is not encoded
-again. It also checks the names that `evaluate` loads plug-ins by, which change nothing here: the
-stage does not track them.
+again.
 """
 
 from typing import Annotated
@@ -14,7 +13,6 @@ from pipeline.clip import model as clip
 from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import clip_folder
 from pipeline.clip.text_encoding import OnceEncoder
-from pipeline.common.options import check_attacks
 from pipeline.common.params import read_value
 from pipeline.embeddings.encoded import write_text_set
 from pipeline.embeddings.templates import class_folders
@@ -30,7 +28,6 @@ Texts = Annotated[str, typer.Argument(help="a text set of evaluate.texts")]
 @stage("embed")
 def main(model: Model, texts: Texts) -> None:
     """Write the embeddings of a text set for every image set, and of what the attacker sees."""
-    check_attacks(read_value("evaluate.attacks", list[str]))
     attacker = read_value("evaluate.attacker", str)
     evaluated = read_value("evaluate.datasets", list[str])
     folders = class_folders(evaluated, read_value("evaluate.checks.datasets", list[str]))

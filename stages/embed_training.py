@@ -1,8 +1,7 @@
 """Encode what fine-tuning sees, by the base model: `python -m stages.embed_training`.
 
 Reads the kept descriptions, `embed.texts.template`, the class table of the training set and
-data/models/base/clip/; writes data/training_embeddings/. It also checks the name that `finetune`
-loads its plug-in by.
+data/models/base/clip/; writes data/training_embeddings/.
 """
 
 import typer
@@ -12,7 +11,6 @@ from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import BASE_MODEL
 from pipeline.clip.text_encoding import OnceEncoder
 from pipeline.common.atomic import replacing_directory
-from pipeline.common.options import check_method
 from pipeline.common.params import read_section, read_value
 from pipeline.embeddings.encoded import write_encoded
 from pipeline.embeddings.templates import EmbedParams, read_filled
@@ -25,7 +23,6 @@ from stages.runner import stage
 @stage("embed_training")
 def main() -> None:
     """Write the embeddings of the kept descriptions and of the template."""
-    check_method(read_value("finetune.method", str))
     dataset, sets = read_value("finetune.dataset", str), read_section("embed", EmbedParams).texts
     tables = read_table_of(KEPT), read_filled(TEMPLATE, dataset, sets[TEMPLATE], CLASSES)
     encoder = OnceEncoder(clip.load(BASE_MODEL), deterministic_device())

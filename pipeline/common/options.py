@@ -8,6 +8,15 @@ from pipeline.common import registry
 from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, Section, validate
 
+# key of params.yaml -> the package of the plug-ins that it names
+PACKAGES = {
+    "prepare.sets": "pipeline.datasets",
+    "models": "pipeline.model_sources",
+    "describe.backend": "pipeline.backends",
+    "finetune.method": "pipeline.methods",
+    "evaluate.attacks": "pipeline.attacks",
+}
+
 
 def load_plugin(
     package: str, section: str, key: str, name: str, options: dict[str, dict[str, Any]]
@@ -27,20 +36,14 @@ def load_plugin(
     return module, validate(options[name], module.Params, f"{where}.options.{name}")
 
 
-def check_method(method: str) -> None:
-    """Check that the plug-in which stage `finetune` loads exists. DVC itself would only say that a
-    dependency is missing, and only when the stage's turn comes.
+def check_plugin(key: str, name: str, below: str = "") -> None:
+    """Check that the plug-in `name` exists, which stands under `key`, or `key` and `below`, of
+    params.yaml: for example "models" and ".base.source".
 
     Raises:
         UserError: it does not; the key and those there are are named.
     """
-    registry.check("pipeline.methods", method, f"{PARAMS_FILE}: finetune.method")
-
-
-def check_attacks(attacks: Sequence[str]) -> None:
-    """The same of the plug-ins that stage `evaluate` loads, after the training."""
-    for attack in attacks:
-        registry.check("pipeline.attacks", attack, f"{PARAMS_FILE}: evaluate.attacks")
+    registry.check(PACKAGES[key], name, f"{PARAMS_FILE}: {key}{below}")
 
 
 def check_defined(names: Sequence[str], known: Collection[str], key: str) -> None:

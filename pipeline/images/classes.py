@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.common.atomic import replacing_file
 from pipeline.common.errors import UserError
@@ -59,8 +58,8 @@ def _schema(path: Path) -> pa.Schema:
 
 def read_own_templates(name: str, folder: Path = CLASSES) -> list[str]:
     """The templates that belong to the data set of set `name`; [] where it has none."""
-    templates = (pq.read_schema(folder / f"{name}.parquet").metadata or {}).get(TEMPLATES, b"[]")
-    return list(json.loads(templates))
+    metadata = read_table(folder / f"{name}.parquet", CLASS_SCHEMA).schema.metadata or {}
+    return list(json.loads(metadata.get(TEMPLATES, b"[]")))
 
 
 def fill_templates(templates: Sequence[str], classes: Sequence[ClassEntry]) -> list[list[str]]:
@@ -87,7 +86,12 @@ def write_classes(path: Path, classes: Sequence[ClassEntry], templates: Sequence
 
 
 def copy_classes(name: str, folder: Path) -> None:
-    """Copy the class table of set `name` to `folder`."""
+    """Copy the class table of set `name` to `folder`.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    read_classes(name)
     source = CLASSES / f"{name}.parquet"
     with replacing_file(folder / source.name) as partial:
         shutil.copyfile(source, partial)

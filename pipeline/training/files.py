@@ -12,7 +12,7 @@ from pipeline.clip.folders import BASE_MODEL, FINETUNED, RECIPE
 from pipeline.clip.model import Clip
 from pipeline.clip.origins import hash_origins
 from pipeline.common.atomic import replacing_directory
-from pipeline.common.options import check_attacks, check_defined
+from pipeline.common.options import check_defined, check_plugin
 from pipeline.common.params import read_value
 from pipeline.common.tables import write_json
 from pipeline.cost import meter
@@ -28,13 +28,15 @@ from pipeline.zeroshot.text_tables import DESCRIPTIONS
 
 
 def check_evaluated() -> None:
-    """Check that what evaluates the model later is there: DVC would miss it after the training.
-    Nothing here changes what is trained, so the stage tracks none of these keys.
+    """Check that what evaluates the model later is there. Stage `names` does too, but it need not
+    have been run: after the training DVC would miss a file. Nothing here changes what is trained,
+    so the stage tracks none of these keys.
 
     Raises:
         UserError: an attack, a text set or a model of section evaluate is not.
     """
-    check_attacks(read_value("evaluate.attacks", list[str]))
+    for attack in read_value("evaluate.attacks", list[str]):
+        check_plugin("evaluate.attacks", attack)
     texts = [*read_value("embed.texts", dict), DESCRIPTIONS]
     check_defined(read_value("evaluate.texts", list[str]), texts, "evaluate.texts")
     models = [*read_value("models", dict), FINETUNED]

@@ -26,7 +26,7 @@ def last_epoch(rows: Sequence[Mapping[str, float]], images: int, recipe: Recipe)
     return (
         f"finetune: last epoch, mean over its {steps} training batches, each before its step: "
         f"{', '.join(measured)}{_attack(recipe)}; evaluate measures "
-        "other images, all after the training, under its own attacks"
+        "its own images, all after the training, under its own attacks"
     )
 
 

@@ -71,7 +71,7 @@ def test_the_page_has_the_same_numbers_and_names_the_sets_without(tree: Path) ->
             assert float(low) < float(mean) < float(high)
             assert float(shown[1]) == pytest.approx(numbers["uniform"], abs=0.0051)
             assert shown[2] == str(numbers["wrong"])
-    assert "None for shapes: their class ids are not among the wnids" in part
+    assert "None for shapes: not all of their class ids are among the wnids" in part
     assert "<details>" not in part, "one set is not folded"
 
 

@@ -12,8 +12,9 @@ from tests.support.project import make, run
 # stages whose code changed with a file; what follows from changed outputs runs too
 EVERY = set(STAGES) - {"exemplars"}  # the tiny profile describes without exemplar images
 READS_PIXELS = {"prepare", "pretrain", "model", "filter", "finetune", "evaluate", "check"}
-READS_CLASSES = READS_PIXELS | {"describe", "texts", "embed", "embed_training", "record", "report"}
-READS_CLASSES |= {"classes", "checked_classes"}
+READS_CLASSES = READS_PIXELS | {
+    "classes", "checked_classes", "describe", "texts", "embed", "embed_training", "record", "report"
+}  # fmt: skip
 LOADS_MODEL = READS_PIXELS - {"prepare"} | {"embed", "embed_training", "record"}
 READS_TEXTS = {"embed", "embed_training", "finetune", "evaluate", "check"}
 CASES = {
@@ -21,7 +22,7 @@ CASES = {
     "pipeline/images/decoding.py": READS_PIXELS,
     "pipeline/images/classes.py": READS_CLASSES,
     "pipeline/clip/model.py": LOADS_MODEL,
-    "pipeline/clip/folders.py": LOADS_MODEL | {"about", "report"},
+    "pipeline/clip/folders.py": LOADS_MODEL | {"names", "about", "report"},
     "pipeline/prepare/pack.py": {"prepare"},
     "pipeline/models/hub.py": {"pretrain", "model"},
     "pipeline/clip/about.py": LOADS_MODEL | {"report"},
@@ -29,7 +30,7 @@ CASES = {
     "pipeline/filtering/similarity.py": {"filter"},
     "pipeline/descriptions/sources.py": {"describe", "filter", "report"},
     "pipeline/zeroshot/text_sets.py": READS_TEXTS,
-    "pipeline/zeroshot/text_tables.py": READS_TEXTS | {"filter", "texts"},
+    "pipeline/zeroshot/text_tables.py": READS_TEXTS | {"names", "filter", "texts"},
     "pipeline/distributed/orphans.py": {"finetune", "evaluate", "check"},
     "pipeline/results/files.py": {"evaluate", "check", "report"},
     "pipeline/filtering/table.py": {"filter", "report"},

@@ -15,7 +15,8 @@ from pipeline.results.files import CHECKS, METRICS, evaluation_folder
 from pipeline.zeroshot.text_sets import folder_of
 from tests.support.project import SETS, make, run, stages_run
 
-PREPARED = {"prepare@pairs", "prepare@shapes-train", "prepare@shapes-held-out", "prepare@digits"}
+PREPARED = {"prepare@pairs", "prepare@shapes-held-out", "prepare@digits"}
+CLASSES = {"checked_classes@shapes-held-out", *(f"classes@{name}" for name in SETS)}
 
 
 class Project(NamedTuple):
@@ -62,18 +63,20 @@ def evaluated(radius: int, model: str) -> set[str]:
 
 
 def test_a_list_without_finetuned_neither_describes_nor_trains(project: Project) -> None:
-    """Every image set is prepared, for the texts depend on the folder of the class tables."""
-    assert stages_run(project.outputs["base"]) == PREPARED | evaluated(4, "base") | {
-        "pretrain@small", "model@base", "texts@template", "texts@unseen", "texts@openai",
+    """Nor is the set prepared that only they use."""
+    assert stages_run(project.outputs["base"]) == PREPARED | CLASSES | evaluated(4, "base") | {
+        "names", "pretrain@small", "model@base", "texts@template",
         "embed@base-template", "about@base", "check@shapes-held-out-base", "report",
     }  # fmt: skip
-    for name in ("descriptions", "filtered", "training_embeddings", "models/finetuned"):
+    unused = ("descriptions", "filtered", "training_embeddings", "models/finetuned")
+    for name in (*unused, "images/shapes-train"):
         assert not (project.folder / "data" / name).exists()
 
 
 def test_an_added_model_runs_its_own_stages_alone(project: Project) -> None:
     assert stages_run(project.outputs["copy"]) == evaluated(4, "copy") | {
-        "model@copy", "embed@copy-template", "about@copy", "check@shapes-held-out-copy", "report",
+        "names", "model@copy", "embed@copy-template", "about@copy", "check@shapes-held-out-copy",
+        "report",
     }  # fmt: skip
 
 

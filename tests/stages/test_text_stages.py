@@ -10,10 +10,11 @@ import torch
 from pipeline.clip import model as clip
 from pipeline.clip.folders import clip_folder as folder_of_model
 from pipeline.clip.text_encoding import encode_texts
+from pipeline.images.classes import CHECKED, CLASSES, EVALUATED
 from pipeline.zeroshot.text_sets import EMBEDDINGS, TRAINING, read_pair, training_files
 from pipeline.zeroshot.text_sets import read_texts as read_encoded
 from pipeline.zeroshot.text_tables import KEPT, kept_descriptions, read_table_of, write_texts
-from stages import embed, embed_training, texts
+from stages import checked_classes, classes, embed, embed_training, texts
 from tests.support.tiny_project import tiny_project, write_params
 
 IDS = ["n00", "n01", "n02"]
@@ -124,10 +125,6 @@ def test_the_training_has_the_kept_descriptions_and_the_template(project: Path) 
         (embed, ("base", "poems"), {}, "data/texts/poems/tiny.parquet: not found; run `dvc repro`"),
         (embed, ("base", "template"), {"evaluate.attacker": "poems"}, "data/texts/poems/tiny"),
         (embed, ("absent", "template"), {}, "data/models/absent/clip"),
-        (embed, ("base", "template"), {"evaluate.attacks": ["magic"]},
-         "params.yaml: evaluate.attacks: 'magic' is not one of apgd_ce"),
-        (embed_training, (), {"finetune.method": "magic"},
-         "params.yaml: finetune.method: 'magic' is not one of agft"),
     ],
 )  # fmt: skip
 def test_what_is_not_there_ends_the_stage_in_a_message(
@@ -144,3 +141,30 @@ def test_what_is_not_there_ends_the_stage_in_a_message(
     assert "Traceback" not in error
     assert sorted(EMBEDDINGS.rglob("*")) == before, "what was there stays"
     assert not TRAINING.exists()
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"nonsense")])
+def test_a_class_table_that_cannot_be_read_is_named(project: Path, capsys, damage) -> None:
+    write_params(project)
+    for folder, stage, arguments in (
+        (EVALUATED, texts, ("template",)),
+        (CLASSES, embed_training, ()),
+        (CLASSES, classes, ("tiny",)),
+        (CLASSES, checked_classes, ("tiny",)),
+    ):
+        kept = (folder / "tiny.parquet").read_bytes()
+        damage(folder / "tiny.parquet")
+        with pytest.raises(SystemExit):
+            stage.main(*arguments)
+        error = capsys.readouterr().err
+        assert f"error: {folder}/tiny.parquet: " in error
+        assert "Traceback" not in error
+        (folder / "tiny.parquet").write_bytes(kept)
+    assert not (project / "data/texts/template").exists()
+
+
+def test_copies_of_class_tables_are_equal(project: Path) -> None:
+    for folder, stage in ((EVALUATED, classes), (CHECKED, checked_classes)):
+        (folder / "tiny.parquet").unlink()
+        stage.main("tiny")
+        assert (folder / "tiny.parquet").read_bytes() == (CLASSES / "tiny.parquet").read_bytes()

@@ -29,7 +29,7 @@ from pipeline.prepare.pack import pack
 from pipeline.training.checkpoint import save_state
 from pipeline.zeroshot.text_sets import pair_files, training_files
 from pipeline.zeroshot.text_tables import kept_descriptions
-from stages import describe, embed, embed_training, evaluate, finetune, prepare, pretrain
+from stages import classes, describe, embed, embed_training, evaluate, finetune, prepare, pretrain
 from stages import exemplars as exemplars_stage
 from stages import filter as filter_stage
 from stages import model as model_stage
@@ -193,6 +193,10 @@ def test_stages_before_their_inputs(project, capsys):
     assert "data/descriptions/descriptions.parquet: not found; run `dvc repro`" in one_line(capsys)
     assert fails(embed_training.main) == 1
     assert "data/texts/descriptions/kept.parquet: not found" in one_line(capsys)
+    assert fails(embed.main, "base", "template") == 1
+    assert "data/evaluated_classes/tiny.parquet: not found; run `dvc repro`" in one_line(capsys)
+    classes.main("tiny")
+    capsys.readouterr()
     assert fails(embed.main, "base", "template") == 1
     assert "data/texts/template/tiny.parquet: not found; run `dvc repro`" in one_line(capsys)
     assert fails(evaluate.main, "absent", "pgd", "template", "4", "base") == 1

@@ -65,6 +65,8 @@ def asked_for(params: Mapping[str, Any]) -> dict[str, set[str]]:
     sets |= {training["dataset"] for training in pretrained.values()}
     needed = {f"prepare@{name}" for name in sets} | {f"pretrain@{name}" for name in pretrained}
     needed |= {f"model@{name}" for name in models}
+    needed |= instances("classes", params) | instances("checked_classes", params)
+    needed |= {f"texts@{name}" for name in texts - {"descriptions", "same"}}
     needed |= {"describe", "filter"} if described else set()
     shown = params["describe"]["exemplars"]
     needed |= {f"exemplars@{shown}"} if described and shown != "none" else set()

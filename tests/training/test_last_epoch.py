@@ -21,11 +21,11 @@ def test_the_means_are_of_the_last_epoch_and_named() -> None:
     assert line == (
         "finetune: last epoch, mean over its 3 training batches, each before its step: loss 3, "
         "accuracy 100.0 % clean, accuracy 30.0 % under the training attack (linf, epsilon 4/255, "
-        "2 steps of 2/255); evaluate measures other images, all after the training, under its own "
-        "attacks"
+        "2 steps of 2/255); evaluate measures its own images, all after the training, under "
+        "its own attacks"
     )
     plain = last_epoch([{"step": 0, "loss": 0.5}], 4, recipe(batch_size=4, attack=None))
-    assert "each before its step: loss 0.5; evaluate measures other images" in plain
+    assert "each before its step: loss 0.5; evaluate measures its own images" in plain
 
 
 @pytest.mark.parametrize("method", ["saft", "ft_clean"])

@@ -1,0 +1,61 @@
+"""The stage `names`: an unknown name of params.yaml is one line before anything runs."""
+
+from pathlib import Path
+
+import pytest
+
+from stages import names
+from tests.support.dvc_stages import ROOT_FILE, STAGES_OF
+from tests.support.failures import fails, one_line
+from tests.support.tiny_project import write_params
+
+SET = {"source": "imagefolder", "root": "there", "size": 16}
+
+
+def write(folder: Path, **changes: object) -> None:
+    """The demo's params.yaml, about a set "tiny" that it defines."""
+    known = {"prepare.sets": {"tiny": SET}, "describe.dataset": "tiny", "pretrain": {}}
+    write_params(folder, **known | changes)
+
+
+def test_what_is_defined_passes_and_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, **{"evaluate.texts": ["template", "descriptions"], "evaluate.attacker": "same"})
+    names.main()
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("prepare.sets", {"tiny": SET, "x": {"source": "magic"}},
+         "prepare.sets.x.source: 'magic' is not one of caltech101"),
+        ("models.base.source", "magic", "models.base.source: 'magic' is not one of checkpoint"),
+        ("describe.backend", "magic", "describe.backend: 'magic' is not one of bundled"),
+        ("finetune.method", "magic", "finetune.method: 'magic' is not one of agft"),
+        ("evaluate.attacks", ["pgd", "magic"], "evaluate.attacks: 'magic' is not one of apgd_ce"),
+        ("pretrain", {"small": {"dataset": "magic"}},
+         "pretrain.small.dataset: 'magic' is not one of tiny"),
+        ("describe.dataset", "magic", "describe.dataset: 'magic' is not one of tiny"),
+        ("finetune.dataset", "magic", "finetune.dataset: 'magic' is not one of tiny"),
+        ("evaluate.datasets", ["tiny", "magic"], "evaluate.datasets: 'magic' is not one of tiny"),
+        ("evaluate.checks.datasets", ["magic"],
+         "evaluate.checks.datasets: 'magic' is not one of tiny"),
+        ("evaluate.texts", ["magic"], "evaluate.texts: 'magic' is not one of template"),
+        ("evaluate.texts", ["same"], "evaluate.texts: 'same' is not one of template"),
+        ("evaluate.attacker", "magic", "evaluate.attacker: 'magic' is not one of template"),
+        ("evaluate.models", ["base", "magic"],
+         "evaluate.models: 'magic' is not one of base, finetuned"),
+    ],
+)  # fmt: skip
+def test_an_unknown_name_is_one_line_with_the_known_ones(
+    tmp_path, monkeypatch, capsys, key, value, message
+):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path, **{key: value})
+    assert fails(names.main) == 1
+    assert f"params.yaml: {message}" in one_line(capsys)
+
+
+def test_dvc_begins_with_it():
+    assert next(iter(STAGES_OF[ROOT_FILE])) == "names"
