@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,15 +13,9 @@ from pipeline.descriptions.answer_log import Reply
 from pipeline.descriptions.answer_reasoning import outside_reasoning
 from pipeline.descriptions.answer_sentences import LONGEST
 from pipeline.descriptions.answer_tokens import first_turn, messages_to_user
+from pipeline.descriptions.refusals import is_refusal
 
 SHORTEST = 8  # characters of a string that the schema lets pass: no blanks, no lone brackets
-_DECLINED = re.compile(
-    r"(?:i(?:'|\u2019)?m sorry|i am sorry|sorry,|as an ai "
-    r"|(?:unfortunately, )?i(?: am|'m|\u2019m) (?:unable|not able)"
-    r"|i (?:cannot|can(?:'|\u2019)t) "
-    r"(?:answer|assist|comply|describe|do|give|help|provide|see|view)\b)",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +61,7 @@ def parse_answer(text: str) -> list[str]:
         sentences = next((answer for answer in answers if answer), [])
     except BrokenError:
         return []
-    return [] if all(map(_DECLINED.match, sentences)) else sentences
+    return [] if all(map(is_refusal, sentences)) else sentences
 
 
 def _finished(text: str) -> list[str]:

@@ -37,6 +37,7 @@ from typing import Literal
 from pydantic import Field
 
 from pipeline.common.params import Section
+from pipeline.descriptions.refusals import is_refusal
 from pipeline.filtering import naming, no_answer, unfinished
 from pipeline.filtering.debris import without_chat_tokens, without_marks, without_opening
 from pipeline.filtering.language import is_foreign
@@ -46,7 +47,7 @@ from pipeline.filtering.repeats import plain_words, repeats
 CountTokens = Callable[[Sequence[str]], list[int]]
 # Reasons that the text alone decides, in the order in which they are asked.
 _FAULTS: dict[str, Callable[[str], bool]] = {
-    "refusal": no_answer.is_refusal,
+    "refusal": is_refusal,
     "meta": no_answer.is_meta,
     "link": no_answer.has_link,
     "template": unfinished.is_template,

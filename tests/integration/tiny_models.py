@@ -27,8 +27,9 @@ SIZE, PATCH = 32, 8  # of the images the vision tower takes, in pixels
 CONTEXT = 2048
 CORPUS = [
     "a photo of a cat, a dog, a car and a plane in a clear blue sky",
-    "describe what makes this class of object look different from the others",
-    '{"sentences":["a long tail","two wings","four wheels"]}',
+    "describe what makes this class of object look like no other",
+    # no word of the answer's key, so that it takes most of the 16 tokens that an answer may have
+    '{"a long tail","two wings","four wheels"}',
     "user: assistant: system: the quick brown fox jumps over the lazy dog 0123456789",
 ] * 8
 CHAT_TEMPLATE = (
