@@ -58,7 +58,9 @@ _DEPENDENT = re.compile(
 _NAME_ONLY = re.compile(
     r"^(?:that's |it's )?(?:an?|the|this|that|some) (?:[\w'-]+ )?[\w'-]+[.!]?$", re.IGNORECASE
 )
-_SAYS_LOOKS = re.compile(rf"(?:that's|it's) an? (?:{VISUAL}) [\w'-]+[.!]?$", re.IGNORECASE)
+_SAYS_LOOKS = re.compile(
+    rf"(?:that's |it's )?(?:an?|the) (?:{VISUAL}) [\w'-]+[.!]?$", re.IGNORECASE
+)
 _TRAITS = r"(?:[\w-]+ ){0,3}?(?:characteristics?|features?|attributes?|traits?|aspects?)"
 # "The characteristics of a lake vary with its type.", "There are a few ways to identify a swan.",
 # "They all share some common features.", "It can look like many different things."
@@ -119,8 +121,8 @@ def has_no_content(text: str) -> bool:
 def is_no_statement(text: str, class_name: str = "") -> bool:
     """A name alone, or a clause that hangs on nothing.
 
-    "A convertible car", "To hold food", "With a strange shape."; not "A round, silver watch." or
-    "It's a black car." of another class than the black car.
+    "A convertible car", "To hold food", "With a strange shape."; not "A round, silver watch.",
+    "A red ball" or "It's a black car." of another class than the black car.
     """
     if _NAME_ONLY.match(text):
         plain, name = text.casefold(), class_name.casefold()

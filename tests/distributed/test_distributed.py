@@ -114,9 +114,10 @@ def test_the_stage_on_two_processes(trainable, srun):
         pd.read_csv(MODEL / "training.csv"),
     )
     messages = [line.split(" images in ")[0].split(" s")[0] for line in lines(output)]
-    assert len(messages) == 2, "one process speaks for both"
-    assert messages[0] == "finetune: 480"
-    assert messages[1].startswith("[finetune] ")
+    assert len(messages) == 3, "one process speaks for both"
+    assert messages[0].startswith("finetune: last epoch, mean over its 2 training batches")
+    assert messages[1] == "finetune: 480"
+    assert messages[2].startswith("[finetune] ")
     assert not list(Path(".scratch").glob("finetune-*/state.pt"))
 
     killed = start(2)

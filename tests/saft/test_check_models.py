@@ -77,7 +77,8 @@ def test_only_what_is_evaluated_is_looked_at(project, clip_folder):
         f"{'':24}defended; licence: MIT; from: Author 2024",
     ]
     assert parts["models"].values["other"]["there"] is True
-    assert any("shapes-train" in x and "no stage uses it" in x for x in parts["image data"].lines)
+    unused = [line for line in parts["image data"].lines if line.startswith("not used")]
+    assert ["shapes-train" in line for line in unused] == [True]
     assert "not needed: neither 'finetuned' nor text set 'descriptions'" in str(
         parts["descriptions"].lines
     )

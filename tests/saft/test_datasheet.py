@@ -7,7 +7,7 @@ from pipeline.filtering.cleaning import CleaningParams
 from pipeline.images.classes import ClassEntry
 from saft.descriptions import datasheet
 from saft.descriptions import text as datasheet_text
-from tests.support.artifact_rows import BIRD, MACHINE, class_rows
+from tests.support.artifact_rows import BIRD, MACHINE, class_rows, figures
 from tests.support.project import DEMO
 
 CLASSES = [ClassEntry("n1", "crane"), ClassEntry("n2", "crane"), ClassEntry("n3", "ant")]
@@ -15,17 +15,6 @@ CLASSES = [ClassEntry("n1", "crane"), ClassEntry("n2", "crane"), ClassEntry("n3"
 
 def never(texts: object) -> list[int]:
     raise AssertionError(f"the tokenizer is not needed for {texts}")
-
-
-def words(texts: list[str]) -> list[int]:
-    return [len(text.split()) + 2 for text in texts]
-
-
-def figures(rows, classes=None, context=77, count_tokens=words):
-    sheet = datasheet.datasheet(rows, classes, datasheet.DEFAULT_CLEANING, context, count_tokens)
-    sheet["cleaning"]["rules_from"] = "defaults"
-    about = {"file": "x.parquet", "provenance": None, "class_table": "t" if classes else None}
-    return about | sheet | {"filter": None}
 
 
 def page(sheet) -> str:

@@ -2,8 +2,7 @@
 
 from saft.descriptions import text as datasheet_text
 from saft.descriptions.wording import wording
-from tests.saft.test_datasheet import figures
-from tests.support.artifact_rows import class_rows
+from tests.support.artifact_rows import class_rows, figures
 
 ROWS = class_rows(
     n1=["A crane has long legs.", "It is grey.", "Cranes are found in wet meadows.", "It is grey."],

@@ -28,11 +28,11 @@ from tests.support.classifiers import (
     Hand,
     Net,
     Pooled,
-    evaluate_params,
     fit,
     make_targets,
     settings,
 )
+from tests.support.tiny_project import evaluate_params
 
 N, C, EPSILON_255 = 60, 5, 16
 UNDEFENDED_FALLS = "the undefended model falls (at most 5% left)"

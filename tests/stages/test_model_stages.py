@@ -171,6 +171,7 @@ def test_the_fine_tuned_model_has_the_record_of_its_training(tuned, attack, defe
     files = contents(record_folder("finetuned"))
     assert set(files) == {
         "about.json", "recipe.json", "training.csv", "descriptions.parquet", "provenance.json",
+        "classes.parquet",
     }  # fmt: skip
     assert files["provenance.json"] == b"descriptions/provenance.json"
     assert files["descriptions.parquet"] == b"filtered/descriptions.parquet"

@@ -113,7 +113,7 @@ def test_a_class_without_sentences_is_an_error_or_filled_and_marked(project, cap
 
 
 def test_the_filter_can_trust_the_images(project, capsys):
-    published(project, {**TEXTS, "n02": ["a flat map", "an old map", "a torn map"]},
+    published(project, {**TEXTS, "n02": ["a flat map", "a brown map", "a wide map"]},
               **{"filter.top_k": 2, "filter.reference": "image"})  # fmt: skip
     describe.main()
     filter_stage.main()
