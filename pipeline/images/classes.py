@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline.common.atomic import replacing_file
 from pipeline.common.errors import UserError
@@ -58,7 +59,8 @@ def _schema(path: Path) -> pa.Schema:
 
 def read_own_templates(name: str, folder: Path = CLASSES) -> list[str]:
     """The templates that belong to the data set of set `name`; [] where it has none."""
-    metadata = read_table(folder / f"{name}.parquet", CLASS_SCHEMA).schema.metadata or {}
+    path = folder / f"{name}.parquet"
+    metadata = read_table(path, _schema(path)).schema.metadata or {}
     return list(json.loads(metadata.get(TEMPLATES, b"[]")))
 
 

@@ -11,7 +11,13 @@ from torchvision.transforms import v2
 
 from pipeline.common.errors import UserError
 from pipeline.datasets import digits, imagefolder, pairs, shapes
-from pipeline.images.classes import CLASSES, ClassEntry
+from pipeline.images.classes import (
+    CLASSES,
+    ClassEntry,
+    read_classes,
+    read_own_templates,
+    write_classes,
+)
 from pipeline.images.image_set import IMAGES, ImageSource, SourceImage, open_images
 from pipeline.prepare.pack import pack
 from tests.conftest import SIZE, folder_params
@@ -142,6 +148,13 @@ def test_glosses_come_from_a_column_that_is_called_so(project, class_folders):
         table.write_text(header + "n00\tcrane\ta wading bird\nn01\tcrane\n")
         pack_folder(class_folders)
         assert pq.read_schema(written).names == ["label", "class_id", "name"], "as without"
+
+
+def test_a_table_with_glosses_has_the_data_sets_templates_too(project):
+    entries = [ClassEntry("n00", "crane", "a wading bird")]
+    write_classes(CLASSES / "tiny.parquet", entries, ["a photo of a {}."])
+    assert read_own_templates("tiny") == ["a photo of a {}."]
+    assert read_classes("tiny") == entries
 
 
 def test_class_names_come_from_the_table_and_may_repeat(project, class_folders):
