@@ -67,8 +67,8 @@ def test_a_gloss_follows_the_name_in_the_question_and_nowhere_else():
 
 def test_a_question_says_where_its_gloss_stands(tmp_path):
     text = (ROOT / "data/prompts/appearance.yaml").read_text()
-    own = text.replace("What does {} typically look like?", "Describe {}.{gloss}")
-    (tmp_path / "own.yaml").write_text(own)
+    questions = text.replace("What does {} typically look like?", "Describe {}.{gloss}")
+    (tmp_path / "own.yaml").write_text(questions)
     prompts = read_prompts("own", tmp_path)
     with_gloss = prompts.message("appearance", "alp", 4, with_images=False, gloss="a mountain")
     assert with_gloss.startswith("Describe an alp. (a mountain)\n")

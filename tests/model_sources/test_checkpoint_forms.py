@@ -31,8 +31,8 @@ def test_the_activation_follows_the_tag_and_not_the_name(
     visual = clip.load(clip_folder).model.visual.state_dict()
     torch.save({key: -value for key, value in visual.items()}, tmp_path / "robust.pt")
     built = build(tmp_path / "robust.pt", "Tiny", tag)
-    found = {type(m) for m in built.model.modules() if "GELU" in type(m).__name__}
-    assert found == {activation}
+    activations = {type(m) for m in built.model.modules() if "GELU" in type(m).__name__}
+    assert activations == {activation}
     assert built.config["model_cfg"]["quick_gelu"] is (tag == "openai")
     clip.save(built.model, built.config, tmp_path / "saved")
     again = clip.load(tmp_path / "saved").model

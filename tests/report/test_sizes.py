@@ -91,9 +91,9 @@ def test_the_docs_name_the_sources_of_each_rule() -> None:
         registry.load("pipeline.datasets", n, "test") for n in registry.names("pipeline.datasets")
     ]
     facts = {
-        module.__name__.rpartition(".")[2]: found.resize
+        module.__name__.rpartition(".")[2]: facts.resize
         for module in modules
-        if (found := published_facts(module)) is not None
+        if (facts := published_facts(module)) is not None
     }
     stretched = {name for name, resize in facts.items() if resize == "stretch"}
     rows = (ROOT / "docs/data-sets.md").read_text().splitlines()
