@@ -90,16 +90,16 @@ def test_the_docs_name_the_sources_of_each_rule() -> None:
     modules = [
         registry.load("pipeline.datasets", n, "test") for n in registry.names("pipeline.datasets")
     ]
-    facts = {
-        module.__name__.rpartition(".")[2]: facts.resize
+    resize_of = {
+        module.__name__.rpartition(".")[2]: published.resize
         for module in modules
-        if (facts := published_facts(module)) is not None
+        if (published := published_facts(module)) is not None
     }
-    stretched = {name for name, resize in facts.items() if resize == "stretch"}
+    stretched = {name for name, resize in resize_of.items() if resize == "stretch"}
     rows = (ROOT / "docs/data-sets.md").read_text().splitlines()
     row = next(line for line in rows if line.startswith("| `stretch` |"))
     assert set(re.findall(r"`(\w+)`", row.split("|")[3])) == stretched
-    assert set(facts.values()) == {"stretch", "crop"}, "all others are cropped"
+    assert set(resize_of.values()) == {"stretch", "crop"}, "all others are cropped"
     assert first_column("docs/data-sets.md", "`resize`") == ["stretch", "crop", "native"]
 
 
