@@ -16,13 +16,13 @@ from pydantic import Field, field_validator
 
 from pipeline.descriptions.answer_log import Reply
 from pipeline.descriptions.asking import (
-    GenerationParams,
     Keep,
     collect_answers,
     generation_provenance,
 )
 from pipeline.descriptions.budget import read_budget
 from pipeline.descriptions.flight import InFlight
+from pipeline.descriptions.generation_params import GenerationParams
 from pipeline.descriptions.interface import Answers, Task
 from pipeline.descriptions.messages import Query, answer_schema, message_content
 from pipeline.descriptions.server_params import ServerParams, api_key

@@ -26,12 +26,12 @@ from pipeline.common.errors import UserError, one_line
 from pipeline.common.tables import read_json
 from pipeline.descriptions.answer_log import Reply
 from pipeline.descriptions.asking import (
-    GenerationParams,
     Keep,
     collect_answers,
     generation_provenance,
 )
 from pipeline.descriptions.flight import InFlight
+from pipeline.descriptions.generation_params import GenerationParams
 from pipeline.descriptions.interface import Answers, Task
 from pipeline.descriptions.messages import Query, answer_schema, message_content
 from pipeline.descriptions.model_folder import check_chat_template, check_model, model_hashes

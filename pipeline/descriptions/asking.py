@@ -6,39 +6,24 @@ sentences than asked for, is asked again with another seed, up to `retries` time
 with the most usable sentences is kept, of equals the first. What is missing then is counted.
 """
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from pydantic import Field
-
-from pipeline.common.params import Section
 from pipeline.descriptions.answer_log import Reply, request_key
 from pipeline.descriptions.completeness import COUNTED, Key, count_attempt, count_missing
 from pipeline.descriptions.flight import InFlight, with_bar
+from pipeline.descriptions.generation_params import GenerationParams
 from pipeline.descriptions.interface import Sentence, Task
 from pipeline.descriptions.messages import Query, parse_reply, request_seed
+from pipeline.descriptions.queries import (
+    answer_of,
+    content_of,
+    first_queries,
+    in_order,
+    retry_query,
+)
 from pipeline.descriptions.unread import check_some_readable, report
-
-
-class GenerationParams(Section):
-    """Keys of every backend that queries a model; null: a server's own setting."""
-
-    model: str
-    answers: int = Field(ge=1)
-    sentences: int = Field(ge=1)
-    # Above 0: greedy answers would all be equal, and a retry would fail the same way.
-    temperature: float | None = Field(gt=0)
-    top_p: float | None = Field(gt=0, le=1)
-    max_tokens: int | None = Field(ge=16)
-    retries: int = Field(ge=0)
-
-    def model_identity(self) -> Any:
-        """What tells the model from others in the log of answers: its name, where nothing
-        better is known."""
-        return self.model
-
 
 Keep = Callable[[Query, Reply], None]
 Send = Callable[[Sequence[Query], Keep], Iterator[tuple[Query, Reply] | InFlight]]
@@ -67,15 +52,15 @@ def collect_answers(
     """
     identity = {"source": source, **identity, **_sampling(params)}
     assert task.log is not None, "the stage gives every backend that queries a model a log"
-    queries = _queries(task, params)
-    best: dict[Key, list[str]] = {_key(query): [] for query in queries}
+    queries = first_queries(task, params)
+    best: dict[Key, list[str]] = {answer_of(query): [] for query in queries}
     counts = Counter({"answers": len(queries)} | dict.fromkeys(COUNTED, 0))
     task.log.requests.begin({_answer_key(query, identity, task.seed) for query in queries})
     refusals: dict[Key, str] = {}
     for attempt in range(params.retries + 1):
         again = []
         for query, reply in _replies(queries, identity, task, send, counts):
-            key, texts = _key(query), parse_reply(reply)
+            key, texts = answer_of(query), parse_reply(reply)
             count_attempt(counts, reply, len(texts), params.sentences)
             best[key] = max(best[key], texts[: params.sentences], key=len)
             refusals[key] = reply.refusal
@@ -83,7 +68,7 @@ def collect_answers(
                 again.append(query)
             if not any(best.values()):
                 check_some_readable(counts, reply, params.model, give_up_after)
-        queries = [_retry_query(query, task.seed, attempt + 1) for query in again]
+        queries = [retry_query(query, task.seed, attempt + 1) for query in again]
         if not queries:
             break
     missing = count_missing(counts, best, params.sentences)
@@ -91,7 +76,7 @@ def collect_answers(
     counts["prompt_tokens"] = sum(cost.prompt_tokens for cost in requests.costs)
     counts["completion_tokens"] = sum(cost.completion_tokens for cost in requests.costs)
     refused = report(counts, {key: refusals[key] for key, texts in best.items() if not texts})
-    return _in_order(task, params, source, best), {
+    return in_order(task, params, source, best), {
         "counts": dict(counts),
         **missing,
         **requests.statistics(),
@@ -118,34 +103,6 @@ def _sampling(params: GenerationParams) -> dict[str, Any]:
     return sampling | {"model": params.model_identity()}
 
 
-def _queries(task: Task, params: GenerationParams) -> list[Query]:
-    """Every answer to get, class by class; a common prefix of the messages helps prefix caching."""
-    queries = []
-    for class_entry in task.classes:
-        images = task.exemplars.get(class_entry.class_id, ())
-        for prompt_id in task.prompts.questions:
-            text = task.prompts.message(
-                prompt_id, class_entry.name, params.sentences, bool(images), class_entry.gloss
-            )
-            for answer in range(params.answers):
-                seed = request_seed(class_entry.class_id, prompt_id, answer, 0, task.seed)
-                queries.append(
-                    Query(class_entry.class_id, prompt_id, answer, 0, seed, text, images)
-                )
-    return queries
-
-
-def _key(query: Query) -> Key:
-    return query.class_id, query.prompt_id, query.answer
-
-
-def _retry_query(query: Query, seed: int, attempt: int) -> Query:
-    retry_seed = request_seed(query.class_id, query.prompt_id, query.answer, attempt, seed)
-    return Query(
-        query.class_id, query.prompt_id, query.answer, attempt, retry_seed, query.text, query.images
-    )
-
-
 def _replies(
     queries: Sequence[Query],
     identity: dict[str, Any],
@@ -155,7 +112,7 @@ def _replies(
 ) -> Iterator[tuple[Query, Reply]]:
     """Replies from the log first, then from the model behind a bar with tokens per second."""
     assert task.log is not None
-    log, keys = task.log, {query: request_key([identity, *_content(query)]) for query in queries}
+    log, keys = task.log, {query: request_key([identity, *content_of(query)]) for query in queries}
     missing = []
     for query in queries:
         logged = log.get(keys[query])
@@ -182,32 +139,4 @@ def _replies(
 def _answer_key(query: Query, identity: dict[str, Any], seed: int) -> str:
     """What the retries of an answer have in common: the key of its first request."""
     first = request_seed(query.class_id, query.prompt_id, query.answer, 0, seed)
-    return request_key([identity, *_content(query)[:-1], first])
-
-
-def _content(query: Query) -> list[Any]:
-    images = [hashlib.sha256(image).hexdigest() for image in query.images]
-    return [query.text, images, query.seed]
-
-
-def _in_order(
-    task: Task,
-    params: GenerationParams,
-    source: str,
-    texts_of: Mapping[Key, Sequence[str]],
-) -> list[Sentence]:
-    """Sentence j of answer i is sample i * params.sentences + j."""
-    return [
-        Sentence(
-            class_entry.class_id,
-            text,
-            source,
-            task.prompt_set,
-            prompt_id,
-            answer * params.sentences + index,
-        )
-        for class_entry in task.classes
-        for prompt_id in task.prompts.questions
-        for answer in range(params.answers)
-        for index, text in enumerate(texts_of.get((class_entry.class_id, prompt_id, answer), []))
-    ]
+    return request_key([identity, *content_of(query)[:-1], first])

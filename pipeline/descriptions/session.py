@@ -19,8 +19,8 @@ from pipeline.descriptions.artifact import (
     classes_without_sentence,
     to_columns,
 )
-from pipeline.descriptions.asking import GenerationParams
 from pipeline.descriptions.exemplars import NO_EXEMPLARS
+from pipeline.descriptions.generation_params import GenerationParams
 from pipeline.descriptions.interface import Answers
 from pipeline.descriptions.params import DescribeParams
 from pipeline.descriptions.prompts import PromptSet

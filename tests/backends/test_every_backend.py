@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.common import registry
-from pipeline.descriptions.asking import GenerationParams
+from pipeline.descriptions.generation_params import GenerationParams
 
 
 @pytest.mark.parametrize("name", registry.names("pipeline.backends"))

@@ -16,12 +16,12 @@ from pipeline.descriptions import session
 from pipeline.descriptions.answer_log import AnswerLog, Reply, request_key
 from pipeline.descriptions.artifact import classes_without_sentence
 from pipeline.descriptions.asking import (
-    GenerationParams,
     Keep,
     collect_answers,
     generation_provenance,
 )
 from pipeline.descriptions.completeness import COUNTED, NAMED
+from pipeline.descriptions.generation_params import GenerationParams
 from pipeline.descriptions.interface import Answers, Sentence, Task
 from pipeline.descriptions.messages import (
     Query,

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from pipeline.descriptions.answer_log import AnswerLog, Reply
-from pipeline.descriptions.asking import GenerationParams, collect_answers, generation_provenance
+from pipeline.descriptions.asking import collect_answers, generation_provenance
+from pipeline.descriptions.generation_params import GenerationParams
 from pipeline.descriptions.interface import Task
 from pipeline.descriptions.messages import Query
 from pipeline.descriptions.prompts import read_prompts
