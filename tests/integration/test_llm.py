@@ -8,6 +8,7 @@ import json
 import os
 import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,13 @@ if "SAFT_LLM" not in os.environ:
         "needs a chat model: run `make test-llm MODEL=<folder or hub id>`", allow_module_level=True
     )
 
+from pipeline.common.params import read_params, validate
 from pipeline.descriptions.answer_log import Reply
 from pipeline.descriptions.artifact import SCHEMA
 from pipeline.descriptions.messages import parse_reply
+from pipeline.descriptions.tokens import count_tokens
+from pipeline.filtering.cleaning import CleaningParams, clean
+from pipeline.prepare.wnids import all_wnids, class_entries
 from tests.integration.runs import (
     artifact,
     describe,
@@ -32,7 +37,7 @@ from tests.integration.runs import (
     write_inputs,
     write_params,
 )
-from tests.support.project import ROOT
+from tests.support.project import DEMO, ROOT
 
 MODEL = os.environ["SAFT_LLM"]
 # names that mean several things; a model that is not told which describes a king
@@ -42,6 +47,8 @@ SENTENCES, WITHIN = 2, 3600  # seconds after which a run counts as stuck
 SAMPLING = {"answers": 1, "sentences": SENTENCES, "max_tokens": 200, "retries": 3, "top_p": 1.0}
 ENGINE = {"model": MODEL, "max_model_len": 1024, "dtype": "bfloat16"}
 FIGURES = ROOT / ".scratch/test-llm.json"
+CONTEXT = 77  # tokens of OpenAI's CLIP
+EVERY = 50  # of the 1,000 wnids, for the run that is long enough for figures
 
 
 class Run:
@@ -61,14 +68,28 @@ class Run:
         generating, count = self.provenance["generation_seconds"], len(self.rows)
         return {
             "sentences": count,
-            "seconds_in_all": round(self.wall_s, 1),
+            "seconds_before_the_questions": round(self.wall_s - generating, 1),
             "seconds_generating": generating,
             "seconds_per_1000_sentences": round(1000 * generating / count, 1),
             "completion_tokens_per_1000_sentences": round(
                 1000 * self.counts["completion_tokens"] / count
             ),
             "counts": self.counts,
+            "dropped_by_reason": self.dropped(),
         }
+
+    def dropped(self) -> dict[str, int]:
+        """Sentences by the reason for which cleaning, as the demo sets it, drops them."""
+        params = validate(read_params(DEMO)["filter"]["cleaning"], CleaningParams, str(DEMO))
+        texts_of: dict[tuple[str, str], list[str]] = {}
+        for row in self.rows:
+            texts_of.setdefault((row["class_id"], row["class_name"]), []).append(row["sentence"])
+        reasons = Counter(
+            cleaned.reason or "kept"
+            for (_, name), texts in texts_of.items()
+            for cleaned in clean(texts, params, CONTEXT, count_tokens, name)
+        )
+        return dict(sorted(reasons.items()))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -149,12 +170,32 @@ def test_requests_are_shown_before_the_first_answer_and_the_engine_is_quiet(
     output = engine_run.output
     assert f"0 running, {questions} waiting" in output
     assert output.index("vLLM loads") < output.index(f"0 running, {questions} waiting")
-    assert "INFO" not in output
+    assert not re.search(r"INFO \d\d-\d\d \d\d:", output), "the engine's log"
 
 
 def test_the_question_says_which_meaning(engine_run: Run) -> None:
     about = " ".join(r["sentence"] for r in engine_run.rows if r["class_id"] == "n02279972")
     assert re.search(r"butterfl|wing", about), about
+
+
+def test_a_longer_run_for_figures(
+    tmp_path_factory: pytest.TempPathFactory, figures: dict[str, Any]
+) -> None:
+    """Two questions of five sentences about 20 classes of ImageNet."""
+    folder = tmp_path_factory.mktemp("longer")
+    classes = class_entries(all_wnids()[::EVERY], "wordnet", Path("ImageNet"))
+    write_inputs(folder, {entry.class_id: entry.name for entry in classes})
+    longer = {"sentences": 5, "max_tokens": 400}
+    write_params(folder, "vllm", **SAMPLING | ENGINE | longer)
+    run = Run(folder)
+    figures["longer"] = {"classes": len(classes), **run.figures()}
+    assert run.counts["answers"] == len(classes) * len(PROMPTS)
+    assert run.counts["unreadable"] == run.counts["lost"] == 0
+    described = {(row["class_id"], row["prompt_id"]) for row in run.rows}
+    assert len(described) == run.counts["answers"]
+    missing = run.counts["answers"] * longer["sentences"] - len(run.rows)
+    assert run.counts["missing_sentences"] == missing
+    assert sum(run.dropped().values()) == len(run.rows)
 
 
 def test_an_uninterrupted_run_repeats_its_bytes(engine_run: Run) -> None:
