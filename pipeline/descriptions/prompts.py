@@ -38,9 +38,13 @@ class PromptSet(Section):
     for the number of sentences; `pictures` opens it where the model is shown images. What the
     class means, where that is known, follows its name in the question, or stands where the
     question has {gloss}: "What does a monarch (large migratory American butterfly) look like?"
+
+    called: what {} stands for, where the name alone is no thing: with "{} texture" the class
+        "banded" is "a banded texture" in every text; null: the name.
     """
 
     version: int = Field(ge=1)
+    called: Template | None = None
     questions: dict[str, Template] = Field(min_length=1)
     rules: WithClass
     pictures: WithClass
@@ -60,15 +64,15 @@ class PromptSet(Section):
         text = "\n\n".join([*opening, question, self.rules])
         # All slots at once, so that braces in a name or a gloss stay as they are.
         fillings = {
-            "{}": with_article(name),
+            "{}": with_article((self.called or "{}").replace("{}", name)),
             "{count}": str(count),
             GLOSS: f" ({gloss})" if gloss else "",
         }
         return _SLOTS.sub(lambda slot: fillings[slot[0]], text)
 
     def digest(self) -> str:
-        """SHA-256 of everything in the set but its version number."""
-        content = self.model_dump(exclude={"version"})
+        """SHA-256 of everything in the set but its version number; what is null is left out."""
+        content = self.model_dump(exclude={"version"}, exclude_none=True)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
