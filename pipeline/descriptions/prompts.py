@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -41,6 +41,8 @@ class PromptSet(Section):
 
     called: what {} stands for, where the name alone is no thing: with "{} texture" the class
         "banded" is "a banded texture" in every text; null: the name.
+    origin, reviewed: of a set that a model wrote (`saft prompts write`), and whether somebody has
+        read it since; null: people wrote it.
     """
 
     version: int = Field(ge=1)
@@ -48,6 +50,8 @@ class PromptSet(Section):
     questions: dict[str, Template] = Field(min_length=1)
     rules: WithClass
     pictures: WithClass
+    origin: dict[str, Any] | None = None
+    reviewed: bool | None = None
 
     def message(
         self, prompt_id: str, name: str, count: int, with_images: bool, gloss: str = ""
@@ -71,8 +75,8 @@ class PromptSet(Section):
         return _SLOTS.sub(lambda slot: fillings[slot[0]], text)
 
     def digest(self) -> str:
-        """SHA-256 of everything in the set but its version number; what is null is left out."""
-        content = self.model_dump(exclude={"version"}, exclude_none=True)
+        """SHA-256 of everything that decides a message; what is null is left out."""
+        content = self.model_dump(exclude={"version", "origin", "reviewed"}, exclude_none=True)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -80,7 +84,8 @@ def read_prompts(name: str, folder: Path = FOLDER) -> PromptSet:
     """The set `name`.
 
     Raises:
-        UserError: no such file, or not a prompt set; the sets there are, are named.
+        UserError: no such file, or not a prompt set; the sets there are, are named. Or a model
+            wrote it, and nobody has reviewed it.
     """
     path = folder / f"{name}.yaml"
     if not path.is_file():
@@ -89,4 +94,8 @@ def read_prompts(name: str, folder: Path = FOLDER) -> PromptSet:
     prompts = validate(read_params(path), PromptSet, str(path))
     if "{count}" not in prompts.rules:
         raise UserError(f"{path}: rules needs {{count}} for the number of sentences")
+    if prompts.reviewed is False:
+        raise UserError(
+            f"{path}: a model wrote these questions; read them, edit them, and set reviewed: true"
+        )
     return prompts
