@@ -20,7 +20,7 @@ def write(
     about: Annotated[
         str, typer.Option(help='the data set in a sentence: "satellite photographs of land use"')
     ],
-    questions: Annotated[int, typer.Option(min=1, max=50, help="how many to ask for")] = 10,
+    questions: Annotated[int, typer.Option(min=1, max=40, help="how many to ask for")] = 10,
 ) -> None:
     """Ask the model of describe.backend (vllm or openai) for questions that fit a data set.
 

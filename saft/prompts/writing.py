@@ -11,6 +11,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.options import load_plugin
 from pipeline.common.params import PLAIN_NAME, read_section
 from pipeline.descriptions import session
+from pipeline.descriptions.generation_params import GenerationParams
 from pipeline.descriptions.interface import Answers, Task
 from pipeline.descriptions.params import DescribeParams
 from pipeline.descriptions.prompts import FOLDER, PromptSet, read_prompts
@@ -19,6 +20,7 @@ from saft.prompts.meta_prompt import MetaPrompt, read_meta_prompt
 from saft.prompts.questions import LONGEST, usable_questions
 
 META_PROMPT = "mpvr"
+TOKENS = 40  # of a question, at most
 RULES_OF = "visual"  # the prompt set whose rules and pictures a written one gets
 HEADER = """\
 # Questions that a language model wrote, see `origin`. Nothing is asked before somebody has read
@@ -74,8 +76,9 @@ def write_prompts(name: str, about: str, count: int) -> list[str]:
         raise UserError(
             f"params.yaml: describe.backend: {params.backend} asks no model; set vllm or openai"
         )
+    assert isinstance(options, GenerationParams), "of every backend that asks a model"
     meta, rules = read_meta_prompt(META_PROMPT), read_prompts(RULES_OF)
-    options = options.model_copy(update={"answers": 1, "sentences": count})
+    options = _for_one_answer(options, count)
     request = _request(meta.message(about, count))
     with session.answer_log(params, module, options, request) as log:
         subject = [ClassEntry("questions", name)]
@@ -84,6 +87,12 @@ def write_prompts(name: str, about: str, count: int) -> list[str]:
         origin = {"about": about} | _origin(meta, answers, params.seed)
         _write(path, questions, rules, origin)
     return questions
+
+
+def _for_one_answer(options: GenerationParams, count: int) -> GenerationParams:
+    """The options with one answer of `count` questions, and tokens enough for it."""
+    longest = options.max_tokens and max(options.max_tokens, TOKENS * count)
+    return options.model_copy(update={"answers": 1, "sentences": count, "max_tokens": longest})
 
 
 def _request(text: str) -> _Request:
