@@ -26,10 +26,9 @@ def write(
 
     They are asked about no class before you have read them and set `reviewed: true` in the file.
     """
-    from saft.prompts.writing import path_of, write_prompts  # slow: only here, so --help is quick
+    from saft.prompts.writing import write_prompts  # slow: only here, so --help is quick
 
-    path = path_of(name)
-    texts = write_prompts(name, about, questions)
+    path, texts = write_prompts(name, about, questions)
     typer.echo("\n".join([f"{path}:", *(f"  {text}" for text in texts)]))
     if len(texts) < questions:
         typer.echo(f"{questions - len(texts)} of {questions} could not be used")

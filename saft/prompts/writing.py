@@ -58,14 +58,15 @@ def path_of(name: str) -> Path:
     return path
 
 
-def write_prompts(name: str, about: str, count: int) -> list[str]:
-    """Ask the model of `describe.backend` and write the prompt set; its questions.
+def write_prompts(name: str, about: str, count: int) -> tuple[Path, list[str]]:
+    """Ask the model of `describe.backend` and write the prompt set; its file and its questions.
 
     Raises:
         UserError: the name is taken or none, nothing is said about the data set, the backend asks
             no model or cannot, or fewer than half of the questions can be used.
     """
-    path, about = path_of(name), " ".join(about.split())
+    path = path_of(name)
+    about = " ".join(about.split())
     if not about:
         raise UserError("--about is empty; describe the data set in a sentence")
     params = read_section("describe", DescribeParams)
@@ -85,8 +86,9 @@ def write_prompts(name: str, about: str, count: int) -> list[str]:
         answers = module.describe(Task(subject, name, request, {}, params.seed, log), options)
         questions = _usable(answers, count, options.model)
         origin = {"about": about} | _origin(meta, answers, params.seed)
+        path = path_of(name)  # again: it may be there by now
         _write(path, questions, rules, origin)
-    return questions
+    return path, questions
 
 
 def _for_one_answer(options: GenerationParams, count: int) -> GenerationParams:

@@ -231,6 +231,16 @@ def test_a_prompt_set_that_exists_stays(server):
     assert server.bodies == []
 
 
+def test_a_prompt_set_that_appears_meanwhile_stays(server):
+    def answer(number: int, body: dict[str, Any]) -> Response:
+        FILE.write_text("mine")
+        return answered(body, GOOD)
+
+    server.answer = answer
+    assert "this prompt set exists and is not overwritten" in write(1)
+    assert FILE.read_text() == "mine"
+
+
 @pytest.mark.parametrize("name", ["a/b", "../x", "a b", ".x", "", "a.b"])
 def test_a_name_must_be_a_plain_word(server, name):
     assert f"'{name}' cannot be the name of a prompt set" in refused(name=name)
