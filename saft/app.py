@@ -9,13 +9,15 @@ from saft.cost import command as cost_cli
 from saft.descriptions import command as descriptions_cli
 from saft.evaluate import command as evaluate_cli
 from saft.export import command as export_cli
+from saft.prompts import command as prompts_cli
 from saft.use import command as use_cli
 
 app = typer.Typer(
     name="saft",
     help="Semantic-aware adversarial fine-tuning of CLIP. The pipeline itself runs by "
     "`dvc repro`; this command evaluates any CLIP, shows what is installed and registered, "
-    "compares methods, tells what the stages cost, and looks after description artifacts.",
+    "compares methods, tells what the stages cost, looks after description artifacts, and lets a "
+    "language model write prompt sets.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -28,6 +30,7 @@ app.command("export")(export_cli.main)
 app.command("profiles")(use_cli.list_profiles)
 app.command("use")(use_cli.use)
 app.add_typer(descriptions_cli.app)
+app.add_typer(prompts_cli.app)
 
 if __name__ == "__main__":
     app()

@@ -5,9 +5,13 @@ import unicodedata
 from functools import cache
 from typing import Any
 
-# Letters said one by one: an SUV, an MP3 player, a T-shirt; AC/DC is, NASA is not.
-_SPELLED = re.compile(r"(?:[A-Z]{2,3}|[A-Z]|[A-Za-z]{1,3}\d+)(?![a-zA-Z])")
-_SPOKEN = ("LAN", "PIN", "RAM", "ROM", "SIM")  # of three letters, and yet said as a word
+# Letters said one by one: an SUV, an MP3 player, a T-shirt; AC/DC is, NASA and Mi8 are not.
+_SPELLED = re.compile(r"([A-Z]{2,3}|[A-Z]|(?:[A-Z]{1,3}|[a-z]{1,3})(?=\d))\d*(?![a-zA-Z])")
+# Of three letters, and yet said as a word: a SIM card, a SAR image, a RAV4.
+_SPOKEN = re.compile("FOB|HUD|LAN|MAC|MIG|NAS|PIN|RAM|RAV|RIB|ROM|SAM|SAR|SIM")
+_ACRONYM = re.compile("[A-Z]{2,3}|[B-DF-HJ-NP-TV-Z]{4,}")  # one thing, with an S at its end too
+# Said as eleven or eighteen: 11, 18000; 1812 and 1100 as years and models are, in hundreds.
+_ELEVEN_OR_EIGHTEEN = re.compile(r"1[18](?:\d{2,3})?")
 _SIGN = re.compile(r"(?:letter [^\W\d_]|(?:digit|number) \w+)", re.IGNORECASE)  # letter a, digit 8
 # What follows the noun that decides: "hen-of-the-woods" is a hen, "kite (bird of prey)" a kite.
 _AFTER_NOUN = re.compile(r"\s*\(|[ -](?:of|with|in|for)[ -]")
@@ -47,7 +51,8 @@ def with_article(name: str) -> str:
         return f"a pair of {name}"
     if plain[0].isdigit():  # the name of one model or event: a 110 hurdles
         return f"{indefinite(name)} {name}"
-    if _MASS.fullmatch(noun) or plain.lower() in _MASS_NAMES or _is_plural(noun):
+    several = _is_plural(noun) and not _ACRONYM.fullmatch(_last_word(plain))
+    if _MASS.fullmatch(noun) or plain.lower() in _MASS_NAMES or several:
         return name
     return f"{indefinite(name)} {name}"
 
@@ -70,7 +75,12 @@ def _without_accents(name: str) -> str:
 
 
 def _noun(plain: str) -> str:
-    return (_AFTER_NOUN.split(plain)[0].split() or [plain])[-1].lower()
+    return _last_word(plain).lower()
+
+
+def _last_word(plain: str) -> str:
+    """The noun that decides, as it is written."""
+    return (_AFTER_NOUN.split(plain)[0].split() or [plain])[-1]
 
 
 def _is_plural(noun: str) -> bool:
@@ -83,10 +93,10 @@ def _is_plural(noun: str) -> bool:
 
 def _begins_with_vowel(plain: str) -> bool:
     if number := re.match(r"\d+", plain):
-        return number[0].startswith("8") or number[0] in ("11", "18")
+        return number[0].startswith("8") or bool(_ELEVEN_OR_EIGHTEEN.fullmatch(number[0]))
     spelled = _SPELLED.match(plain)
-    if spelled and spelled[0] not in _SPOKEN:
-        return spelled[0][0].lower() in "aefhilmnorsx"
+    if spelled and not _SPOKEN.fullmatch(spelled[1]):
+        return spelled[1][0].lower() in "aefhilmnorsx"
     return str(_inflect().a(plain)).startswith("an ")
 
 

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -38,12 +38,20 @@ class PromptSet(Section):
     for the number of sentences; `pictures` opens it where the model is shown images. What the
     class means, where that is known, follows its name in the question, or stands where the
     question has {gloss}: "What does a monarch (large migratory American butterfly) look like?"
+
+    called: what {} stands for, where the name alone is no thing: with "{} texture" the class
+        "banded" is "a banded texture" in every text; null: the name.
+    origin, reviewed: of a set that a model wrote (`saft prompts write`), and whether somebody has
+        read it since; null: people wrote it.
     """
 
     version: int = Field(ge=1)
+    called: Template | None = None
     questions: dict[str, Template] = Field(min_length=1)
     rules: WithClass
     pictures: WithClass
+    origin: dict[str, Any] | None = None
+    reviewed: bool | None = None
 
     def message(
         self, prompt_id: str, name: str, count: int, with_images: bool, gloss: str = ""
@@ -60,15 +68,15 @@ class PromptSet(Section):
         text = "\n\n".join([*opening, question, self.rules])
         # All slots at once, so that braces in a name or a gloss stay as they are.
         fillings = {
-            "{}": with_article(name),
+            "{}": with_article((self.called or "{}").replace("{}", name)),
             "{count}": str(count),
             GLOSS: f" ({gloss})" if gloss else "",
         }
         return _SLOTS.sub(lambda slot: fillings[slot[0]], text)
 
     def digest(self) -> str:
-        """SHA-256 of everything in the set but its version number."""
-        content = self.model_dump(exclude={"version"})
+        """SHA-256 of everything that decides a message; what is null is left out."""
+        content = self.model_dump(exclude={"version", "origin", "reviewed"}, exclude_none=True)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -76,7 +84,8 @@ def read_prompts(name: str, folder: Path = FOLDER) -> PromptSet:
     """The set `name`.
 
     Raises:
-        UserError: no such file, or not a prompt set; the sets there are, are named.
+        UserError: no such file, or not a prompt set; the sets there are, are named. Or a model
+            wrote it, and nobody has reviewed it.
     """
     path = folder / f"{name}.yaml"
     if not path.is_file():
@@ -85,4 +94,8 @@ def read_prompts(name: str, folder: Path = FOLDER) -> PromptSet:
     prompts = validate(read_params(path), PromptSet, str(path))
     if "{count}" not in prompts.rules:
         raise UserError(f"{path}: rules needs {{count}} for the number of sentences")
+    if prompts.reviewed is False:
+        raise UserError(
+            f"{path}: a model wrote these questions; read them, edit them, and set reviewed: true"
+        )
     return prompts

@@ -173,6 +173,73 @@ def test_acronyms_signs_and_names_of_other_data_sets(name, expected):
     assert with_article(name) == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("707-320", "a 707-320"),
+        ("A300B4", "an A300B4"),
+        ("ATR-72", "an ATR-72"),
+        ("An-12", "an An-12"),
+        ("BAE 146-200", "a BAE 146-200"),
+        ("CRJ-200", "a CRJ-200"),
+        ("DC-9-30", "a DC-9-30"),
+        ("E-170", "an E-170"),
+        ("EMB-120", "an EMB-120"),
+        ("ERJ 135", "an ERJ 135"),
+        ("F-16A/B", "an F-16A/B"),
+        ("F/A-18", "an F/A-18"),
+        ("Il-76", "an Il-76"),
+        ("L-1011", "an L-1011"),
+        ("MD-11", "an MD-11"),
+        ("PA-28", "a PA-28"),
+        ("SR-20", "an SR-20"),
+        ("Tu-154", "a Tu-154"),
+        ("UH-60", "a UH-60"),
+        ("U-2", "a U-2"),
+        ("NH90", "an NH90"),
+        ("F4U Corsair", "an F4U Corsair"),
+        ("M3A1 tank", "an M3A1 tank"),
+        ("MiG29", "a MiG29"),
+        ("Mi8", "a Mi8"),
+        ("Su27", "a Su27"),
+        ("AM General Hummer SUV 2000", "an AM General Hummer SUV 2000"),
+        ("BMW 1 Series Coupe 2012", "a BMW 1 Series Coupe 2012"),
+        ("FIAT 500 Abarth 2012", "a FIAT 500 Abarth 2012"),
+        ("GMC Terrain SUV 2012", "a GMC Terrain SUV 2012"),
+        ("HUMMER H3T Crew Cab 2010", "a HUMMER H3T Crew Cab 2010"),
+        ("RAV4", "a RAV4"),
+        ("X5", "an X5"),
+        ("UAZ-469", "a UAZ-469"),
+        ("SAR image", "a SAR image"),
+        ("SAM launcher", "a SAM launcher"),
+        ("HUD", "a HUD"),
+        ("NIR photo", "an NIR photo"),
+        ("NAS", "a NAS"),
+        ("GPS", "a GPS"),
+        ("MLRS", "an MLRS"),
+        ("HAY", "HAY"),
+        ("CATS", "CATS"),
+        ("HDMI cable", "an HDMI cable"),
+        ("UNESCO site", "a UNESCO site"),
+        ("EU flag", "an EU flag"),
+        ("M&M", "an M&M"),
+        ("1800s house", "an 1800s house"),
+        ("1812 cannon", "an 1812 cannon"),
+        ("1100", "an 1100"),
+        ("11000", "an 11000"),
+        ("18000", "an 18000"),
+        ("110", "a 110"),
+        ("1018", "a 1018"),
+        ("11th hole", "an 11th hole"),
+        ("8.5", "an 8.5"),
+        ("0", "a 0"),
+        ("1", "a 1"),
+    ],
+)
+def test_models_acronyms_and_numerals_of_fine_grained_data_sets(name, expected):
+    assert with_article(name) == expected
+
+
 def test_a_letter_opener_is_no_letter():
     assert with_article("letter opener") == "a letter opener"
 

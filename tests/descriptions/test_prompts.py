@@ -13,8 +13,13 @@ NAMES = sorted(file.stem for file in (ROOT / "data/prompts").glob("*.yaml"))
 DIGESTS = {
     ("appearance", 1): "275cc077738ab191",
     ("cupl", 1): "a75ca8357413fb84",
+    ("digit", 1): "73a16ab1bf640f39",
     ("distinguishing", 1): "929077557fb4fe51",
+    ("fine-grained", 1): "0fdbc80221458c52",
     ("saft-m", 1): "03f1acc5fbad6e8f",
+    ("satellite", 1): "1c0f29ef3f948067",
+    ("scene", 1): "e8a1318adc4c0b8a",
+    ("texture", 1): "41fd0ae24be1aeb1",
     ("visual", 1): "0d7235cfcb18511f",
 }
 
@@ -46,12 +51,53 @@ def test_a_message_names_class_and_count_and_pictures_where_there_are_any(name):
     for prompt_id in prompts.questions:
         plain = prompts.message(prompt_id, "owl {1}", 4, with_images=False)
         with_images = prompts.message(prompt_id, "owl {1}", 4, with_images=True)
-        assert "an owl {1}" in plain.split("\n")[0]
+        called = (prompts.called or "{}").replace("{}", "an owl {1}")
+        assert called in plain.split("\n")[0]
         assert "exactly 4 strings" in plain
         assert "{}" not in plain
         assert "{count}" not in plain
-        assert with_images.startswith("The pictures above show an owl {1}.")
+        assert with_images.startswith(f"The pictures above show {called}.")
         assert with_images.endswith(plain)
+
+
+@pytest.mark.parametrize(
+    ("name", "class_name", "read"),
+    [
+        ("satellite", "annual crop land", "a satellite image of annual crop land show"),
+        ("satellite", "industrial buildings", "a satellite image of industrial buildings show"),
+        ("satellite", "sea or lake", "a satellite image of a sea or lake show"),
+        ("texture", "banded", "is a banded texture made of"),
+        ("texture", "interlaced", "is an interlaced texture made of"),
+        ("fine-grained", "707-320", "tell a 707-320 apart"),
+        ("fine-grained", "F/A-18", "tell an F/A-18 apart"),
+        ("fine-grained", "baby back ribs", "tell baby back ribs apart"),
+        ("fine-grained", "Acura RL Sedan 2012", "tell an Acura RL Sedan 2012 apart"),
+        ("scene", "abbey", "in a photo of an abbey:"),
+        ("scene", "oast house", "in a photo of an oast house:"),
+        ("digit", "7", "make up a 7 as a handwritten digit"),
+        ("digit", "eight", "make up an eight as a handwritten digit"),
+    ],
+)
+def test_questions_for_a_kind_of_data_set_read_well_with_its_classes(name, class_name, read):
+    prompts = prompt_set(name)
+    first = next(iter(prompts.questions))
+    assert read in prompts.message(first, class_name, 5, with_images=False).split("\n")[0]
+    for prompt_id in prompts.questions:
+        message = prompts.message(prompt_id, class_name, 5, with_images=True)
+        assert message.count("exactly 5 strings") == 1
+        assert "{" not in message.replace('{"sentences": [...]}', "")
+
+
+def test_what_a_class_is_called_stands_in_every_text_and_the_gloss_behind_it(tmp_path):
+    text = (ROOT / "data/prompts/appearance.yaml").read_text()
+    (tmp_path / "own.yaml").write_text(text + 'called: "{} texture"\n')
+    plain, called = prompt_set("appearance"), read_prompts("own", tmp_path)
+    expected = plain.message("appearance", "scaly texture", 4, True, gloss="like a {} fish")
+    assert called.message("appearance", "scaly", 4, True, gloss="like a {} fish") == expected
+    assert called.digest() != plain.digest()
+    (tmp_path / "own.yaml").write_text(text + "called: texture\n")
+    with pytest.raises(UserError, match=r"key 'called'.*exactly one \{\}"):
+        read_prompts("own", tmp_path)
 
 
 def test_a_gloss_follows_the_name_in_the_question_and_nowhere_else():
