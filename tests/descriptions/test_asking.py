@@ -21,6 +21,7 @@ from pipeline.descriptions.asking import (
     generation_provenance,
 )
 from pipeline.descriptions.completeness import COUNTED, NAMED
+from pipeline.descriptions.exemplars import Exemplar
 from pipeline.descriptions.generation_params import GenerationParams
 from pipeline.descriptions.interface import Answers, Sentence, Task
 from pipeline.descriptions.messages import (
@@ -256,14 +257,14 @@ def test_a_finished_run_forgets_its_own_answers_only(tmp_path):
         {"options": {"max_tokens": 300}},
         {"options": {"sentences": 2}},
         {"seed": 5},
-        {"exemplars": {c.class_id: [b"png"] for c in CLASSES}},
-        {"exemplars": {c.class_id: [b"another"] for c in CLASSES}},
+        {"exemplars": {c.class_id: [Exemplar(0, b"png")] for c in CLASSES}},
+        {"exemplars": {c.class_id: [Exemplar(0, b"another")] for c in CLASSES}},
     ],
 )
 def test_another_request_is_not_answered_from_the_log(tmp_path, changes):
     run(tmp_path, Model())
-    if changes.get("exemplars", {}).get("c0") == [b"another"]:
-        run(tmp_path, Model(), exemplars={c.class_id: [b"png"] for c in CLASSES})
+    if changes.get("exemplars", {}).get("c0") == [Exemplar(0, b"another")]:
+        run(tmp_path, Model(), exemplars={c.class_id: [Exemplar(0, b"png")] for c in CLASSES})
     model = Model()
     _, statistics = run(tmp_path, model, **changes)
     assert len(model.batches[0]) == 30
@@ -410,7 +411,7 @@ def test_a_model_that_says_too_much_is_cut_to_the_number_asked(tmp_path):
 
 def test_provenance_names_questions_and_sampling(tmp_path):
     params = GenerationParams.model_validate(OPTIONS)
-    provenance = generation_provenance(task(tmp_path, exemplars={"c0": [b"1", b"2"]}), params)
+    provenance = generation_provenance(task(tmp_path, exemplars={"c0": [Exemplar(3, b"1"), Exemplar(1, b"2")]}), params)
     assert provenance == {
         "model": "maker/model",
         "prompts": "cupl",
@@ -445,8 +446,8 @@ def test_answers_that_were_kept_are_still_found(tmp_path, monkeypatch):
     apple = (tmp_path / "answers.jsonl").read_text()
     assert "06be8d8304514d584501cd4f07dd3b9181b58c3d06aac03a38148384de1477b5" in apple
     describe = DescribeParams(
-        dataset="x", backend="vllm", prompts="cupl", exemplars="none", gloss="known", only=None,
-        empty_class="error", seed=0, options={},
+        dataset="x", backend="vllm", prompts="cupl", exemplars="none", per_image=False, gloss="known",
+        only=None, empty_class="error", seed=0, options={},
     )  # fmt: skip
     options = vllm.Params.model_validate(OPTIONS | {
         "revision": "main", "dtype": "bfloat16", "tensor_parallel_size": 1, "max_model_len": 2048,

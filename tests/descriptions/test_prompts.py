@@ -12,6 +12,7 @@ NAMES = sorted(file.stem for file in (ROOT / "data/prompts").glob("*.yaml"))
 # A changed word needs a new version number, and then a new line here.
 DIGESTS = {
     ("appearance", 1): "275cc077738ab191",
+    ("caption", 1): "10a06bf51a5bf1d6",
     ("cupl", 1): "a75ca8357413fb84",
     ("distinguishing", 1): "929077557fb4fe51",
     ("saft-m", 1): "03f1acc5fbad6e8f",
@@ -50,7 +51,8 @@ def test_a_message_names_class_and_count_and_pictures_where_there_are_any(name):
         assert "exactly 4 strings" in plain
         assert "{}" not in plain
         assert "{count}" not in plain
-        assert with_images.startswith("The pictures above show an owl {1}.")
+        shown = "The picture above shows" if name == "caption" else "The pictures above show"
+        assert with_images.startswith(f"{shown} an owl {{1}}.")
         assert with_images.endswith(plain)
 
 
