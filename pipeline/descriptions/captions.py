@@ -74,7 +74,7 @@ def read_captions(folder: Path, rows: Sequence[Row]) -> list[Row]:
         if sentences.get(key) != caption["sentence"]:
             raise UserError(
                 f"{file}: image {caption['image']} of class '{caption['class_id']}': its caption "
-                "is not in the descriptions beside it; take both files from one run"
+                "is not in the descriptions beside it; remove its row, or take both from one run"
             )
     return [
         row | ({"image": captions[_key(row)]["image"]} if _key(row) in captions else {})

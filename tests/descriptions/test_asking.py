@@ -297,7 +297,8 @@ def test_the_log_does_not_depend_on_the_process(tmp_path):
 
 def test_exemplars_come_before_the_question(tmp_path):
     model = Model()
-    run(tmp_path, model, exemplars={c.class_id: [b"1", b"2"] for c in CLASSES})
+    exemplars = {c.class_id: [Exemplar(0, b"1"), Exemplar(1, b"2")] for c in CLASSES}
+    run(tmp_path, model, exemplars=exemplars)
     query = model.batches[0][0]
     assert query.text.startswith("The pictures above show an apple.")
     content = message_content(query)
@@ -411,7 +412,9 @@ def test_a_model_that_says_too_much_is_cut_to_the_number_asked(tmp_path):
 
 def test_provenance_names_questions_and_sampling(tmp_path):
     params = GenerationParams.model_validate(OPTIONS)
-    provenance = generation_provenance(task(tmp_path, exemplars={"c0": [Exemplar(3, b"1"), Exemplar(1, b"2")]}), params)
+    provenance = generation_provenance(
+        task(tmp_path, exemplars={"c0": [Exemplar(3, b"1"), Exemplar(1, b"2")]}), params
+    )
     assert provenance == {
         "model": "maker/model",
         "prompts": "cupl",
@@ -446,8 +449,8 @@ def test_answers_that_were_kept_are_still_found(tmp_path, monkeypatch):
     apple = (tmp_path / "answers.jsonl").read_text()
     assert "06be8d8304514d584501cd4f07dd3b9181b58c3d06aac03a38148384de1477b5" in apple
     describe = DescribeParams(
-        dataset="x", backend="vllm", prompts="cupl", exemplars="none", per_image=False, gloss="known",
-        only=None, empty_class="error", seed=0, options={},
+        dataset="x", backend="vllm", prompts="cupl", exemplars="none", per_image=False,
+        gloss="known", only=None, empty_class="error", seed=0, options={},
     )  # fmt: skip
     options = vllm.Params.model_validate(OPTIONS | {
         "revision": "main", "dtype": "bfloat16", "tensor_parallel_size": 1, "max_model_len": 2048,
