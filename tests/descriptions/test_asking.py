@@ -3,10 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,14 +13,13 @@ from pipeline.descriptions import session
 from pipeline.descriptions.answer_log import AnswerLog, Reply, request_key
 from pipeline.descriptions.artifact import classes_without_sentence
 from pipeline.descriptions.asking import (
-    Keep,
     collect_answers,
     generation_provenance,
 )
 from pipeline.descriptions.completeness import COUNTED, NAMED
 from pipeline.descriptions.exemplars import Exemplar
 from pipeline.descriptions.generation_params import GenerationParams
-from pipeline.descriptions.interface import Answers, Sentence, Task
+from pipeline.descriptions.interface import Answers
 from pipeline.descriptions.messages import (
     Query,
     answer_schema,
@@ -33,40 +29,8 @@ from pipeline.descriptions.messages import (
 )
 from pipeline.descriptions.params import DescribeParams
 from pipeline.images.classes import ClassEntry
+from tests.support.python_model import Model, good, run, said, task
 from tests.support.tasks import CLASSES, OPTIONS, PROMPTS, ROOT
-
-Says = Callable[[Query], Reply]
-
-
-def good(query: Query) -> Reply:
-    """Three sentences that no other answer has."""
-    texts = [f"{query.class_id} {query.prompt_id} {query.seed} {i}" for i in range(3)]
-    return Reply(json.dumps({"sentences": texts}), True, 10, 5)
-
-
-class Model:
-    """Answers in reverse order, and remembers what it was asked."""
-
-    def __init__(self, says: Says = good) -> None:
-        self.says = says
-        self.batches: list[list[Query]] = []
-
-    def send(self, queries: Sequence[Query], keep: Keep) -> Iterator[tuple[Query, Reply]]:
-        self.batches.append(list(queries))
-        for query in reversed(queries):
-            reply = self.says(query)
-            keep(query, reply)
-            yield query, reply
-
-
-def task(folder: Path, classes: Sequence[ClassEntry] = CLASSES, **changes: Any) -> Task:
-    values = {"exemplars": {}, "seed": 0} | changes
-    return Task(classes, "cupl", PROMPTS, log=AnswerLog(folder / "answers.jsonl"), **values)
-
-
-def run(folder: Path, model: Model, **changes: Any) -> tuple[list[Sentence], dict[str, Any]]:
-    params = GenerationParams.model_validate(OPTIONS | changes.pop("options", {}))
-    return collect_answers(task(folder, **changes), params, "test", {"revision": "abc"}, model.send)
 
 
 def test_everything_is_asked_at_once_and_comes_back_in_order(tmp_path):
@@ -132,10 +96,6 @@ def test_answers_lost_for_good_are_counted(tmp_path):
     sentences, statistics = run(tmp_path, Model(says), options={"retries": 1})
     assert (statistics["counts"]["unreadable"], statistics["counts"]["lost"]) == (20, 10)
     assert {s.class_id for s in sentences} == {"c0", "c2"}
-
-
-def said(*sentences: str) -> Reply:
-    return Reply(json.dumps({"sentences": sentences}), True, 1, 1)
 
 
 def test_fewer_usable_sentences_than_asked_for_are_asked_again(tmp_path, capsys):

@@ -21,7 +21,7 @@ from pipeline.descriptions.interface import Sentence
 from pipeline.descriptions.messages import Query, request_seed
 from pipeline.descriptions.queries import answer_of, first_queries, in_order
 from pipeline.images.classes import ClassEntry
-from tests.descriptions.test_asking import Model, good, run, said, task
+from tests.support.python_model import Model, good, run, said, task
 from tests.support.tasks import CLASSES, OPTIONS, PICTURES
 
 PARAMS = GenerationParams.model_validate(OPTIONS)
