@@ -2,7 +2,8 @@
 
 Reads data/classes/<describe.dataset>.parquet, the prompt set and the exemplars; writes
 data/descriptions/descriptions.parquet, every sentence as it came, and provenance.json beside
-it (how they were made; nothing downstream reads it but the report).
+it (how they were made; nothing downstream reads it but the report); with describe.per_image also
+captions.parquet, which says of which image each sentence is.
 """
 
 import typer
@@ -31,10 +32,12 @@ def main() -> None:
     if module.ASKS_MODEL:
         classes = with_glosses(classes, params.gloss)
     prompts = read_prompts(params.prompts)
-    exemplars = read_exemplars(params.exemplars, classes)
+    exemplars = read_exemplars(params.exemplars, classes, together=not params.per_image)
     session.check_exemplars(params, module)
     with session.answer_log(params, module, options, prompts) as log:
-        task = Task(classes, params.prompts, prompts, exemplars, params.seed, log, table)
+        task = Task(
+            classes, params.prompts, prompts, exemplars, params.seed, log, table, params.per_image
+        )
         answers = module.describe(task, options)
         session.check_answers(answers, classes, params)
         count = session.write_artifact(answers, classes, params.backend)

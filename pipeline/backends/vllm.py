@@ -2,7 +2,7 @@
 
 Every answer is a request of its own, and all of them share one continuous batch; each is
 kept as soon as it is finished. JSON is enforced while decoding. With exemplars the message
-shows the class's images first, which needs a model that reads images.
+shows the class's images first, or one of them, which needs a model that reads images.
 
 A run that is not interrupted repeats its text on the same kind of device with the same vLLM. An
 interrupted one asks for the rest in another batch: in bfloat16 or float16 that changes the last
@@ -97,7 +97,7 @@ def describe(task: Task, params: Params) -> Answers:
 
 def _generate(vllm: Any, task: Task, params: Params) -> Answers:
     print(f"describe: vLLM loads {params.model} ({LOG_LEVEL}=INFO shows its log)", file=sys.stderr)
-    llm = _start(vllm, params, task.seed, task.images_per_class)
+    llm = _start(vllm, params, task.seed, task.images_per_message)
     identity = params.model_dump(include=DECIDING) | {"weights": _commit(llm)}
     sentences, statistics = collect_answers(
         task, params, "vllm", identity, partial(_send, llm, params)

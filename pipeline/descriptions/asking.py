@@ -15,13 +15,14 @@ from pipeline.descriptions.completeness import COUNTED, Key, count_attempt, coun
 from pipeline.descriptions.flight import InFlight, with_bar
 from pipeline.descriptions.generation_params import GenerationParams
 from pipeline.descriptions.interface import Sentence, Task
-from pipeline.descriptions.messages import Query, parse_reply, request_seed
+from pipeline.descriptions.messages import Query, parse_reply
 from pipeline.descriptions.queries import (
     answer_of,
     content_of,
     first_queries,
     in_order,
     retry_query,
+    seed_of,
 )
 from pipeline.descriptions.unread import check_some_readable, report
 
@@ -93,9 +94,17 @@ def generation_provenance(task: Task, params: GenerationParams) -> dict[str, Any
         "prompts_sha256": task.prompts.digest(),
         "classes_with_gloss": sum(bool(class_entry.gloss) for class_entry in task.classes),
         "exemplars_per_class": task.images_per_class,
+        **_images_described(task),
         "seed": task.seed,
         "sampling": params.model_dump(include=set(GenerationParams.model_fields) - {"model"}),
     }
+
+
+def _images_described(task: Task) -> dict[str, Any]:
+    if not task.per_image:
+        return {}
+    images = sum(len(task.exemplars[class_entry.class_id]) for class_entry in task.classes)
+    return {"per_image": True, "images": images}
 
 
 def _sampling(params: GenerationParams) -> dict[str, Any]:
@@ -138,5 +147,4 @@ def _replies(
 
 def _answer_key(query: Query, identity: dict[str, Any], seed: int) -> str:
     """What the retries of an answer have in common: the key of its first request."""
-    first = request_seed(query.class_id, query.prompt_id, query.answer, 0, seed)
-    return request_key([identity, *content_of(query)[:-1], first])
+    return request_key([identity, *content_of(query)[:-1], seed_of(query, 0, seed)])

@@ -15,7 +15,7 @@ COUNTED = (
     *("lost", "surplus_sentences", "missing_sentences"),
 )
 NAMED = 20  # classes with missing sentences that provenance names; more are only counted
-Key = tuple[str, str, int]  # class, prompt, answer
+Key = tuple[str, str, int, int | None]  # class, prompt, answer, image that it is about if any
 
 
 def count_attempt(counts: Counter[str], reply: Reply, usable: int, asked: int) -> None:
@@ -38,7 +38,7 @@ def count_missing(
     at most NAMED of them.
     """
     missing: Counter[str] = Counter()
-    for (class_id, _, _), texts in kept.items():
+    for (class_id, *_), texts in kept.items():
         missing[class_id] += asked - len(texts)
     missing = +missing
     counts["lost"] = sum(not texts for texts in kept.values())

@@ -1,4 +1,4 @@
-"""Exemplar images: for each class the few that a vision-language model is shown.
+"""Exemplar images: those of each class that a vision-language model is shown.
 
 `data/exemplars/<name>.parquet` holds them as PNG files, so that describing needs neither the
 image set nor a CLIP. `none` is in git, without a row: then the describe stage depends on no
@@ -8,7 +8,7 @@ model, and a change of the base model re-runs no description.
 import io
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,7 @@ from pipeline.images.classes import ClassEntry
 
 FOLDER = Path("data/exemplars")
 NO_EXEMPLARS = "none"
+MOST_TOGETHER = 64  # images in one message
 SCHEMA = pa.schema(
     [
         ("class_id", pa.string()),
@@ -39,10 +40,17 @@ class ImagesByNumber(Protocol):
     def __getitem__(self, number: int, /) -> np.ndarray: ...
 
 
+class Exemplar(NamedTuple):
+    """An image of a class as a PNG file, and its row of data/images/<set>/images.npy."""
+
+    image: int
+    png: bytes
+
+
 class ExemplarParams(Section):
     """One entry of section `exemplars` of params.yaml, where every key is explained."""
 
-    images_per_class: int = Field(ge=1, le=64)
+    images_per_class: int | None = Field(ge=1, le=MOST_TOGETHER)
     candidates_per_class: int | None = Field(ge=1)
 
 
@@ -73,22 +81,35 @@ def to_png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def read_exemplars(name: str, classes: Sequence[ClassEntry]) -> dict[str, list[bytes]]:
-    """Class id -> PNG files, best first; empty for the set `none`.
+def read_exemplars(
+    name: str, classes: Sequence[ClassEntry], together: bool = True
+) -> dict[str, list[Exemplar]]:
+    """Class id -> its images, best first; empty for the set `none`.
+
+    Args:
+        together: a class's images are shown in one message.
 
     Raises:
-        UserError: no such file, or a class has no image in it while others have.
+        UserError: no such file, a class has no image in it while others have, or more than fit
+            one message.
     """
     path = FOLDER / f"{name}.parquet"
-    pngs_of: dict[str, list[bytes]] = {}
+    images_of: dict[str, list[Exemplar]] = {}
     for row in read_table(path, SCHEMA).to_pylist():
-        pngs_of.setdefault(row["class_id"], []).append(row["png"])
+        images_of.setdefault(row["class_id"], []).append(Exemplar(row["image"], row["png"]))
     missing = [
-        class_entry.class_id for class_entry in classes if class_entry.class_id not in pngs_of
+        class_entry.class_id for class_entry in classes if class_entry.class_id not in images_of
     ]
-    if pngs_of and missing:
+    if images_of and missing:
         raise UserError(
             f"{path}: no exemplar for class '{missing[0]}' ({len(missing)} classes in all); "
             f"run `dvc repro stages/dvc.yaml:exemplars@{name}`"
         )
-    return pngs_of
+    crowded = {key: len(images) for key, images in images_of.items() if len(images) > MOST_TOGETHER}
+    if together and crowded:
+        class_id, count = next(iter(crowded.items()))
+        raise UserError(
+            f"{path}: class '{class_id}' has {count} images, of which a message takes at most "
+            f"{MOST_TOGETHER}; set exemplars.{name}.images_per_class, or describe.per_image: true"
+        )
+    return images_of

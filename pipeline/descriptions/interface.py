@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.descriptions.answer_log import AnswerLog
+from pipeline.descriptions.exemplars import Exemplar
 from pipeline.descriptions.prompts import PromptSet
 from pipeline.images.classes import ClassEntry
 
@@ -24,23 +25,30 @@ class Task:
     """What to describe.
 
     table: the whole class table, of which `classes` may be a part; empty: they are all of it.
-    exemplars: class id -> PNG files of the class's images, best first; empty: no images.
+    exemplars: class id -> the class's images, best first; empty: no images.
     log: answers already paid for, which survive an interruption; None for backends that
     query no model.
+    per_image: each image is described on its own, not the class with all of them.
     """
 
     classes: Sequence[ClassEntry]
     prompt_set: str
     prompts: PromptSet
-    exemplars: Mapping[str, Sequence[bytes]]
+    exemplars: Mapping[str, Sequence[Exemplar]]
     seed: int
     log: AnswerLog | None = None
     table: Sequence[ClassEntry] = ()
+    per_image: bool = False
 
     @property
     def images_per_class(self) -> int:
         """Most images that a class is shown with; 0: none at all."""
         return max(map(len, self.exemplars.values()), default=0)
+
+    @property
+    def images_per_message(self) -> int:
+        """Most images that a message shows; 0: none at all."""
+        return 1 if self.per_image else self.images_per_class
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ class Sentence:
 
     sample_index counts the sentences of one prompt from 0; prompt_set and prompt_id are
     empty where no model was queried; source is the backend, with a remark after a comma if any.
+    image is the row of data/images/<set>/images.npy that it describes; None: it is about the class.
     """
 
     class_id: str
@@ -57,6 +66,7 @@ class Sentence:
     prompt_set: str = ""
     prompt_id: str = ""
     sample_index: int = 0
+    image: int | None = None
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,8 @@ SHORTEST = 8  # characters of a string that the schema lets pass: no blanks, no 
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """One answer to get. `text` and `images` (PNG files) make the message."""
+    """One answer to get. `text` and `images` (PNG files) make the message; `image` is the number
+    of the one that it is about, None: it is about the class."""
 
     class_id: str
     prompt_id: str
@@ -29,6 +30,7 @@ class Query:
     seed: int
     text: str
     images: Sequence[bytes]
+    image: int | None = None
 
 
 def message_content(query: Query) -> Any:
@@ -95,8 +97,11 @@ def answer_schema(sentences: int, bounded: bool) -> dict[str, Any]:
     }
 
 
-def request_seed(class_id: str, prompt_id: str, answer: int, attempt: int, seed: int) -> int:
-    """A seed below 2**31 that depends on the question, not on its position in a batch; it
-    must never change."""
-    key = json.dumps([seed, class_id, prompt_id, answer, attempt])
+def request_seed(
+    class_id: str, prompt_id: str, answer: int, attempt: int, seed: int, image: int | None = None
+) -> int:
+    """A seed below 2**31 that depends on the question, and on the image that it is about if it is
+    about one, not on its position in a batch; it must never change."""
+    about = [] if image is None else [image]
+    key = json.dumps([seed, class_id, prompt_id, answer, attempt, *about])
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % 2**31

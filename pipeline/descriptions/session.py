@@ -19,6 +19,7 @@ from pipeline.descriptions.artifact import (
     classes_without_sentence,
     to_columns,
 )
+from pipeline.descriptions.captions import with_images, write_captions
 from pipeline.descriptions.exemplars import NO_EXEMPLARS
 from pipeline.descriptions.generation_params import GenerationParams
 from pipeline.descriptions.interface import Answers
@@ -75,12 +76,13 @@ def check_answers(answers: Answers, classes: Sequence[ClassEntry], params: Descr
 
 
 def write_artifact(answers: Answers, classes: Sequence[ClassEntry], backend: str) -> int:
-    """Write data/descriptions/ as a whole: the sentences and how they were made; how many there
-    are."""
+    """Write data/descriptions/ as a whole: the sentences, which of them are captions and how they
+    were made; how many there are."""
     columns = to_columns(answers.sentences, classes, count_tokens)
     count = len(columns["sentence"])
     with replacing_directory(DESCRIPTIONS.parent) as output:
         write_table(output / DESCRIPTIONS.name, columns, SCHEMA)
+        write_captions(output, with_images(columns, answers.sentences))
         provenance = {"backend": backend, "sentences": count}
         write_json(output / PROVENANCE.name, provenance | answers.provenance)
     return count

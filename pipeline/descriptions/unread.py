@@ -42,16 +42,15 @@ def _shown(reply: Reply) -> str:
 
 
 def report(
-    counts: Mapping[str, int], refusals: Mapping[tuple[str, str, int], str]
+    counts: Mapping[str, int], refusals: Mapping[tuple[str, str, int, int | None], str]
 ) -> dict[str, dict[str, str]]:
-    """Say how many answers were not complete. `refusals`: (class, question, answer) of those that
-    are lost -> the words of each refusal; they are returned by "class/question" for provenance."""
+    """Say how many answers were not complete. `refusals`: (class, question, answer, image)
+    of those that are lost -> the words of each refusal; they are returned for provenance, by
+    "class/question", or "class/question/image" where it is about an image."""
     if any(counts[kind] for kind in (*UNREAD, "short")):
         print(f"describe: some answers were not complete: {dict(counts)}", file=sys.stderr)
     words = {
-        f"{class_id}/{prompt_id}": " ".join(text.split())[:SHOWN]
-        for (class_id, prompt_id, _), text in refusals.items()
-        if text
+        _question(*key): " ".join(text.split())[:SHOWN] for key, text in refusals.items() if text
     }
     if not words:
         return {}
@@ -62,3 +61,8 @@ def report(
         file=sys.stderr,
     )
     return {"refused": words}
+
+
+def _question(class_id: str, prompt_id: str, _: int, image: int | None) -> str:
+    question = f"{class_id}/{prompt_id}"
+    return question if image is None else f"{question}/{image}"

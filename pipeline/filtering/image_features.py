@@ -91,10 +91,10 @@ def class_means(features: Tensor, labels: np.ndarray, classes: int) -> Tensor:
 
 
 def nearest_to_mean(
-    features: Tensor, labels: np.ndarray, classes: int, count: int
+    features: Tensor, labels: np.ndarray, classes: int, count: int | None
 ) -> list[list[tuple[int, float]]]:
-    """Per class the indices of the `count` features nearest to the class's mean, best first
-    (equal ones in their order), each with its cosine."""
+    """Per class the indices of the `count` features nearest to the class's mean (None: of all),
+    best first (equal ones in their order), each with its cosine."""
     means = class_means(features, labels, classes)
     nearest = []
     for label in range(classes):

@@ -15,6 +15,7 @@ import torch
 from pipeline.clip.folders import FINETUNED
 from pipeline.common.errors import UserError, listed
 from pipeline.common.options import load_plugin
+from pipeline.descriptions import session
 from pipeline.descriptions.artifact import classes_without_sentence
 from pipeline.descriptions.interface import Answers, Task
 from pipeline.descriptions.model_folder import check_model
@@ -44,6 +45,11 @@ def descriptions(plan: Plan) -> Part:
     backend, options = load_plugin(
         "pipeline.backends", "describe", "backend", params.backend, params.options
     )
+    try:
+        session.check_exemplars(params, backend)
+    except UserError as error:
+        part.problems.append(str(error))
+        return part
     state = plan.sets.get(params.dataset)
     class_entries = list(state.class_entries) if state else []
     if backend.ASKS_MODEL:
@@ -123,9 +129,9 @@ def _check_request(part: Part, params: DescribeParams, options: Any, classes: in
     """How much a backend asks a model, and whether it can be asked."""
     questions = len(read_prompts(params.prompts).questions) * options.answers
     total = f"{classes * questions} in all" if classes else "times the classes"
-    part.lines.append(
-        f"backend {params.backend}: {options.model}, {questions} answers per class, {total}"
-    )
+    images = f"per image of exemplars.{params.exemplars}, times the images"
+    unit = images if params.per_image else f"per class, {total}"
+    part.lines.append(f"backend {params.backend}: {options.model}, {questions} answers {unit}")
     if params.backend in CHECK_BACKEND:
         CHECK_BACKEND[params.backend](part, options)
 

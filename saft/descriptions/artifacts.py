@@ -11,6 +11,7 @@ from pipeline.common.atomic import replacing_directory
 from pipeline.common.errors import UserError
 from pipeline.common.tables import read_json, read_table, write_json, write_table
 from pipeline.descriptions.artifact import DESCRIPTIONS, SCHEMA
+from pipeline.descriptions.captions import read_captions, write_captions
 from pipeline.descriptions.sources import PROVENANCE
 from saft.descriptions.merging import Merged
 
@@ -18,8 +19,8 @@ STAGE = "stages/dvc.yaml:describe"  # as DVC names it
 
 
 class Artifact(NamedTuple):
-    """An artifact as read: the Parquet file, class id -> its rows, and provenance.json, None:
-    not there."""
+    """An artifact as read: the Parquet file, class id -> its rows, which have an `image` where
+    captions.parquet says that they are of one, and provenance.json, None: not there."""
 
     path: Path
     class_rows: dict[str, list[dict[str, Any]]]
@@ -30,8 +31,8 @@ def read(path: Path) -> Artifact:
     """The artifact at `path`, a folder or the Parquet file.
 
     Raises:
-        UserError: it is missing, of another schema, has an empty cell or no row; or
-            provenance.json in its folder is not a JSON object.
+        UserError: it is missing, of another schema, has an empty cell or no row; or in its
+            folder provenance.json is not a JSON object, or captions.parquet not of its sentences.
     """
     file = path / DESCRIPTIONS.name if path.is_dir() else path
     if not file.exists():
@@ -42,7 +43,7 @@ def read(path: Path) -> Artifact:
     table = read_table(file, SCHEMA)
     _check_complete(table, file)
     class_rows: dict[str, list[dict[str, Any]]] = {}
-    for row in table.to_pylist():
+    for row in read_captions(file.parent, table.to_pylist()):
         class_rows.setdefault(row["class_id"], []).append(row)
     return Artifact(file, class_rows, _provenance(file.with_name(PROVENANCE.name)))
 
@@ -73,6 +74,7 @@ def write_merged(output: Path, artifacts: Sequence[Artifact], merged: Merged) ->
     try:
         with replacing_directory(output.resolve()) as folder:
             write_table(folder / DESCRIPTIONS.name, columns, SCHEMA)
+            write_captions(folder, merged.rows)
             write_json(folder / PROVENANCE.name, provenance)
     except OSError as error:
         reason = f"cannot be written: {error.strerror}; nothing was written"

@@ -1,7 +1,8 @@
 """Figures about a description artifact, for people who decide whether to use it.
 
 Plain values throughout, so that the printed page and the JSON object cannot differ. `class_rows`
-is everywhere class id -> rows of pipeline.descriptions.artifact.SCHEMA, at least one per class.
+is everywhere class id -> rows of pipeline.descriptions.artifact.SCHEMA, at least one per class,
+each with the number of its image where it is a caption.
 """
 
 import math
@@ -61,6 +62,7 @@ def datasheet(
         "sentences": per_class({class_id: len(rows) for class_id, rows in class_rows.items()}),
         "prompts": _counted(rows, "prompt_set", "prompt_id"),
         "sources": _counted(rows, "source"),
+        "captions": captions(class_rows),
         "words": spread([len(row["sentence"].split()) for row in rows]),
         "tokens": _tokens(rows, context),
         "duplicates": duplicates(class_rows, verdicts),
@@ -80,6 +82,21 @@ def coverage(class_rows: ClassRows, classes: Sequence[ClassEntry] | None) -> dic
     unknown = [class_id for class_id in class_rows if class_id not in ids]
     described = len(ids) - len(missing)
     return {"described": described, "of": len(ids), "missing": missing, "unknown": unknown}
+
+
+def captions(class_rows: ClassRows) -> dict[str, int] | None:
+    """Sentences that describe an image each, how many images these are, and of how many classes;
+    None where there are none."""
+    images = [
+        (class_id, row["image"])
+        for class_id, rows in class_rows.items()
+        for row in rows
+        if "image" in row
+    ]
+    if not images:
+        return None
+    classes = len({class_id for class_id, _ in images})
+    return {"sentences": len(images), "images": len(set(images)), "classes": classes}
 
 
 def spread(values: Sequence[int]) -> dict[str, float]:

@@ -1,9 +1,11 @@
 """Several description artifacts made one: people who share the work describe a part each.
 
 A class is taken whole, from one artifact: rows of two artifacts for one class would share sample
-indices. `ClassRows` is class id -> rows of pipeline.descriptions.artifact.SCHEMA.
+indices. `ClassRows` is class id -> rows of pipeline.descriptions.artifact.SCHEMA, each with the
+number of its image where it is a caption: a class's captions come from the same artifact.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -112,12 +114,12 @@ def _conflict(class_id: str, inputs: Sequence[ClassRows]) -> Conflict | None:
     """None where all inputs that have the class have the same rows, in whatever order: the
     order of prompts in one class depends on the other classes of its artifact."""
     versions = [class_rows[class_id] for class_rows in inputs if class_id in class_rows]
-    if all(_as_set(rows) == _as_set(versions[0]) for rows in versions):
+    if all(_counted(rows) == _counted(versions[0]) for rows in versions):
         return None
     names = dict.fromkeys(row["class_name"] for rows in versions for row in rows)
     counts = tuple(len(class_rows.get(class_id, [])) for class_rows in inputs)
     return Conflict(class_id, tuple(names), counts)
 
 
-def _as_set(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
-    return sorted(tuple(row[key] for key in sorted(row)) for row in rows)
+def _counted(rows: Sequence[Row]) -> Counter[frozenset[tuple[str, Any]]]:
+    return Counter(frozenset(row.items()) for row in rows)

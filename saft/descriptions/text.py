@@ -131,6 +131,9 @@ def _sentences(figures: Mapping[str, Any]) -> list[str]:
             pairs.append(("" if number else label, _number(row["sentences"], name)))
         if len(counts) > PROMPTS:
             pairs.append(("", " " * HANG + f"... ({len(counts)} in all)"))
+    if captions := figures["captions"]:
+        remark = f"of {captions['images']} images of {captions['classes']} classes"
+        pairs.append(("captions", _number(captions["sentences"], remark)))
     return _block(pairs)
 
 

@@ -14,7 +14,7 @@ from pipeline.descriptions.answer_log import AnswerLog, Reply
 from pipeline.descriptions.interface import Task
 from tests.support.openai_backend import describe, kept, params, refused
 from tests.support.openai_server import Response, completion, refusal
-from tests.support.tasks import CLASSES, PROMPTS
+from tests.support.tasks import CLASSES, PICTURES, PROMPTS
 
 LIMITS = {"minLength": 8, "maxLength": 300}
 KEY = "sk-very-secret-0123456789"
@@ -94,7 +94,7 @@ def test_limits_and_formats_of_other_servers(serve, tmp_path):
 
 def test_exemplars_travel_as_data_urls(serve, tmp_path):
     server = serve(lambda number, body: completion(body))
-    describe(tmp_path, server.url, {c.class_id: [b"1", b"2"] for c in CLASSES})
+    describe(tmp_path, server.url, PICTURES)
     content = server.bodies[0]["messages"][0]["content"]
     assert [part["type"] for part in content] == ["image_url", "image_url", "text"]
 

@@ -21,7 +21,7 @@ from pipeline.common.params import validate
 from pipeline.descriptions.answer_log import AnswerLog
 from pipeline.descriptions.interface import Answers, Task
 from tests.support.model_folders import write_model_folder
-from tests.support.tasks import CLASSES, OPTIONS, PROMPTS
+from tests.support.tasks import CLASSES, OPTIONS, PICTURES, PROMPTS
 
 ENGINE: dict[str, Any] = {
     "revision": "abc",
@@ -119,8 +119,9 @@ def params(**changes: Any) -> backend.Params:
     return validate(values, backend.Params, "params.yaml: describe.options.vllm")
 
 
-def describe(folder: Path, exemplars: dict[str, list[bytes]] | None = None, **changes: Any):
-    task = Task(CLASSES, "cupl", PROMPTS, exemplars or {}, 7, AnswerLog(folder / "answers.jsonl"))
+def describe(folder: Path, exemplars: Any = None, per_image: bool = False, **changes: Any):
+    log = AnswerLog(folder / "answers.jsonl")
+    task = Task(CLASSES, "cupl", PROMPTS, exemplars or {}, 7, log, per_image=per_image)
     return backend.describe(task, params(**changes))
 
 
@@ -295,11 +296,22 @@ def test_a_batch_takes_no_more_than_the_engine_says():
 
 def test_exemplars_are_shown_and_announced(monkeypatch, tmp_path):
     engine = install(monkeypatch)
-    answers = describe(tmp_path, {c.class_id: [b"1", b"2"] for c in CLASSES})
+    answers = describe(tmp_path, PICTURES)
     assert engine.started[0]["limit_mm_per_prompt"] == {"image": 2}
     [message] = engine.seen[0].messages
     assert [part["type"] for part in message["content"]] == ["image_url", "image_url", "text"]
     assert answers.provenance["exemplars_per_class"] == 2
+
+
+def test_one_image_in_a_message_is_announced_where_each_is_described(monkeypatch, tmp_path):
+    engine = install(monkeypatch)
+    answers = describe(tmp_path, PICTURES, per_image=True)
+    assert engine.started[0]["limit_mm_per_prompt"] == {"image": 1}
+    assert len(engine.seen) == 3 * 2 * 5 * 2
+    for request in engine.seen:
+        [message] = request.messages
+        assert [part["type"] for part in message["content"]] == ["image_url", "text"]
+    assert answers.provenance["images"] == 3 * 2
 
 
 def test_on_a_cpu_prompts_are_not_split(monkeypatch, tmp_path):

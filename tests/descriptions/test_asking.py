@@ -3,10 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,13 +13,13 @@ from pipeline.descriptions import session
 from pipeline.descriptions.answer_log import AnswerLog, Reply, request_key
 from pipeline.descriptions.artifact import classes_without_sentence
 from pipeline.descriptions.asking import (
-    Keep,
     collect_answers,
     generation_provenance,
 )
 from pipeline.descriptions.completeness import COUNTED, NAMED
+from pipeline.descriptions.exemplars import Exemplar
 from pipeline.descriptions.generation_params import GenerationParams
-from pipeline.descriptions.interface import Answers, Sentence, Task
+from pipeline.descriptions.interface import Answers
 from pipeline.descriptions.messages import (
     Query,
     answer_schema,
@@ -32,40 +29,8 @@ from pipeline.descriptions.messages import (
 )
 from pipeline.descriptions.params import DescribeParams
 from pipeline.images.classes import ClassEntry
+from tests.support.python_model import Model, good, run, said, task
 from tests.support.tasks import CLASSES, OPTIONS, PROMPTS, ROOT
-
-Says = Callable[[Query], Reply]
-
-
-def good(query: Query) -> Reply:
-    """Three sentences that no other answer has."""
-    texts = [f"{query.class_id} {query.prompt_id} {query.seed} {i}" for i in range(3)]
-    return Reply(json.dumps({"sentences": texts}), True, 10, 5)
-
-
-class Model:
-    """Answers in reverse order, and remembers what it was asked."""
-
-    def __init__(self, says: Says = good) -> None:
-        self.says = says
-        self.batches: list[list[Query]] = []
-
-    def send(self, queries: Sequence[Query], keep: Keep) -> Iterator[tuple[Query, Reply]]:
-        self.batches.append(list(queries))
-        for query in reversed(queries):
-            reply = self.says(query)
-            keep(query, reply)
-            yield query, reply
-
-
-def task(folder: Path, classes: Sequence[ClassEntry] = CLASSES, **changes: Any) -> Task:
-    values = {"exemplars": {}, "seed": 0} | changes
-    return Task(classes, "cupl", PROMPTS, log=AnswerLog(folder / "answers.jsonl"), **values)
-
-
-def run(folder: Path, model: Model, **changes: Any) -> tuple[list[Sentence], dict[str, Any]]:
-    params = GenerationParams.model_validate(OPTIONS | changes.pop("options", {}))
-    return collect_answers(task(folder, **changes), params, "test", {"revision": "abc"}, model.send)
 
 
 def test_everything_is_asked_at_once_and_comes_back_in_order(tmp_path):
@@ -131,10 +96,6 @@ def test_answers_lost_for_good_are_counted(tmp_path):
     sentences, statistics = run(tmp_path, Model(says), options={"retries": 1})
     assert (statistics["counts"]["unreadable"], statistics["counts"]["lost"]) == (20, 10)
     assert {s.class_id for s in sentences} == {"c0", "c2"}
-
-
-def said(*sentences: str) -> Reply:
-    return Reply(json.dumps({"sentences": sentences}), True, 1, 1)
 
 
 def test_fewer_usable_sentences_than_asked_for_are_asked_again(tmp_path, capsys):
@@ -256,14 +217,14 @@ def test_a_finished_run_forgets_its_own_answers_only(tmp_path):
         {"options": {"max_tokens": 300}},
         {"options": {"sentences": 2}},
         {"seed": 5},
-        {"exemplars": {c.class_id: [b"png"] for c in CLASSES}},
-        {"exemplars": {c.class_id: [b"another"] for c in CLASSES}},
+        {"exemplars": {c.class_id: [Exemplar(0, b"png")] for c in CLASSES}},
+        {"exemplars": {c.class_id: [Exemplar(0, b"another")] for c in CLASSES}},
     ],
 )
 def test_another_request_is_not_answered_from_the_log(tmp_path, changes):
     run(tmp_path, Model())
-    if changes.get("exemplars", {}).get("c0") == [b"another"]:
-        run(tmp_path, Model(), exemplars={c.class_id: [b"png"] for c in CLASSES})
+    if changes.get("exemplars", {}).get("c0") == [Exemplar(0, b"another")]:
+        run(tmp_path, Model(), exemplars={c.class_id: [Exemplar(0, b"png")] for c in CLASSES})
     model = Model()
     _, statistics = run(tmp_path, model, **changes)
     assert len(model.batches[0]) == 30
@@ -296,7 +257,8 @@ def test_the_log_does_not_depend_on_the_process(tmp_path):
 
 def test_exemplars_come_before_the_question(tmp_path):
     model = Model()
-    run(tmp_path, model, exemplars={c.class_id: [b"1", b"2"] for c in CLASSES})
+    exemplars = {c.class_id: [Exemplar(0, b"1"), Exemplar(1, b"2")] for c in CLASSES}
+    run(tmp_path, model, exemplars=exemplars)
     query = model.batches[0][0]
     assert query.text.startswith("The pictures above show an apple.")
     content = message_content(query)
@@ -410,7 +372,9 @@ def test_a_model_that_says_too_much_is_cut_to_the_number_asked(tmp_path):
 
 def test_provenance_names_questions_and_sampling(tmp_path):
     params = GenerationParams.model_validate(OPTIONS)
-    provenance = generation_provenance(task(tmp_path, exemplars={"c0": [b"1", b"2"]}), params)
+    provenance = generation_provenance(
+        task(tmp_path, exemplars={"c0": [Exemplar(3, b"1"), Exemplar(1, b"2")]}), params
+    )
     assert provenance == {
         "model": "maker/model",
         "prompts": "cupl",
@@ -445,8 +409,8 @@ def test_answers_that_were_kept_are_still_found(tmp_path, monkeypatch):
     apple = (tmp_path / "answers.jsonl").read_text()
     assert "06be8d8304514d584501cd4f07dd3b9181b58c3d06aac03a38148384de1477b5" in apple
     describe = DescribeParams(
-        dataset="x", backend="vllm", prompts="cupl", exemplars="none", gloss="known", only=None,
-        empty_class="error", seed=0, options={},
+        dataset="x", backend="vllm", prompts="cupl", exemplars="none", per_image=False,
+        gloss="known", only=None, empty_class="error", seed=0, options={},
     )  # fmt: skip
     options = vllm.Params.model_validate(OPTIONS | {
         "revision": "main", "dtype": "bfloat16", "tensor_parallel_size": 1, "max_model_len": 2048,

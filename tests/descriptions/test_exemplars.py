@@ -44,6 +44,8 @@ def test_the_nearest_to_the_mean_come_first():
     near = nearest_to_mean(features, labels, 2, count=2)
     assert [index for index, _ in near[0]] == [2, 4]
     assert [index for index, _ in near[1]] == [3], "a class may have fewer"
+    every = nearest_to_mean(features, labels, 2, None)
+    assert [[index for index, _ in rows] for rows in every] == [[2, 4, 0, 1], [3]]
     assert near[0][0][1] == pytest.approx(float(features[2] @ means[0]), abs=1e-6)
 
 
@@ -65,9 +67,9 @@ def test_an_exemplar_file_carries_the_images_themselves(tmp_path, monkeypatch):
     first = (exemplars.FOLDER / "near.parquet").read_bytes()
     write_table(exemplars.FOLDER / "near.parquet", columns, exemplars.SCHEMA)
     assert (exemplars.FOLDER / "near.parquet").read_bytes() == first
-    pngs_of = exemplars.read_exemplars("near", CLASSES)
-    assert [len(pngs_of[c]) for c in ("n1", "n2")] == [2, 1]
-    back = np.asarray(Image.open(io.BytesIO(pngs_of["n1"][0]))).transpose(2, 0, 1)
+    images_of = exemplars.read_exemplars("near", CLASSES)
+    assert [[e.image for e in images_of[c]] for c in ("n1", "n2")] == [[2, 0], [1]]
+    back = np.asarray(Image.open(io.BytesIO(images_of["n1"][0].png))).transpose(2, 0, 1)
     np.testing.assert_array_equal(back, pixels[2])
     more = [*CLASSES, ClassEntry("n3", "cat")]
     with pytest.raises(

@@ -12,6 +12,7 @@ NAMES = sorted(file.stem for file in (ROOT / "data/prompts").glob("*.yaml"))
 # A changed word needs a new version number, and then a new line here.
 DIGESTS = {
     ("appearance", 1): "275cc077738ab191",
+    ("caption", 1): "10a06bf51a5bf1d6",
     ("cupl", 1): "a75ca8357413fb84",
     ("digit", 1): "73a16ab1bf640f39",
     ("distinguishing", 1): "929077557fb4fe51",
@@ -56,7 +57,8 @@ def test_a_message_names_class_and_count_and_pictures_where_there_are_any(name):
         assert "exactly 4 strings" in plain
         assert "{}" not in plain
         assert "{count}" not in plain
-        assert with_images.startswith(f"The pictures above show {called}.")
+        shown = "The picture above shows" if name == "caption" else "The pictures above show"
+        assert with_images.startswith(f"{shown} {called}.")
         assert with_images.endswith(plain)
 
 

@@ -205,6 +205,18 @@ def test_a_model_that_nobody_can_ask(project, monkeypatch):
     assert "describe.options.vllm: model: ./nowhere: there is no such folder" in listed
 
 
+def test_images_that_nobody_is_shown_or_that_nobody_named(project):
+    every = {"images_per_class": None, "candidates_per_class": 5}
+    change(exemplars={"every": every}, describe__exemplars="every", describe__per_image=True)
+    line = "params.yaml: describe.exemplars: backend bundled shows images to nobody; set none"
+    assert problems() == [line]
+    change(describe__backend="openai", describe__prompts="caption")
+    lines = findings("descriptions")["lines"]
+    assert lines[0].endswith(", 4 answers per image of exemplars.every, times the images")
+    change(describe__exemplars="none")
+    assert any("key 'per_image': Value error, needs images" in line for line in problems())
+
+
 def test_names_that_mean_several_things_are_remarked_where_a_model_is_asked(project):
     insects = {"n02279972": "monarch", "n01440764": "tench"}
     with_photographs(project / "data/raw/insects", insects)

@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from pipeline.common.tables import write_json, write_table
+from pipeline.descriptions import captions
 from pipeline.descriptions.artifact import SCHEMA, to_columns
 from pipeline.descriptions.interface import Sentence
 from pipeline.filtering import table as filtered
@@ -330,3 +331,50 @@ def test_an_empty_output_folder_is_taken_even_the_current_one(here, monkeypatch)
         monkeypatch.chdir(here)
         assert bytes_of("out") == bytes_of("a")
         shutil.rmtree("out")
+
+
+def captioned(folder: str, **images: list[int]) -> Path:
+    """An artifact with a caption of each image, by class."""
+    texts = {key: [f"A crane numbered {n}." for n in numbers] for key, numbers in images.items()}
+    path = artifact(folder, **texts)
+    rows = pq.read_table(path / "descriptions.parquet").to_pylist()
+    numbered = [row | {"image": images[row["class_id"]][row["sample_index"]]} for row in rows]
+    captions.write_captions(path, numbered)
+    return path
+
+
+def test_show_counts_captions_and_their_images():
+    folder = captioned("a", n1=[7, 2, 2], n2=[4])
+    assert "captions                    4  of 3 images of 2 classes" in good("show", folder)
+    counts = json.loads(good("show", folder, "--json"))["captions"]
+    assert counts == {"sentences": 4, "images": 3, "classes": 2}
+    (folder / captions.FILE).unlink()
+    assert json.loads(good("show", folder, "--json"))["captions"] is None
+    assert "captions" not in good("show", folder)
+
+
+def test_merging_keeps_the_captions_of_every_class():
+    a, b, c = captioned("a", n2=[9, 4]), captioned("b", n1=[5]), artifact("c", n3=["Six legs."])
+    good("merge", a, b, c, "--output", "whole")
+    rows = pq.read_table("whole/captions.parquet").to_pylist()
+    assert [(row["class_id"], row["image"], row["sentence"]) for row in rows] == [
+        ("n1", 5, "A crane numbered 5."),
+        ("n2", 4, "A crane numbered 4."),
+        ("n2", 9, "A crane numbered 9."),
+    ]
+    good("merge", b, c, "--output", "bc")
+    good("merge", a, "bc", "--output", "right")
+    for name in ("descriptions.parquet", captions.FILE):
+        assert (Path("right") / name).read_bytes() == (Path("whole") / name).read_bytes()
+    assert "captions                    3  of 3 images of 2 classes" in good("show", "whole")
+
+
+def test_captions_that_are_not_of_the_artifact_are_one_line():
+    folder, other = captioned("a", n1=[7, 2]), captioned("b", n1=[8])
+    shutil.copy(other / captions.FILE, folder)
+    line = bad("show", folder)
+    assert "a/captions.parquet: image 8 of class 'n1': its caption is not in the descr" in line
+    assert "captions.parquet: image 8" in bad("merge", folder, other, "--output", "out")
+    assert not Path("out").exists()
+    (folder / captions.FILE).write_text("nonsense")
+    assert "a/captions.parquet: cannot be read as Parquet" in bad("show", folder)

@@ -55,6 +55,17 @@ def test_the_same_rows_are_no_conflict_whatever_their_order():
     assert (merged.repeated, merged.conflicts) == (["n1"], [])
 
 
+def test_captions_of_other_images_are_a_conflict_and_come_with_their_class():
+    one, other = {"n1": [row("n1", BIRD, image=3)]}, {"n1": [row("n1", BIRD, image=4)]}
+    plain = class_rows(n1=[BIRD], n2=[MACHINE])
+    assert merge([one, one], None).repeated == ["n1"]
+    for second in (other, plain):
+        merged = merge([one, second], None)
+        assert merged.preferred == ["n1"]
+        assert merged.rows[0]["image"] == 3
+    assert "image" not in merged.rows[1]
+
+
 def test_another_sentence_number_or_name_is_a_conflict():
     plain = class_rows(n1=[BIRD], n2=[BIRD])
     assert merge([plain, class_rows(n1=[BIRD, BIRD])], None).conflicts == [
