@@ -93,6 +93,7 @@ def generation_provenance(task: Task, params: GenerationParams) -> dict[str, Any
         "prompts_sha256": task.prompts.digest(),
         "classes_with_gloss": sum(bool(class_entry.gloss) for class_entry in task.classes),
         "exemplars_per_class": task.images_per_class,
+        **task.confusions.provenance(),
         "seed": task.seed,
         "sampling": params.model_dump(include=set(GenerationParams.model_fields) - {"model"}),
     }

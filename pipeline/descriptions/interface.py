@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.descriptions.answer_log import AnswerLog
+from pipeline.descriptions.confusions import Confusions
 from pipeline.descriptions.prompts import PromptSet
 from pipeline.images.classes import ClassEntry
 
@@ -27,6 +28,7 @@ class Task:
     exemplars: class id -> PNG files of the class's images, best first; empty: no images.
     log: answers already paid for, which survive an interruption; None for backends that
     query no model.
+    confusions: the classes that a class is confused with, for prompt sets with {others}.
     """
 
     classes: Sequence[ClassEntry]
@@ -36,6 +38,7 @@ class Task:
     seed: int
     log: AnswerLog | None = None
     table: Sequence[ClassEntry] = ()
+    confusions: Confusions = field(default_factory=Confusions)
 
     @property
     def images_per_class(self) -> int:

@@ -18,6 +18,7 @@ class DescribeParams(Section):
     backend: str
     prompts: str
     exemplars: str
+    confusions: str
     gloss: Literal["none", "known"]
     only: list[str] | None
     empty_class: Literal["error", "allow"]

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pipeline.descriptions.articles import alternatives
 from pipeline.descriptions.completeness import Key
 from pipeline.descriptions.generation_params import GenerationParams
 from pipeline.descriptions.interface import Sentence, Task
@@ -15,9 +16,15 @@ def first_queries(task: Task, params: GenerationParams) -> list[Query]:
     queries = []
     for class_entry in task.classes:
         images = task.exemplars.get(class_entry.class_id, ())
+        others = alternatives(task.confusions.names_of.get(class_entry.class_id, ()))
         for prompt_id in task.prompts.questions:
             text = task.prompts.message(
-                prompt_id, class_entry.name, params.sentences, bool(images), class_entry.gloss
+                prompt_id,
+                class_entry.name,
+                params.sentences,
+                bool(images),
+                class_entry.gloss,
+                others,
             )
             for answer in range(params.answers):
                 seed = request_seed(class_entry.class_id, prompt_id, answer, 0, task.seed)
