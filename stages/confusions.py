@@ -1,4 +1,4 @@
-"""Find the classes whose texts the base model confuses: `python -m stages.confusions <name>`.
+"""Find the classes whose texts base confuses: `python -m stages.confusions <name>`.
 
 Reads data/classes/<describe.dataset>.parquet and data/models/base/clip/; writes
 data/confusions/<name>.parquet: per class the classes whose filled templates are nearest.

@@ -1,4 +1,4 @@
-"""Find the classes whose images the base model confuses: `python -m stages.image_confusions <name>`.
+"""Find the classes whose images base confuses: `python -m stages.image_confusions <name>`.
 
 Reads data/images/<describe.dataset>, its class table and data/models/base/clip/; writes
 data/confusions/<name>.parquet: per class the classes of the highest mean zero-shot probability

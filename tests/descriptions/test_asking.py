@@ -445,8 +445,8 @@ def test_answers_that_were_kept_are_still_found(tmp_path, monkeypatch):
     apple = (tmp_path / "answers.jsonl").read_text()
     assert "06be8d8304514d584501cd4f07dd3b9181b58c3d06aac03a38148384de1477b5" in apple
     describe = DescribeParams(
-        dataset="x", backend="vllm", prompts="cupl", exemplars="none", gloss="known", only=None,
-        empty_class="error", seed=0, options={},
+        dataset="x", backend="vllm", prompts="cupl", exemplars="none", confusions="none",
+        gloss="known", only=None, empty_class="error", seed=0, options={},
     )  # fmt: skip
     options = vllm.Params.model_validate(OPTIONS | {
         "revision": "main", "dtype": "bfloat16", "tensor_parallel_size": 1, "max_model_len": 2048,
