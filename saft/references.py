@@ -6,6 +6,7 @@ from typing import Any
 from pipeline.clip.folders import BASE, FINETUNED
 from pipeline.common.params import PLAIN_NAME
 from pipeline.descriptions import prompts
+from pipeline.descriptions.confusions import NO_CONFUSIONS
 from pipeline.descriptions.exemplars import NO_EXEMPLARS
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, SAME, TEMPLATE
 
@@ -13,6 +14,8 @@ Values = dict[str, Any]
 # section, or key of one -> names below it that stand for something else
 RESERVED = {
     "exemplars": {NO_EXEMPLARS: "none"},
+    "confusions.text": {NO_CONFUSIONS: "none"},
+    "confusions.images": {NO_CONFUSIONS: "none"},
     "models": {FINETUNED: "the model that section finetune makes"},
     "embed.texts": {
         DESCRIPTIONS: "the kept descriptions",
@@ -49,6 +52,8 @@ def references(values: Values, sound: set[str]) -> Iterator[str]:
         yield from _text_sets(values["embed"]["texts"], values["evaluate"])
     if "describe" in sound:
         yield from _described(values)
+    if "confusions" in sound:
+        yield from _confused(values, sound)
     if {"models", "pretrain"} <= sound:
         yield from _trainings(values["models"], values["pretrain"])
     if "evaluate" in sound:
@@ -108,6 +113,17 @@ def _described(values: Values) -> Iterator[str]:
             f"describe.prompts: {prompts.FOLDER} has no '{describe['prompts']}', "
             f"only {', '.join(prompt_sets)}"
         )
+
+
+def _confused(values: Values, sound: set[str]) -> Iterator[str]:
+    by_text, by_images = values["confusions"]["text"], values["confusions"]["images"]
+    for name in by_text:
+        if name in by_images:
+            yield f"confusions: '{name}' is in text and in images, which share a file; rename one"
+    known = [NO_CONFUSIONS, *by_text, *by_images]
+    if "describe" in sound and values["describe"]["confusions"] not in known:
+        chosen = values["describe"]["confusions"]
+        yield f"describe.confusions: '{chosen}' is not one of {', '.join(known)}"
 
 
 def _trainings(models: Values, pretrain: Values) -> Iterator[str]:

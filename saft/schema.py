@@ -12,6 +12,7 @@ from pipeline.clip.folders import FINETUNED
 from pipeline.common import registry
 from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, Section, validate
+from pipeline.descriptions.confusions import ConfusionsParams
 from pipeline.descriptions.exemplars import ExemplarParams
 from pipeline.descriptions.params import DescribeParams
 from pipeline.embeddings.templates import EmbedParams
@@ -30,6 +31,7 @@ from saft.references import not_plain, references
 SECTIONS: dict[str, type[Section]] = {
     "data": DataParams,
     "prepare": PrepareParams,
+    "confusions": ConfusionsParams,
     "describe": DescribeParams,
     "filter": FilterParams,
     "embed": EmbedParams,
@@ -75,6 +77,9 @@ def check_params(values: Values, file: Path = PARAMS_FILE) -> list[str]:
             _options(values[section], section, file, problems)
     if not problems:
         _recipe(values, file, problems)
+    if "confusions" in sound:
+        for key, entries in values["confusions"].items():
+            problems += not_plain(entries, f"{file}: confusions.{key}")
     if "embed" in sound:
         problems += not_plain(values["embed"]["texts"], f"{file}: embed.texts")
     problems += [f"{file}: {text}" for text in references(values, sound)]

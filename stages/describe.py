@@ -1,9 +1,9 @@
 """Describe every class in sentences: `python -m stages.describe`.
 
-Reads data/classes/<describe.dataset>.parquet, the prompt set and the exemplars; writes
-data/descriptions/descriptions.parquet, every sentence as it came, and provenance.json beside
-it (how they were made; nothing downstream reads it but the report); with describe.per_image also
-captions.parquet, which says of which image each sentence is.
+Reads data/classes/<describe.dataset>.parquet, the prompt set, the exemplars and the confusable
+classes; writes data/descriptions/descriptions.parquet, every sentence as it came, and
+provenance.json beside it (how they were made; nothing downstream reads it but the report); with
+describe.per_image also captions.parquet, which says of which image each sentence is.
 """
 
 import typer
@@ -11,6 +11,7 @@ import typer
 from pipeline.common.options import load_plugin
 from pipeline.common.params import read_section
 from pipeline.descriptions import session
+from pipeline.descriptions.confusions import read_confusions
 from pipeline.descriptions.exemplars import read_exemplars
 from pipeline.descriptions.interface import Task
 from pipeline.descriptions.params import DescribeParams, classes_to_describe
@@ -34,9 +35,19 @@ def main() -> None:
     prompts = read_prompts(params.prompts)
     exemplars = read_exemplars(params.exemplars, classes, together=not params.per_image)
     session.check_exemplars(params, module)
+    session.check_confusions(params, module, prompts)
+    confusions = read_confusions(params.confusions, classes, table)
     with session.answer_log(params, module, options, prompts) as log:
         task = Task(
-            classes, params.prompts, prompts, exemplars, params.seed, log, table, params.per_image
+            classes=classes,
+            prompt_set=params.prompts,
+            prompts=prompts,
+            exemplars=exemplars,
+            seed=params.seed,
+            log=log,
+            table=table,
+            per_image=params.per_image,
+            confusions=confusions,
         )
         answers = module.describe(task, options)
         session.check_answers(answers, classes, params)

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -55,6 +56,12 @@ def with_article(name: str) -> str:
     if _MASS.fullmatch(noun) or plain.lower() in _MASS_NAMES or several:
         return name
     return f"{indefinite(name)} {name}"
+
+
+def alternatives(names: Sequence[str]) -> str:
+    """["trout", "carp", "eel"] as "a trout, a carp or an eel"; "" for none."""
+    *first, last = [with_article(name) for name in names] or [""]
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 def indefinite(text: str) -> str:

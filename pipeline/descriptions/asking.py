@@ -95,6 +95,7 @@ def generation_provenance(task: Task, params: GenerationParams) -> dict[str, Any
         "classes_with_gloss": sum(bool(class_entry.gloss) for class_entry in task.classes),
         "exemplars_per_class": task.images_per_class,
         **_images_described(task),
+        **task.confusions.provenance(),
         "seed": task.seed,
         "sampling": params.model_dump(include=set(GenerationParams.model_fields) - {"model"}),
     }

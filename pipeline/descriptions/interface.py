@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.descriptions.answer_log import AnswerLog
+from pipeline.descriptions.confusions import Confusions
 from pipeline.descriptions.exemplars import Exemplar
 from pipeline.descriptions.prompts import PromptSet
 from pipeline.images.classes import ClassEntry
@@ -29,6 +30,7 @@ class Task:
     log: answers already paid for, which survive an interruption; None for backends that
     query no model.
     per_image: each image is described on its own, not the class with all of them.
+    confusions: the classes that a class is confused with, for prompt sets with {others}.
     """
 
     classes: Sequence[ClassEntry]
@@ -39,6 +41,7 @@ class Task:
     log: AnswerLog | None = None
     table: Sequence[ClassEntry] = ()
     per_image: bool = False
+    confusions: Confusions = field(default_factory=Confusions)
 
     @property
     def images_per_class(self) -> int:

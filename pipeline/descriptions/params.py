@@ -20,6 +20,7 @@ class DescribeParams(Section):
     prompts: str
     exemplars: str
     per_image: bool
+    confusions: str
     gloss: Literal["none", "known"]
     only: list[str] | None
     empty_class: Literal["error", "allow"]

@@ -19,7 +19,8 @@ from pipeline.descriptions.articles import with_article
 
 FOLDER = Path("data/prompts")
 GLOSS = "{gloss}"  # with the space before it and the brackets around it; empty without a gloss
-_SLOTS = re.compile(r"\{(?:count|gloss)?\}")
+OTHERS = "{others}"  # the classes that the class is confused with
+_SLOTS = re.compile(r"\{(?:count|gloss|others)?\}")
 
 
 def _has_slot(text: str) -> str:
@@ -38,6 +39,7 @@ class PromptSet(Section):
     for the number of sentences; `pictures` opens it where the model is shown images. What the
     class means, where that is known, follows its name in the question, or stands where the
     question has {gloss}: "What does a monarch (large migratory American butterfly) look like?"
+    {others} are the classes that it is confused with, as `alternatives` of articles.py lists them.
 
     called: what {} stands for, where the name alone is no thing: with "{} texture" the class
         "banded" is "a banded texture" in every text; null: the name.
@@ -53,13 +55,29 @@ class PromptSet(Section):
     origin: dict[str, Any] | None = None
     reviewed: bool | None = None
 
+    @property
+    def names_others(self) -> bool:
+        """Whether a message names the classes that the class is confused with."""
+        return any(OTHERS in text for text in (*self.questions.values(), self.rules, self.pictures))
+
+    def spoken(self, name: str) -> str:
+        """What the class called `name` is called in a message: "banded" a "banded texture"."""
+        return (self.called or "{}").replace("{}", name)
+
     def message(
-        self, prompt_id: str, name: str, count: int, with_images: bool, gloss: str = ""
+        self,
+        prompt_id: str,
+        name: str,
+        count: int,
+        with_images: bool,
+        gloss: str = "",
+        others: str = "",
     ) -> str:
         """What the model is asked about the class called `name`, for `count` sentences.
 
         Args:
             gloss: what the class means; "": not known.
+            others: fills {others}: "a trout, a carp or an eel".
         """
         question = self.questions[prompt_id]
         if GLOSS not in question:
@@ -68,9 +86,10 @@ class PromptSet(Section):
         text = "\n\n".join([*opening, question, self.rules])
         # All slots at once, so that braces in a name or a gloss stay as they are.
         fillings = {
-            "{}": with_article((self.called or "{}").replace("{}", name)),
+            "{}": with_article(self.spoken(name)),
             "{count}": str(count),
             GLOSS: f" ({gloss})" if gloss else "",
+            OTHERS: others,
         }
         return _SLOTS.sub(lambda slot: fillings[slot[0]], text)
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from pipeline.descriptions.articles import alternatives
 from pipeline.descriptions.completeness import Key
 from pipeline.descriptions.exemplars import Exemplar
 from pipeline.descriptions.generation_params import GenerationParams
@@ -16,11 +17,18 @@ def first_queries(task: Task, params: GenerationParams) -> list[Query]:
     """Every answer to get, class by class; a common prefix of the messages helps prefix caching."""
     queries = []
     for class_entry in task.classes:
+        confused = task.confusions.names_of.get(class_entry.class_id, ())
+        others = alternatives([task.prompts.spoken(name) for name in confused])
         for image, shown in _messages(task, class_entry.class_id):
             pngs = [exemplar.png for exemplar in shown]
             for prompt_id in task.prompts.questions:
                 text = task.prompts.message(
-                    prompt_id, class_entry.name, params.sentences, bool(pngs), class_entry.gloss
+                    prompt_id,
+                    class_entry.name,
+                    params.sentences,
+                    bool(pngs),
+                    class_entry.gloss,
+                    others,
                 )
                 for answer in range(params.answers):
                     query = Query(class_entry.class_id, prompt_id, answer, 0, 0, text, pngs, image)

@@ -20,11 +20,12 @@ from pipeline.descriptions.artifact import (
     to_columns,
 )
 from pipeline.descriptions.captions import with_images, write_captions
+from pipeline.descriptions.confusions import NO_CONFUSIONS
 from pipeline.descriptions.exemplars import NO_EXEMPLARS
 from pipeline.descriptions.generation_params import GenerationParams
 from pipeline.descriptions.interface import Answers
 from pipeline.descriptions.params import DescribeParams
-from pipeline.descriptions.prompts import PromptSet
+from pipeline.descriptions.prompts import OTHERS, PromptSet
 from pipeline.descriptions.sources import PROVENANCE
 from pipeline.descriptions.tokens import count_tokens
 from pipeline.images.classes import ClassEntry
@@ -36,6 +37,25 @@ def check_exemplars(params: DescribeParams, module: ModuleType) -> None:
         raise UserError(
             f"params.yaml: describe.exemplars: backend {params.backend} shows images to nobody; "
             f"set {NO_EXEMPLARS}"
+        )
+
+
+def check_confusions(params: DescribeParams, module: ModuleType, prompts: PromptSet) -> None:
+    """Raise UserError where confusable classes are chosen and nobody is asked about them, or the
+    other way round."""
+    chosen = params.confusions != NO_CONFUSIONS
+    key = "params.yaml: describe.confusions"
+    if chosen and not module.ASKS_MODEL:
+        raise UserError(f"{key}: backend {params.backend} asks no model; set {NO_CONFUSIONS}")
+    if chosen and not prompts.names_others:
+        raise UserError(
+            f"{key}: prompt set {params.prompts} has no {OTHERS} for them; set "
+            f"{NO_CONFUSIONS}, or describe.prompts: contrast"
+        )
+    if module.ASKS_MODEL and prompts.names_others and not chosen:
+        raise UserError(
+            f"{key}: prompt set {params.prompts} asks about confusable classes ({OTHERS}); name "
+            "an entry of section confusions"
         )
 
 

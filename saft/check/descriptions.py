@@ -45,11 +45,7 @@ def descriptions(plan: Plan) -> Part:
     backend, options = load_plugin(
         "pipeline.backends", "describe", "backend", params.backend, params.options
     )
-    try:
-        session.check_exemplars(params, backend)
-    except UserError as error:
-        part.problems.append(str(error))
-        return part
+    part.problems += _misplaced(params, backend)
     state = plan.sets.get(params.dataset)
     class_entries = list(state.class_entries) if state else []
     if backend.ASKS_MODEL:
@@ -68,6 +64,16 @@ def descriptions(plan: Plan) -> Part:
         if answers is not None and plan.filter.short_class == "error":
             part.problems += _short_classes(answers, class_entries, plan.filter)
     return part
+
+
+def _misplaced(params: DescribeParams, backend: ModuleType) -> list[str]:
+    """What `describe` would refuse at once."""
+    try:
+        session.check_exemplars(params, backend)
+        session.check_confusions(params, backend, read_prompts(params.prompts))
+    except UserError as error:
+        return [str(error)]
+    return []
 
 
 def _try_reading(

@@ -13,7 +13,8 @@ RULES = ("min_words", "near_duplicate", "too_long", "several_sentences", "needs_
 # Provenance: what a reader asks first; the other keys follow by name, inputs of a merge last.
 FIRST = (
     *("backend", "model", "revision", "commit", "file", "classes", "sentences", "sha256"),
-    *("prompts", "prompts_version", "prompts_sha256", "exemplars_per_class", "seed"),
+    *("prompts", "prompts_version", "prompts_sha256", "exemplars_per_class"),
+    *("confusions", "confusions_per_class", "seed"),
     *("sampling", "counts"),
 )
 

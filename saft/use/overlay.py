@@ -20,7 +20,7 @@ from saft.use.commented_yaml import Key, compose
 
 EXTENDS = "extends"
 # mappings whose keys the user names, so that an overlay may add to them
-NAMED = {("prepare", "sets"), ("embed", "texts")}
+NAMED = {("prepare", "sets"), ("embed", "texts"), ("confusions", "text"), ("confusions", "images")}
 NAMED_SECTIONS = {("exemplars",), ("models",), ("pretrain",)}
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.descriptions.articles import plural, with_article
+from pipeline.descriptions.articles import alternatives, plural, with_article
 
 
 @pytest.mark.parametrize(
@@ -264,3 +264,16 @@ def test_a_blank_name_stays_as_it_is():
 )
 def test_the_plural_of_a_name_that_may_be_one_already(name, expected):
     assert plural(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([], ""),
+        (["eel"], "an eel"),
+        (["sunglasses", "letter a"], "a pair of sunglasses or the letter a"),
+        (["trout", "carp", "eel"], "a trout, a carp or an eel"),
+    ],
+)
+def test_alternatives_have_an_article_each(names, expected):
+    assert alternatives(names) == expected

@@ -410,6 +410,7 @@ def test_answers_that_were_kept_are_still_found(tmp_path, monkeypatch):
     assert "06be8d8304514d584501cd4f07dd3b9181b58c3d06aac03a38148384de1477b5" in apple
     describe = DescribeParams(
         dataset="x", backend="vllm", prompts="cupl", exemplars="none", per_image=False,
+        confusions="none",
         gloss="known", only=None, empty_class="error", seed=0, options={},
     )  # fmt: skip
     options = vllm.Params.model_validate(OPTIONS | {

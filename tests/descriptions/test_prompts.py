@@ -13,6 +13,7 @@ NAMES = sorted(file.stem for file in (ROOT / "data/prompts").glob("*.yaml"))
 DIGESTS = {
     ("appearance", 1): "275cc077738ab191",
     ("caption", 1): "10a06bf51a5bf1d6",
+    ("contrast", 1): "07e07ff81678837a",
     ("cupl", 1): "a75ca8357413fb84",
     ("digit", 1): "73a16ab1bf640f39",
     ("distinguishing", 1): "929077557fb4fe51",
@@ -111,6 +112,18 @@ def test_a_gloss_follows_the_name_in_the_question_and_nowhere_else():
         "What does a monarch typically", f"What does a monarch ({gloss}) typically"
     )
     assert prompts.message("appearance", "monarch", 4, with_images=True, gloss="") == plain
+
+
+def test_the_other_classes_are_named_where_a_question_has_their_slot():
+    prompts = prompt_set("contrast")
+    assert prompts.names_others
+    text = prompts.message("shape", "pike", 4, False, "a {others} fish", "a {count} or an eel")
+    assert text.startswith(
+        "Which parts, outlines and proportions can be seen on a pike (a {others} fish) but not on "
+        "a {count} or an eel?\n"
+    )
+    assert "an eel" not in text.partition("\n")[2], "the rules forbid to name them"
+    assert [name for name in NAMES if prompt_set(name).names_others] == ["contrast"]
 
 
 def test_a_question_says_where_its_gloss_stands(tmp_path):

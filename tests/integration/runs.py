@@ -24,7 +24,7 @@ def write_inputs(folder: Path, names: Mapping[str, str]) -> None:
     """What the stage reads of a set "tiny" with these classes, class id -> name."""
     classes = [ClassEntry(class_id, name) for class_id, name in names.items()]
     write_classes(folder / "data/classes/tiny.parquet", classes, ())
-    for name in ("prompts", "bundled", "exemplars"):
+    for name in ("prompts", "bundled", "exemplars", "confusions"):
         shutil.copytree(ROOT / "data" / name, folder / "data" / name)
 
 

@@ -168,6 +168,8 @@ TRACKED = {
     "pretrain": {"pretrain.${key}"},
     "model": {"models.${key}"},
     "exemplars": {"exemplars.${key}", "describe.dataset"},
+    "confusions": {"confusions.text.${key}", "describe.dataset"},
+    "image_confusions": {"confusions.images.${key}", "describe.dataset"},
     "filter": {"filter", "describe.dataset"},
     "texts": {"embed.texts.${key}", "evaluate.datasets", "evaluate.checks.datasets"},
     "embed_training": {"embed.texts.template", "finetune.dataset"},
@@ -196,6 +198,13 @@ def test_every_output_is_ignored_by_git_except_the_metrics():
             assert ignored.returncode == 0, f"{path} is not in a .gitignore"
     metrics = subprocess.run(["git", "check-ignore", "-q", "reports/metrics.json"], cwd=ROOT)
     assert metrics.returncode == 1
+
+
+def test_confusable_classes_by_text_hang_on_no_image():
+    assert [dep for dep in body("confusions")["deps"] if dep.startswith("data/")] == [
+        "data/classes/${describe.dataset}.parquet",
+        "data/models/base/clip",
+    ]
 
 
 def test_describe_hangs_on_no_model_and_no_cleaning_rule():

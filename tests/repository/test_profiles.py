@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 from dvc.repo import Repo
+from ruamel.yaml import YAML
 
 from pipeline.common.params import read_params
 from saft.check import dvc
 from saft.use.profiles import rendered
 from tests.support.dvc_stages import ROOT_FILE, STAGES_FILE, asked_for
-from tests.support.project import ROOT, make, run
+from tests.support.project import DEMO, ROOT, make, run
 
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
 RUNNING = "Running stage '"
@@ -58,6 +59,28 @@ def test_dvc_repro_dry_runs_through_every_stage(checkout, profile):
     order = [ran.index(f"{STAGES_FILE}:{name}") for name in chain]
     assert order == sorted(order)
     assert ran[-1] == "report"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "stage", "other"),
+    [("names", "confusions@names", "image_"), ("photos", "image_confusions@photos", "names")],
+)
+def test_contrast_questions_need_the_chosen_confusable_classes_alone(
+    checkout, chosen, stage, other
+):
+    params = read_params(DEMO)
+    entry = {"classes_per_class": 3, "template": "a {}"}
+    photos = entry | {"images_per_class": 20}
+    params["confusions"] = {"text": {"names": entry}, "images": {"photos": photos}}
+    params["describe"] |= {"backend": "openai", "prompts": "contrast", "confusions": chosen}
+    with (checkout / "params.yaml").open("w") as stream:
+        YAML().dump(params, stream)
+    stand_in(checkout)
+    shown = run(checkout, "dvc", "repro", "--dry", f"{STAGES_FILE}:describe")
+    ran = [line[len(RUNNING) :].rstrip(":'") for line in shown.splitlines() if RUNNING in line]
+    assert ran[-2:] == [f"{STAGES_FILE}:{stage}", f"{STAGES_FILE}:describe"]
+    assert not [name for name in ran if other in name]
+    assert set(ran) <= expected(params)
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda file: file.stem)

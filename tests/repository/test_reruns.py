@@ -10,7 +10,8 @@ from tests.support.dvc_stages import STAGES
 from tests.support.project import make, run
 
 # stages whose code changed with a file; what follows from changed outputs runs too
-EVERY = set(STAGES) - {"exemplars"}  # the tiny profile describes without exemplar images
+# the tiny profile describes without exemplar images or confusable classes
+EVERY = set(STAGES) - {"exemplars", "confusions", "image_confusions"}
 READS_PIXELS = {"prepare", "pretrain", "model", "filter", "finetune", "evaluate", "check"}
 READS_CLASSES = READS_PIXELS | {
     "classes", "checked_classes", "describe", "texts", "embed", "embed_training", "record", "report"

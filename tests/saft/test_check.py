@@ -183,6 +183,24 @@ def test_classes_without_descriptions(project):
     (inputs / "some.json").unlink()
 
 
+def test_confusable_classes_and_questions_go_together(project):
+    names = {"classes_per_class": 3, "template": "a {}"}
+    change(confusions__text={"names": names}, describe__confusions="names")
+    [line] = problems()
+    assert line.endswith("describe.confusions: backend bundled asks no model; set none")
+    change(describe__backend="openai")
+    [line] = problems()
+    assert "describe.confusions: prompt set visual has no {others} for them" in line
+    change(describe__prompts="contrast")
+    assert "confusions@names" in findings("stages")["values"]
+    check(0)
+    change(describe__confusions="none")
+    [line] = problems()
+    assert "describe.confusions: prompt set contrast asks about confusable classes" in line
+    change(describe__confusions="names", describe__dataset="nowhere")
+    assert any("'nowhere'" in line for line in problems())
+
+
 def test_text_sets_that_embed_would_refuse(project):
     change(evaluate__texts=["template", "descriptions"])
     listed = problems()

@@ -183,6 +183,18 @@ def test_the_user_names_sets_exemplars_and_plugins(tmp_path):
     assert "exemplars: {}\n" in render(tmp_path, "extends: base\nexemplars: {}\n")
 
 
+def test_the_user_names_confusable_classes_by_text_and_by_images(tmp_path):
+    by_text, by_images = "names: {classes_per_class: 3}", "photos: {classes_per_class: 2}"
+    changes = f"extends: base\nconfusions:\n  text:\n    {by_text}\n  images:\n    {by_images}\n"
+    complete = loaded(render(tmp_path, changes, DEMO.read_text()))
+    assert complete["confusions"] == {
+        "text": {"names": {"classes_per_class": 3}},
+        "images": {"photos": {"classes_per_class": 2}},
+    }
+    with pytest.raises(UserError, match="confusions.words: no such key"):
+        render(tmp_path, "extends: base\nconfusions: {words: {}}\n", DEMO.read_text())
+
+
 def test_profiles_extend_one_another_in_chains(tmp_path):
     (tmp_path / "middle.yaml").write_text("# M.\nextends: base\nfinetune: {epochs: 2, note: x}\n")
     complete = render(tmp_path, "# Mine.\nextends: 'middle'\nfinetune: {epochs: 3}\n")

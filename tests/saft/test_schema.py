@@ -10,6 +10,7 @@ from tests.support.project import DEMO, ROOT
 
 MODEL = {"source": "pretrain", "options": {"training": "small"}, "defended": False, "licence": None,
          "citation": None}  # fmt: skip
+NAMES = {"classes_per_class": 3, "template": "a {}"}
 
 
 def changed(**changes: object) -> list[str]:
@@ -95,6 +96,13 @@ def test_names_that_dvc_can_take(monkeypatch):
         ("prepare/sets/digits/source", "x", "prepare.sets.digits.source: 'x' is not one of"),
         ("evaluate/checks/steps", 1, "evaluate.checks: key 'steps'"),
         ("exemplars", {"near": {}}, "exemplars.near: missing key 'images_per_class'"),
+        ("confusions", {"text": {}}, "confusions: missing key 'images'"),
+        ("confusions/text", {"none": NAMES}, "confusions.text.none: this name stands for none"),
+        ("confusions/text", {"a.b": NAMES}, "confusions.text: 'a.b' cannot be a name"),
+        ("confusions/text", {"a": {"template": "{}"}}, "missing key 'text.a.classes_per_class'"),
+        ("confusions/text", {"a": NAMES | {"template": "x"}}, "text.a.template': Value error"),
+        ("confusions/images", {"a": NAMES}, "missing key 'images.a.images_per_class'"),
+        ("describe/confusions", "x", "describe.confusions: 'x' is not one of none"),
         ("extra", {}, "unknown section 'extra'"),
         ("finetune/optimiser", "adamw", "finetune.weight_decay is null"),
     ],
@@ -104,6 +112,15 @@ def test_every_kind_of_problem_in_params_is_found(monkeypatch, path, value, mess
     problems = changed(**{path: value})
     assert any(message in text for text in problems), problems
     assert all(text.startswith("params.yaml: ") and "\n" not in text for text in problems)
+
+
+def test_confusable_classes_have_one_name_in_both_lists(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    photos = NAMES | {"images_per_class": None}
+    chosen = {"describe/confusions": "photos"}
+    assert changed(confusions={"text": {"a": NAMES}, "images": {"photos": photos}}, **chosen) == []
+    [text] = changed(confusions={"text": {"photos": NAMES}, "images": {"photos": photos}})
+    assert "confusions: 'photos' is in text and in images, which share a file" in text
 
 
 def test_all_problems_are_found_at_once(monkeypatch):

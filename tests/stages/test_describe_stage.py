@@ -24,7 +24,7 @@ CLASSES = [
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    for name in ("prompts", "exemplars"):
+    for name in ("prompts", "exemplars", "confusions"):
         shutil.copytree(ROOT / "data" / name, Path("data") / name)
     write_classes(Path("data/classes/things.parquet"), CLASSES, ())
     return tmp_path

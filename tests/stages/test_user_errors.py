@@ -72,7 +72,7 @@ def set_params(folder: Path, **changes: object) -> None:
 
 def published(project: Path, sentences: dict[str, list[str]], **changes: object) -> None:
     """Let the describe stage read `sentences` by class id."""
-    for name in ("prompts", "exemplars"):
+    for name in ("prompts", "exemplars", "confusions"):
         shutil.copytree(ROOT / "data" / name, project / "data" / name, dirs_exist_ok=True)
     inputs = project / "data/inputs/published"
     inputs.mkdir(parents=True, exist_ok=True)

@@ -70,6 +70,9 @@ def asked_for(params: Mapping[str, Any]) -> dict[str, set[str]]:
     needed |= {"describe", "filter"} if described else set()
     shown = params["describe"]["exemplars"]
     needed |= {f"exemplars@{shown}"} if described and shown != "none" else set()
+    chosen, kinds = params["describe"]["confusions"], params["confusions"]
+    if described and chosen != "none":
+        needed.add(f"{'confusions' if chosen in kinds['text'] else 'image_confusions'}@{chosen}")
     needed |= {"embed_training", "finetune", "record"} if tuned else set()
     asked = {stage for name in STAGES_OF[ROOT_FILE] for stage in instances(name, params)}
     return {ROOT_FILE: asked, STAGES_FILE: needed}

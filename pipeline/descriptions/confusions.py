@@ -1,0 +1,138 @@
+"""Confusable classes: for each class those that the base model confuses it with.
+
+`data/confusions/<name>.parquet` holds them, so that describing needs neither the image set nor a
+CLIP. `none` is in git, without a row: then the describe stage depends on no model, and a change
+of the base model re-runs no description.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pydantic import Field
+
+from pipeline.common.errors import UserError
+from pipeline.common.params import Section, Template
+from pipeline.common.tables import read_table
+from pipeline.images.classes import ClassEntry
+
+FOLDER = Path("data/confusions")
+NO_CONFUSIONS = "none"
+SCHEMA = pa.schema(
+    [
+        ("class_id", pa.string()),
+        ("rank", pa.int32()),
+        ("confused_with", pa.string()),  # id of the other class
+        ("score", pa.float32()),  # cosine of the texts, or mean probability on the class's images
+    ]
+)
+
+
+class TextConfusionParams(Section):
+    """One entry of `confusions.text` of params.yaml, where every key is explained."""
+
+    classes_per_class: int = Field(ge=1, le=20)
+    template: Template
+
+
+class ImageConfusionParams(TextConfusionParams):
+    """One entry of `confusions.images` of params.yaml, where every key is explained."""
+
+    images_per_class: int | None = Field(ge=1)
+
+
+class ConfusionsParams(Section):
+    """Section `confusions` of params.yaml: entries by name, a stage for each."""
+
+    text: dict[str, TextConfusionParams]
+    images: dict[str, ImageConfusionParams]
+
+
+@dataclass(frozen=True)
+class Confusions:
+    """A set of confusable classes, as questions name them.
+
+    names_of: class id -> names of the classes that it is confused with, most confused first;
+    empty for the set `none`.
+    """
+
+    name: str = NO_CONFUSIONS
+    names_of: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def provenance(self) -> dict[str, Any]:
+        """What provenance.json says of them; nothing for the set `none`."""
+        if not self.names_of:
+            return {}
+        most = max(map(len, self.names_of.values()))
+        return {"confusions": self.name, "confusions_per_class": most}
+
+
+def output_file(name: str) -> Path:
+    """Where the set `name` is written.
+
+    Raises:
+        UserError: the name stands for none.
+    """
+    if name == NO_CONFUSIONS:
+        raise UserError(f"params.yaml: confusions: '{name}' stands for none; choose another name")
+    return FOLDER / f"{name}.parquet"
+
+
+def to_columns(
+    classes: Sequence[ClassEntry], confused: Sequence[Sequence[tuple[int, float]]]
+) -> dict[str, list[Any]]:
+    """Columns of SCHEMA.
+
+    Args:
+        confused: per class (label of the other class, score), most confused first.
+
+    Raises:
+        UserError: a class has none.
+    """
+    rows = [
+        (class_entry.class_id, rank, classes[label].class_id, score)
+        for class_entry, others in zip(classes, confused, strict=True)
+        for rank, (label, score) in enumerate(others)
+    ]
+    alone = {class_entry.class_id for class_entry in classes} - {row[0] for row in rows}
+    if alone:
+        raise UserError(
+            f"confusions: class '{min(alone)}' cannot be contrasted, no class of the set has "
+            "another name; describe.dataset needs at least two classes of different names"
+        )
+    columns = list(zip(*rows, strict=True)) or [()] * len(SCHEMA.names)
+    return {name: list(column) for name, column in zip(SCHEMA.names, columns, strict=True)}
+
+
+def read_confusions(
+    name: str, classes: Sequence[ClassEntry], table: Sequence[ClassEntry]
+) -> Confusions:
+    """The set `name` for the classes to describe.
+
+    Args:
+        table: the whole class table, which names the other classes.
+
+    Raises:
+        UserError: no such file, a class has no confusable class in it while others have, or one
+            that the class table does not have.
+    """
+    path = FOLDER / f"{name}.parquet"
+    again = "run `dvc repro stages/dvc.yaml:describe`, which makes it from the class table"
+    name_of = {class_entry.class_id: class_entry.name for class_entry in table}
+    names_of: dict[str, list[str]] = {}
+    for row in read_table(path, SCHEMA).to_pylist():
+        other = row["confused_with"]
+        if other not in name_of:
+            raise UserError(f"{path}: class '{other}' is not in the class table; {again}")
+        names_of.setdefault(row["class_id"], []).append(name_of[other])
+    missing = [
+        class_entry.class_id for class_entry in classes if class_entry.class_id not in names_of
+    ]
+    if names_of and missing:
+        raise UserError(
+            f"{path}: no confusable class for class '{missing[0]}' ({len(missing)} classes in "
+            f"all); {again}"
+        )
+    return Confusions(name, names_of)
