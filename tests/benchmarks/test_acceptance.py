@@ -120,6 +120,15 @@ def test_the_tables_of_a_kept_run_say_where_it_was_cut_off_and_each_variants_own
     assert "| bf16, batch 512 | 0.000159 | 59.4 | 1,047 | 11 | 18.6 |" in graphs
 
 
+def test_the_page_holds_every_row_that_is_printed_of_its_main_run():
+    text = results_table.read(ROOT / "benchmarks/results/h100-2026-11-27.json")
+    tables, _, _ = text.partition("| one large matrix product |")  # told in prose
+    rows = [line for line in tables.splitlines() if line.startswith("|")]
+    assert len(rows) == 7 + 6 + 11 + 3 + 6 + 5 * len(("head", "rule"))
+    page = (ROOT / "docs/performance.md").read_text().splitlines()
+    assert [row for row in rows if row not in page] == []
+
+
 def test_a_failing_check_is_named_and_ends_in_exit_status_1(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(inputs, "TEXT_TOLERANCE", -1.0)
     with pytest.raises(SystemExit) as exit_info:
