@@ -11,10 +11,11 @@ check failed. The second line is a dry run without a GPU.
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")  # before any CUDA
@@ -79,7 +80,7 @@ def main(
     report = Report(out, budget, chosen)
     try:
         with _ended_as_interrupted():
-            _measure(Context(picked, tiny, out, report, measured))
+            _measure(out, partial(Context, picked, tiny, out, report, measured))
     except KeyboardInterrupt:
         print(goals.as_text(goals.goals(report.content["sections"])), flush=True)
         print(f"interrupted; {report.file} has the sections before", file=sys.stderr)
@@ -114,11 +115,14 @@ def _ended_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _measure(context: Context) -> None:
-    """All sections in order, each from the same flags and on an empty device."""
+def _measure(out: Path, context_with: Callable[[Path], Context]) -> None:
+    """All sections in order, each from the same flags, on an empty device and with an empty folder
+    for its own files."""
     for name, (needs, run) in SECTIONS.items():
         enable_determinism()
-        context.report.section(name, needs, partial(run, context))
+        with TemporaryDirectory(dir=out) as scratch:
+            context = context_with(Path(scratch))
+            context.report.section(name, needs, partial(run, context))
         context.release_memory()
 
 

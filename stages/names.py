@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from pipeline.clip.folders import FINETUNED
-from pipeline.common.options import check_defined, check_plugin
+from pipeline.common.options import check_defined, check_evaluated_names, check_plugin
 from pipeline.common.params import read_value
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, SAME
 from stages.runner import stage
@@ -22,22 +22,18 @@ def main() -> None:
     """Check the plug-ins, image sets, text sets and models that params.yaml names."""
     check_plugins()
     check_sets()
-    texts = [*read_value("embed.texts", dict[str, Any]), DESCRIPTIONS]
-    check_defined(read_value("evaluate.texts", list[str]), texts, "evaluate.texts")
-    check_defined([read_value("evaluate.attacker", str)], [*texts, SAME], "evaluate.attacker")
-    models = [*read_value("models", Sections), FINETUNED]
-    check_defined(read_value("evaluate.models", list[str]), models, "evaluate.models")
+    check_evaluated_names(DESCRIPTIONS, FINETUNED)
+    texts = [*read_value("embed.texts", dict[str, Any]), DESCRIPTIONS, SAME]
+    check_defined([read_value("evaluate.attacker", str)], texts, "evaluate.attacker")
 
 
 def check_plugins() -> None:
-    """Check the names that stand for files of the code."""
+    """Check the names that stand for files of the code, but for attacks."""
     for key in ("prepare.sets", "models"):
         for name, section in read_value(key, Sections).items():
             check_plugin(key, str(section.get("source")), f".{name}.source")
     for key in ("describe.backend", "finetune.method"):
         check_plugin(key, read_value(key, str))
-    for attack in read_value("evaluate.attacks", list[str]):
-        check_plugin("evaluate.attacks", attack)
 
 
 def check_sets() -> None:

@@ -26,7 +26,7 @@ SAME_VERDICTS = 0.9  # share: a margin near zero may fall either way
 
 def attacks(context: Context, result: Result) -> None:
     """Twice the same bits; the verdicts of the CPU."""
-    encoder = clip.image_encoder(clip.load(tiny_folder(context.folder)))
+    encoder = clip.image_encoder(clip.load(tiny_folder(context.scratch)))
     library = importlib.util.find_spec("pyautoattack") is not None
     with _short_library():
         for native in (False, True):

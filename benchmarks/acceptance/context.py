@@ -23,14 +23,16 @@ TINY_MODEL = {
 
 @dataclass(frozen=True)
 class Context:
-    """tiny: a small model and few repeats, to try the command on a CPU; folder: for what is not
-    JSON; chosen: variants to measure, empty for all."""
+    """tiny: a small model and few repeats, to try the command on a CPU; folder: for what is kept
+    beside the JSON; chosen: variants to measure, empty for all; scratch: for what a section needs
+    on disk, removed when it ends."""
 
     device: torch.device
     tiny: bool
     folder: Path
     report: Report
-    chosen: frozenset[str] = frozenset()
+    chosen: frozenset[str]
+    scratch: Path
 
     @property
     def cuda(self) -> bool:
@@ -79,6 +81,6 @@ class Context:
         timing.release_memory(self.device)
 
     def _tiny_config(self) -> Path:
-        file = self.folder / "tiny-vit.json"
+        file = self.scratch / "tiny-vit.json"
         file.write_text(json.dumps(TINY_MODEL), encoding="utf-8")
         return file

@@ -111,7 +111,7 @@ def attacked_classifier(judge: ZeroShotClassifier, variant: str) -> ZeroShotClas
 
 def _encoder(context: Context) -> ImageEncoder:
     if context.tiny:
-        encoder = clip.image_encoder(clip.load(tiny_folder(context.folder)))
+        encoder = clip.image_encoder(clip.load(tiny_folder(context.scratch)))
         assert encoder.image_size == conftest.SIZE
         return encoder
     setting = context.setting(batch=8)

@@ -20,7 +20,7 @@ def pixels(context: Context, result: Result) -> None:
     same = clip.to_float_pixels(values, context.device).cpu() == clip.to_float_pixels(values, CPU)
     result["pixel_values_equal"] = int(same.sum())
     context.report.require(bool(same.all()), f"pixels: {256 - same.sum()} of 256 values differ")
-    encoder = clip.image_encoder(clip.load(tiny_folder(context.folder)))
+    encoder = clip.image_encoder(clip.load(tiny_folder(context.scratch)))
     (features, gradient), (cpu_features, cpu_gradient) = (
         _native(encoder, device) for device in (context.device, CPU)
     )
@@ -44,7 +44,7 @@ def _native(encoder: clip.ImageEncoder, device: torch.device) -> tuple[torch.Ten
 
 def texts(context: Context, result: Result) -> None:
     """`encode_texts` against the CPU."""
-    model = clip.load(tiny_folder(context.folder))
+    model = clip.load(tiny_folder(context.scratch))
     names = [f"a photo of thing {i}" for i in range(TEXTS)]
     cpu = encode_texts(model, names, CPU)
     difference = (encode_texts(model, names, context.device) - cpu).abs().max().item()

@@ -31,7 +31,7 @@ class Killed(Exception):
 
 def methods(context: Context, result: Result) -> None:
     """Two runs with the same bits, a killed and resumed one too, for each method and norm."""
-    folder = tiny_folder(context.folder)
+    folder = tiny_folder(context.scratch)
     for method in registry.names("pipeline.methods"):
         for norm in ("linf",) if method == CLEAN else ("linf", "l2"):
             try:
@@ -54,7 +54,7 @@ def _method(context: Context, folder: Path, method: str, norm: Any) -> dict[str,
     rows, weights = train(context.device)
     again, other = train(context.device)
     require(rows == again and _equal(weights, other), f"{method} {norm}: two runs differ")
-    scratch = Path(tempfile.mkdtemp(dir=context.folder))
+    scratch = Path(tempfile.mkdtemp(dir=context.scratch))
     _kill(lambda save: train(context.device, save=save), scratch)
     resumed_rows, resumed_weights = train(context.device, state=checkpoint.load_state(scratch))
     require(resumed_rows == rows[KILLED_AT:], f"{method} {norm}: resumed rows differ")

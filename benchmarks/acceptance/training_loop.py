@@ -24,7 +24,7 @@ def loop(context: Context, project: Project) -> dict[str, Any]:
     pixels, labels = _packed(context, steps * context.batch, project.batch.images.shape[-1])
     objective: Any = copy.copy(project.objective)
     objective.maps = objective.maps[:1].expand(len(pixels), -1).contiguous()
-    scratch, saving = Path(tempfile.mkdtemp(dir=context.folder)), []
+    scratch, saving = Path(tempfile.mkdtemp(dir=context.scratch)), []
 
     def save(state: Any) -> None:
         started = time.perf_counter()
@@ -44,7 +44,7 @@ def loop(context: Context, project: Project) -> dict[str, Any]:
 
 def _packed(context: Context, count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Random images in a memory map, as `prepare` leaves them, and their labels."""
-    file = Path(tempfile.mkdtemp(dir=context.folder)) / "images.npy"
+    file = Path(tempfile.mkdtemp(dir=context.scratch)) / "images.npy"
     shape = (count, 3, size, size)
     written = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=shape)
     written[:] = np.random.default_rng(0).integers(0, 256, (1, *shape[1:]), dtype=np.uint8)

@@ -7,28 +7,26 @@ an error: all of them are printed as JSON lines for the aliases file, to be deci
 import hashlib
 import json
 import re
-import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from pipeline.common.errors import UserError, listed
+from pipeline.common.errors import UserError
 from pipeline.common.params import Section
+from pipeline.descriptions.aliases import read_decisions, refuse_undecided
 from pipeline.descriptions.artifact import LONE_SURROGATE
 from pipeline.descriptions.interface import Answers, Sentence, Task
-from pipeline.descriptions.matching import TIERS, Match, Undecided, match, nearest
+from pipeline.descriptions.matching import TIERS, Match, match
 from pipeline.descriptions.published_file import read_object, read_published
 from pipeline.descriptions.sources import PROVENANCE
 from pipeline.images.classes import ClassEntry
 
 ASKS_MODEL = False
 FOLDER = Path("data/inputs/published")
-OPEN = "??"  # begins a value of the aliases file that is not decided yet
-LISTED = 10
 EXACT = ("id", "name")  # tiers whose matches need no check
 _SLOT = re.compile(r"\{(\w*)\}")
 
@@ -68,11 +66,11 @@ def describe(task: Task, params: Params) -> Answers:
     sentences_of = read_published(path)
     # all classes: a name can be ambiguous because of a class that is not described
     table = task.table or task.classes
-    decisions = _decisions(aliases, table, path, list(sentences_of))
+    decisions = read_decisions(aliases, table, path, list(sentences_of))
     matches, undecided = match(table, list(sentences_of), decisions)
     class_ids = {class_entry.class_id for class_entry in task.classes}
     if refused_classes := [case for case in undecided if case.class_entry.class_id in class_ids]:
-        _refuse(refused_classes, len(class_ids), path, aliases)
+        refuse_undecided(refused_classes, len(class_ids), path, aliases)
     matches = {i: class_match for i, class_match in matches.items() if i in class_ids}
     sentences = [
         _filled(sentence, class_entry, params.descriptor_template)
@@ -98,62 +96,6 @@ def _origin(path: Path) -> dict[str, Any]:
     if LONE_SURROGATE.search(json.dumps(origin, ensure_ascii=False)):
         raise UserError(f"{provenance_file}: holds half a character, such as a cut emoji; fix it")
     return {"origin": origin}
-
-
-def _decisions(
-    aliases: Path, classes: Sequence[ClassEntry], path: Path, keys: Sequence[str]
-) -> dict[str, list[str]]:
-    """Class id -> keys (none for null), of the classes there are; ids of others are ignored."""
-    keys_of = {}
-    ids, file_keys = {class_entry.class_id for class_entry in classes}, set(keys)
-    for class_id, value in read_object(aliases).items():
-        if not _is_decision(value):
-            expected = "a key, a list of different keys, or null for none"
-            raise UserError(f"{aliases}: '{class_id}': expected {expected}, found {value!r}")
-        if class_id in ids:
-            keys_of[class_id] = [value] if isinstance(value, str) else value or []
-            for key in keys_of[class_id]:
-                if key not in file_keys:
-                    raise UserError(f"{aliases}: '{class_id}': {_unknown(key, path, keys)}")
-    return keys_of
-
-
-def _is_decision(value: Any) -> bool:
-    """A key, null, or a list of keys, at least one and none twice."""
-    if not isinstance(value, list):
-        return value is None or isinstance(value, str)
-    return 0 < len(value) == len(set(map(str, value))) and all(isinstance(v, str) for v in value)
-
-
-def _unknown(key: str, path: Path, keys: Sequence[str]) -> str:
-    if key.startswith(OPEN):
-        return f"still to be decided: write a key of {path}, a list of keys, or null for none"
-    return f"'{key}' is no key of {path}; nearest: {_quoted(nearest(key, keys))}"
-
-
-def _refuse(undecided: Sequence[Undecided], total: int, path: Path, aliases: Path) -> NoReturn:
-    """Print every undecided class as a line for the aliases file; then the one-line error.
-
-    The printed values are not keys, so that a line that was not edited is refused."""
-    what = f"{len(undecided)} of {total} classes are undecided"
-    lines = {
-        case.class_entry.class_id: f"{OPEN} {case.class_entry.name} ({case.reason}): "
-        + " | ".join(case.candidates)
-        for case in undecided
-    }
-    print(
-        f"{path}: {what}. For {aliases}, with a decision in place of each value:", file=sys.stderr
-    )
-    print(json.dumps(lines, indent=2, ensure_ascii=False), file=sys.stderr, flush=True)
-    reasons = [
-        f"{case.class_entry.class_id} ({case.class_entry.name}: {case.reason}; "
-        f"nearest {_quoted(case.candidates)})"
-        for case in undecided
-    ]
-    raise UserError(
-        f'{path}: {what}: {listed(reasons, LISTED)}; write "<class id>": "<key>", a list of keys, '
-        f"or null for none, into {aliases} (the lines to complete are printed above)"
-    )
 
 
 def _joined(parts: Iterable[Sequence[Sentence]]) -> list[Sentence]:
@@ -204,10 +146,6 @@ def _account(
 
 def _any(keys: Iterable[str], sentences_of: Mapping[str, Sequence[Sentence]]) -> bool:
     return any(sentence.text.strip() for key in keys for sentence in sentences_of[key])
-
-
-def _quoted(keys: Iterable[str]) -> str:
-    return ", ".join(f"'{key}'" for key in keys) or "none"
 
 
 def _digest(path: Path) -> str:

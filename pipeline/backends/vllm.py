@@ -11,19 +11,16 @@ answers) as on a GPU; `batch_invariant` on a GPU prevents it. What was generated
 later stage asks for it again. Written for vLLM 0.33; the CPU build of vLLM 0.32 serves to test it.
 """
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import torch
 from pydantic import Field
 
 from pipeline.common.errors import UserError, one_line
-from pipeline.common.tables import read_json
 from pipeline.descriptions.answer_log import Reply
 from pipeline.descriptions.asking import (
     Keep,
@@ -31,50 +28,30 @@ from pipeline.descriptions.asking import (
     generation_provenance,
 )
 from pipeline.descriptions.flight import InFlight
-from pipeline.descriptions.generation_params import GenerationParams
 from pipeline.descriptions.interface import Answers, Task
 from pipeline.descriptions.messages import Query, answer_schema, message_content
-from pipeline.descriptions.model_folder import check_chat_template, check_model, model_hashes
+from pipeline.descriptions.vllm_engine import (
+    DECIDING,
+    ENGINE,
+    LOG_LEVEL,
+    WHERE,
+    EngineParams,
+    check_folder,
+    commit,
+    load_vllm,
+    provenance,
+)
 
 ASKS_MODEL = True
-WHERE = "describe.options.vllm"
-NO_GPU = (
-    "take descriptions that somebody made (`dvc pull stages/dvc.yaml:describe`), or let a server "
-    "write them (describe.backend: openai)"
-)
-LOG_LEVEL = "VLLM_LOGGING_LEVEL"
 IN_FLIGHT = 2048  # requests the engine holds: more than it can run at once, few enough to render
-DECIDING = {"revision", "dtype"}  # what, besides question and sampling, decides an answer
-ENGINE = {
-    "dtype",
-    "tensor_parallel_size",
-    "gpu_memory_utilization",
-    "max_model_len",
-    "enforce_eager",
-}
 
 
-class Params(GenerationParams):
+class Params(EngineParams):
     """`describe.options.vllm`."""
 
     temperature: float = Field(gt=0)
     top_p: float = Field(gt=0, le=1)
     max_tokens: int = Field(ge=16)
-    revision: str
-    dtype: Literal["auto", "bfloat16", "float16", "float32"]
-    tensor_parallel_size: int = Field(ge=1)
-    gpu_memory_utilization: float = Field(gt=0, le=1)
-    max_model_len: int = Field(ge=256)
-    enforce_eager: bool
-    batch_invariant: bool
-
-    def model_identity(self) -> Any:
-        """A model in a local folder is the content of its files, wherever they lie."""
-        return model_hashes(Path(self.model)) if self.is_local() else self.model
-
-    def is_local(self) -> bool:
-        """Whether the model lies in a folder of this machine, and on no hub."""
-        return Path(self.model).is_dir()
 
 
 def describe(task: Task, params: Params) -> Answers:
@@ -84,9 +61,9 @@ def describe(task: Task, params: Params) -> Answers:
         UserError: no GPU, vLLM is missing, the model's folder is not whole or has no chat
             template, the engine cannot load the model, or a question does not fit it.
     """
-    vllm = _load_vllm(params)
+    vllm = load_vllm(params)
     if params.is_local():
-        _check_folder(Path(params.model))
+        check_folder(Path(params.model))
     try:
         return _generate(vllm, task, params)
     finally:
@@ -98,35 +75,13 @@ def describe(task: Task, params: Params) -> Answers:
 def _generate(vllm: Any, task: Task, params: Params) -> Answers:
     print(f"describe: vLLM loads {params.model} ({LOG_LEVEL}=INFO shows its log)", file=sys.stderr)
     llm = _start(vllm, params, task.seed, task.images_per_message)
-    identity = params.model_dump(include=DECIDING) | {"weights": _commit(llm)}
+    identity = params.model_dump(include=DECIDING) | {"weights": commit(llm)}
     sentences, statistics = collect_answers(
         task, params, "vllm", identity, partial(_send, llm, params)
     )
     return Answers(
-        sentences, generation_provenance(task, params) | _provenance(vllm, llm, params) | statistics
+        sentences, generation_provenance(task, params) | provenance(vllm, llm, params) | statistics
     )
-
-
-def _load_vllm(params: Params) -> Any:
-    # The engine in this process has a fixed schedule; set before vLLM reads its environment.
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    os.environ.setdefault(LOG_LEVEL, "WARNING")
-    if params.batch_invariant:
-        os.environ["VLLM_BATCH_INVARIANT"] = "1"
-    gpus = torch.cuda.device_count()
-    missing = f"{WHERE}: needs {params.tensor_parallel_size} GPU(s), torch sees {gpus}; {NO_GPU}"
-    try:
-        vllm = import_module("vllm")
-        on_cpu = import_module("vllm.platforms").current_platform.is_cpu()
-    except (ImportError, OSError, RuntimeError) as error:
-        if gpus < params.tensor_parallel_size:
-            raise UserError(missing) from None
-        raise UserError(
-            f"{WHERE}: vLLM cannot be imported ({error}); install it with `pip install -e .[vllm]`"
-        ) from None
-    if not on_cpu and gpus < params.tensor_parallel_size:
-        raise UserError(missing)
-    return vllm
 
 
 def _start(vllm: Any, params: Params, seed: int, images: int) -> Any:
@@ -150,31 +105,6 @@ def _start(vllm: Any, params: Params, seed: int, images: int) -> Any:
         )
     except Exception as error:  # of any of the libraries that read a model
         raise UserError(f"{where}: {one_line(error, 400)}") from None
-
-
-def _check_folder(folder: Path) -> None:
-    """vLLM has templates of its own for some kinds of model that come without one."""
-    check_model(folder)
-    kind = read_json(folder / "config.json").get("model_type")
-    if not _has_template_for(str(kind), str(folder)):
-        check_chat_template(folder)
-
-
-def _has_template_for(kind: str, model: str) -> bool:
-    try:
-        templates = import_module("vllm.transformers_utils.chat_templates")
-        return templates.get_chat_template_fallback_path(kind, model) is not None
-    except (ImportError, AttributeError, TypeError):  # of another version
-        return False
-
-
-def _model_config(llm: Any) -> Any:
-    return getattr(getattr(llm, "model_config", None), "hf_config", None)
-
-
-def _commit(llm: Any) -> str | None:
-    """What the revision refers to now; None for a model in a local folder."""
-    return getattr(_model_config(llm), "_commit_hash", None)
 
 
 def _cpu_settings(params: Params) -> dict[str, Any]:
@@ -247,20 +177,3 @@ def _reply(output: Any) -> Reply:
         len(output.prompt_token_ids or ()),
         len(answer.token_ids),
     )
-
-
-def _provenance(vllm: Any, llm: Any, params: Params) -> dict[str, Any]:
-    # A folder's path says nothing to others: its name, and what its files hold.
-    folder = Path(params.model).resolve()
-    local = {"model": folder.name, "model_files": model_hashes(folder)} if params.is_local() else {}
-    return local | {
-        "revision": None if local else params.revision,
-        # What a branch name such as "main" stood for; None for a model in a local folder.
-        "commit": _commit(llm),
-        "architecture": getattr(_model_config(llm), "architectures", None),
-        "same_text_again": "interrupted or not" if params.batch_invariant else "uninterrupted only",
-        "engine": params.model_dump(include=ENGINE | {"batch_invariant"}),
-        "vllm": vllm.__version__,
-        "torch": torch.__version__,
-        "device": import_module("vllm.platforms").current_platform.get_device_name(),
-    }

@@ -1,4 +1,5 @@
-"""Plug-ins that params.yaml names, with their keys: `<section>.options.<name>`."""
+"""Names in params.yaml: of plug-ins, with their keys `<section>.options.<name>`, and of what its
+other sections define."""
 
 from collections.abc import Collection, Sequence
 from types import ModuleType
@@ -6,7 +7,7 @@ from typing import Any
 
 from pipeline.common import registry
 from pipeline.common.errors import UserError
-from pipeline.common.params import PARAMS_FILE, Section, validate
+from pipeline.common.params import PARAMS_FILE, Section, read_value, validate
 
 # key of params.yaml -> the package of the plug-ins that it names
 PACKAGES = {
@@ -51,3 +52,20 @@ def check_defined(names: Sequence[str], known: Collection[str], key: str) -> Non
     for name in names:
         if name not in known:
             raise UserError(f"{PARAMS_FILE}: {key}: '{name}' is not one of {', '.join(known)}")
+
+
+def check_evaluated_names(descriptions: str, finetuned: str) -> None:
+    """Check the attacks, text sets and models that section evaluate names.
+
+    Args:
+        descriptions, finetuned: the text set and the model that no section of params.yaml defines.
+
+    Raises:
+        UserError: one does not exist; its key and those there are are named.
+    """
+    for attack in read_value("evaluate.attacks", list[str]):
+        check_plugin("evaluate.attacks", attack)
+    texts = [*read_value("embed.texts", dict[str, Any]), descriptions]
+    check_defined(read_value("evaluate.texts", list[str]), texts, "evaluate.texts")
+    models = [*read_value("models", dict[str, Any]), finetuned]
+    check_defined(read_value("evaluate.models", list[str]), models, "evaluate.models")

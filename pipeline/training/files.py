@@ -12,8 +12,7 @@ from pipeline.clip.folders import BASE_MODEL, FINETUNED, RECIPE
 from pipeline.clip.model import Clip
 from pipeline.clip.origins import hash_origins
 from pipeline.common.atomic import replacing_directory
-from pipeline.common.options import check_defined, check_plugin
-from pipeline.common.params import read_value
+from pipeline.common.options import check_evaluated_names
 from pipeline.common.tables import write_json
 from pipeline.cost import meter
 from pipeline.cost.files import Training
@@ -35,12 +34,7 @@ def check_evaluated() -> None:
     Raises:
         UserError: an attack, a text set or a model of section evaluate is not.
     """
-    for attack in read_value("evaluate.attacks", list[str]):
-        check_plugin("evaluate.attacks", attack)
-    texts = [*read_value("embed.texts", dict), DESCRIPTIONS]
-    check_defined(read_value("evaluate.texts", list[str]), texts, "evaluate.texts")
-    models = [*read_value("models", dict), FINETUNED]
-    check_defined(read_value("evaluate.models", list[str]), models, "evaluate.models")
+    check_evaluated_names(DESCRIPTIONS, FINETUNED)
 
 
 def read_texts(class_ids: Sequence[str]) -> tuple[Tensor, Tensor]:

@@ -18,6 +18,7 @@ import torch
 from pipeline.backends import vllm as backend
 from pipeline.common.errors import UserError
 from pipeline.common.params import validate
+from pipeline.descriptions import vllm_engine
 from pipeline.descriptions.answer_log import AnswerLog
 from pipeline.descriptions.interface import Answers, Task
 from tests.support.model_folders import write_model_folder
@@ -55,12 +56,13 @@ class Engine:
         self.released = 0
         self.environment: dict[str, str | None] = {}
         self.on_cpu = False
+        self.commit: str | None = "f00d"  # None as of a model in a local folder
 
     def start(self, **arguments: Any) -> SimpleNamespace:
         self.started.append(arguments)
         names = ("VLLM_ENABLE_V1_MULTIPROCESSING", "VLLM_BATCH_INVARIANT")
         self.environment = {name: os.environ.get(name) for name in names}
-        about = SimpleNamespace(_commit_hash="f00d", architectures=["SomeForCausalLM"])
+        about = SimpleNamespace(_commit_hash=self.commit, architectures=["SomeForCausalLM"])
         config = SimpleNamespace(hf_config=about)
         return SimpleNamespace(enqueue_chat=self.enqueue, llm_engine=self, model_config=config)
 
@@ -167,8 +169,8 @@ def test_the_engine_is_pinned_and_released(monkeypatch, tmp_path):
     assert started["trust_remote_code"] is False
     assert (started["generation_config"], started["seed"]) == ("vllm", 7)
     assert started["structured_outputs_config"]["disable_any_whitespace"] is True
-    assert {key: started[key] for key in backend.ENGINE} == {
-        key: ENGINE[key] for key in backend.ENGINE
+    assert {key: started[key] for key in vllm_engine.ENGINE} == {
+        key: ENGINE[key] for key in vllm_engine.ENGINE
     }
     assert "limit_mm_per_prompt" not in started
     assert "enable_chunked_prefill" not in started
@@ -214,10 +216,10 @@ def test_an_answer_cut_at_the_limit_is_counted_so(monkeypatch, tmp_path):
 def test_other_weights_in_the_same_folder_are_another_model(monkeypatch, tmp_path):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
     model = write_model_folder(tmp_path / "model", weight=1.0)
-    monkeypatch.setattr(backend, "_commit", lambda llm: None)
     for weight, requests in ((1.0, 30), (1.0, 0), (2.0, 30)):
         os.utime(write_model_folder(model, weight) / "model.safetensors")  # dates tell nothing
         engine = install(monkeypatch)
+        engine.commit = None
         describe(tmp_path, model=str(model))
         assert len(engine.seen) == requests
 
@@ -226,13 +228,13 @@ def test_a_copied_and_renamed_model_keeps_its_answers_and_is_named_by_its_conten
     monkeypatch, tmp_path
 ):
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    monkeypatch.setattr(backend, "_commit", lambda llm: None)
-    install(monkeypatch)
+    install(monkeypatch).commit = None
     model = write_model_folder(tmp_path / "model")
     first = describe(tmp_path, model=str(model)).provenance
     copied = shutil.copytree(model, tmp_path / "disk/qwen")
     (copied / "README.md").write_text("read by no engine")
     engine = install(monkeypatch)
+    engine.commit = None
     provenance = describe(tmp_path, model=str(copied)).provenance
     assert engine.seen == []
     assert (first["model"], provenance["model"]) == ("model", "qwen")
@@ -338,7 +340,7 @@ def test_provenance_names_what_ran(monkeypatch, tmp_path):
     invariant = describe(tmp_path / "invariant", batch_invariant=True).provenance
     assert invariant["same_text_again"] == "interrupted or not"
     assert provenance["engine"] == {
-        key: ENGINE[key] for key in (*backend.ENGINE, "batch_invariant")
+        key: ENGINE[key] for key in (*vllm_engine.ENGINE, "batch_invariant")
     }
     assert provenance["sampling"]["answers"] == 2
 

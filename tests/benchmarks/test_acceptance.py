@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,8 @@ def content_of(folder: Path) -> Any:
 
 
 @pytest.fixture(scope="module")
-def dry_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, str]:
-    """What the documented dry run wrote and printed, started as a file."""
+def dry_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, str, list[str]]:
+    """What the documented dry run wrote and printed, started as a file, and the names in DIR."""
     folder = tmp_path_factory.mktemp("acceptance")
     flags = f"--out {folder} --device cpu --tiny".split()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -59,16 +60,45 @@ def dry_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, str]:
     assert done.returncode == 0, done.stderr[-3000:]
     # of the processor, not of the clock: other tests run at the same time
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 120
-    return content_of(folder), done.stdout
+    return content_of(folder), done.stdout, sorted(file.name for file in folder.iterdir())
 
 
 def test_the_dry_run_has_every_section_and_no_failed_check(dry_run):
-    content, _ = dry_run
+    content, _, _ = dry_run
     assert content["failed_checks"] == []
     assert list(content["sections"]) == list(device_acceptance.SECTIONS)
     for name, section in content["sections"].items():
         assert section["result"], name
         assert "error" not in section, name
+
+
+def test_the_dry_run_leaves_the_json_and_the_profiles_and_nothing_else(dry_run):
+    content, _, names = dry_run
+    profiled = content["sections"]["hotspots"]["result"].values()
+    assert names == sorted([FILE, *(measured["profile"] for measured in profiled)])
+    assert len(names) == 3
+
+
+def test_a_section_that_raises_and_one_that_is_interrupted_leave_none_of_their_files(
+    tmp_path, monkeypatch
+):
+    folders = []
+
+    def raising(context: Context, result: Result, error: type[BaseException]) -> None:
+        folders.append(context.scratch)
+        assert context.scratch.parent == tmp_path
+        (context.scratch / "state.pt").touch()
+        raise error
+
+    sections = {
+        "raising": (0, partial(raising, error=ValueError)),
+        "interrupted": (0, partial(raising, error=KeyboardInterrupt)),
+    }
+    monkeypatch.setattr(device_acceptance, "SECTIONS", sections)
+    with pytest.raises(SystemExit):
+        device_acceptance.main(tmp_path, device="cpu", tiny=True)
+    assert len(set(folders)) == 2
+    assert [file.name for file in tmp_path.iterdir()] == [FILE]
 
 
 def test_every_variant_that_a_cpu_has_was_measured(dry_run):
@@ -93,14 +123,14 @@ def test_every_variant_that_a_cpu_has_was_measured(dry_run):
 
 
 def test_tiny_sizes_are_held_against_no_goal(dry_run):
-    content, printed = dry_run
+    content, printed, _ = dry_run
     assert [goal["met"] for goal in content["goals"]] == [None] * 7
     assert all(goal["measured"] > 0 for goal in content["goals"])
     assert "PGD-100, a model that falls at once" in printed
 
 
 def test_the_tables_hold_what_was_measured(dry_run):
-    content, _ = dry_run
+    content, _, _ = dry_run
     text = results_table.tables(content)
     assert "dry run in tiny sizes" in text
     assert "Failed checks: none." in text
@@ -118,6 +148,15 @@ def test_the_tables_of_a_kept_run_say_where_it_was_cut_off_and_each_variants_own
     graphs = results_table.read(ROOT / "benchmarks/results/h100-2026-11-26.json")
     assert "Cut off in: against_released.\n" in graphs
     assert "| bf16, batch 512 | 0.000159 | 59.4 | 1,047 | 11 | 18.6 |" in graphs
+
+
+def test_the_page_holds_every_row_that_is_printed_of_its_main_run():
+    text = results_table.read(ROOT / "benchmarks/results/h100-2026-11-27.json")
+    tables, _, _ = text.partition("| one large matrix product |")  # told in prose
+    rows = [line for line in tables.splitlines() if line.startswith("|")]
+    assert len(rows) == 7 + 6 + 11 + 3 + 6 + 5 * len(("head", "rule"))
+    page = (ROOT / "docs/performance.md").read_text().splitlines()
+    assert [row for row in rows if row not in page] == []
 
 
 def test_a_failing_check_is_named_and_ends_in_exit_status_1(tmp_path, monkeypatch, capsys):

@@ -4,7 +4,8 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.cleaning import Decision, agreement, decisions, draw
+from benchmarks.cleaning import Decision, decisions, draw
+from benchmarks.cleaning_agreement import agreement
 from pipeline.common.errors import UserError
 from pipeline.common.tables import write_json
 

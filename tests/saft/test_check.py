@@ -17,9 +17,9 @@ from pipeline.results.seen_classes import training_overlap
 from saft.app import app
 from saft.check import disk, dvc, memory, sets, times
 from saft.check.plan import Plan
-from tests.support.check_project import change, check, entered, problems
+from tests.support.check_project import change, check, problems
 from tests.support.model_folders import write_model_folder
-from tests.support.project import make, run
+from tests.support.project import run
 
 Usage = namedtuple("Usage", "total used free")
 FOLDER = {"source": "imagefolder", "names": None, "classes": None, "images_per_class": None,
@@ -45,17 +45,6 @@ def findings(part: str) -> dict:
     """Lines and values of one part, whatever the verdict."""
     output = CliRunner().invoke(app, ["check", "--json"]).stdout
     return json.loads(output)["parts"][part]
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory):
-    """A fresh copy of this project with its tiny demo; nothing has run in it."""
-    return make(tmp_path_factory.mktemp("project"))
-
-
-@pytest.fixture
-def project(checkout, monkeypatch):
-    yield from entered(checkout, monkeypatch)
 
 
 def test_the_demo_is_fine_and_nothing_is_written(project):

@@ -14,18 +14,12 @@ from saft.check import disk, dvc
 from saft.check import parts as checks
 from saft.check.plan import Plan
 from tests.support.check_project import change, entered
-from tests.support.project import make
 
 Usage = namedtuple("Usage", "total used free")
 FOLDER = {"source": "imagefolder", "names": None, "classes": None, "images_per_class": None,
           "skip": 0, "size": 32, "resize": "crop"}  # fmt: skip
 SHARDS = {"source": "webdataset", "root": "hf:org/name", "split": "test", "size": 32,
           "resize": "crop"}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory):
-    return make(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture

@@ -8,20 +8,10 @@ from pipeline.clip import device
 from saft.check import memory, units
 from saft.check.plan import Plan
 from saft.use import profiles
-from tests.support.check_project import change, check, entered
-from tests.support.project import DEMO, ROOT, make
+from tests.support.check_project import change, check
+from tests.support.project import DEMO, ROOT
 
 PROFILES = sorted(file.stem for file in (ROOT / "profiles").glob("*.yaml"))
-
-
-@pytest.fixture(scope="module")
-def checkout(tmp_path_factory):
-    return make(tmp_path_factory.mktemp("project"))
-
-
-@pytest.fixture
-def project(checkout, monkeypatch):
-    yield from entered(checkout, monkeypatch)
 
 
 def test_a_radius_that_looks_like_a_fraction_is_warned_of(project):
