@@ -32,7 +32,7 @@ def file(tmp_path, monkeypatch):
 def task(chosen: Confusions, prompts: str = "contrast") -> Task:
     log = AnswerLog(confusions.FOLDER / "answers.jsonl")
     prompt_set = read_prompts(prompts, ROOT / "data/prompts")
-    return Task(TABLE, prompts, prompt_set, {}, 0, log, TABLE, chosen)
+    return Task(TABLE, prompts, prompt_set, {}, 0, log, TABLE, confusions=chosen)
 
 
 def test_the_file_holds_classes_with_rank_and_score(file):

@@ -15,13 +15,13 @@ DIGESTS = {
     ("caption", 1): "10a06bf51a5bf1d6",
     ("contrast", 1): "07e07ff81678837a",
     ("cupl", 1): "a75ca8357413fb84",
-    ("digit", 1): "73a16ab1bf640f39",
+    ("digit", 1): "8b7a9d3be9eb1c5b",
     ("distinguishing", 1): "929077557fb4fe51",
-    ("fine-grained", 1): "0fdbc80221458c52",
+    ("fine-grained", 1): "b0b2872fa3ad19a4",
     ("saft-m", 1): "03f1acc5fbad6e8f",
-    ("satellite", 1): "1c0f29ef3f948067",
-    ("scene", 1): "e8a1318adc4c0b8a",
-    ("texture", 1): "41fd0ae24be1aeb1",
+    ("satellite", 1): "2fe0308a96563e0f",
+    ("scene", 1): "a891f79e1f27126b",
+    ("texture", 1): "fc93e3995796347b",
     ("visual", 1): "0d7235cfcb18511f",
 }
 

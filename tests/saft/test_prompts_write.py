@@ -40,7 +40,7 @@ WRITTEN = [
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    for name in ("prompts", "meta_prompts", "exemplars"):
+    for name in ("prompts", "meta_prompts", "exemplars", "confusions"):
         shutil.copytree(ROOT / "data" / name, Path("data") / name)
     write_classes(Path("data/classes/land.parquet"), [ClassEntry("c0", "annual crop land")], ())
     return tmp_path

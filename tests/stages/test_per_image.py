@@ -63,7 +63,7 @@ def server() -> Iterator[Server]:
 def project(packed: Path, clip_folder: Path, server: Server, monkeypatch) -> Path:
     """The tiny set with all of its images picked."""
     monkeypatch.setenv("DVC_ROOT", str(packed))
-    for name in ("prompts", "exemplars"):
+    for name in ("prompts", "exemplars", "confusions"):
         shutil.copytree(ROOT / "data" / name, packed / "data" / name)
     shutil.copytree(clip_folder, packed / BASE_MODEL)
     ask(packed, server)
