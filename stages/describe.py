@@ -36,6 +36,7 @@ def main() -> None:
     exemplars = read_exemplars(params.exemplars, classes, together=not params.per_image)
     session.check_exemplars(params, module)
     session.check_confusions(params, module, prompts)
+    session.check_pictures(params, module, prompts)
     confusions = read_confusions(params.confusions, classes, table)
     with session.answer_log(params, module, options, prompts) as log:
         task = Task(

@@ -20,6 +20,7 @@ from pipeline.descriptions.articles import with_article
 FOLDER = Path("data/prompts")
 GLOSS = "{gloss}"  # with the space before it and the brackets around it; empty without a gloss
 OTHERS = "{others}"  # the classes that the class is confused with
+_NOT_IN_A_MESSAGE = {"version", "per_image", "origin", "reviewed"}
 _SLOTS = re.compile(r"\{(?:count|gloss|others)?\}")
 
 
@@ -29,7 +30,14 @@ def _has_slot(text: str) -> str:
     return text
 
 
+def _has_no_other_slot(text: str) -> str:
+    if _SLOTS.search(text.replace("{}", "")):
+        raise ValueError("takes no slot but {}, the class")
+    return text
+
+
 WithClass = Annotated[str, AfterValidator(_has_slot)]
+OnlyClass = Annotated[Template, AfterValidator(_has_no_other_slot)]
 
 
 class PromptSet(Section):
@@ -43,15 +51,17 @@ class PromptSet(Section):
 
     called: what {} stands for, where the name alone is no thing: with "{} texture" the class
         "banded" is "a banded texture" in every text; null: the name.
+    per_image: true: the questions are about one picture (describe.per_image); null: about a class.
     origin, reviewed: of a set that a model wrote (`saft prompts write`), and whether somebody has
         read it since; null: people wrote it.
     """
 
     version: int = Field(ge=1)
-    called: Template | None = None
+    called: OnlyClass | None = None
     questions: dict[str, Template] = Field(min_length=1)
     rules: WithClass
     pictures: WithClass
+    per_image: bool | None = None
     origin: dict[str, Any] | None = None
     reviewed: bool | None = None
 
@@ -95,7 +105,7 @@ class PromptSet(Section):
 
     def digest(self) -> str:
         """SHA-256 of everything that decides a message; what is null is left out."""
-        content = self.model_dump(exclude={"version", "origin", "reviewed"}, exclude_none=True)
+        content = self.model_dump(exclude=_NOT_IN_A_MESSAGE, exclude_none=True)
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
@@ -113,7 +123,7 @@ def read_prompts(name: str, folder: Path = FOLDER) -> PromptSet:
     prompts = validate(read_params(path), PromptSet, str(path))
     if "{count}" not in prompts.rules:
         raise UserError(f"{path}: rules needs {{count}} for the number of sentences")
-    if prompts.reviewed is False:
+    if prompts.reviewed is False or (prompts.origin and not prompts.reviewed):
         raise UserError(
             f"{path}: a model wrote these questions; read them, edit them, and set reviewed: true"
         )

@@ -59,6 +59,24 @@ def check_confusions(params: DescribeParams, module: ModuleType, prompts: Prompt
         )
 
 
+def check_pictures(params: DescribeParams, module: ModuleType, prompts: PromptSet) -> None:
+    """Raise UserError where questions about one picture would be asked about a class, or the other
+    way round."""
+    about_pictures = bool(prompts.per_image)
+    if not module.ASKS_MODEL or about_pictures == params.per_image:
+        return
+    key = "params.yaml: describe.per_image"
+    if about_pictures:
+        raise UserError(
+            f"{key}: the questions of prompt set {params.prompts} are about one picture; set true, "
+            "and describe.exemplars to an entry of section exemplars"
+        )
+    raise UserError(
+        f"{key}: the questions of prompt set {params.prompts} are about a class, not about one "
+        "picture; set false, or describe.prompts to caption or another set with per_image: true"
+    )
+
+
 @contextmanager
 def answer_log(
     params: DescribeParams, module: ModuleType, options: Section, prompts: PromptSet

@@ -70,7 +70,9 @@ def _misplaced(params: DescribeParams, backend: ModuleType) -> list[str]:
     """What `describe` would refuse at once."""
     try:
         session.check_exemplars(params, backend)
-        session.check_confusions(params, backend, read_prompts(params.prompts))
+        prompts = read_prompts(params.prompts)
+        session.check_confusions(params, backend, prompts)
+        session.check_pictures(params, backend, prompts)
     except UserError as error:
         return [str(error)]
     return []

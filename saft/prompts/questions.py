@@ -28,20 +28,31 @@ _ADJECTIVE = re.compile(
     r"|different|various|typical|similar|other|common|such|many|most|some|all|several)\s+\{\}",
     re.IGNORECASE,
 )
+# "{} scenes" would be asked as "a river scenes"
+_PLURAL = re.compile(
+    r"\{\}\s+(?:scene|image|photo|photograph|picture|texture|type|kind|variet(?:y|ie)|object|class(?:e)?"
+    r"|area|region|place|landscape|example|surface|pattern|digit)s\b",
+    re.IGNORECASE,
+)
 _JOINED = re.compile(r"[\w-]\{\}|\{\}(?!['’]s\b)['’]?\w")  # "{}s"; "{}'s wings" can be said
 # What no image shows, besides the topics of pipeline.filtering.
 _UNSEEN = re.compile(
-    r"\b(?:why|sounds?|noises?|feels?|weigh\w*|weight|pric\w+|costs?|function|meaning)\b",
+    r"\b(?:why|sounds?|noises?|feels?|weigh\w*|weight|pric\w+|costs?|function|meaning|class|category"
+    r"|belongs?)\b",
     re.IGNORECASE,
 )
 
 
-def usable_questions(texts: Iterable[str], most: int) -> list[str]:
-    """The first `most` questions that can be asked, with {} for the class, none twice."""
+def usable_questions(texts: Iterable[str], most: int, example: str = "") -> list[str]:
+    """The first `most` questions that can be asked, with {} for the class, none twice.
+
+    Args:
+        example: text whose questions are no answer, such as a meta prompt's example.
+    """
     questions: dict[str, str] = {}
     for text in texts:
         question = with_slot(text)
-        if is_usable(question):
+        if is_usable(question) and question not in example:
             questions.setdefault(re.sub(r"[^\w{}]+", " ", question.lower()), question)
     return list(questions.values())[:most]
 
@@ -59,7 +70,7 @@ def is_usable(question: str) -> bool:
     slots, rest = question.count("{}"), question.replace("{}", "")
     is_one = question.endswith("?") and len(question.split()) <= LONGEST
     reads_badly = any(map(question.__contains__, "[]<>")) or "{" in rest or "}" in rest
-    reads_badly |= bool(_ADJECTIVE.search(question) or _JOINED.search(question))
+    reads_badly |= any(form.search(question) for form in (_ADJECTIVE, _PLURAL, _JOINED))
     return slots == 1 and is_one and not reads_badly and _is_visual(rest)
 
 

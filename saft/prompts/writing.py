@@ -45,9 +45,10 @@ def path_of(name: str) -> Path:
     Raises:
         UserError: it cannot be a name, or there is such a prompt set.
     """
-    if not PLAIN_NAME.fullmatch(name):
+    # `describe.prompts: null` or `12` would be no name in params.yaml
+    if not PLAIN_NAME.fullmatch(name) or not isinstance(YAML(typ="safe").load(name), str):
         raise UserError(
-            f"'{name}' cannot be the name of a prompt set; use letters, digits, - and _"
+            f"'{name}' cannot be the name of a prompt set; use a word of letters, digits, - and _"
         )
     path = FOLDER / f"{name}.yaml"
     if path.exists():
@@ -84,7 +85,7 @@ def write_prompts(name: str, about: str, count: int) -> tuple[Path, list[str]]:
     with session.answer_log(params, module, options, request) as log:
         subject = [ClassEntry("questions", name)]
         answers = module.describe(Task(subject, name, request, {}, params.seed, log), options)
-        questions = _usable(answers, count, options.model)
+        questions = _usable(answers, count, options.model, meta.example)
         origin = {"about": about} | _origin(meta, answers, params.seed)
         path = path_of(name)  # again: it may be there by now
         _write(path, questions, rules, origin)
@@ -102,16 +103,16 @@ def _request(text: str) -> _Request:
     return _Request.model_validate({"version": 1, "text": text, **slots})
 
 
-def _usable(answers: Answers, count: int, model: str) -> list[str]:
+def _usable(answers: Answers, count: int, model: str, example: str) -> list[str]:
     texts = [sentence.text for sentence in answers.sentences]
-    questions = usable_questions(texts, count)
+    questions = usable_questions(texts, count, example)
     if 2 * len(questions) >= count:
         return questions
-    unusable = next((text for text in texts if not usable_questions([text], 1)), None)
-    example = f"; not usable is, for example, {unusable[:200]!r}" if unusable else ""
+    unusable = next((text for text in texts if not usable_questions([text], 1, example)), None)
+    shown = f"; not usable is, for example, {unusable[:200]!r}" if unusable else ""
     raise UserError(
         f"{model} wrote {len(questions)} of {count} usable questions (one {{}} for the class, at "
-        f"most {LONGEST} words, about looks){example}; say more in --about, or take another "
+        f"most {LONGEST} words, about looks){shown}; say more in --about, or take another "
         "describe.seed or model"
     )
 

@@ -101,6 +101,20 @@ def test_what_a_class_is_called_stands_in_every_text_and_the_gloss_behind_it(tmp
     (tmp_path / "own.yaml").write_text(text + "called: texture\n")
     with pytest.raises(UserError, match=r"key 'called'.*exactly one \{\}"):
         read_prompts("own", tmp_path)
+    for slot in ("{gloss}", "{count}", "{others}"):
+        (tmp_path / "own.yaml").write_text(text + f'called: "{{}} texture {slot}"\n')
+        with pytest.raises(UserError, match=r"key 'called'.*takes no slot but \{\}"):
+            read_prompts("own", tmp_path)
+
+
+def test_what_a_model_wrote_needs_the_line_that_says_it_was_read(tmp_path):
+    text = (ROOT / "data/prompts/appearance.yaml").read_text() + "origin: {seed: 0}\n"
+    for line in ("", "reviewed: null\n", "reviewed: false\n"):
+        (tmp_path / "own.yaml").write_text(text + line)
+        with pytest.raises(UserError, match=r"own\.yaml: a model wrote .* set reviewed: true"):
+            read_prompts("own", tmp_path)
+    (tmp_path / "own.yaml").write_text(text + "reviewed: true\n")
+    assert read_prompts("own", tmp_path).digest() == prompt_set("appearance").digest()
 
 
 def test_a_gloss_follows_the_name_in_the_question_and_nowhere_else():

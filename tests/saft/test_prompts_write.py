@@ -1,6 +1,7 @@
 """`saft prompts write` against a stand-in server: written, refused, reviewed, asked."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -217,6 +218,13 @@ def test_fewer_than_half_are_an_error_that_shows_one(server):
     assert "not usable is, for example, 'Describe {} in words.'" in line
 
 
+def test_the_meta_prompts_own_example_is_no_answer(server):
+    example = re.findall(r'"(Wh[^"]+|How[^"]+)"', read_meta_prompt("mpvr").example)
+    assert len(example) == 4
+    server.answer = lambda number, body: answered(body, example)
+    assert "wrote 0 of 4 usable questions" in refused()
+
+
 def test_nothing_readable_is_an_error_without_an_example(server):
     server.answer = lambda number, body: completion(body, "")
     line = refused()
@@ -241,7 +249,7 @@ def test_a_prompt_set_that_appears_meanwhile_stays(server):
     assert FILE.read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["a/b", "../x", "a b", ".x", "", "a.b"])
+@pytest.mark.parametrize("name", ["a/b", "../x", "a b", ".x", "", "a.b", "null", "12", "true"])
 def test_a_name_must_be_a_plain_word(server, name):
     assert f"'{name}' cannot be the name of a prompt set" in refused(name=name)
     assert server.bodies == []

@@ -160,11 +160,29 @@ def test_without_per_image_there_is_no_caption_and_the_folder_is_replaced(projec
     describe.main()
     assert set(content()) == {"descriptions.parquet", captions.FILE, "provenance.json"}
     server.answer = lambda number, body: completion(body)
-    ask(project, server, **{"describe.per_image": False, "describe.options.openai.sentences": 3})
+    changes = {"per_image": False, "prompts": "appearance", "options.openai.sentences": 3}
+    ask(project, server, **{f"describe.{key}": value for key, value in changes.items()})
     describe.main()
     assert set(content()) == {"descriptions.parquet", "provenance.json"}
     assert "per_image" not in json.loads((FOLDER / "provenance.json").read_text())
     assert len(server.bodies[-1]["messages"][0]["content"]) >= 5 + 1, "all images of a class"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"per_image": False}, "prompt set caption are about one picture; set true"),
+        ({"prompts": "visual"}, "prompt set visual are about a class, not about one picture"),
+    ],
+)
+def test_questions_about_a_picture_and_about_a_class_are_not_mistaken(
+    project, server, capsys, changes, words
+):
+    ask(project, server, **{f"describe.{key}": value for key, value in changes.items()})
+    assert fails(describe.main) == 1
+    assert words in one_line(capsys)
+    assert server.bodies == []
+    assert not FOLDER.exists()
 
 
 def test_a_class_without_a_caption_is_refused_and_the_answers_are_kept(project, server, capsys):
