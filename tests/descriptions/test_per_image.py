@@ -176,13 +176,15 @@ def test_sentences_about_classes_have_no_captions_file(tmp_path):
 
 def test_captions_are_read_back_onto_their_sentences(tmp_path):
     rows = written(tmp_path, SENTENCES)
-    read = captions.read_captions(tmp_path, rows)
+    artifact = tmp_path / "descriptions.parquet"
+    read = captions.read_captions(artifact, rows)
     assert {row["sentence"]: row["image"] for row in read} == {
         "An ant.": 7, "A bee.": 4, "A bee on a leaf.": 2, "A bee has wings.": 4,
     }  # fmt: skip
-    assert captions.read_captions(tmp_path / "elsewhere", rows) == rows
+    assert captions.read_captions(tmp_path / "elsewhere/descriptions.parquet", rows) == rows
+    assert captions.read_captions(tmp_path / "other.parquet", rows[1:]) == rows[1:]
     with pytest.raises(UserError, match=r"captions.parquet: image 7 of class 'n2'.*remove its row"):
-        captions.read_captions(tmp_path, rows[1:])
+        captions.read_captions(artifact, rows[1:])
 
 
 def test_an_exemplar_set_of_all_images_is_for_images_one_by_one(tmp_path, monkeypatch):
