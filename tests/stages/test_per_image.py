@@ -187,7 +187,15 @@ def test_a_class_without_a_caption_is_refused_and_the_answers_are_kept(project, 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"exemplars": "none"}, "describe: key 'per_image': Value error, needs images"),
+        (
+            {"exemplars": "none"},
+            "params.yaml: describe.per_image: describe.exemplars is none, so there is no image; "
+            "set that to an entry of section exemplars, or per_image: false",
+        ),
+        (
+            {"exemplars": "none", "backend": "bundled"},
+            "params.yaml: describe.per_image: backend bundled shows images to nobody; set false",
+        ),
         ({"backend": "bundled"}, "describe.exemplars: backend bundled shows images to nobody"),
         ({"exemplars": "far"}, "data/exemplars/far.parquet: not found"),
     ],
