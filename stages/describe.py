@@ -33,10 +33,10 @@ def main() -> None:
     if module.ASKS_MODEL:
         classes = with_glosses(classes, params.gloss)
     prompts = read_prompts(params.prompts)
-    exemplars = read_exemplars(params.exemplars, classes, together=not params.per_image)
     session.check_exemplars(params, module)
     session.check_confusions(params, module, prompts)
     session.check_pictures(params, module, prompts)
+    exemplars = read_exemplars(params.exemplars, classes, together=not params.per_image)
     confusions = read_confusions(params.confusions, classes, table)
     with session.answer_log(params, module, options, prompts) as log:
         task = Task(

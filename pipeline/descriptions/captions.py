@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from pipeline.common.errors import UserError
 from pipeline.common.tables import read_table, write_table
+from pipeline.descriptions.artifact import DESCRIPTIONS
 from pipeline.descriptions.interface import Sentence
 
 FILE = "captions.parquet"
@@ -58,15 +59,16 @@ def write_captions(folder: Path, rows: Iterable[Row]) -> None:
     write_table(folder / FILE, columns, SCHEMA)
 
 
-def read_captions(folder: Path, rows: Sequence[Row]) -> list[Row]:
-    """The artifact's `rows`, each with its `image` where it has one; as they are where `folder`
-    has no captions.
+def read_captions(artifact: Path, rows: Sequence[Row]) -> list[Row]:
+    """The `rows` of the Parquet file `artifact`, each with its `image` where it has one; as they
+    are where there are no captions beside it, or it is another file than descriptions.parquet,
+    to which alone those belong.
 
     Raises:
         UserError: the file is of another schema, or holds a caption that `rows` do not.
     """
-    file = folder / FILE
-    if not file.exists():
+    file = artifact.with_name(FILE)
+    if artifact.name != DESCRIPTIONS.name or not file.exists():
         return list(rows)
     captions = {_key(row): row for row in read_table(file, SCHEMA).to_pylist()}
     sentences = {_key(row): row["sentence"] for row in rows}

@@ -90,8 +90,8 @@ def read_exemplars(
         together: a class's images are shown in one message.
 
     Raises:
-        UserError: no such file, a class has no image in it while others have, or more than fit
-            one message.
+        UserError: no such file, one of `classes` has no image in it while others have, or more
+            than fit one message.
     """
     path = FOLDER / f"{name}.parquet"
     images_of: dict[str, list[Exemplar]] = {}
@@ -105,11 +105,12 @@ def read_exemplars(
             f"{path}: no exemplar for class '{missing[0]}' ({len(missing)} classes in all); "
             f"run `dvc repro stages/dvc.yaml:exemplars@{name}`"
         )
-    crowded = {key: len(images) for key, images in images_of.items() if len(images) > MOST_TOGETHER}
-    if together and crowded:
-        class_id, count = next(iter(crowded.items()))
-        raise UserError(
-            f"{path}: class '{class_id}' has {count} images, of which a message takes at most "
-            f"{MOST_TOGETHER}; set exemplars.{name}.images_per_class, or describe.per_image: true"
-        )
+    for class_entry in classes if together else ():
+        count = len(images_of.get(class_entry.class_id, ()))
+        if count > MOST_TOGETHER:
+            raise UserError(
+                f"{path}: class '{class_entry.class_id}' has {count} images, of which a message "
+                f"takes at most {MOST_TOGETHER}; set exemplars.{name}.images_per_class, or "
+                "describe.per_image: true"
+            )
     return images_of

@@ -4,11 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field
 
 from pipeline.common.errors import UserError, listed
 from pipeline.common.params import Section
-from pipeline.descriptions.exemplars import NO_EXEMPLARS
 from pipeline.images.classes import ClassEntry
 
 
@@ -26,16 +25,6 @@ class DescribeParams(Section):
     empty_class: Literal["error", "allow"]
     seed: int = Field(ge=0, lt=2**31)
     options: dict[str, dict[str, Any]]
-
-    @field_validator("per_image")
-    @classmethod
-    def _with_images(cls, per_image: bool, info: ValidationInfo) -> bool:
-        if per_image and info.data.get("exemplars") == NO_EXEMPLARS:
-            raise ValueError(
-                "needs images, of an entry of section exemplars that describe.exemplars names, and "
-                "a backend that asks a model"
-            )
-        return per_image
 
 
 def classes_to_describe(

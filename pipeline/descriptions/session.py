@@ -32,11 +32,18 @@ from pipeline.images.classes import ClassEntry
 
 
 def check_exemplars(params: DescribeParams, module: ModuleType) -> None:
-    """Raise UserError where images are to be shown and the backend asks no model."""
-    if params.exemplars != NO_EXEMPLARS and not module.ASKS_MODEL:
+    """Raise UserError where images are to be shown and the backend asks no model, or each image
+    is to be described and there is none."""
+    chosen = params.exemplars != NO_EXEMPLARS
+    nobody = f"backend {params.backend} shows images to nobody"
+    if chosen and not module.ASKS_MODEL:
+        raise UserError(f"params.yaml: describe.exemplars: {nobody}; set {NO_EXEMPLARS}")
+    if params.per_image and not module.ASKS_MODEL:
+        raise UserError(f"params.yaml: describe.per_image: {nobody}; set false")
+    if params.per_image and not chosen:
         raise UserError(
-            f"params.yaml: describe.exemplars: backend {params.backend} shows images to nobody; "
-            f"set {NO_EXEMPLARS}"
+            f"params.yaml: describe.per_image: describe.exemplars is {NO_EXEMPLARS}, so there is "
+            "no image; set that to an entry of section exemplars, or per_image: false"
         )
 
 

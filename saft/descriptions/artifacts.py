@@ -43,7 +43,7 @@ def read(path: Path) -> Artifact:
     table = read_table(file, SCHEMA)
     _check_complete(table, file)
     class_rows: dict[str, list[dict[str, Any]]] = {}
-    for row in read_captions(file.parent, table.to_pylist()):
+    for row in read_captions(file, table.to_pylist()):
         class_rows.setdefault(row["class_id"], []).append(row)
     return Artifact(file, class_rows, _provenance(file.with_name(PROVENANCE.name)))
 

@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -175,13 +176,15 @@ def test_sentences_about_classes_have_no_captions_file(tmp_path):
 
 def test_captions_are_read_back_onto_their_sentences(tmp_path):
     rows = written(tmp_path, SENTENCES)
-    read = captions.read_captions(tmp_path, rows)
+    artifact = tmp_path / "descriptions.parquet"
+    read = captions.read_captions(artifact, rows)
     assert {row["sentence"]: row["image"] for row in read} == {
         "An ant.": 7, "A bee.": 4, "A bee on a leaf.": 2, "A bee has wings.": 4,
     }  # fmt: skip
-    assert captions.read_captions(tmp_path / "elsewhere", rows) == rows
+    assert captions.read_captions(tmp_path / "elsewhere/descriptions.parquet", rows) == rows
+    assert captions.read_captions(tmp_path / "other.parquet", rows[1:]) == rows[1:]
     with pytest.raises(UserError, match=r"captions.parquet: image 7 of class 'n2'.*remove its row"):
-        captions.read_captions(tmp_path, rows[1:])
+        captions.read_captions(artifact, rows[1:])
 
 
 def test_an_exemplar_set_of_all_images_is_for_images_one_by_one(tmp_path, monkeypatch):
@@ -197,3 +200,14 @@ def test_an_exemplar_set_of_all_images_is_for_images_one_by_one(tmp_path, monkey
     assert [exemplar.image for exemplar in images["n2"]] == list(range(65))
     with pytest.raises(UserError, match="class 'n2' has 65 images, of which a message takes at m"):
         exemplars.read_exemplars("all", [ANT])
+
+
+def test_too_many_images_of_a_class_that_is_not_described_are_no_error(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pixels = np.zeros((66, 3, 1, 1), np.uint8)
+    picked = [[(number, 0.5) for number in numbers] for numbers in (range(65), [65])]
+    columns = exemplars.to_columns([ANT, BEE], picked, pixels)
+    write_table(exemplars.FOLDER / "all.parquet", columns, exemplars.SCHEMA)
+    assert [exemplar.image for exemplar in exemplars.read_exemplars("all", [BEE])["n1"]] == [65]
+    with pytest.raises(UserError, match="class 'n2' has 65 images"):
+        exemplars.read_exemplars("all", [BEE, ANT])

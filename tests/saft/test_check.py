@@ -221,7 +221,11 @@ def test_images_that_nobody_is_shown_or_that_nobody_named(project):
     lines = findings("descriptions")["lines"]
     assert lines[0].endswith(", 4 answers per image of exemplars.every, times the images")
     change(describe__exemplars="none")
-    assert any("key 'per_image': Value error, needs images" in line for line in problems())
+    nothing_shown = "params.yaml: describe.per_image: describe.exemplars is none, so there is no im"
+    assert any(line.startswith(nothing_shown) for line in problems())
+    change(describe__backend="bundled")
+    line = "params.yaml: describe.per_image: backend bundled shows images to nobody; set false"
+    assert problems() == [line]
 
 
 def test_names_that_mean_several_things_are_remarked_where_a_model_is_asked(project):

@@ -378,3 +378,12 @@ def test_captions_that_are_not_of_the_artifact_are_one_line():
     assert not Path("out").exists()
     (folder / captions.FILE).write_text("nonsense")
     assert "a/captions.parquet: cannot be read as Parquet" in bad("show", folder)
+
+
+def test_captions_belong_to_no_other_file_of_their_folder():
+    folder, other = captioned("a", n1=[7, 2]), artifact("b", n1=["Grey."], n3=["Six legs."])
+    file = shutil.copy(other / "descriptions.parquet", folder / "other.parquet")
+    figures = json.loads(good("show", file, "--json"))
+    assert (figures["file"], figures["captions"]) == ("a/other.parquet", None)
+    good("merge", file, artifact("c", n2=["Yellow."]), "--output", "out")
+    assert not (Path("out") / captions.FILE).exists()

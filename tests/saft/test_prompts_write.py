@@ -117,6 +117,12 @@ def test_the_model_is_asked_with_the_sentence_and_the_set_says_where_it_is_from(
     assert not list(Path(".scratch").rglob("answers.jsonl")), "no answer is kept for nothing"
 
 
+def test_images_one_by_one_that_nobody_named_stop_no_questions(server):
+    configure(server.url, per_image=True, exemplars="none")
+    write(0)
+    assert FILE.is_file()
+
+
 def test_a_changed_meta_prompt_has_a_new_version(project):
     meta = read_meta_prompt("mpvr")
     assert {meta.version: meta.digest()[:16]} == {1: "ec8c7b6a10171904"}

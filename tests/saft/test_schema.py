@@ -86,7 +86,7 @@ def test_names_that_dvc_can_take(monkeypatch):
         ("embed/texts/descriptions", {}, "embed.texts.descriptions: this name stands for the kep"),
         ("exemplars", {"none": {}}, "exemplars.none: missing key 'images_per_class'"),
         ("describe/exemplars", "x", "describe.exemplars: 'x' is not one of none"),
-        ("describe/per_image", True, "describe: key 'per_image': Value error, needs images, of an"),
+        ("describe/per_image", "x", "describe: key 'per_image': Input should be a valid boolean"),
         ("describe/prompts", "x", "describe.prompts: data/prompts has no 'x', only appearance"),
         ("finetune/method", "x", "finetune.method: 'x' is not one of agft"),
         ("evaluate/attacks", ["x"], "evaluate.attacks: 'x' is not one of apgd_ce"),

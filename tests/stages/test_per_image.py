@@ -16,10 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.clip.folders import BASE_MODEL
-from pipeline.common.tables import read_table
+from pipeline.common.tables import read_table, write_table
 from pipeline.descriptions import captions
 from pipeline.descriptions.artifact import SCHEMA
-from pipeline.descriptions.exemplars import to_png
+from pipeline.descriptions.exemplars import FOLDER as EXEMPLARS
+from pipeline.descriptions.exemplars import SCHEMA as EXEMPLAR_SCHEMA
+from pipeline.descriptions.exemplars import to_columns, to_png
 from pipeline.images.image_set import open_images
 from stages import describe, exemplars
 from stages import filter as filter_stage
@@ -203,7 +205,15 @@ def test_a_class_without_a_caption_is_refused_and_the_answers_are_kept(project, 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"exemplars": "none"}, "describe: key 'per_image': Value error, needs images"),
+        (
+            {"exemplars": "none"},
+            "params.yaml: describe.per_image: describe.exemplars is none, so there is no image; "
+            "set that to an entry of section exemplars, or per_image: false",
+        ),
+        (
+            {"exemplars": "none", "backend": "bundled"},
+            "params.yaml: describe.per_image: backend bundled shows images to nobody; set false",
+        ),
         ({"backend": "bundled"}, "describe.exemplars: backend bundled shows images to nobody"),
         ({"exemplars": "far"}, "data/exemplars/far.parquet: not found"),
     ],
@@ -214,3 +224,19 @@ def test_what_cannot_be_described_is_one_line(project, server, capsys, changes, 
     assert fails(describe.main) == 1
     assert message in one_line(capsys)
     assert (server.bodies, FOLDER.exists()) == ([], False)
+
+
+def test_a_backend_without_a_model_is_named_before_too_many_images_are(project, server, capsys):
+    images = open_images("tiny")
+    picked = [[(number, 0.5) for number in [0] * 70] for _ in images.classes]
+    columns = to_columns(images.classes, picked, images.pixels)
+    write_table(EXEMPLARS / "every.parquet", columns, EXEMPLAR_SCHEMA)
+    ask(project, server, **{"describe.backend": "bundled", "describe.per_image": False})
+    capsys.readouterr()
+    assert fails(describe.main) == 1
+    line = "params.yaml: describe.exemplars: backend bundled shows images to nobody; set none"
+    assert one_line(capsys).endswith(line)
+    ask(project, server, **{"describe.per_image": False})
+    capsys.readouterr()
+    assert fails(describe.main) == 1
+    assert "class 'n00' has 70 images, of which a message takes at most 64" in one_line(capsys)
