@@ -5,6 +5,8 @@ CLIP. `none` is in git, without a row: then the describe stage depends on no mod
 of the base model re-runs no description.
 """
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,19 +56,32 @@ class ConfusionsParams(Section):
 class Confusions:
     """A set of confusable classes, as questions name them.
 
-    names_of: class id -> names of the classes that it is confused with, most confused first;
-    empty for the set `none`.
+    others_of: id of a class to describe -> the classes that it is confused with, most confused
+    first, as the class table has them; empty for the set `none`.
     """
 
     name: str = NO_CONFUSIONS
-    names_of: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    others_of: Mapping[str, Sequence[ClassEntry]] = field(default_factory=dict)
 
     def provenance(self) -> dict[str, Any]:
         """What provenance.json says of them; nothing for the set `none`."""
-        if not self.names_of:
+        if not self.others_of:
             return {}
-        most = max(map(len, self.names_of.values()))
-        return {"confusions": self.name, "confusions_per_class": most}
+        most = max(map(len, self.others_of.values()))
+        return {
+            "confusions": self.name,
+            "confusions_per_class": most,
+            "confusions_sha256": self.digest(),
+        }
+
+    def digest(self) -> str:
+        """SHA-256 of who is confused with whom, by class ids, most confused first: the same
+        whatever the scores, the names and the order of the classes."""
+        ids_of = {
+            class_id: [other.class_id for other in others]
+            for class_id, others in self.others_of.items()
+        }
+        return hashlib.sha256(json.dumps(ids_of, sort_keys=True).encode()).hexdigest()
 
 
 def output_file(name: str) -> Path:
@@ -112,7 +127,7 @@ def read_confusions(
     """The set `name` for the classes to describe.
 
     Args:
-        table: the whole class table, which names the other classes.
+        table: the whole class table, which names the other classes and says what they mean.
 
     Raises:
         UserError: no such file, a class has no confusable class in it while others have, or one
@@ -120,19 +135,18 @@ def read_confusions(
     """
     path = FOLDER / f"{name}.parquet"
     again = "run `dvc repro stages/dvc.yaml:describe`, which makes it from the class table"
-    name_of = {class_entry.class_id: class_entry.name for class_entry in table}
-    names_of: dict[str, list[str]] = {}
+    entry_of = {class_entry.class_id: class_entry for class_entry in table}
+    others_of: dict[str, list[ClassEntry]] = {}
     for row in read_table(path, SCHEMA).to_pylist():
         other = row["confused_with"]
-        if other not in name_of:
+        if other not in entry_of:
             raise UserError(f"{path}: class '{other}' is not in the class table; {again}")
-        names_of.setdefault(row["class_id"], []).append(name_of[other])
-    missing = [
-        class_entry.class_id for class_entry in classes if class_entry.class_id not in names_of
-    ]
-    if names_of and missing:
+        others_of.setdefault(row["class_id"], []).append(entry_of[other])
+    ids = [class_entry.class_id for class_entry in classes]
+    missing = [class_id for class_id in ids if class_id not in others_of]
+    if others_of and missing:
         raise UserError(
             f"{path}: no confusable class for class '{missing[0]}' ({len(missing)} classes in "
             f"all); {again}"
         )
-    return Confusions(name, names_of)
+    return Confusions(name, {class_id: others_of[class_id] for class_id in ids if others_of})
