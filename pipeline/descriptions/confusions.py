@@ -7,7 +7,7 @@ of the base model re-runs no description.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from pipeline.common.errors import UserError
-from pipeline.common.params import Section, Template
+from pipeline.common.options import check_defined
+from pipeline.common.params import PARAMS_FILE, Section, Template
 from pipeline.common.tables import read_table
 from pipeline.images.classes import ClassEntry
 
@@ -82,6 +83,34 @@ class Confusions:
             for class_id, others in self.others_of.items()
         }
         return hashlib.sha256(json.dumps(ids_of, sort_keys=True).encode()).hexdigest()
+
+
+def in_both(entries: Mapping[str, Collection[str]]) -> list[str]:
+    """A line for each name of section `confusions` that is in text and in images."""
+    return [
+        f"confusions: '{name}' is in text and in images, which share a file; rename one"
+        for name in entries["text"]
+        if name in entries["images"]
+    ]
+
+
+def check_names(entries: Mapping[str, Collection[str]], chosen: str) -> None:
+    """Check the names of section `confusions` and the one that is asked about.
+
+    Args:
+        entries: "text" and "images" -> the names below them.
+        chosen: describe.confusions.
+
+    Raises:
+        UserError: one of the two is missing, a name is in both, or `chosen` in neither.
+    """
+    missing = [kind for kind in ("text", "images") if kind not in entries]
+    if missing:
+        raise UserError(f"{PARAMS_FILE}: 'confusions.{missing[0]}' is missing")
+    for line in in_both(entries)[:1]:
+        raise UserError(f"{PARAMS_FILE}: {line}")
+    known = [NO_CONFUSIONS, *entries["text"], *entries["images"]]
+    check_defined([chosen], known, "describe.confusions")
 
 
 def output_file(name: str) -> Path:

@@ -67,9 +67,7 @@ def text_features() -> torch.Tensor:
     return encode_texts(clip.load(BASE_MODEL), texts, torch.device("cpu"))
 
 
-def ask(
-    prompts: str = "contrast", chosen: str = "names", **changes: Any
-) -> list[dict[str, Any]]:
+def ask(prompts: str = "contrast", chosen: str = "names", **changes: Any) -> list[dict[str, Any]]:
     """The bodies that arrive at a server when the stage describes; keywords are more keys."""
     server = Server(lambda number, body: completion(body))
     options = YAML(typ="safe").load(DEMO.read_text())["describe"]["options"]["openai"]
@@ -141,11 +139,12 @@ def test_classes_that_are_not_described_are_named_with_their_glosses(project):
     entries = [ClassEntry(f"n{i:02}", name, glosses[i]) for i, name in enumerate(NAMES)]
     write_classes(TABLE, entries, ())
     image_confusions.main("photos")
-    asked_for = [str(ask(chosen="photos", only=["n00"], gloss=gloss)) for gloss in ("known", "none")]
-    assert "a trout (a bird)" in asked_for[0]
-    assert "an eel (a bird)" in asked_for[0]
-    assert "What tells a pike apart from" in asked_for[1]
-    assert "a bird" not in asked_for[1]
+    with_gloss = str(ask(chosen="photos", only=["n00"], gloss="known"))
+    assert "a trout (a bird)" in with_gloss
+    assert "an eel (a bird)" in with_gloss
+    without = str(ask(chosen="photos", only=["n00"], gloss="none"))
+    assert "What tells a pike apart from" in without
+    assert "a bird" not in without
 
 
 def test_other_prompt_sets_ask_as_before(project):
