@@ -6,7 +6,7 @@ from typing import Any
 from pipeline.clip.folders import BASE, FINETUNED
 from pipeline.common.params import PLAIN_NAME
 from pipeline.descriptions import prompts
-from pipeline.descriptions.confusions import NO_CONFUSIONS
+from pipeline.descriptions.confusions import NO_CONFUSIONS, in_both
 from pipeline.descriptions.exemplars import NO_EXEMPLARS
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, SAME, TEMPLATE
 
@@ -116,11 +116,9 @@ def _described(values: Values) -> Iterator[str]:
 
 
 def _confused(values: Values, sound: set[str]) -> Iterator[str]:
-    by_text, by_images = values["confusions"]["text"], values["confusions"]["images"]
-    for name in by_text:
-        if name in by_images:
-            yield f"confusions: '{name}' is in text and in images, which share a file; rename one"
-    known = [NO_CONFUSIONS, *by_text, *by_images]
+    entries = values["confusions"]
+    yield from in_both(entries)
+    known = [NO_CONFUSIONS, *entries["text"], *entries["images"]]
     if "describe" in sound and values["describe"]["confusions"] not in known:
         chosen = values["describe"]["confusions"]
         yield f"describe.confusions: '{chosen}' is not one of {', '.join(known)}"

@@ -29,9 +29,9 @@ def main() -> None:
         "pipeline.backends", "describe", "backend", params.backend, params.options
     )
     table = read_classes(params.dataset)
-    classes = classes_to_describe(table, params.only, str(CLASSES / f"{params.dataset}.parquet"))
     if module.ASKS_MODEL:
-        classes = with_glosses(classes, params.gloss)
+        table = with_glosses(table, params.gloss)
+    classes = classes_to_describe(table, params.only, str(CLASSES / f"{params.dataset}.parquet"))
     prompts = read_prompts(params.prompts)
     session.check_exemplars(params, module)
     session.check_confusions(params, module, prompts)

@@ -11,6 +11,8 @@ import typer
 from pipeline.clip.folders import FINETUNED
 from pipeline.common.options import check_defined, check_evaluated_names, check_plugin
 from pipeline.common.params import read_value
+from pipeline.descriptions import confusions
+from pipeline.descriptions.exemplars import NO_EXEMPLARS
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, SAME
 from stages.runner import stage
 
@@ -19,7 +21,7 @@ Sections = dict[str, dict[str, Any]]
 
 @stage("names")
 def main() -> None:
-    """Check the plug-ins, image sets, text sets and models that params.yaml names."""
+    """Check the plug-ins, sets, texts, models and confusable classes that params.yaml names."""
     check_plugins()
     check_sets()
     check_evaluated_names(DESCRIPTIONS, FINETUNED)
@@ -37,7 +39,7 @@ def check_plugins() -> None:
 
 
 def check_sets() -> None:
-    """Check the names that stand for image sets."""
+    """Check the names that stand for image sets, exemplars and confusable classes."""
     sets = read_value("prepare.sets", Sections)
     for name, section in read_value("pretrain", Sections).items():
         check_defined([str(section.get("dataset"))], sets, f"pretrain.{name}.dataset")
@@ -45,6 +47,10 @@ def check_sets() -> None:
         check_defined([read_value(key, str)], sets, key)
     for key in ("evaluate.datasets", "evaluate.checks.datasets"):
         check_defined(read_value(key, list[str]), sets, key)
+    exemplars = [NO_EXEMPLARS, *read_value("exemplars", Sections)]
+    check_defined([read_value("describe.exemplars", str)], exemplars, "describe.exemplars")
+    entries = read_value("confusions", dict[str, Sections])
+    confusions.check_names(entries, read_value("describe.confusions", str))
 
 
 if __name__ == "__main__":

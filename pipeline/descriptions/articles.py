@@ -58,9 +58,15 @@ def with_article(name: str) -> str:
     return f"{indefinite(name)} {name}"
 
 
-def alternatives(names: Sequence[str]) -> str:
-    """["trout", "carp", "eel"] as "a trout, a carp or an eel"; "" for none."""
-    *first, last = [with_article(name) for name in names] or [""]
+def alternatives(names: Sequence[str], glosses: Sequence[str] = ()) -> str:
+    """["trout", "carp", "eel"] as "a trout, a carp or an eel"; "" for none.
+
+    Args:
+        glosses: what each of them means, which follows it in brackets; "": not known. (): none is.
+    """
+    meanings = [f" ({gloss})" if gloss else "" for gloss in glosses] or [""] * len(names)
+    mentions = [with_article(name) + text for name, text in zip(names, meanings, strict=True)]
+    *first, last = mentions or [""]
     return f"{', '.join(first)} or {last}" if first else last
 
 

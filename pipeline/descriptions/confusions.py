@@ -5,7 +5,9 @@ CLIP. `none` is in git, without a row: then the describe stage depends on no mod
 of the base model re-runs no description.
 """
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from pipeline.common.errors import UserError
-from pipeline.common.params import Section, Template
+from pipeline.common.options import check_defined
+from pipeline.common.params import PARAMS_FILE, Section, Template
 from pipeline.common.tables import read_table
 from pipeline.images.classes import ClassEntry
 
@@ -54,19 +57,60 @@ class ConfusionsParams(Section):
 class Confusions:
     """A set of confusable classes, as questions name them.
 
-    names_of: class id -> names of the classes that it is confused with, most confused first;
-    empty for the set `none`.
+    others_of: id of a class to describe -> the classes that it is confused with, most confused
+    first, as the class table has them; empty for the set `none`.
     """
 
     name: str = NO_CONFUSIONS
-    names_of: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    others_of: Mapping[str, Sequence[ClassEntry]] = field(default_factory=dict)
 
     def provenance(self) -> dict[str, Any]:
         """What provenance.json says of them; nothing for the set `none`."""
-        if not self.names_of:
+        if not self.others_of:
             return {}
-        most = max(map(len, self.names_of.values()))
-        return {"confusions": self.name, "confusions_per_class": most}
+        most = max(map(len, self.others_of.values()))
+        return {
+            "confusions": self.name,
+            "confusions_per_class": most,
+            "confusions_sha256": self.digest(),
+        }
+
+    def digest(self) -> str:
+        """SHA-256 of who is confused with whom, by class ids, most confused first: the same
+        whatever the scores, the names and the order of the classes."""
+        ids_of = {
+            class_id: [other.class_id for other in others]
+            for class_id, others in self.others_of.items()
+        }
+        return hashlib.sha256(json.dumps(ids_of, sort_keys=True).encode()).hexdigest()
+
+
+def in_both(entries: Mapping[str, Collection[str]]) -> list[str]:
+    """A line for each name of section `confusions` that is in text and in images."""
+    return [
+        f"confusions: '{name}' is in text and in images, which share a file; rename one"
+        for name in entries["text"]
+        if name in entries["images"]
+    ]
+
+
+def check_names(entries: Mapping[str, Collection[str]], chosen: str) -> None:
+    """Check the names of section `confusions` and the one that is asked about.
+
+    Args:
+        entries: "text" and "images" -> the names below them.
+        chosen: describe.confusions.
+
+    Raises:
+        UserError: one of the two is missing, a name is in both, or `chosen` in neither.
+    """
+    missing = [kind for kind in ("text", "images") if kind not in entries]
+    if missing:
+        raise UserError(f"{PARAMS_FILE}: 'confusions.{missing[0]}' is missing")
+    for line in in_both(entries)[:1]:
+        raise UserError(f"{PARAMS_FILE}: {line}")
+    known = [NO_CONFUSIONS, *entries["text"], *entries["images"]]
+    check_defined([chosen], known, "describe.confusions")
 
 
 def output_file(name: str) -> Path:
@@ -112,7 +156,7 @@ def read_confusions(
     """The set `name` for the classes to describe.
 
     Args:
-        table: the whole class table, which names the other classes.
+        table: the whole class table, which names the other classes and says what they mean.
 
     Raises:
         UserError: no such file, a class has no confusable class in it while others have, or one
@@ -120,19 +164,18 @@ def read_confusions(
     """
     path = FOLDER / f"{name}.parquet"
     again = "run `dvc repro stages/dvc.yaml:describe`, which makes it from the class table"
-    name_of = {class_entry.class_id: class_entry.name for class_entry in table}
-    names_of: dict[str, list[str]] = {}
+    entry_of = {class_entry.class_id: class_entry for class_entry in table}
+    others_of: dict[str, list[ClassEntry]] = {}
     for row in read_table(path, SCHEMA).to_pylist():
         other = row["confused_with"]
-        if other not in name_of:
+        if other not in entry_of:
             raise UserError(f"{path}: class '{other}' is not in the class table; {again}")
-        names_of.setdefault(row["class_id"], []).append(name_of[other])
-    missing = [
-        class_entry.class_id for class_entry in classes if class_entry.class_id not in names_of
-    ]
-    if names_of and missing:
+        others_of.setdefault(row["class_id"], []).append(entry_of[other])
+    ids = [class_entry.class_id for class_entry in classes]
+    missing = [class_id for class_id in ids if class_id not in others_of]
+    if others_of and missing:
         raise UserError(
             f"{path}: no confusable class for class '{missing[0]}' ({len(missing)} classes in "
             f"all); {again}"
         )
-    return Confusions(name, names_of)
+    return Confusions(name, {class_id: others_of[class_id] for class_id in ids if others_of})

@@ -17,8 +17,11 @@ def first_queries(task: Task, params: GenerationParams) -> list[Query]:
     """Every answer to get, class by class; a common prefix of the messages helps prefix caching."""
     queries = []
     for class_entry in task.classes:
-        confused = task.confusions.names_of.get(class_entry.class_id, ())
-        others = alternatives([task.prompts.spoken(name) for name in confused])
+        confused = task.confusions.others_of.get(class_entry.class_id, ())
+        others = alternatives(
+            [task.prompts.spoken(other.name) for other in confused],
+            [other.gloss for other in confused],
+        )
         for image, shown in _messages(task, class_entry.class_id):
             pngs = [exemplar.png for exemplar in shown]
             for prompt_id in task.prompts.questions:

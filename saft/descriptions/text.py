@@ -14,7 +14,7 @@ RULES = ("min_words", "near_duplicate", "too_long", "several_sentences", "needs_
 FIRST = (
     *("backend", "model", "revision", "commit", "file", "classes", "sentences", "sha256"),
     *("prompts", "prompts_version", "prompts_sha256", "exemplars_per_class"),
-    *("confusions", "confusions_per_class", "seed"),
+    *("confusions", "confusions_per_class", "confusions_sha256", "seed"),
     *("sampling", "counts"),
 )
 

@@ -277,3 +277,9 @@ def test_the_plural_of_a_name_that_may_be_one_already(name, expected):
 )
 def test_alternatives_have_an_article_each(names, expected):
     assert alternatives(names) == expected
+
+
+def test_alternatives_with_what_they_mean():
+    names, glosses = ["letter a", "crane", "eel"], ["a, of 26", "a bird", ""]
+    expected = "the letter a (a, of 26), a crane (a bird) or an eel"
+    assert alternatives(names, glosses) == expected

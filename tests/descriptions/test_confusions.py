@@ -1,5 +1,7 @@
 """Confusable classes as an artifact, and in the questions about a class."""
 
+import hashlib
+
 import pyarrow.parquet as pq
 import pytest
 
@@ -49,8 +51,23 @@ def test_the_file_holds_classes_with_rank_and_score(file):
 def test_the_names_come_from_the_whole_class_table(file):
     [pike, *_] = TABLE
     chosen = read_confusions("names", [pike], TABLE)
-    assert chosen.names_of["n1"] == ["eel", "trout"]
-    assert chosen.provenance() == {"confusions": "names", "confusions_per_class": 2}
+    assert chosen.others_of == {"n1": [TABLE[2], TABLE[1]]}
+    made = chosen.provenance()
+    assert made == {
+        "confusions": "names", "confusions_per_class": 2, "confusions_sha256": chosen.digest(),
+    }  # fmt: skip
+
+
+def test_the_digest_is_of_the_ids_of_the_classes_asked_about_and_of_their_order(file):
+    [pike, trout, eel] = TABLE
+    rows = read_confusions("names", TABLE, TABLE)
+    by_hand = b'{"n1": ["n3", "n2"], "n2": ["n1"], "n3": ["n1"]}'
+    assert rows.digest() == hashlib.sha256(by_hand).hexdigest()
+    renamed = [ClassEntry(entry.class_id, entry.name.upper()) for entry in TABLE]
+    assert read_confusions("names", renamed[::-1], renamed).digest() == rows.digest()
+    other_order = Confusions("names", {**rows.others_of, "n1": [trout, eel]})
+    assert other_order.digest() != rows.digest()
+    assert read_confusions("names", [pike], TABLE).digest() != rows.digest()
 
 
 def test_what_does_not_fit_names_the_class_and_the_command(file):
@@ -79,16 +96,19 @@ def test_the_committed_file_has_no_confusable_class(monkeypatch):
     assert read_confusions("none", TABLE, TABLE) == Confusions()
 
 
-def test_the_questions_name_them_without_gloss_and_the_request_depends_on_them(file):
+def test_the_questions_name_them_with_their_glosses_and_the_request_depends_on_them(file):
+    """An "eel" or a "crane" without its meaning would be asked about as whatever the model takes
+    it for, just as the class itself would."""
     params = GenerationParams.model_validate(OPTIONS | {"answers": 1})
     asked = first_queries(task(read_confusions("names", TABLE, TABLE)), params)
     first = [query.text.split("\n")[0] for query in asked if query.prompt_id == "tells_apart"]
     assert first == [
-        "What tells a pike apart from an eel or a trout to the eye?",
+        "What tells a pike apart from an eel (a fish) or a trout to the eye?",
         "What tells a trout apart from a pike to the eye?",
         "What tells an eel (a fish) apart from a pike to the eye?",
     ]
-    others = Confusions("other", {"n1": ["trout"], "n2": ["pike"], "n3": ["pike"]})
+    [pike, trout, _] = TABLE
+    others = Confusions("other", {"n1": [trout], "n2": [pike], "n3": [pike]})
     keys, changed = (
         [content_of(query) for query in queries]
         for queries in (asked, first_queries(task(others), params))
@@ -110,4 +130,5 @@ def test_provenance_says_which_and_how_many_and_nothing_of_none(file):
     params = GenerationParams.model_validate(OPTIONS)
     made = generation_provenance(task(read_confusions("names", TABLE, TABLE)), params)
     assert (made["confusions"], made["confusions_per_class"]) == ("names", 2)
+    assert len(made["confusions_sha256"]) == 64
     assert not [key for key in generation_provenance(task(Confusions()), params) if "conf" in key]

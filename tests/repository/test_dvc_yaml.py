@@ -152,7 +152,8 @@ CHECKED = {
 TRACKED = {
     "names": {
         "prepare.sets", "pretrain", "models", "embed.texts", "describe.dataset",
-        "describe.backend", "finetune.dataset", "finetune.method", "evaluate.datasets",
+        "describe.backend", "exemplars", "describe.exemplars", "confusions",
+        "describe.confusions", "finetune.dataset", "finetune.method", "evaluate.datasets",
         "evaluate.checks.datasets", "evaluate.attacks", "evaluate.texts", "evaluate.attacker",
         "evaluate.models",
     },

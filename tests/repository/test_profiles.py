@@ -5,6 +5,7 @@ would have made, or that users bring: an empty one stands in for each.
 """
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from dvc.repo import Repo
@@ -81,6 +82,31 @@ def test_contrast_questions_need_the_chosen_confusable_classes_alone(
     assert ran[-2:] == [f"{STAGES_FILE}:{stage}", f"{STAGES_FILE}:describe"]
     assert not [name for name in ran if other in name]
     assert set(ran) <= expected(params)
+
+
+@pytest.mark.parametrize(
+    ("section", "stage", "name", "file"),
+    [
+        ("exemplars", "exemplars", "none", "data/exemplars/none.parquet"),
+        ("confusions.text", "confusions", "none", "data/confusions/none.parquet"),
+        ("confusions.images", "image_confusions", "none", "data/confusions/none.parquet"),
+        ("embed.texts", "texts", "same", "data/texts/same"),
+    ],
+)
+def test_no_entry_can_have_a_file_in_git_as_its_output(checkout, section, stage, name, file):
+    values = read_params(DEMO)
+    entries: Any = values
+    for key in section.split("."):
+        entries = entries[key]
+    entries[name] = {"classes_per_class": 1, "template": "a {}"}
+    with (checkout / "params.yaml").open("w") as stream:
+        YAML().dump(values, stream)
+    for options in ((), ("-s", f"{STAGES_FILE}:{stage}@{name}")):
+        shown = run(checkout, "dvc", "repro", *options, status=255)
+        assert f"cannot redefine '{section}.{name}'" in shown
+        assert RUNNING not in shown
+    assert (checkout / file).exists()
+    assert run(checkout, "git", "status", "--porcelain", "data") == ""
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda file: file.stem)

@@ -14,7 +14,8 @@ from tests.support.project import make, run
 EVERY = set(STAGES) - {"exemplars", "confusions", "image_confusions"}
 READS_PIXELS = {"prepare", "pretrain", "model", "filter", "finetune", "evaluate", "check"}
 READS_CLASSES = READS_PIXELS | {
-    "classes", "checked_classes", "describe", "texts", "embed", "embed_training", "record", "report"
+    "names", "classes", "checked_classes", "describe", "texts", "embed", "embed_training", "record",
+    "report",
 }  # fmt: skip
 LOADS_MODEL = READS_PIXELS - {"prepare"} | {"embed", "embed_training", "record"}
 READS_TEXTS = {"embed", "embed_training", "finetune", "evaluate", "check"}
@@ -28,6 +29,7 @@ CASES = {
     "pipeline/models/hub.py": {"pretrain", "model"},
     "pipeline/clip/about.py": LOADS_MODEL | {"report"},
     "pipeline/descriptions/prompts.py": {"describe", "filter"},
+    "pipeline/descriptions/confusions.py": {"names", "describe", "filter"},
     "pipeline/filtering/similarity.py": {"filter"},
     "pipeline/descriptions/sources.py": {"describe", "filter", "report"},
     "pipeline/zeroshot/text_sets.py": READS_TEXTS,

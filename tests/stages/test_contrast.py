@@ -67,12 +67,13 @@ def text_features() -> torch.Tensor:
     return encode_texts(clip.load(BASE_MODEL), texts, torch.device("cpu"))
 
 
-def ask(prompts: str = "contrast", chosen: str = "names") -> list[dict[str, Any]]:
-    """The bodies that arrive at a server when the stage describes."""
+def ask(prompts: str = "contrast", chosen: str = "names", **changes: Any) -> list[dict[str, Any]]:
+    """The bodies that arrive at a server when the stage describes; keywords are more keys."""
     server = Server(lambda number, body: completion(body))
     options = YAML(typ="safe").load(DEMO.read_text())["describe"]["options"]["openai"]
     options |= {"base_url": server.url, "answers": 1, "sentences": 3, "concurrency": 1}
-    set_params(backend="openai", prompts=prompts, confusions=chosen, options={"openai": options})
+    changes |= {"backend": "openai", "options": {"openai": options}}
+    set_params(prompts=prompts, confusions=chosen, **changes)
     try:
         describe.main()
     finally:
@@ -131,6 +132,19 @@ def test_the_server_is_asked_what_tells_a_class_from_those(project):
     assert provenance["confusions"] == "names"
     assert provenance["confusions_per_class"] == 1
     assert provenance["prompts"] == "contrast"
+
+
+def test_classes_that_are_not_described_are_named_with_their_glosses(project):
+    glosses = ["", "a bird", "a bird"]
+    entries = [ClassEntry(f"n{i:02}", name, glosses[i]) for i, name in enumerate(NAMES)]
+    write_classes(TABLE, entries, ())
+    image_confusions.main("photos")
+    with_gloss = str(ask(chosen="photos", only=["n00"], gloss="known"))
+    assert "a trout (a bird)" in with_gloss
+    assert "an eel (a bird)" in with_gloss
+    without = str(ask(chosen="photos", only=["n00"], gloss="none"))
+    assert "What tells a pike apart from" in without
+    assert "a bird" not in without
 
 
 def test_other_prompt_sets_ask_as_before(project):

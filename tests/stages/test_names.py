@@ -15,12 +15,16 @@ SET = {"source": "imagefolder", "root": "there", "size": 16}
 def write(folder: Path, **changes: object) -> None:
     """The demo's params.yaml, about a set "tiny" that it defines."""
     known = {"prepare.sets": {"tiny": SET}, "describe.dataset": "tiny", "pretrain": {}}
+    known |= {"confusions.text": {"names": {}}, "confusions.images": {"photos": {}}}
     write_params(folder, **known | changes)
 
 
 def test_what_is_defined_passes_and_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write(tmp_path, **{"evaluate.texts": ["template", "descriptions"], "evaluate.attacker": "same"})
+    texts = {"evaluate.texts": ["template", "descriptions"], "evaluate.attacker": "same"}
+    write(tmp_path, **texts, **{"exemplars": {"near": {}}, "describe.exemplars": "near"})
+    names.main()
+    write(tmp_path, **texts, **{"describe.confusions": "photos"})
     names.main()
     assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
 
@@ -34,6 +38,11 @@ def test_what_is_defined_passes_and_nothing_is_written(tmp_path, monkeypatch):
         ("describe.backend", "magic", "describe.backend: 'magic' is not one of bundled"),
         ("finetune.method", "magic", "finetune.method: 'magic' is not one of agft"),
         ("evaluate.attacks", ["pgd", "magic"], "evaluate.attacks: 'magic' is not one of apgd_ce"),
+        ("describe.exemplars", "magic", "describe.exemplars: 'magic' is not one of none"),
+        ("describe.confusions", "magic",
+         "describe.confusions: 'magic' is not one of none, names, photos"),
+        ("confusions.images", {"names": {}}, "confusions: 'names' is in text and in images"),
+        ("confusions", {"text": {}}, "'confusions.images' is missing"),
         ("pretrain", {"small": {"dataset": "magic"}},
          "pretrain.small.dataset: 'magic' is not one of tiny"),
         ("describe.dataset", "magic", "describe.dataset: 'magic' is not one of tiny"),
