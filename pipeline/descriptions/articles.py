@@ -10,12 +10,21 @@ from typing import Any
 _SPELLED = re.compile(r"([A-Z]{2,3}|[A-Z]|(?:[A-Z]{1,3}|[a-z]{1,3})(?=\d))\d*(?![a-zA-Z])")
 # Of three letters, and yet said as a word: a SIM card, a SAR image, a RAV4.
 _SPOKEN = re.compile("FOB|HUD|LAN|MAC|MIG|NAS|PIN|RAM|RAV|RIB|ROM|SAM|SAR|SIM")
-_ACRONYM = re.compile("[A-Z]{2,3}|[B-DF-HJ-NP-TV-Z]{4,}")  # one thing, with an S at its end too
+# The same where capitals do not tell: an suv, an Mri scan, an x ray, an m&m, an SNES.
+_SPELLED_SO = re.compile(
+    r"(?:[a-z](?=[ &-]|$)|(?:fm|fps|fpv|hd|hdd|hdmi|hdtv|hgv|html|hvac|lcd|led|lng|lp|lpg|mlrs|mp"
+    r"|mpv|mri|mvp|nba|nfc|nfl|nhl|rc|rfid|rgb|rpg|rv|sd|sms|snes|ssd|suv|svg|uav|uk|url|xl|xxl)"
+    r"(?![a-z]))",
+    re.IGNORECASE,
+)
+# One thing, with an S at its end too.
+_ACRONYM = re.compile("[A-Z]{2,3}|[B-DF-HJ-NP-TV-Z]{4,}|(?i:bios|gps|sms|snes)")
 # Said as eleven or eighteen: 11, 18000; 1812 and 1100 as years and models are, in hundreds.
 _ELEVEN_OR_EIGHTEEN = re.compile(r"1[18](?:\d{2,3})?")
 _SIGN = re.compile(r"(?:letter [^\W\d_]|(?:digit|number) \w+)", re.IGNORECASE)  # letter a, digit 8
 # What follows the noun that decides: "hen-of-the-woods" is a hen, "kite (bird of prey)" a kite.
 _AFTER_NOUN = re.compile(r"\s*\(|[ -](?:of|with|in|for)[ -]")
+_LISTS = re.compile(r",|\bor\b", re.IGNORECASE)  # a name that reads as several
 _IRREGULAR = ("children", "feet", "geese", "men", "mice", "people", "teeth", "women")
 # One thing that ends like several. Words in -ss, -us and -is never count as several.
 _ONE = re.compile(
@@ -41,7 +50,9 @@ def with_article(name: str) -> str:
 
     By its sound: an ostrich, a unicycle, an hourglass, an SUV. One thing of two halves: a pair of
     binoculars. The plural and what is not counted: mashed potatoes, guacamole. The letter a.
+    On one line, whatever white space the name has.
     """
+    name = " ".join(name.split()) or name
     plain = _without_accents(name)
     if not plain.strip():
         return name
@@ -61,13 +72,19 @@ def with_article(name: str) -> str:
 def alternatives(names: Sequence[str], glosses: Sequence[str] = ()) -> str:
     """["trout", "carp", "eel"] as "a trout, a carp or an eel"; "" for none.
 
+    Where a name has a comma or an "or" itself: "a highway or road; a river; or a sea or lake".
+
     Args:
         glosses: what each of them means, which follows it in brackets; "": not known. (): none is.
     """
     meanings = [f" ({gloss})" if gloss else "" for gloss in glosses] or [""] * len(names)
     mentions = [with_article(name) + text for name, text in zip(names, meanings, strict=True)]
     *first, last = mentions or [""]
-    return f"{', '.join(first)} or {last}" if first else last
+    if not first:
+        return last
+    if any(_LISTS.search(name) for name in names):
+        return f"{'; '.join(first)}; or {last}"
+    return f"{', '.join(first)} or {last}"
 
 
 def indefinite(text: str) -> str:
@@ -108,8 +125,8 @@ def _begins_with_vowel(plain: str) -> bool:
     if number := re.match(r"\d+", plain):
         return number[0].startswith("8") or bool(_ELEVEN_OR_EIGHTEEN.fullmatch(number[0]))
     spelled = _SPELLED.match(plain)
-    if spelled and not _SPOKEN.fullmatch(spelled[1]):
-        return spelled[1][0].lower() in "aefhilmnorsx"
+    if (spelled and not _SPOKEN.fullmatch(spelled[1])) or _SPELLED_SO.match(plain):
+        return plain[0].lower() in "aefhilmnorsx"
     return str(_inflect().a(plain)).startswith("an ")
 
 

@@ -240,6 +240,57 @@ def test_models_acronyms_and_numerals_of_fine_grained_data_sets(name, expected):
     assert with_article(name) == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("suv", "an suv"),
+        ("Suv", "an Suv"),
+        ("suvs", "suvs"),
+        ("mri scan", "an mri scan"),
+        ("lcd monitor", "an lcd monitor"),
+        ("rv", "an rv"),
+        ("RV park", "an RV park"),
+        ("led lamp", "an led lamp"),
+        ("lp", "an lp"),
+        ("hdtv", "an hdtv"),
+        ("hd-dvd", "an hd-dvd"),
+        ("rc car", "an rc car"),
+        ("x ray", "an x ray"),
+        ("x-ray", "an x-ray"),
+        ("X-Ray", "an X-Ray"),
+        ("s bend", "an s bend"),
+        ("t shirt", "a t shirt"),
+        ("u-turn", "a u-turn"),
+        ("url", "a url"),
+        ("uav", "a uav"),
+        ("usb stick", "a usb stick"),
+        ("ufo", "a ufo"),
+        ("m&m", "an m&m"),
+        ("M&Ms", "M&Ms"),
+        ("SNES", "an SNES"),
+        ("snes console", "an snes console"),
+        ("BIOS", "a BIOS"),
+        ("bios", "a bios"),
+        ("GPS", "a GPS"),
+        ("gps", "a gps"),
+        ("leder jacket", "a leder jacket"),
+        ("ledge", "a ledge"),
+        ("l'arc", "a l'arc"),
+        ("s'more", "a s'more"),
+    ],
+)
+def test_letters_said_one_by_one_whose_capitals_do_not_tell(name, expected):
+    assert with_article(name) == expected
+
+
+@pytest.mark.parametrize(
+    "name", ["red\nfox", "red\r\n fox", "red\tfox", "red  fox", "red\u00a0fox", " red fox\n"]
+)
+def test_white_space_of_a_name_is_one_space_in_a_text(name):
+    assert with_article(name) == "a red fox"
+    assert alternatives([name, "fried\nrice"]) == "a red fox or fried rice"
+
+
 def test_a_letter_opener_is_no_letter():
     assert with_article("letter opener") == "a letter opener"
 
@@ -273,6 +324,14 @@ def test_the_plural_of_a_name_that_may_be_one_already(name, expected):
         (["eel"], "an eel"),
         (["sunglasses", "letter a"], "a pair of sunglasses or the letter a"),
         (["trout", "carp", "eel"], "a trout, a carp or an eel"),
+        (["highway or road"], "a highway or road"),
+        (
+            ["highway or road", "river", "sea or lake"],
+            "a highway or road; a river; or a sea or lake",
+        ),
+        (["river", "sea Or lake"], "a river; or a sea Or lake"),
+        (["bow, ribbon", "eel"], "a bow, ribbon; or an eel"),
+        (["orange", "oral cavity", "motor"], "an orange, an oral cavity or a motor"),
     ],
 )
 def test_alternatives_have_an_article_each(names, expected):

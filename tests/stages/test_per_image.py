@@ -236,7 +236,7 @@ def test_a_backend_without_a_model_is_named_before_too_many_images_are(project, 
     assert fails(describe.main) == 1
     line = "params.yaml: describe.exemplars: backend bundled shows images to nobody; set none"
     assert one_line(capsys).endswith(line)
-    ask(project, server, **{"describe.per_image": False})
+    ask(project, server, **{"describe.per_image": False, "describe.prompts": "visual"})
     capsys.readouterr()
     assert fails(describe.main) == 1
     assert "class 'n00' has 70 images, of which a message takes at most 64" in one_line(capsys)
