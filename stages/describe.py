@@ -35,7 +35,8 @@ def main() -> None:
     prompts = read_prompts(params.prompts)
     exemplars = read_exemplars(params.exemplars, classes, together=not params.per_image)
     session.check_exemplars(params, module)
-    session.check_confusions(params, module, prompts)
+    session.check_confusions(params, module)
+    session.check_questions(params, module, prompts)
     confusions = read_confusions(params.confusions, classes, table)
     with session.answer_log(params, module, options, prompts) as log:
         task = Task(

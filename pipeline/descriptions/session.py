@@ -40,14 +40,21 @@ def check_exemplars(params: DescribeParams, module: ModuleType) -> None:
         )
 
 
-def check_confusions(params: DescribeParams, module: ModuleType, prompts: PromptSet) -> None:
-    """Raise UserError where confusable classes are chosen and nobody is asked about them, or the
-    other way round."""
+def check_confusions(params: DescribeParams, module: ModuleType) -> None:
+    """Raise UserError where confusable classes are chosen and the backend asks no model."""
+    if params.confusions != NO_CONFUSIONS and not module.ASKS_MODEL:
+        raise UserError(
+            f"params.yaml: describe.confusions: backend {params.backend} asks no model; set "
+            f"{NO_CONFUSIONS}"
+        )
+
+
+def check_questions(params: DescribeParams, module: ModuleType, prompts: PromptSet) -> None:
+    """Raise UserError where a model is asked, confusable classes are chosen and no question is
+    about them, or the other way round."""
     chosen = params.confusions != NO_CONFUSIONS
     key = "params.yaml: describe.confusions"
-    if chosen and not module.ASKS_MODEL:
-        raise UserError(f"{key}: backend {params.backend} asks no model; set {NO_CONFUSIONS}")
-    if chosen and not prompts.names_others:
+    if module.ASKS_MODEL and chosen and not prompts.names_others:
         raise UserError(
             f"{key}: prompt set {params.prompts} has no {OTHERS} for them; set "
             f"{NO_CONFUSIONS}, or describe.prompts: contrast"
