@@ -2,30 +2,24 @@
 
 import contextlib
 import io
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
-from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-import torch
-
 from pipeline.clip.folders import FINETUNED
-from pipeline.common.errors import UserError, listed
+from pipeline.common.errors import UserError
 from pipeline.common.options import load_plugin
 from pipeline.descriptions import session
 from pipeline.descriptions.artifact import classes_without_sentence
 from pipeline.descriptions.interface import Answers, Task
-from pipeline.descriptions.model_folder import check_model
 from pipeline.descriptions.params import DescribeParams, classes_to_describe
 from pipeline.descriptions.prompts import FOLDER, PromptSet, read_prompts
-from pipeline.descriptions.server_params import base_urls
 from pipeline.filtering.filter import FilterParams
 from pipeline.images.classes import ClassEntry
 from pipeline.zeroshot.text_tables import DESCRIPTIONS
 from saft.check import class_names
+from saft.check.backends import CHECK_BACKEND
 from saft.check.part import Part
 from saft.check.plan import Plan
 
@@ -163,49 +157,3 @@ def _check_names(part: Part, classes: Sequence[ClassEntry], params: DescribePara
     part.values["several_meanings"] = [entry.class_id for entry in class_names.ambiguous(classes)]
     if line := class_names.remark(classes, params.gloss):
         part.lines.append(line)
-
-
-def _openai(part: Part, options: Any) -> None:
-    variable = options.api_key_env
-    if variable and not os.environ.get(variable, "").strip():
-        part.problems.append(
-            f"describe.options.openai: environment variable {variable} is not set, which "
-            "api_key_env names; export it"
-        )
-    urls = [url.rpartition("@")[2] for url in base_urls(options)]
-    part.lines.append(f"the server at {listed(urls, 3)} is not asked now")
-
-
-def _vllm(part: Part, options: Any) -> None:
-    where, count = "describe.options.vllm", torch.cuda.device_count()
-    if find_spec("vllm") is None:
-        part.problems.append(
-            f"{where}: vLLM is not installed: pip install -e .[vllm], or take descriptions that "
-            "somebody made (`dvc pull stages/dvc.yaml:describe`), or describe.backend: openai"
-        )
-    if count < options.tensor_parallel_size:
-        part.problems.append(
-            f"{where}: needs {options.tensor_parallel_size} GPU(s), torch sees {count}; take "
-            "descriptions that somebody made, or describe.backend: openai"
-        )
-    if not options.model.startswith((".", "/", "~")):
-        part.lines.append(_hub_model(options))
-    elif not Path(options.model).is_dir():
-        part.problems.append(f"{where}: model: {options.model}: there is no such folder")
-    else:
-        try:
-            check_model(Path(options.model))
-        except UserError as error:
-            part.problems.append(f"{where}: model: {error}")
-
-
-def _hub_model(options: Any) -> str:
-    from huggingface_hub import try_to_load_from_cache
-
-    file = try_to_load_from_cache(options.model, "config.json", revision=options.revision)
-    cached = "in the cache" if isinstance(file, str) else "will be downloaded"
-    return f"{options.model} at {options.revision}: {cached}"
-
-
-# what more is known of a backend that asks a model
-CHECK_BACKEND: dict[str, Callable[[Part, Any], None]] = {"openai": _openai, "vllm": _vllm}
