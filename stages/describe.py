@@ -34,8 +34,8 @@ def main() -> None:
     classes = classes_to_describe(table, params.only, str(CLASSES / f"{params.dataset}.parquet"))
     prompts = read_prompts(params.prompts)
     session.check_exemplars(params, module)
-    session.check_confusions(params, module, prompts)
-    session.check_pictures(params, module, prompts)
+    session.check_confusions(params, module)
+    session.check_questions(params, module, prompts)
     exemplars = read_exemplars(params.exemplars, classes, together=not params.per_image)
     confusions = read_confusions(params.confusions, classes, table)
     with session.answer_log(params, module, options, prompts) as log:

@@ -47,41 +47,51 @@ def check_exemplars(params: DescribeParams, module: ModuleType) -> None:
         )
 
 
-def check_confusions(params: DescribeParams, module: ModuleType, prompts: PromptSet) -> None:
-    """Raise UserError where confusable classes are chosen and nobody is asked about them, or the
-    other way round."""
+def check_confusions(params: DescribeParams, module: ModuleType) -> None:
+    """Raise UserError where confusable classes are chosen and the backend asks no model."""
+    if params.confusions != NO_CONFUSIONS and not module.ASKS_MODEL:
+        raise UserError(
+            f"params.yaml: describe.confusions: backend {params.backend} asks no model; set "
+            f"{NO_CONFUSIONS}"
+        )
+
+
+def check_questions(params: DescribeParams, module: ModuleType, prompts: PromptSet) -> None:
+    """Raise UserError where a model is asked and its questions do not fit what they are about:
+    confusable classes are chosen and no question names them, questions about one picture would be
+    asked about a class, or the other way round."""
+    if module.ASKS_MODEL:
+        _check_others(params, prompts.names_others)
+        _check_pictures(params, bool(prompts.per_image))
+
+
+def _check_others(params: DescribeParams, named: bool) -> None:
     chosen = params.confusions != NO_CONFUSIONS
     key = "params.yaml: describe.confusions"
-    if chosen and not module.ASKS_MODEL:
-        raise UserError(f"{key}: backend {params.backend} asks no model; set {NO_CONFUSIONS}")
-    if chosen and not prompts.names_others:
+    if chosen and not named:
         raise UserError(
             f"{key}: prompt set {params.prompts} has no {OTHERS} for them; set "
             f"{NO_CONFUSIONS}, or describe.prompts: contrast"
         )
-    if module.ASKS_MODEL and prompts.names_others and not chosen:
+    if named and not chosen:
         raise UserError(
             f"{key}: prompt set {params.prompts} asks about confusable classes ({OTHERS}); name "
             "an entry of section confusions"
         )
 
 
-def check_pictures(params: DescribeParams, module: ModuleType, prompts: PromptSet) -> None:
-    """Raise UserError where questions about one picture would be asked about a class, or the other
-    way round."""
-    about_pictures = bool(prompts.per_image)
-    if not module.ASKS_MODEL or about_pictures == params.per_image:
-        return
+def _check_pictures(params: DescribeParams, about_pictures: bool) -> None:
     key = "params.yaml: describe.per_image"
-    if about_pictures:
+    if about_pictures and not params.per_image:
         raise UserError(
             f"{key}: the questions of prompt set {params.prompts} are about one picture; set true, "
             "and describe.exemplars to an entry of section exemplars"
         )
-    raise UserError(
-        f"{key}: the questions of prompt set {params.prompts} are about a class, not about one "
-        "picture; set false, or describe.prompts to caption or another set with per_image: true"
-    )
+    if params.per_image and not about_pictures:
+        raise UserError(
+            f"{key}: the questions of prompt set {params.prompts} are about a class, not about one "
+            "picture; set false, or describe.prompts to caption or another set with per_image: true"
+        )
 
 
 @contextmanager

@@ -2,32 +2,28 @@
 
 import contextlib
 import io
-import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
-from pathlib import Path
 from types import ModuleType
-from typing import Any
-
-import torch
+from typing import Any, TypeVar
 
 from pipeline.clip.folders import FINETUNED
-from pipeline.common.errors import UserError, listed
+from pipeline.common.errors import UserError
 from pipeline.common.options import load_plugin
 from pipeline.descriptions import session
 from pipeline.descriptions.artifact import classes_without_sentence
 from pipeline.descriptions.interface import Answers, Task
-from pipeline.descriptions.model_folder import check_model
 from pipeline.descriptions.params import DescribeParams, classes_to_describe
-from pipeline.descriptions.prompts import read_prompts
-from pipeline.descriptions.server_params import base_urls
+from pipeline.descriptions.prompts import FOLDER, PromptSet, read_prompts
 from pipeline.filtering.filter import FilterParams
 from pipeline.images.classes import ClassEntry
 from pipeline.zeroshot.text_tables import DESCRIPTIONS
 from saft.check import class_names
+from saft.check.backends import CHECK_BACKEND
 from saft.check.part import Part
 from saft.check.plan import Plan
+
+T = TypeVar("T")
 
 
 def descriptions(plan: Plan) -> Part:
@@ -45,12 +41,12 @@ def descriptions(plan: Plan) -> Part:
     backend, options = load_plugin(
         "pipeline.backends", "describe", "backend", params.backend, params.options
     )
-    part.problems += _misplaced(params, backend)
+    prompts = _check_questions(part, params, backend)
     state = plan.sets.get(params.dataset)
     class_entries = list(state.class_entries) if state else []
     if backend.ASKS_MODEL:
         count = len(class_entries) or (state.classes if state else None)
-        _check_request(part, params, options, count)
+        _check_request(part, params, options, count, prompts)
         if class_entries:
             _check_names(part, class_entries, params)
     elif not class_entries:
@@ -59,33 +55,43 @@ def descriptions(plan: Plan) -> Part:
             f"({state.state if state else 'no such set'}) tell the classes; once they are there "
             "`saft check` says which are described"
         )
+    elif prompts is None:
+        part.lines.append(f"backend {params.backend}: coverage not checked before the prompt set")
     else:
-        answers = _try_reading(part, params, backend, options, class_entries)
+        answers = _try_reading(part, params, backend, options, class_entries, prompts)
         if answers is not None and plan.filter.short_class == "error":
             part.problems += _short_classes(answers, class_entries, plan.filter)
     return part
 
 
-def _misplaced(params: DescribeParams, backend: ModuleType) -> list[str]:
-    """What `describe` would refuse at once."""
+def _check_questions(part: Part, params: DescribeParams, backend: ModuleType) -> PromptSet | None:
+    """Add all that `describe` would refuse at once; the prompt set if it can be used."""
+    _try(part, session.check_exemplars, params, backend)
+    _try(part, session.check_confusions, params, backend)
+    if not (FOLDER / f"{params.prompts}.yaml").is_file():  # the part on params.yaml says so
+        return None
+    prompts = _try(part, read_prompts, params.prompts)
+    if prompts is not None:
+        _try(part, session.check_questions, params, backend, prompts)
+    return prompts
+
+
+def _try(part: Part, function: Callable[..., T], *arguments: Any) -> T | None:
+    """What a function returns; None where it ends with an error, which becomes a problem."""
     try:
-        session.check_exemplars(params, backend)
-        prompts = read_prompts(params.prompts)
-        session.check_confusions(params, backend, prompts)
-        session.check_pictures(params, backend, prompts)
+        return function(*arguments)
     except UserError as error:
-        return [str(error)]
-    return []
+        part.problems.append(str(error))
+        return None
 
 
 def _try_reading(
     part: Part, params: DescribeParams, backend: ModuleType, options: Any,
-    class_entries: list[ClassEntry],
+    class_entries: list[ClassEntry], prompts: PromptSet,
 ) -> Answers | None:  # fmt: skip
     """What a backend gives that reads a file; None where it ends with an error."""
     try:
         classes = classes_to_describe(class_entries, params.only, f"set '{params.dataset}'")
-        prompts = read_prompts(params.prompts)
         task = Task(classes, params.prompts, prompts, {}, params.seed, None, class_entries)
         with contextlib.redirect_stderr(io.StringIO()):  # the stage prints lines to complete
             answers = backend.describe(task, options)
@@ -133,13 +139,16 @@ def _short_classes(
     ]
 
 
-def _check_request(part: Part, params: DescribeParams, options: Any, classes: int | None) -> None:
-    """How much a backend asks a model, and whether it can be asked."""
-    questions = len(read_prompts(params.prompts).questions) * options.answers
-    total = f"{classes * questions} in all" if classes else "times the classes"
-    images = f"per image of exemplars.{params.exemplars}, times the images"
-    unit = images if params.per_image else f"per class, {total}"
-    part.lines.append(f"backend {params.backend}: {options.model}, {questions} answers {unit}")
+def _check_request(
+    part: Part, params: DescribeParams, options: Any, classes: int | None, prompts: PromptSet | None
+) -> None:
+    """How much a backend asks a model, where that is known, and whether it can be asked."""
+    if prompts is not None:
+        questions = len(prompts.questions) * options.answers
+        total = f"{classes * questions} in all" if classes else "times the classes"
+        images = f"per image of exemplars.{params.exemplars}, times the images"
+        unit = images if params.per_image else f"per class, {total}"
+        part.lines.append(f"backend {params.backend}: {options.model}, {questions} answers {unit}")
     if params.backend in CHECK_BACKEND:
         CHECK_BACKEND[params.backend](part, options)
 
@@ -148,49 +157,3 @@ def _check_names(part: Part, classes: Sequence[ClassEntry], params: DescribePara
     part.values["several_meanings"] = [entry.class_id for entry in class_names.ambiguous(classes)]
     if line := class_names.remark(classes, params.gloss):
         part.lines.append(line)
-
-
-def _openai(part: Part, options: Any) -> None:
-    variable = options.api_key_env
-    if variable and not os.environ.get(variable, "").strip():
-        part.problems.append(
-            f"describe.options.openai: environment variable {variable} is not set, which "
-            "api_key_env names; export it"
-        )
-    urls = [url.rpartition("@")[2] for url in base_urls(options)]
-    part.lines.append(f"the server at {listed(urls, 3)} is not asked now")
-
-
-def _vllm(part: Part, options: Any) -> None:
-    where, count = "describe.options.vllm", torch.cuda.device_count()
-    if find_spec("vllm") is None:
-        part.problems.append(
-            f"{where}: vLLM is not installed: pip install -e .[vllm], or take descriptions that "
-            "somebody made (`dvc pull stages/dvc.yaml:describe`), or describe.backend: openai"
-        )
-    if count < options.tensor_parallel_size:
-        part.problems.append(
-            f"{where}: needs {options.tensor_parallel_size} GPU(s), torch sees {count}; take "
-            "descriptions that somebody made, or describe.backend: openai"
-        )
-    if not options.model.startswith((".", "/", "~")):
-        part.lines.append(_hub_model(options))
-    elif not Path(options.model).is_dir():
-        part.problems.append(f"{where}: model: {options.model}: there is no such folder")
-    else:
-        try:
-            check_model(Path(options.model))
-        except UserError as error:
-            part.problems.append(f"{where}: model: {error}")
-
-
-def _hub_model(options: Any) -> str:
-    from huggingface_hub import try_to_load_from_cache
-
-    file = try_to_load_from_cache(options.model, "config.json", revision=options.revision)
-    cached = "in the cache" if isinstance(file, str) else "will be downloaded"
-    return f"{options.model} at {options.revision}: {cached}"
-
-
-# what more is known of a backend that asks a model
-CHECK_BACKEND: dict[str, Callable[[Part, Any], None]] = {"openai": _openai, "vllm": _vllm}

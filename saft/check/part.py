@@ -9,7 +9,7 @@ computed, downloaded or written.
     stages        what runs, how long      times         FLOPs of the stages
     memory        training and attacks     disk          free space
     dvc           what it would run        units         radii that look like fractions
-    class_names   names that mean several things
+    class_names   ambiguous names          backends      whether a model can be asked
 No stage imports this package.
 """
 

@@ -190,6 +190,34 @@ def test_confusable_classes_and_questions_go_together(project):
     assert any("'nowhere'" in line for line in problems())
 
 
+def test_every_problem_of_the_questions_is_told_once(project):
+    prompts = Path("data/prompts/draft.yaml")
+    prompts.write_text(Path("data/prompts/visual.yaml").read_text() + "reviewed: false\n")
+    change(describe__prompts="draft", confusions__images={"none": {
+        "classes_per_class": 3, "template": "a {}", "images_per_class": None
+    }})  # fmt: skip
+    for backend in ("openai", "bundled"):
+        change(describe__backend=backend)
+        listed = problems()
+        assert sum("draft.yaml: a model wrote these questions" in line for line in listed) == 1
+        assert sum("confusions.images.none: this name stands" in line for line in listed) == 1
+    prompts.unlink()
+    for backend in ("openai", "bundled"):
+        change(describe__backend=backend)
+        assert sum("draft" in line for line in problems()) == 1
+
+
+def test_exemplars_and_confusable_classes_that_nobody_is_shown_are_both_told(project):
+    every = {"images_per_class": None, "candidates_per_class": 5}
+    names = {"classes_per_class": 3, "template": "a {}"}
+    change(exemplars={"every": every}, describe__exemplars="every")
+    change(confusions__text={"names": names}, describe__confusions="names")
+    assert problems() == [
+        "params.yaml: describe.exemplars: backend bundled shows images to nobody; set none",
+        "params.yaml: describe.confusions: backend bundled asks no model; set none",
+    ]
+
+
 def test_text_sets_that_embed_would_refuse(project):
     change(evaluate__texts=["template", "descriptions"])
     listed = problems()
