@@ -112,8 +112,8 @@ def test_each_caption_is_of_the_image_that_was_shown(project, server):
 
 def test_the_filter_takes_the_captions_as_sentences_of_the_class(project, server):
     colours = ["red", "blue", "green", "black", "white", "brown", "grey", "pink"]
-    things = ["ball", "cup", "map", "hat", "box", "bell", "sofa", "boat"]
-    texts = [f"a {colour} {thing}" for colour in colours for thing in things]
+    nouns = ["ball", "cup", "map", "hat", "box", "bell", "sofa", "boat"]
+    texts = [f"a {colour} {noun}" for colour in colours for noun in nouns]
 
     def short(number: int, body: dict[str, Any]) -> Response:
         return completion(body, json.dumps({"sentences": texts[2 * number : 2 * number + 2]}))
