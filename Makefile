@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: run compare test test-vllm test-llm lint clean
+.PHONY: run compare test test-faults test-vllm test-llm lint clean
 
 run: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
@@ -16,6 +16,11 @@ compare: $(STAMP)
 
 test: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# kills, full disks, damaged artifacts, extreme parameters, planted secrets: all of tests/faults, of
+# which `make test` runs a sample; docs/trust.md says what each of them shows
+test-faults: $(STAMP)
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "" tests/faults
 
 # the describe stage through the real vLLM engine and server, on a CPU: 4 GB, minutes
 test-vllm:
