@@ -12,14 +12,15 @@ import sys
 from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 from tests.support.project import environment
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 IMPORTED = (
-    "torch", "torchvision", "torch.distributed", "pyarrow.parquet", "open_clip", "pandas",
-    "safetensors.torch", "safetensors.numpy", "typer", "pydantic", "ruamel.yaml", "scipy.stats",
+    "torch", "torch._dynamo", "torch.distributed", "torchvision", "pyarrow.parquet", "open_clip",
+    "pandas", "safetensors.torch", "safetensors.numpy", "typer", "pydantic", "ruamel.yaml", "scipy.stats",
     "sklearn.datasets", "matplotlib.figure", "jinja2", "filelock", "tqdm", "PIL.Image", "inflect",
 )  # fmt: skip
 SECONDS = 120  # that a stage on tiny inputs surely does not take
@@ -43,7 +44,11 @@ class Ended(NamedTuple):
 def start(folder: Path, log: Path, command: tuple[str, ...], prepare: Prepare) -> ForkServerProcess:
     """Start `python -m <command>` in `folder`, after `prepare`, its output to `log`."""
     process = processes.Process(target=_run, args=(folder, log, command, prepare))
-    process.start()
+    main, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+    try:  # else the new process would import what runs here, pytest
+        process.start()
+    finally:
+        sys.modules["__main__"] = main
     return process
 
 
@@ -54,7 +59,6 @@ def run_stage(folder: Path, command: str, prepare: Prepare = nothing) -> Ended:
     process.join(SECONDS)
     assert process.exitcode is not None, f"{command}: still runs after {SECONDS} s"
     return Ended(process.exitcode, log.read_text(errors="replace"))
-
 
 
 def _run(folder: Path, log: Path, command: tuple[str, ...], prepare: Prepare) -> None:
