@@ -47,7 +47,9 @@ def test_killed_at_every_rename(project, stage):
         kill_and_check(project, stage, [moment], [SIGNALS[1 + number % 3]])
         for number, moment in enumerate(moments)
     )
-    print(f"{stage}: {killed + others} kills at {len(moments)} moments, every output as undisturbed")
+    print(
+        f"{stage}: {killed + others} kills at {len(moments)} moments, every output as undisturbed"
+    )
 
 
 def enumerate_moments(names: list[str]) -> list[tuple[str, int]]:
@@ -75,6 +77,7 @@ def kill_and_check(project, stage, moments, signals) -> int:
             assert ended.status != 0, f"{stage}: not killed at {name} {count}"
             assert by is not signal.SIGKILL or ended.status == -signal.SIGKILL
             assert "Traceback" not in ended.output, ended.output
+            assert "does not expect" not in ended.output, ended.output
             project.check_whole(stage)
             killed += 1
     ended = run_stage(project.folder, stage)

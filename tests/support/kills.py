@@ -20,8 +20,9 @@ from tests.support.project import environment
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 IMPORTED = (
     "torch", "torch._dynamo", "torch.distributed", "torchvision", "pyarrow.parquet", "open_clip",
-    "pandas", "safetensors.torch", "safetensors.numpy", "typer", "pydantic", "ruamel.yaml", "scipy.stats",
-    "sklearn.datasets", "matplotlib.figure", "jinja2", "filelock", "tqdm", "PIL.Image", "inflect",
+    "pandas", "safetensors.torch", "safetensors.numpy", "typer", "pydantic", "ruamel.yaml",
+    "scipy.stats", "sklearn.datasets", "matplotlib.figure", "jinja2", "filelock", "tqdm",
+    "PIL.Image", "inflect",
 )  # fmt: skip
 SECONDS = 120  # that a stage on tiny inputs surely does not take
 Prepare = Callable[[], None]

@@ -48,7 +48,7 @@ class StageProject:
 
     def __init__(self, folder: Path) -> None:
         self.folder = make(folder)
-        _choose(folder / "params.yaml")
+        choose(folder / "params.yaml")
         run(folder, "git", "commit", "-qam", "params")
         self.reference: dict[str, dict[str, str]] = {}
         self.moments: dict[str, list[str]] = {}
@@ -93,7 +93,9 @@ class StageProject:
         listed = hashes(self.folder, ["data", "reports"]).keys() - expected
         known = run(self.folder, "git", "ls-files", "data", "reports").splitlines()
         assert listed - set(known) == set()
-        empty = [p for p in (self.folder / "data").rglob("*") if p.is_dir() and not any(p.iterdir())]
+        empty = [
+            p for p in (self.folder / "data").rglob("*") if p.is_dir() and not any(p.iterdir())
+        ]
         assert [p for p in empty if p.name.startswith(".")] == []
 
     def git_status(self) -> str:
@@ -117,7 +119,7 @@ def hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
     }
 
 
-def _choose(file: Path) -> None:
+def choose(file: Path) -> None:
     """One image set and one model are evaluated; there are exemplars and confusable classes."""
     yaml = YAML()
     values = yaml.load(file.read_text())
@@ -130,5 +132,3 @@ def _choose(file: Path) -> None:
     values["confusions"]["images"] = {"pictures": confusable | {"images_per_class": None}}
     with file.open("w") as stream:
         yaml.dump(values, stream)
-
-
