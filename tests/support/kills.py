@@ -9,6 +9,7 @@ import os
 import runpy
 import signal
 import sys
+import tempfile
 from collections.abc import Callable
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -41,6 +42,19 @@ class Ended(NamedTuple):
     status: int
     output: str
 
+    @property
+    def message(self) -> str:
+        """The one line of an error that a user can mend.
+
+        Raises:
+            AssertionError: there is another number of them, a traceback, or a defect.
+        """
+        lines = [line for line in self.output.splitlines() if "error: " in line]
+        assert len(lines) == 1, self.output
+        assert "Traceback" not in self.output, self.output
+        assert "does not expect" not in self.output, self.output
+        return lines[0]
+
 
 def start(folder: Path, log: Path, command: tuple[str, ...], prepare: Prepare) -> ForkServerProcess:
     """Start `python -m <command>` in `folder`, after `prepare`, its output to `log`."""
@@ -55,11 +69,13 @@ def start(folder: Path, log: Path, command: tuple[str, ...], prepare: Prepare) -
 
 def run_stage(folder: Path, command: str, prepare: Prepare = nothing) -> Ended:
     """Run a stage such as "stages.model base" to its end, or to the one that `prepare` gives it."""
-    log = folder.parent / f"{folder.name}.log"
+    log = Path(tempfile.gettempdir(), f"stage-{os.getpid()}.log")  # on no disk that a test fills
     process = start(folder, log, tuple(command.split()), prepare)
     process.join(SECONDS)
     assert process.exitcode is not None, f"{command}: still runs after {SECONDS} s"
-    return Ended(process.exitcode, log.read_text(errors="replace"))
+    output = log.read_text(errors="replace")
+    log.unlink()
+    return Ended(process.exitcode, output)
 
 
 def _run(folder: Path, log: Path, command: tuple[str, ...], prepare: Prepare) -> None:
