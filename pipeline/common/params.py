@@ -17,6 +17,7 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 
 from pipeline.common.errors import UserError
+from pipeline.common.text_files import read_text
 
 PARAMS_FILE = Path("params.yaml")
 # dvc.yaml makes names of stages and folders, and words of commands of it
@@ -67,14 +68,14 @@ def read_params(file: Path = PARAMS_FILE) -> dict[str, Any]:
         UserError: the file is missing, is not YAML, or is not a mapping.
     """
     try:
-        values = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
+        values = YAML(typ="safe", pure=True).load(read_text(file))
     except FileNotFoundError:
         raise UserError(f"{file}: not found; run from the folder that holds it") from None
     except DuplicateKeyError as error:
         problem = str(error.problem).partition(" with value")[0]  # 'found duplicate key "a"'
         line = error.problem_mark.line + 1
         raise UserError(f"{file}: line {line}: {problem}; a name may be there once") from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except YAMLError as error:
         raise UserError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise UserError(f"{file}: expected sections, found {type(values).__name__}")

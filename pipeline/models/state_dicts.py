@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from pipeline.common.errors import UserError, one_line
+from pipeline.common.text_files import check_fetched, read_text
 from pipeline.models.layouts import State
 
 # checkpoints hold an accuracy as a number of numpy's and their options as a Namespace: data only
@@ -31,7 +32,6 @@ SAFE_GLOBALS: list[Any] = [
     (_scalar, "numpy.core.multiarray.scalar"),
 ]
 INDEX = ".index.json"
-LFS = b"version https://git-lfs"
 Fetch = Callable[[str], Path | None]  # a file of a folder or repository by name, if it has one
 
 
@@ -52,10 +52,7 @@ def read(path: Path) -> Any:
             start = file.read(64)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {one_line(error)}") from None
-    if start.startswith(LFS):
-        raise UserError(
-            f"{path}: a pointer of Git LFS, not the weights; run `git lfs pull` in its repository"
-        )
+    check_fetched(start, path, "weights")
     # safetensors begin with the length of their header, which is JSON
     named = path.suffix.lower() == ".safetensors"
     return _load_safetensors(path) if named or start[8:9] == b"{" else _unpickle(path)
@@ -68,7 +65,7 @@ def read_shards(index: Path, fetch: Fetch) -> State:
         UserError: the index is broken, or a file lacks, or lacks a weight that it should have.
     """
     try:
-        files = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        files = json.loads(read_text(index))["weight_map"]
         names = sorted({Path(name).name for name in files.values()})
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{index}: not an index of weights: {one_line(error)}") from None
