@@ -49,15 +49,17 @@ def _located(error: Mapping[str, Any], values: Any) -> Problem:
     path: list[Any] = []
     branch: list[Any] = []
     for part in error["loc"]:
-        if isinstance(values, Mapping) and part in values:
-            path, values = [*path, part], values[part]
-        elif isinstance(values, list) and isinstance(part, int) and part < len(values):
+        if part in (values if isinstance(values, Mapping) else _positions(values)):
             path, values = [*path, part], values[part]
         elif error["type"] == "missing":
             path.append(part)
         else:
             branch.append(part)
     return Problem(tuple(path), tuple(branch), error)
+
+
+def _positions(values: Any) -> range:
+    return range(len(values) if isinstance(values, list) else 0)
 
 
 def _nearest(problems: Sequence[Problem]) -> list[Problem]:
