@@ -59,7 +59,7 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: not found") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, a number without end
         raise UserError(f"{path}: not valid JSON: {first_line(error)}") from None
 
 

@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import Field
-
+from pipeline.common.bounds import Seed
 from pipeline.common.errors import UserError, listed
 from pipeline.common.params import Section
 from pipeline.images.classes import ClassEntry
@@ -23,7 +22,7 @@ class DescribeParams(Section):
     gloss: Literal["none", "known"]
     only: list[str] | None
     empty_class: Literal["error", "allow"]
-    seed: int = Field(ge=0, lt=2**31)
+    seed: Seed
     options: dict[str, dict[str, Any]]
 
 
