@@ -8,8 +8,7 @@ it the name is the id with `_` and `-` read as spaces. Under the header line
 
 from typing import Literal
 
-from pydantic import Field
-
+from pipeline.common.bounds import Count, CountOrZero, Side
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section
 from pipeline.images.classes import ClassEntry
@@ -37,11 +36,11 @@ class Params(Section):
     """Path of classes.tsv, found like `root`; null: <root>/classes.tsv if it exists."""
     classes: list[str] | str | None
     """Ids to keep, in this order; "a:b" keeps that slice of the sorted ids; null: all."""
-    images_per_class: int | None = Field(ge=1)
+    images_per_class: Count | None
     """At most this many per class, a sample fixed by the class id; null: all."""
-    skip: int = Field(ge=0)
+    skip: CountOrZero
     """Leave out this many files of each class first (for disjoint sets of one folder)."""
-    size: int = Field(ge=8)
+    size: Side
     """Side of the square images, in pixels."""
     resize: Resize
     """stretch: to size x size; crop: shorter side to `size * 8 / 7` (256 for 224), centre crop;

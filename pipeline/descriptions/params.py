@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import Field
-
+from pipeline.common.bounds import Seed
 from pipeline.common.errors import UserError, listed
 from pipeline.common.params import Section
 from pipeline.common.text_files import spelled_as
@@ -24,7 +23,7 @@ class DescribeParams(Section):
     gloss: Literal["none", "known"]
     only: list[str] | None
     empty_class: Literal["error", "allow"]
-    seed: int = Field(ge=0, lt=2**31)
+    seed: Seed
     options: dict[str, dict[str, Any]]
 
 
