@@ -4,7 +4,9 @@ DVC takes exit status 0 as "the outputs are complete", so an interrupted stage m
 leave with 0.
 """
 
+import errno
 import os
+import re
 import sys
 import time
 import traceback
@@ -21,13 +23,25 @@ from stages import STARTED
 P = ParamSpec("P")
 INTERRUPTED = 130
 TRACEBACK = "SAFT_TRACEBACK"  # environment: show where an error arose, too
-# what makes a stage need less memory
+# what makes a stage need less memory: the key that it grows with, or else what there is to do
 SMALLER = {
     "pretrain": "the batch_size of its entry in section pretrain",
     "finetune": "finetune.batch_size",
     "evaluate": "evaluate.batch_size",
     "check": "evaluate.batch_size",
 }
+OTHERWISE = {
+    "prepare": "it decodes an image on every core: fewer of them (taskset -c 0,1) need less",
+    "describe": "lower describe.options.<backend>.max_model_len or choose a smaller model there",
+    "report": "lower report.examples in params.yaml, or evaluate fewer images",
+}
+SMALLER_MODEL = "choose a smaller model in section models, or SAFT_DEVICE=cpu where a GPU is full"
+# how libraries say that there is no memory, where they raise no MemoryError
+NO_MEMORY = re.compile(
+    r"can't allocate memory|cannot allocate memory|not enough memory|out of memory|bad_alloc"
+    r"|ALLOC_FAILED|can't start new thread",
+    re.IGNORECASE,
+)
 
 
 def stage(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
@@ -55,12 +69,10 @@ def explain(error: BaseException, name: str) -> tuple[str, int]:
         return "interrupted; nothing was written", INTERRUPTED
     if isinstance(error, UserError):
         return str(error), 1
+    if _out_of_memory(error):
+        return f"out of memory; {_smaller(name)}; nothing was written", 1
     if isinstance(error, OSError) and error.errno is not None:
         return f"{_storage(error)}; nothing was written", 1
-    if _out_of_memory(error):
-        key = SMALLER.get(name)
-        lower = f"; lower {key} in params.yaml: half of it takes about half" if key else ""
-        return f"out of memory{lower} (`saft check` estimates it); nothing was written", 1
     return (
         f"{name} met what it does not expect: {type(error).__name__}: {one_line(error)} "
         f"({_innermost(error)}); {TRACEBACK}=1 shows more, for a report of this defect",
@@ -96,7 +108,16 @@ def _out_of_memory(error: BaseException) -> bool:
     """Of Python, of torch on CUDA (by name: not every stage loads torch) or on a CPU."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)) is not None
+
+
+def _smaller(name: str) -> str:
+    if name in SMALLER:
+        half = f"lower {SMALLER[name]} in params.yaml: half of it takes about half"
+        return f"{half} (`saft check` estimates it)"
+    return OTHERWISE.get(name, SMALLER_MODEL)
 
 
 def label(name: str) -> str:
