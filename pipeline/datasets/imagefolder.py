@@ -15,14 +15,8 @@ from pipeline.images.classes import ClassEntry
 from pipeline.images.data_root import ROOT_VARIABLE, locate
 from pipeline.images.decoding import Decoded, Encoded, Resize, decode
 from pipeline.images.image_set import FileSource, ImageSource, SourceImage
-from pipeline.prepare.folders import (
-    by_folder_ids,
-    class_folders,
-    files_of,
-    ids_of_folders,
-    plain_name,
-    read_class_table,
-)
+from pipeline.prepare.class_tables import by_folder_ids, ids_of_folders, read_class_table
+from pipeline.prepare.folders import class_folders, files_of, plain_name
 from pipeline.prepare.selection import sample_images, select_classes
 
 
@@ -62,11 +56,11 @@ def open_source(params: Params) -> ImageSource:
             f"{root}: no such folder (root: '{params.root}'); put the images there, or set "
             f"{ROOT_VARIABLE} or data.root"
         )
-    folder_of, notes = ids_of_folders(class_folders(root), root)
+    folder_of, remarks = ids_of_folders(class_folders(root), root)
     ids = select_classes(list(folder_of), params.classes, str(root))
     table_file = locate(params.names) if params.names else root / "classes.tsv"
     entries = read_class_table(table_file, params.names)
-    table, table_notes = by_folder_ids(entries, list(folder_of), table_file)
+    table, table_remarks = by_folder_ids(entries, list(folder_of), table_file)
     if params.names is None and set(table) - set(folder_of):  # a table of its own must fit
         stray = sorted(set(table) - set(folder_of))
         raise UserError(
@@ -94,5 +88,5 @@ def open_source(params: Params) -> ImageSource:
     source = FileSource(params.root, encoded, params.resize)
     return ImageSource(
         classes, items, params.size, pixels, (), source, params.stream,
-        notes=[*notes, *table_notes],
+        remarks=[*remarks, *table_remarks],
     )  # fmt: skip

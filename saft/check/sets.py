@@ -124,7 +124,7 @@ def _absent_shards(name: str, params: Any) -> SetState | None:
     if not isinstance(params, webdataset.Params) or not params.root.startswith(HUB):
         return None
     root = params.root
-    if not downloads_allowed() or is_whole(root, params.split):
+    if not downloads_allowed() or is_whole(root, params.split) or webdataset.has_some(params):
         return None
     folder = locate(folder_of(root))
     remark = f"{root} ({params.split}) will be downloaded to {folder}"
