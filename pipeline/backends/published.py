@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
+from pipeline.common.bounds import PathText
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section
 from pipeline.descriptions.aliases import read_decisions, refuse_undecided
@@ -43,7 +44,7 @@ def _inside(name: str) -> str:
     return name
 
 
-Inside = Annotated[str, AfterValidator(_inside)]
+Inside = Annotated[PathText, AfterValidator(_inside)]
 
 
 class Params(Section):

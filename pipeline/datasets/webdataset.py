@@ -10,14 +10,16 @@ leaves them there for good. `root: hf:<organisation>/<name>` is a data set of th
 hub, fetched once (data.download: true) and checked against the hub's sha256.
 """
 
+import re
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from pipeline.common.bounds import Count, CountOrZero, Side
+from pipeline.common.bounds import Count, CountOrZero, PathText, Side
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section
+from pipeline.common.plain_values import shown
 from pipeline.images.classes import ClassEntry
 from pipeline.images.data_root import locate
 from pipeline.images.decoding import ENDINGS, Decoded, Encoded, Resize, decode
@@ -26,14 +28,16 @@ from pipeline.prepare.folders import read_lines
 from pipeline.prepare.hub_shards import HUB, fetch
 from pipeline.prepare.selection import sample_images, select_classes
 
+LABEL = 32  # bytes of a .cls file that are read; a class needs a few
+
 
 class Params(Section):
     """`prepare.sets.<set>` with `source: webdataset`."""
 
     source: Literal["webdataset"]
-    root: str
+    root: PathText
     """Folder below the data root, or hf:<organisation>/<name> of the Hugging Face hub."""
-    split: str
+    split: PathText
     """Folder of the shards, usually test."""
     size: Side
     """Side of the square images, in pixels."""
@@ -105,8 +109,8 @@ def _templates(path: Path) -> list[str]:
 
 def _shards(folder: Path) -> list[Path]:
     count = "".join(_lines(folder / "nshards.txt"))
-    if not count.isdigit() or int(count) < 1:
-        raise UserError(f"{folder / 'nshards.txt'}: '{count}' is no number of shards")
+    if not re.fullmatch("[0-9]{1,6}", count) or int(count) < 1:
+        raise UserError(f"{folder / 'nshards.txt'}: {shown(count)} is no number of shards")
     paths = [folder / f"{number}.tar" for number in range(int(count))]
     missing = [path for path in paths if not path.is_file()]
     if missing:
@@ -130,8 +134,7 @@ def _index(shard: Path, classes: int) -> Iterator[tuple[int, str, Encoded]]:
                 if ending in ENDINGS:
                     images[key] = Encoded(shard, member.offset_data, member.size)
                 elif ending == ".cls":
-                    content = tar.extractfile(member)
-                    labels[key] = int(content.read()) if content else -1
+                    labels[key] = _label(tar, member)
     except (tarfile.TarError, ValueError, EOFError, OSError) as error:
         raise UserError(f"{shard}: cannot be read: {error}; get it again") from None
     _check_whole(shard, end, sorted(set(labels) - set(images)))
@@ -143,6 +146,12 @@ def _index(shard: Path, classes: int) -> Iterator[tuple[int, str, Encoded]]:
                 f"classnames.txt has {classes} names{_needed(labels)}"
             )
         yield labels[key], f"{shard.parent.name}/{shard.name}/{key}", encoded
+
+
+def _label(tar: tarfile.TarFile, member: tarfile.TarInfo) -> int:
+    """What a .cls file says; a link, a device or a sparse file says nothing."""
+    content = tar.extractfile(member) if member.isreg() and not member.issparse() else None
+    return int(content.read(LABEL)) if content else -1
 
 
 def _needed(labels: Mapping[str, int]) -> str:
