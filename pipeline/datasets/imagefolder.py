@@ -8,7 +8,7 @@ it the name is the id with `_` and `-` read as spaces. Under the header line
 
 from typing import Literal
 
-from pipeline.common.bounds import Count, CountOrZero, Side
+from pipeline.common.bounds import Count, CountOrZero, PathText, Side
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section
 from pipeline.images.classes import ClassEntry
@@ -24,9 +24,9 @@ class Params(Section):
     """`prepare.sets.<set>` with `source: imagefolder`."""
 
     source: Literal["imagefolder"]
-    root: str
+    root: PathText
     """Folder of class folders, below the data root ($SAFT_DATA, data.root or data/raw)."""
-    names: str | None
+    names: PathText | None
     """Path of classes.tsv, found like `root`; null: <root>/classes.tsv if it exists."""
     classes: list[str] | str | None
     """Ids to keep, in this order; "a:b" keeps that slice of the sorted ids; null: all."""

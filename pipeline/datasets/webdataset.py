@@ -10,13 +10,15 @@ leaves them there for good. `root: hf:<organisation>/<name>` is a data set of th
 hub, fetched once (data.download: true) and checked against the hub's sha256.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pipeline.common.bounds import Count, CountOrZero, Side
+from pipeline.common.bounds import Count, CountOrZero, PathText, Side
 from pipeline.common.errors import UserError, listed
 from pipeline.common.params import Section
+from pipeline.common.plain_values import shown
 from pipeline.common.text_files import one_form, read_text
 from pipeline.images.classes import ClassEntry
 from pipeline.images.data_root import locate
@@ -34,9 +36,9 @@ class Params(Section):
     """`prepare.sets.<set>` with `source: webdataset`."""
 
     source: Literal["webdataset"]
-    root: str
+    root: PathText
     """Folder below the data root, or hf:<organisation>/<name> of the Hugging Face hub."""
-    split: str
+    split: PathText
     """Folder of the shards, usually test."""
     size: Side
     """Side of the square images, in pixels."""
@@ -154,8 +156,8 @@ def _names(path: Path) -> list[str]:
 def _shards(folder: Path, partial: bool) -> list[Path]:
     """The shards that nshards.txt counts; with `partial` those of them that are there."""
     count = "".join(_lines(folder / "nshards.txt"))
-    if not count.isdigit() or int(count) < 1:
-        raise UserError(f"{folder / 'nshards.txt'}: '{count}' is no number of shards")
+    if not re.fullmatch("[0-9]{1,6}", count) or int(count) < 1:
+        raise UserError(f"{folder / 'nshards.txt'}: {shown(count)} is no number of shards")
     paths = [folder / f"{number}.tar" for number in range(int(count))]
     there = [path for path in paths if path.is_file()]
     missing = [path for path in paths if path not in there]

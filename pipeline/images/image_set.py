@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, one_line
 from pipeline.common.tables import read_json, read_table
 from pipeline.images.classes import ClassEntry, check_labels, read_classes
 from pipeline.images.data_root import locate
@@ -146,8 +146,8 @@ def _packed(folder: Path) -> np.ndarray:
         return np.load(path, mmap_mode="r")
     except FileNotFoundError:
         raise UserError(f"{path}: not found; run `dvc repro` first") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise UserError(f"{path}: not a packed image file: {error}") from None
+    except (ValueError, EOFError, OSError, OverflowError, MemoryError, RecursionError) as error:
+        raise UserError(f"{path}: not a packed image file: {one_line(error)}") from None
 
 
 def _streamed(folder: Path, name: str) -> StreamedPixels:

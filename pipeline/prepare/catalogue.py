@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from PIL import Image
 
-from pipeline.common.bounds import Count, CountOrZero, Side
+from pipeline.common.bounds import Count, CountOrZero, Name, PathText, Side
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section
 from pipeline.images.classes import ClassEntry, check_labels
@@ -26,12 +26,12 @@ from pipeline.prepare.selection import sample_images, select_classes
 class CatalogueParams(Section):
     """`prepare.sets.<set>` with a published data set as `source`; only `size` has no default."""
 
-    source: str
+    source: Name
     size: Side
     """Side of the square images, in pixels: the model's input."""
-    split: str | None = None
+    split: PathText | None = None
     """Part of the data set; null: what the reference evaluates."""
-    root: str | None = None
+    root: PathText | None = None
     """Folder below the data root that holds the data set's own folder; null: the data root."""
     resize: Resize | None = None
     """stretch: to size x size; crop: shorter side to `size * 8 / 7` (256 for 224), centre crop;
