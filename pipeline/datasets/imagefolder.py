@@ -2,7 +2,7 @@
 
 The folder's name is the class id. `classes.tsv` (tab separated, "id<TAB>name" per line, a
 header line "id<TAB>name" or "class_id<TAB>name" allowed) gives the names for prompts; without
-it the name is the id with `_` and `-` read as spaces. Under the header line
+it `display_names` says what to make of the id. Under the header line
 "id<TAB>name<TAB>gloss" it also says what a class means, for the questions to a language model.
 """
 
@@ -12,12 +12,14 @@ from pydantic import Field
 
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section
-from pipeline.images.classes import ClassEntry
 from pipeline.images.data_root import ROOT_VARIABLE, locate
 from pipeline.images.decoding import Decoded, Encoded, Resize, decode
 from pipeline.images.image_set import FileSource, ImageSource, SourceImage
-from pipeline.prepare.folders import class_folders, files_of, plain_name, read_class_table
+from pipeline.prepare.display_names import DisplayNames, form_remark, id_remark, named
+from pipeline.prepare.folder_level import level_remarks
+from pipeline.prepare.folders import read_class_table
 from pipeline.prepare.selection import sample_images, select_classes
+from pipeline.prepare.walking import class_folders, images_of
 
 
 class Params(Section):
@@ -28,6 +30,10 @@ class Params(Section):
     """Folder of class folders, below the data root ($SAFT_DATA, data.root or data/raw)."""
     names: str | None
     """Path of classes.tsv, found like `root`; null: <root>/classes.tsv if it exists."""
+    display_names: DisplayNames = "id"
+    """Names of the classes that no classes.tsv names. id: the folder's name with `_` and `-` read
+    as spaces; wordnet, openai: those that source imagenet has for the wnid it begins with;
+    after_id: what stands behind a number or a wnid ("001.Black_footed_Albatross")."""
     classes: list[str] | str | None
     """Ids to keep, in this order; "a:b" keeps that slice of the sorted ids; null: all."""
     images_per_class: int | None = Field(ge=1)
@@ -66,11 +72,10 @@ def open_source(params: Params) -> ImageSource:
             f"{root / 'classes.tsv'}: class '{stray[0]}' has no folder ({len(stray)} in all); "
             "the archive may be half extracted"
         )
-    files, labels = [], []
-    for label, class_id in enumerate(ids):
-        class_files = files_of(root / class_id)
-        files += class_files
-        labels += [label] * len(class_files)
+    remarks = level_remarks(root, ids, params.root)
+    of_classes, left_out = images_of(root, ids)
+    files = [path for paths in of_classes for path in paths]
+    labels = [label for label, paths in enumerate(of_classes) for _ in paths]
     numbers = sample_images(labels, ids, ids, params.skip, params.images_per_class, str(root))
     items = [SourceImage(labels[i], files[i].relative_to(root).as_posix()) for i in numbers]
     encoded = [Encoded(files[i]) for i in numbers]
@@ -78,6 +83,12 @@ def open_source(params: Params) -> ImageSource:
     def pixels(index: int) -> Decoded:
         return decode(encoded[index], params.size, params.resize)
 
-    classes = [table.get(i, ClassEntry(i, plain_name(i))) for i in ids]
+    unnamed = [class_id for class_id in ids if class_id not in table]
+    entry_of = table | {e.class_id: e for e in named(unnamed, params.display_names, root)}
+    names_there = [entry_of[class_id].name for class_id in unnamed]
+    remarks += [line for line in (id_remark(names_there), form_remark(ids)) if line]
+    classes = [entry_of[class_id] for class_id in ids]
     source = FileSource(params.root, encoded, params.resize)
-    return ImageSource(classes, items, params.size, pixels, (), source, params.stream)
+    return ImageSource(
+        classes, items, params.size, pixels, (), source, params.stream, left_out, remarks
+    )

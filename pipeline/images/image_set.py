@@ -9,8 +9,8 @@ A set `<name>` is
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,9 @@ class ImageSource:
 
     `decode(i)` gives item i as uint8 (3, size, size), RGB; it must be thread-safe and
     raise OSError, SyntaxError or ValueError on an unreadable image. `templates` are the data
-    set's own; `files` is None where images are not stored as files.
+    set's own; `files` is None where images are not stored as files; `left_out`: by kind, the
+    files and folders beside the images that are not part of the set; `remarks`: what people
+    should know of it, in one line each.
     """
 
     classes: Sequence[ClassEntry]
@@ -65,6 +67,8 @@ class ImageSource:
     templates: Sequence[str] = ()
     files: FileSource | None = None
     stream: bool = False
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,19 @@ def open_images(name: str) -> ImageSet:
 def dropped(name: str) -> int:
     """How many images of set `name` could not be read and were left out by `prepare`."""
     return len(read_json(IMAGES / name / SUMMARY)["dropped"])
+
+
+def read_remarks(name: str) -> list[str]:
+    """The `remark_lines` of set `name`."""
+    return remark_lines(read_json(IMAGES / name / SUMMARY))
+
+
+def remark_lines(summary: Mapping[str, Any]) -> list[str]:
+    """What a summary.json says that `prepare` left out beside the images, and what else it remarks
+    on, in one line each; [] for most sets."""
+    left_out = summary.get("left_out", {}).items()
+    lines = [f"{kind}: {what['count']} left out, e.g. {what['first']}" for kind, what in left_out]
+    return [*lines, *summary.get("remarks", [])]
 
 
 def checksum(name: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.images.image_set import ImageSource
+from pipeline.images.image_set import ImageSource, remark_lines
 
 Remarks = dict[int, list[str]]
 
@@ -55,7 +55,19 @@ def summarise(
             for i, why in sorted(findings.unreadable.items())
         ],
         "converted": _converted(source, numbers, findings.remarks),
+        **said_of(source),
     }
+
+
+def said_of(source: ImageSource) -> dict[str, Any]:
+    """Keys that most sets are without: by kind how many files or folders beside the images were
+    left out and the first of them, and remarks."""
+    left_out = {
+        kind: {"count": len(sources), "first": sources[0]}
+        for kind, sources in source.left_out.items()
+    }
+    said = {"left_out": left_out, "remarks": list(source.remarks)}
+    return {key: value for key, value in said.items() if value}
 
 
 def _converted(source: ImageSource, numbers: Sequence[int], remarks: Remarks) -> dict[str, Any]:
@@ -83,4 +95,4 @@ def lines(name: str, summary: dict[str, Any]) -> list[str]:
         f"{name}: {kind}: {converted['images']} images, e.g. {converted['first']}"
         for kind, converted in summary["converted"].items()
     ]
-    return text_lines
+    return [*text_lines, *(f"{name}: {line}" for line in remark_lines(summary))]
