@@ -17,6 +17,8 @@ from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 
 from pipeline.common.errors import UserError
+from pipeline.common.param_errors import explain, quoting
+from pipeline.common.text_files import read_text
 
 PARAMS_FILE = Path("params.yaml")
 # dvc.yaml makes names of stages and folders, and words of commands of it
@@ -57,7 +59,8 @@ def validate(values: Any, schema: type[S], where: str) -> S:
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        raise UserError("; ".join(_explain(where, e) for e in error.errors())) from None
+        clauses = explain(error.errors(), values)
+        raise UserError("; ".join(f"{where}: {clause}" for clause in clauses)) from None
 
 
 def read_params(file: Path = PARAMS_FILE) -> dict[str, Any]:
@@ -67,14 +70,14 @@ def read_params(file: Path = PARAMS_FILE) -> dict[str, Any]:
         UserError: the file is missing, is not YAML, or is not a mapping.
     """
     try:
-        values = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
+        values = YAML(typ="safe", pure=True).load(read_text(file))
     except FileNotFoundError:
         raise UserError(f"{file}: not found; run from the folder that holds it") from None
     except DuplicateKeyError as error:
         problem = str(error.problem).partition(" with value")[0]  # 'found duplicate key "a"'
         line = error.problem_mark.line + 1
         raise UserError(f"{file}: line {line}: {problem}; a name may be there once") from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, ValueError) as error:  # the latter of a date such as 2024-02-30
         raise UserError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise UserError(f"{file}: expected sections, found {type(values).__name__}")
@@ -91,8 +94,10 @@ def read_value(name: str, kind: type[V], file: Path = PARAMS_FILE) -> V:
     value = _descend(name, file)
     try:
         return TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
-    except ValidationError:
-        raise UserError(f"{file}: {name}: expected {kind}, found {repr(value)[:SHOWN]}") from None
+    except ValidationError as error:
+        expected = f"expected {kind}, found {repr(value)[:SHOWN]}"
+        reason = quoting(error.errors()) or expected
+        raise UserError(f"{file}: {name}: {reason}") from None
 
 
 def _descend(name: str, file: Path) -> Any:
@@ -102,12 +107,3 @@ def _descend(name: str, file: Path) -> Any:
             raise UserError(f"{file}: '{name}' is missing")
         values = values[part]
     return values
-
-
-def _explain(where: str, error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"]) or "(section)"
-    if error["type"] == "extra_forbidden":
-        return f"{where}: unknown key '{key}'"
-    if error["type"] == "missing":
-        return f"{where}: missing key '{key}'"
-    return f"{where}: key '{key}': {error['msg']} (found {error['input']!r})"

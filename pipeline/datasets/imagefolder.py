@@ -15,9 +15,9 @@ from pipeline.common.params import Section
 from pipeline.images.data_root import ROOT_VARIABLE, locate
 from pipeline.images.decoding import Decoded, Encoded, Resize, decode
 from pipeline.images.image_set import FileSource, ImageSource, SourceImage
-from pipeline.prepare.display_names import DisplayNames, form_remark, id_remark, named
-from pipeline.prepare.folder_level import level_remarks
-from pipeline.prepare.folders import read_class_table
+from pipeline.prepare.display_names import DisplayNames, case_note, id_note, named
+from pipeline.prepare.folder_level import level_notes
+from pipeline.prepare.folders import by_folder_ids, ids_of_folders, read_class_table
 from pipeline.prepare.selection import sample_images, select_classes
 from pipeline.prepare.walking import class_folders, images_of
 
@@ -62,18 +62,25 @@ def open_source(params: Params) -> ImageSource:
             f"{root}: no such folder (root: '{params.root}'); put the images there, or set "
             f"{ROOT_VARIABLE} or data.root"
         )
-    folders = class_folders(root)
-    ids = select_classes(folders, params.classes, str(root))
+    folder_of, notes = ids_of_folders(class_folders(root), root)
+    ids = select_classes(list(folder_of), params.classes, str(root))
     table_file = locate(params.names) if params.names else root / "classes.tsv"
-    table = read_class_table(table_file, params.names)
-    if params.names is None and set(table) - set(folders):  # a table of its own must fit
-        stray = sorted(set(table) - set(folders))
+    entries = read_class_table(table_file, params.names)
+    table, table_notes = by_folder_ids(entries, list(folder_of), table_file)
+    if params.names is None and set(table) - set(folder_of):  # a table of its own must fit
+        stray = sorted(set(table) - set(folder_of))
         raise UserError(
             f"{root / 'classes.tsv'}: class '{stray[0]}' has no folder ({len(stray)} in all); "
             "the archive may be half extracted"
         )
-    remarks = level_remarks(root, ids, params.root)
-    of_classes, left_out = images_of(root, ids)
+    if table and not set(table) & set(folder_of):
+        raise UserError(
+            f"{table_file}: none of its {len(table)} class ids is a folder of {root}, e.g. "
+            f"'{next(iter(table))}'; its first column has to hold the folders' names"
+        )
+    chosen_folders = [folder_of[class_id] for class_id in ids]
+    notes += [*table_notes, *level_notes(root, chosen_folders, params.root)]
+    of_classes, left_out = images_of(root, chosen_folders)
     files = [path for paths in of_classes for path in paths]
     labels = [label for label, paths in enumerate(of_classes) for _ in paths]
     numbers = sample_images(labels, ids, ids, params.skip, params.images_per_class, str(root))
@@ -86,9 +93,9 @@ def open_source(params: Params) -> ImageSource:
     unnamed = [class_id for class_id in ids if class_id not in table]
     entry_of = table | {e.class_id: e for e in named(unnamed, params.display_names, root)}
     names_there = [entry_of[class_id].name for class_id in unnamed]
-    remarks += [line for line in (id_remark(names_there), form_remark(ids)) if line]
+    notes += [*id_note(names_there), *case_note(ids)]
     classes = [entry_of[class_id] for class_id in ids]
     source = FileSource(params.root, encoded, params.resize)
     return ImageSource(
-        classes, items, params.size, pixels, (), source, params.stream, left_out, remarks
+        classes, items, params.size, pixels, (), source, params.stream, left_out, notes
     )

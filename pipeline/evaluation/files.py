@@ -12,7 +12,7 @@ from pipeline.common.tables import write_json, write_table
 from pipeline.evaluation.evaluate import evenly_spaced
 from pipeline.evaluation.interface import Outcome, Targets
 from pipeline.evaluation.session import Attack, AttackedModel, Inputs
-from pipeline.images.image_set import dropped, read_remarks
+from pipeline.images.image_set import dropped, read_notes
 from pipeline.results.files import PREDICTIONS
 
 
@@ -46,7 +46,7 @@ def attack_metadata(attack: Attack, inputs: Inputs, note: str) -> dict[str, Any]
 def threat_model(inputs: Inputs) -> dict[str, Any]:
     """What the attacker may do, to which model and images."""
     params, images = inputs.params, inputs.images
-    remarks = read_remarks(images.name)
+    notes = read_notes(images.name)
     return {
         **{key: getattr(params, key) for key in ("norm", "space", "robust", "seed")},
         "model": inputs.model,
@@ -58,7 +58,7 @@ def threat_model(inputs: Inputs) -> dict[str, Any]:
         "images": len(inputs.targets.labels),
         "dropped": dropped(images.name),
         "classes": len(images.classes),
-        **({"remarks": remarks} if remarks else {}),
+        **({"set_notes": notes} if notes else {}),
     }
 
 

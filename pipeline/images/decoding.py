@@ -123,7 +123,7 @@ def _is_wide(image: Image.Image) -> bool:
 def _darkness(scaled: Image.Image) -> list[str]:
     """A remark if an image of 16 bits, here scaled to 8, uses the lowest part of the range only,
     as 12-bit data does; none if it is all black."""
-    if 0 < np.asarray(scaled).max() < 256 // DARK:
+    if 0 < np.asarray(scaled).max() <= 256 // DARK:
         return ["16-bit values in the lowest quarter of the range, dark (12-bit data?)"]
     return []
 

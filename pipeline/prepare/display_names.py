@@ -23,7 +23,13 @@ from pipeline.prepare.wnids import class_entries
 DisplayNames = Literal["id", "wordnet", "openai", "after_id"]
 WNID = re.compile(r"n\d{8}(?!\d)")
 BEFORE_NAME = re.compile(r"(?:n\d{8}|\d+)[\s._-]+(?=\D)")  # what after_id drops
-NUMBER = re.compile(r"(?:class|category|label|cls|id|c)?[\s._-]*\d+", re.IGNORECASE)
+LIKE_IDS = (
+    (WNID, "are wnids", "display_names: wordnet or openai gives ImageNet's names"),
+    (re.compile(r"(?:class|category|label|cls|id|c)?[\s._-]*\d+", re.IGNORECASE), "are numbers",
+     "a classes.tsv says what they mean"),
+    (re.compile(BEFORE_NAME.pattern + r".+"), "begin with a number or a wnid",
+     "display_names: after_id drops it"),
+)  # fmt: skip
 SHOWN = 3
 
 
@@ -50,32 +56,28 @@ def named(ids: Sequence[str], display_names: DisplayNames, where: Path) -> list[
     return [ClassEntry(class_id, entry.name) for class_id, entry in zip(ids, entries, strict=True)]
 
 
-def id_remark(names: Sequence[str]) -> str | None:
-    """A line that says that most of `names`, which go into prompts as they are, look like ids; None
-    where they do not."""
-    kinds = (
-        (lambda name: WNID.fullmatch(name), "are wnids",
-         "display_names: wordnet or openai gives ImageNet's names"),
-        (lambda name: NUMBER.fullmatch(name), "are numbers", "a classes.tsv says what they mean"),
-        (lambda name: BEFORE_NAME.match(name), "begin with a number or a wnid",
-         "display_names: after_id drops it"),
-    )  # fmt: skip
-    for matches, what, cure in kinds:
-        like_ids = [name for name in names if matches(name)]
+def id_note(names: Sequence[str], cure: str | None = None) -> list[str]:
+    """A line if most of `names`, which go into prompts as they are, look like ids.
+
+    Args:
+        cure: what to do, for a source without `display_names`.
+    """
+    for pattern, what, usual_cure in LIKE_IDS:
+        like_ids = [name for name in names if pattern.fullmatch(name)]
         if like_ids and 2 * len(like_ids) >= len(names):
-            return (
+            return [
                 f"{len(like_ids)} class names {what}, which tell CLIP nothing of the class "
-                f"({listed(like_ids, SHOWN)}); {cure}"
-            )
-    return None
+                f"({listed(like_ids, SHOWN)}); {cure or usual_cure}"
+            ]
+    return []
 
 
-def form_remark(ids: Sequence[str]) -> str | None:
-    """A line on class folders whose names differ in case or Unicode form only; None without any."""
+def case_note(ids: Sequence[str]) -> list[str]:
+    """A line if class folders differ in case or Unicode form only."""
     names = alike(ids)
     if not names:
-        return None
-    return (
-        f"the names of {len(names)} class folders differ from another's in case or Unicode form "
-        f"only ({listed(names, SHOWN)}): classes of their own here, one folder on some file systems"
-    )
+        return []
+    return [
+        f"{len(names)} class folders differ from another in case or Unicode form only "
+        f"({listed(names, SHOWN)}): classes of their own here, one folder on some file systems"
+    ]

@@ -13,7 +13,7 @@ SPLITS = frozenset({
 SHOWN = 3
 
 
-def level_remarks(root: Path, ids: Sequence[str], key: str) -> list[str]:
+def level_notes(root: Path, ids: Sequence[str], key: str) -> list[str]:
     """A line if the class folders `ids` hold only folders of the same names, as the domains of a
     data set do.
 

@@ -207,7 +207,7 @@ class _Walk:
         if name.startswith(".") or name.lower() in STRAY_FILES or _has_image_ending(name):
             return
         ending = _ending(name)
-        if not ending and entry.is_file() and is_image(Path(entry.path)):
+        if not ending and os.path.isfile(entry.path) and is_image(Path(entry.path)):
             paths.append(Path(entry.path))
         else:
             self.leave_out(_kind_of(ending), entry.path)

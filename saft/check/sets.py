@@ -11,7 +11,7 @@ from pipeline.common.errors import UserError
 from pipeline.datasets import webdataset
 from pipeline.images.classes import ClassEntry, read_own_templates
 from pipeline.images.data_root import downloads_allowed, locate
-from pipeline.images.image_set import IMAGES, open_images, read_remarks, remark_lines
+from pipeline.images.image_set import IMAGES, note_lines, open_images, read_notes
 from pipeline.images.streaming import is_streamed
 from pipeline.prepare.catalogue import split_of
 from pipeline.prepare.download import how_to_get, is_fetchable, missing_paths
@@ -71,7 +71,7 @@ def inspect_set(name: str, spec: dict[str, Any], where: str, runs: Runs) -> SetS
         source.stream,
         tuple(source.classes),
         tuple(source.templates),
-        warnings=tuple(remark_lines(said_of(source))),
+        warnings=tuple(note_lines(said_of(source))),
     )
 
 
@@ -92,7 +92,7 @@ def _packed(name: str) -> SetState:
         is_streamed(images.pixels),
         tuple(images.classes),
         tuple(read_own_templates(name)),
-        warnings=tuple(read_remarks(name)),
+        warnings=tuple(read_notes(name)),
     )
 
 

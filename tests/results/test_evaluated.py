@@ -76,7 +76,7 @@ def another(value: Any) -> Any:
 def test_what_models_must_share_is_checked_key_by_key(tree: Path, key: str) -> None:
     path = folder("apgd_ce", "other")
     written = json.loads((path / "metrics.json").read_text())
-    value = written.get("remarks", []) if key == "remarks" else written[key]
+    value = written.get(key, []) if key == "set_notes" else written[key]
     change_metrics(path, **{key: another(value)})
     message = refused()
     assert "apgd_ce/4/other" in message
