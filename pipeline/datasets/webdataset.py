@@ -23,6 +23,7 @@ from pipeline.images.classes import ClassEntry
 from pipeline.images.data_root import locate
 from pipeline.images.decoding import ENDINGS, Decoded, Encoded, Resize, decode
 from pipeline.images.image_set import FileSource, ImageSource, SourceImage
+from pipeline.prepare.display_names import id_note
 from pipeline.prepare.folders import read_lines
 from pipeline.prepare.hub_shards import HUB, fetch
 from pipeline.prepare.selection import sample_images, select_classes
@@ -84,6 +85,7 @@ def open_source(params: Params) -> ImageSource:
         _templates(folder / "zeroshot_classification_templates.txt"),
         FileSource(root, encoded, params.resize),
         params.stream,
+        notes=id_note(names, "classnames.txt has to hold names"),
     )
 
 

@@ -73,11 +73,12 @@ def id_note(names: Sequence[str], cure: str | None = None) -> list[str]:
 
 
 def case_note(ids: Sequence[str]) -> list[str]:
-    """A line if class folders differ in case or Unicode form only."""
+    """A line if classes differ in case or Unicode form only."""
     names = alike(ids)
     if not names:
         return []
     return [
-        f"{len(names)} class folders differ from another in case or Unicode form only "
-        f"({listed(names, SHOWN)}): classes of their own here, one folder on some file systems"
+        f"{len(names)} classes differ from another in case or Unicode form only "
+        f"({listed(names, SHOWN)}): "
+        "their folders are one on some file systems"
     ]

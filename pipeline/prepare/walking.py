@@ -31,7 +31,7 @@ STRAY_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})  
 FOLDERS = "hidden folders and folders of programs"
 LINKS = "folders that links lead to twice"
 BESIDE = "images beside the class folders"
-TABLES = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".parquet"}  # endings
+TABLES = (".csv", ".tsv")  # endings of tables of labels
 ORDINARY = re.compile(r"\.[a-z][a-z0-9]{0,7}")  # an ending that says what a file is
 
 LeftOut = dict[str, list[str]]

@@ -342,6 +342,80 @@ def test_a_class_of_such_files_alone_is_refused_with_them(pets: Path) -> None:
     )
 
 
+# 6. a table in place of class folders
+
+
+@pytest.fixture
+def flat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Four pictures in one folder and one below it; an empty folder is current."""
+    draw(tmp_path / "flat", "0.png", "1.png", "2.png", "3.png", "deep/caf\u00e9.png")
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    return tmp_path / "flat"
+
+
+def test_a_flat_folder_is_refused_with_the_layout_and_the_table_there(flat: Path) -> None:
+    (flat / "deep").rename(flat.parent / "deep")
+    layout = "have to be in one folder per class, flat/<class id>/0.png"
+    assert refused(flat).endswith(f"holds 0 class folders; its 4 images (0.png) {layout}")
+    (flat / "metadata.csv").write_text("file_name,label\n0.png,cat\n")
+    assert refused(flat).endswith("if metadata.csv has the label of each, set labels: metadata.csv")
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "file_name,label\n1.png,dog\n0.png,cat\n2.png,dog\ndeep/caf\u00e9.png,cat\n",
+        "\ufeffid;x;Breed\r\n1;;dog\r\n0;;cat\r\n2;;dog\r\ndeep\\cafe\u0301;;cat\r\n",
+        'label\timage\n"dog"\t1.png\ncat\t"0.png"\n\ndog\t2.png\ncat\tdeep/cafe\u0301.png\n',
+    ],
+)
+def test_a_table_of_labels_stands_for_class_folders(flat: Path, table: str) -> None:
+    (flat / "labels.csv").write_bytes(table.encode())
+    (flat / "classes.tsv").write_text("cat\thouse cat\ndog\thound\n")
+    source = opened(flat, labels="labels.csv")
+    assert [(item.label, item.source) for item in source.items] == [
+        (0, "0.png"), (0, "deep/caf\u00e9.png"), (1, "1.png"), (1, "2.png"),
+    ]  # fmt: skip
+    assert [(e.class_id, e.name) for e in source.classes] == [
+        ("cat", "house cat"),
+        ("dog", "hound"),
+    ]
+    assert summary_of(flat, labels="labels.csv")["left_out"] == {
+        "images that the table of labels does not list": {"count": 1, "first": "3.png"}
+    }
+    assert [e.name for e in opened(flat, labels="labels.csv", classes=["dog"]).classes] == ["hound"]
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (
+            "0.png,cat\n",
+            "its first line has no column file_name or filename or file, only 0.png, cat",
+        ),
+        ("file,x\n0.png,cat\n", "has no column label or class or class_id, only file, x; rename"),
+        ("", "has no column file_name"),
+        ("file,label\n0.png,cat\n9.png,cat\n", "line 3: '9.png' is not in "),
+        ("file,label\n0.png,cat\n0,dog\n", "line 3: '0' has a label in line 2 already"),
+        ("file,label\n0.png\n", "line 2: expected a file and a label"),
+        ("file,label\n../flat/0.png,cat\n", "line 2: '../flat/0.png' is not below "),
+        ('file,label\n"0.png,cat\n', "line 2: expected a file and a label"),
+    ],
+)
+def test_a_table_that_cannot_be_taken_is_named(flat: Path, table: str, said: str) -> None:
+    (flat / "labels.csv").write_text(table)
+    message = refused(flat, labels="labels.csv")
+    assert message.startswith(f"{flat}/labels.csv: ")
+    assert said in message
+
+
+def test_a_table_that_is_not_there_or_not_below_the_root(flat: Path) -> None:
+    assert refused(flat, labels="x.csv") == f"{flat}/x.csv: not found (labels)"
+    for labels in ("../x.csv", "/x.csv"):
+        assert f"labels: '{labels}' is not below {flat}" in refused(flat, labels=labels)
+
+
 # 7. wide pixels
 
 
@@ -407,7 +481,7 @@ def test_class_folders_that_differ_in_case_are_said(pets: Path) -> None:
     draw(pets, "Cat/0.png")
     [note] = opened(pets).notes
     assert note.startswith(
-        "2 class folders differ from another in case or Unicode form only (Cat, cat): classes of "
+        "2 classes differ from another in case or Unicode form only (Cat, cat): their folders are "
     )
     summary_of(pets)
     assert [entry.class_id for entry in read_classes("s")] == ["Cat", "cat", "dog"]
