@@ -24,6 +24,7 @@ from pipeline.images.classes import ClassEntry
 from pipeline.images.data_root import locate
 from pipeline.images.decoding import Decoded, Resize, decode
 from pipeline.images.image_set import FileSource, ImageSource, SourceImage
+from pipeline.prepare.display_names import id_note
 from pipeline.prepare.folders import read_lines
 from pipeline.prepare.hub_shards import HUB, fetch, folder_of
 from pipeline.prepare.selection import sample_images, select_classes, without_images
@@ -104,7 +105,10 @@ def open_source(params: Params) -> ImageSource:
         FileSource(root, encoded, params.resize),
         params.stream,
         {HIDDEN: hidden} if hidden else {},
-        _distractors([names[int(class_id)] for class_id in absent], len(class_ids)),
+        [
+            *_distractors([names[int(class_id)] for class_id in absent], len(class_ids)),
+            *id_note(names, "classnames.txt has to hold names"),
+        ],
         distractors=params.partial,
     )
 

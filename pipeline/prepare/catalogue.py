@@ -4,8 +4,9 @@ An entry is a file with FACTS, a function that lists its images, and
 `open_source = make_open_source(FACTS, listing)`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -52,7 +53,7 @@ class Listing(NamedTuple):
     """The images of a split, before anything is decoded.
 
     labels: one per image; sources: what to call each, stable across machines; files: where
-    each is stored, or None, then `read(i)` gives image i.
+    each is stored, or None, then `read(i)` gives image i; left_out: see `prepare/walking.py`.
     """
 
     classes: Sequence[ClassEntry]
@@ -60,6 +61,7 @@ class Listing(NamedTuple):
     sources: Sequence[str]
     files: Sequence[Encoded] | None = None
     read: Callable[[int], Image.Image] | None = None
+    left_out: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 P = TypeVar("P", bound=CatalogueParams)
@@ -143,4 +145,5 @@ def _source(facts: Facts, params: CatalogueParams, listing: Listing) -> ImageSou
         facts.templates,
         files,
         params.stream,
+        listing.left_out,
     )

@@ -147,9 +147,7 @@ def test_what_is_no_file_in_a_shard_is_no_class(tmp_path, info):
 
 
 @pytest.mark.parametrize("link", ["/etc/passwd", "../../../etc/passwd"])
-def test_a_link_in_a_shard_is_no_image_and_nothing_outside_is_read(
-    tmp_path, monkeypatch, link
-):
+def test_a_link_in_a_shard_is_no_image_and_nothing_outside_is_read(tmp_path, monkeypatch, link):
     monkeypatch.chdir(tmp_path)
     links = [member("b.png", tarfile.SYMTYPE, link), member("b.cls")]
     shard(tmp_path / "s", links, {"b.cls": b"1"})
