@@ -7,7 +7,6 @@ DVC writes YAML 1.2 (`1e-05` is a float, `yes` is a string); PyYAML reads YAML 1
 would hand the optimiser a string, so the file is read with ruamel.yaml.
 """
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -19,8 +18,6 @@ from ruamel.yaml.error import YAMLError
 from pipeline.common.errors import UserError
 
 PARAMS_FILE = Path("params.yaml")
-# dvc.yaml makes names of stages and folders, and words of commands of it
-PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 SHOWN = 80  # most characters of a value in a message
 
 
