@@ -6,6 +6,7 @@ from functools import wraps
 from typing import ParamSpec
 
 from pipeline.common.errors import UserError
+from pipeline.common.secrets import shown
 
 P = ParamSpec("P")
 
@@ -25,7 +26,8 @@ def one_line_errors(command: str = "") -> Callable[[Callable[P, None]], Callable
                 main(*args, **kwargs)
             except UserError as error:
                 named = not command or str(error).startswith(command)
-                print(f"error: {error}" if named else f"error: {command}: {error}", file=sys.stderr)
+                message = shown(str(error) if named else f"{command}: {error}")
+                print(f"error: {message}", file=sys.stderr)
                 raise SystemExit(1) from None
 
         return guarded

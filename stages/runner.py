@@ -13,6 +13,7 @@ from functools import wraps
 from typing import NoReturn, ParamSpec
 
 from pipeline.common.errors import UserError
+from pipeline.common.secrets import shown
 from stages import STARTED
 
 P = ParamSpec("P")
@@ -75,5 +76,5 @@ def label(name: str) -> str:
 
 
 def _leave(name: str, message: str, status: int) -> NoReturn:
-    print(f"\n[{label(name)}] error: {message}", file=sys.stderr, flush=True)
+    print(f"\n[{label(name)}] error: {shown(message)}", file=sys.stderr, flush=True)
     raise SystemExit(status)

@@ -15,10 +15,16 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 
+from pipeline.common import secrets
 from pipeline.common.errors import UserError
 
 PARAMS_FILE = Path("params.yaml")
 SHOWN = 80  # most characters of a value in a message
+SECRET = (
+    "holds a key or password, and the file is in git; take it out, export it as an environment "
+    "variable in capitals, and name that variable in describe.options.openai.api_key_env (a URL "
+    "with a user: export SAFT_BASE_URL)"
+)
 
 
 class Section(BaseModel):
@@ -61,7 +67,7 @@ def read_params(file: Path = PARAMS_FILE) -> dict[str, Any]:
     """The whole params file as plain dictionaries.
 
     Raises:
-        UserError: the file is missing, is not YAML, or is not a mapping.
+        UserError: the file is missing, is not YAML, is not a mapping, or holds a key or password.
     """
     try:
         values = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
@@ -75,6 +81,8 @@ def read_params(file: Path = PARAMS_FILE) -> dict[str, Any]:
         raise UserError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise UserError(f"{file}: expected sections, found {type(values).__name__}")
+    for key in secrets.in_values(values):
+        raise UserError(f"{file}: {key} {SECRET}")
     return values
 
 

@@ -20,7 +20,8 @@ from tests.support.tiny_project import write_params
 BAD = [
     "..", ".", "", "../../docs", "../inputs", "../../pipeline", "/tmp/x", "a/b", "a\\b", ".hidden",
     "a.b", "-x", "--help", "_x", "a b", " a", "a\n", "a;touch pwned", "$(touch pwned)", "`id`",
-    "a&b", "a|b", "a>b", "*", "~", "${item.model}", "a\x00b", "a\x1b[2J", "é", "日本", "\u202eabc", "a'b",
+    "a&b", "a|b", "a>b", "*", "~", "${item.model}",
+    "a\x00b", "a\x1b[2J", "é", "日本", "\u202eabc", "a'b",
     'a"b', "a" * 101, "a" * 300, "é" * 300,
 ]  # fmt: skip
 GOOD = ["a", "A", "0", "digits", "shapes-held-out", "a_b", "null", "1e5", "a" * 100]
