@@ -6,14 +6,13 @@ failed, one line.
 
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from functools import wraps
 
 from pipeline.common.errors import UserError
 from pipeline.distributed import launch
 from pipeline.distributed.collectives import Unreachable
-from stages.runner import explain
+from stages.runner import explain, show_traceback
 
 
 def ranked(module: str) -> Callable[[Callable[[], None]], Callable[[], None]]:
@@ -48,14 +47,12 @@ def _rank_of_a_launcher(main: Callable[[], None], name: str) -> None:
     except SystemExit as ended:
         os._exit(int(ended.code or 0))
     except BaseException as error:
-        known = explain(error, name)
-        if known is None:
-            traceback.print_exc()
-        else:
-            launch.leave_message(launch.Failure(*known))
+        show_traceback(error)
+        message, status = explain(error, name)
+        launch.leave_message(launch.Failure(message, status))
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(known[1] if known else 1)
+        os._exit(status)
     raise SystemExit(0)
 
 

@@ -11,14 +11,15 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, model_validator
 
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section
 from pipeline.descriptions.aliases import read_decisions, refuse_undecided
 from pipeline.descriptions.artifact import LONE_SURROGATE
+from pipeline.descriptions.descriptors import dclip_clause
 from pipeline.descriptions.interface import Answers, Sentence, Task
 from pipeline.descriptions.matching import TIERS, Match, match
 from pipeline.descriptions.published_file import read_object, read_published
@@ -52,6 +53,16 @@ class Params(Section):
     file: Inside
     aliases: Inside
     descriptor_template: Annotated[str, AfterValidator(_both_slots)] | None
+    descriptor_grammar: Literal["dclip"] | None = None
+
+    @model_validator(mode="after")
+    def _needs_a_template(self) -> "Params":
+        if self.descriptor_grammar and not self.descriptor_template:
+            raise ValueError(
+                "descriptor_grammar is for descriptors: set descriptor_template, for DCLIP's "
+                "'{class}, {text}'"
+            )
+        return self
 
 
 def describe(task: Task, params: Params) -> Answers:
@@ -73,7 +84,7 @@ def describe(task: Task, params: Params) -> Answers:
         refuse_undecided(refused_classes, len(class_ids), path, aliases)
     matches = {i: class_match for i, class_match in matches.items() if i in class_ids}
     sentences = [
-        _filled(sentence, class_entry, params.descriptor_template)
+        _filled(sentence, class_entry, params)
         for class_entry in task.classes
         for sentence in _joined(sentences_of[key] for key in matches[class_entry.class_id].keys)
     ]
@@ -84,6 +95,8 @@ def describe(task: Task, params: Params) -> Answers:
         "aliases_sha256": _digest(aliases),
         "descriptor_template": params.descriptor_template,
     }
+    if params.descriptor_grammar:
+        files["descriptor_grammar"] = params.descriptor_grammar
     return Answers(sentences, files | _account(matches, sentences_of) | _origin(path))
 
 
@@ -112,12 +125,13 @@ def _joined(parts: Iterable[Sequence[Sentence]]) -> list[Sentence]:
     return joined
 
 
-def _filled(sentence: Sentence, class_entry: ClassEntry, template: str | None) -> Sentence:
-    """The sentence for this class; a descriptor, unless it is blank, put into `template`."""
+def _filled(sentence: Sentence, class_entry: ClassEntry, params: Params) -> Sentence:
+    """The sentence for this class; a descriptor, unless it is blank, put into the template."""
     text = sentence.text
-    if template is not None and text.strip():
-        slots = {"class": class_entry.name, "text": text}
-        text = _SLOT.sub(lambda slot: slots[slot[1]], template)
+    if params.descriptor_template is not None and text.strip():
+        clause = dclip_clause(text.strip()) if params.descriptor_grammar else text
+        slots = {"class": class_entry.name, "text": clause}
+        text = _SLOT.sub(lambda slot: slots[slot[1]], params.descriptor_template)
     return replace(sentence, class_id=class_entry.class_id, text=text)
 
 

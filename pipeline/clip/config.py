@@ -6,6 +6,7 @@ from typing import Any
 
 from pipeline.common.errors import UserError
 from pipeline.common.tables import read_json
+from pipeline.common.text_files import read_text
 
 CONFIG_FILE = "open_clip_config.json"
 
@@ -18,11 +19,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / CONFIG_FILE
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(read_text(path))
         _check_config(config)
     except FileNotFoundError:
         raise UserError(f"{path}: not found; is '{folder}' an open_clip folder?") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, LookupError, TypeError) as error:
+    except (json.JSONDecodeError, LookupError, TypeError) as error:
         raise UserError(f"{path}: not an open_clip config: {error!r}") from None
     return config
 

@@ -11,20 +11,23 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
-from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 
 from pipeline.common import secrets
+from pipeline.common.bounded_yaml import load_bounded
 from pipeline.common.errors import UserError
+from pipeline.common.param_errors import explain, quoting
+from pipeline.common.plain_values import problem, shown
+from pipeline.common.text_files import read_text
 
 PARAMS_FILE = Path("params.yaml")
-SHOWN = 80  # most characters of a value in a message
 SECRET = (
     "holds a key or password, and the file is in git; take it out, export it as an environment "
     "variable in capitals, and name that variable in describe.options.openai.api_key_env (a URL "
     "with a user: export SAFT_BASE_URL)"
 )
+MOST_BYTES = 16 * 2**20  # of a file of parameters
 
 
 class Section(BaseModel):
@@ -56,11 +59,12 @@ def validate(values: Any, schema: type[S], where: str) -> S:
         UserError: one line naming file, section, key and the reason, for every bad key.
     """
     if not isinstance(values, dict):
-        raise UserError(f"{where}: expected a section with keys, found {values!r}")
+        raise UserError(f"{where}: expected a section with keys, found {shown(values)}")
     try:
         return schema.model_validate(values)
     except ValidationError as error:
-        raise UserError("; ".join(_explain(where, e) for e in error.errors())) from None
+        clauses = explain(error.errors(), values)
+        raise UserError("; ".join(f"{where}: {clause}" for clause in clauses)) from None
 
 
 def read_params(file: Path = PARAMS_FILE) -> dict[str, Any]:
@@ -69,21 +73,34 @@ def read_params(file: Path = PARAMS_FILE) -> dict[str, Any]:
     Raises:
         UserError: the file is missing, is not YAML, is not a mapping, or holds a key or password.
     """
-    try:
-        values = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{file}: not found; run from the folder that holds it") from None
-    except DuplicateKeyError as error:
-        problem = str(error.problem).partition(" with value")[0]  # 'found duplicate key "a"'
-        line = error.problem_mark.line + 1
-        raise UserError(f"{file}: line {line}: {problem}; a name may be there once") from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
+    values = _parse(_text(file), file)
     if not isinstance(values, dict):
         raise UserError(f"{file}: expected sections, found {type(values).__name__}")
     for key in secrets.in_values(values):
         raise UserError(f"{file}: {key} {SECRET}")
+    if reason := problem(values):
+        raise UserError(f"{file}: {reason}")
     return values
+
+
+def _text(file: Path) -> str:
+    try:
+        if (size := file.stat().st_size) > MOST_BYTES:
+            raise UserError(f"{file}: {size} bytes; a file of parameters has at most {MOST_BYTES}")
+        return read_text(file)
+    except FileNotFoundError:
+        raise UserError(f"{file}: not found; run from the folder that holds it") from None
+
+
+def _parse(text: str, file: Path) -> Any:
+    try:
+        return load_bounded(text)
+    except DuplicateKeyError as error:
+        problem = str(error.problem).partition(" with value")[0]  # 'found duplicate key "a"'
+        line = error.problem_mark.line + 1
+        raise UserError(f"{file}: line {line}: {problem}; a name may be there once") from None
+    except YAMLError as error:
+        raise UserError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
 
 
 def read_section(name: str, schema: type[S], file: Path = PARAMS_FILE) -> S:
@@ -96,8 +113,10 @@ def read_value(name: str, kind: type[V], file: Path = PARAMS_FILE) -> V:
     value = _descend(name, file)
     try:
         return TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
-    except ValidationError:
-        raise UserError(f"{file}: {name}: expected {kind}, found {repr(value)[:SHOWN]}") from None
+    except ValidationError as error:
+        expected = f"expected {kind}, found {shown(value)}"
+        reason = quoting(error.errors()) or expected
+        raise UserError(f"{file}: {name}: {reason}") from None
 
 
 def _descend(name: str, file: Path) -> Any:
@@ -107,12 +126,3 @@ def _descend(name: str, file: Path) -> Any:
             raise UserError(f"{file}: '{name}' is missing")
         values = values[part]
     return values
-
-
-def _explain(where: str, error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"]) or "(section)"
-    if error["type"] == "extra_forbidden":
-        return f"{where}: unknown key '{key}'"
-    if error["type"] == "missing":
-        return f"{where}: missing key '{key}'"
-    return f"{where}: key '{key}': {error['msg']} (found {error['input']!r})"

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from pipeline.common.atomic import replacing_file
 from pipeline.common.errors import UserError, first_line
+from pipeline.common.text_files import read_text
 
 
 def write_table(path: Path, columns: dict[str, Any], schema: pa.Schema) -> None:
@@ -54,12 +55,10 @@ def write_json(path: Path, value: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file; a missing or broken one is a one-line UserError."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path))
     except FileNotFoundError:
         raise UserError(f"{path}: not found") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not JSON, or a number without end
         raise UserError(f"{path}: not valid JSON: {first_line(error)}") from None
 
 

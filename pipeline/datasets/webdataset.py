@@ -15,8 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from pydantic import Field
-
+from pipeline.common.bounds import Count, CountOrZero, Side
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section
 from pipeline.images.classes import ClassEntry
@@ -36,16 +35,16 @@ class Params(Section):
     """Folder below the data root, or hf:<organisation>/<name> of the Hugging Face hub."""
     split: str
     """Folder of the shards, usually test."""
-    size: int = Field(ge=8)
+    size: Side
     """Side of the square images, in pixels."""
     resize: Resize
     """stretch: to size x size; crop: shorter side to `size * 8 / 7` (256 for 224), centre crop;
     native: as they are, `size` pixels each."""
     classes: list[str] | str | None = None
     """Ids (labels as strings) to keep, in this order; "a:b" keeps a slice; null: all."""
-    images_per_class: int | None = Field(default=None, ge=1)
+    images_per_class: Count | None = None
     """At most this many per class, a sample fixed by the class id; null: all."""
-    skip: int = Field(default=0, ge=0)
+    skip: CountOrZero = 0
     """Leave out this many images of each class first (for disjoint sets of one split)."""
     stream: bool = False
     """true: decode at each use, out of the shards, instead of packing once."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pipeline.common.errors import UserError, listed
+from pipeline.common.text_files import spelled_as
 from pipeline.descriptions.matching import Undecided, nearest
 from pipeline.descriptions.published_file import read_object
 from pipeline.images.classes import ClassEntry
@@ -26,14 +27,18 @@ def read_decisions(
     Raises:
         UserError: a file is broken, or a value is no key, list of different keys or null.
     """
-    keys_of = {}
+    keys_of: dict[str, list[str]] = {}
     ids, file_keys = {class_entry.class_id for class_entry in classes}, set(keys)
-    for class_id, value in read_object(aliases).items():
+    decisions = read_object(aliases)
+    for class_id, value in zip(spelled_as(decisions, ids), decisions.values(), strict=True):
         if not _is_decision(value):
             expected = "a key, a list of different keys, or null for none"
             raise UserError(f"{aliases}: '{class_id}': expected {expected}, found {value!r}")
+        if class_id in keys_of:
+            raise UserError(f"{aliases}: key '{class_id}' stands there in two forms; keep one")
         if class_id in ids:
-            keys_of[class_id] = [value] if isinstance(value, str) else value or []
+            chosen = [value] if isinstance(value, str) else value or []
+            keys_of[class_id] = spelled_as(chosen, file_keys) if chosen else []
             for key in keys_of[class_id]:
                 if key not in file_keys:
                     raise UserError(f"{aliases}: '{class_id}': {_unknown(key, path, keys)}")

@@ -15,6 +15,7 @@ from pipeline.common.atomic import replacing_file
 from pipeline.common.errors import UserError, listed
 from pipeline.common.scratch import folder as scratch_folder
 from pipeline.common.tables import read_json
+from pipeline.common.text_files import check_fetched
 
 WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".gguf")  # of the first kind that is there
 ABOUT = (".json", ".jinja", ".model", ".txt", ".tiktoken")  # configuration, tokenizer, template
@@ -46,7 +47,7 @@ def model_hashes(folder: Path) -> dict[str, str]:
 
 def check_model(folder: Path) -> None:
     """Raise UserError unless the folder has a configuration and all of its weights, each file as
-    long as its header says; nothing is hashed."""
+    long as its header says and none a pointer of Git LFS; nothing is hashed."""
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: no config.json; it has to be a Hugging Face model folder")
     for index in sorted(folder.glob("*.index.json")):
@@ -60,6 +61,9 @@ def check_model(folder: Path) -> None:
     weights = [path for path in _model_files(folder) if path.suffix in WEIGHTS]
     if not weights:
         raise UserError(f"{folder}: holds no weights ({', '.join(WEIGHTS)}); fetch the model again")
+    for path in _model_files(folder):
+        with path.open("rb") as file:
+            check_fetched(file.read(64), path)
     for path in weights:
         if path.suffix == ".safetensors":
             _check_length(path)

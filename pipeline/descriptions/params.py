@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import Field
-
+from pipeline.common.bounds import Seed
 from pipeline.common.errors import UserError, listed
 from pipeline.common.params import Section
+from pipeline.common.text_files import spelled_as
 from pipeline.images.classes import ClassEntry
 
 
@@ -23,7 +23,7 @@ class DescribeParams(Section):
     gloss: Literal["none", "known"]
     only: list[str] | None
     empty_class: Literal["error", "allow"]
-    seed: int = Field(ge=0, lt=2**31)
+    seed: Seed
     options: dict[str, dict[str, Any]]
 
 
@@ -46,10 +46,12 @@ def classes_to_describe(
         raise UserError(f"{where}: class id '{repeated[0]}' stands there more than once")
     if only is None:
         return list(classes)
-    unknown = sorted(set(only) - {class_entry.class_id for class_entry in classes})
+    ids = [class_entry.class_id for class_entry in classes]
+    chosen = set(spelled_as(only, ids))
+    unknown = sorted(chosen - set(ids))
     if unknown or not only:
-        ids = [f"'{class_id}'" for class_id in unknown]
-        are = "is no class id" if len(ids) == 1 else "are no class ids"
-        named = f"{listed(ids, 5)} {are} of {where}" if ids else "names no class"
+        shown = [f"'{class_id}'" for class_id in unknown]
+        are = "is no class id" if len(shown) == 1 else "are no class ids"
+        named = f"{listed(shown, 5)} {are} of {where}" if shown else "names no class"
         raise UserError(f"params.yaml: describe.only: {named}; null: all classes")
-    return [class_entry for class_entry in classes if class_entry.class_id in set(only)]
+    return [class_entry for class_entry in classes if class_entry.class_id in chosen]

@@ -1,6 +1,7 @@
 """Published description files: any of their forms as sentences by key.
 
-JSON     {key: [sentences]}, or {key: {question: [sentences]}} with the question as prompt_id
+JSON     {key: [sentences]}, or {key: {question: [sentences]}} with the question as prompt_id;
+         one sentence needs no list around it
 Parquet  one row per sentence: `class_id` or `name`, `sentence` or `text`, and optionally
          `prompt_set`, `prompt_id`, `sample_index`, `source`; this pipeline's
          artifact has all
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.common.errors import UserError, first_line
+from pipeline.common.text_files import read_text
 from pipeline.descriptions.artifact import LONE_SURROGATE, SCHEMA
 from pipeline.descriptions.interface import Sentence
 
@@ -46,13 +48,9 @@ def read_object(path: Path) -> dict[str, Any]:
         UserError: missing, not JSON, not an object, or a key occurs twice.
     """
     try:
-        values = json.loads(
-            path.read_text(encoding="utf-8-sig"), object_pairs_hook=_reject_duplicate_keys
-        )
+        values = json.loads(read_text(path), object_pairs_hook=_reject_duplicate_keys)
     except FileNotFoundError:
         raise UserError(f"{path}: not found") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON: {first_line(error)}") from None
     except _LoneSurrogateKey as error:
@@ -97,6 +95,8 @@ def _from_json(path: Path) -> dict[str, list[Sentence]]:
 
 
 def _texts(values: Any, where: str) -> Iterator[str]:
+    if isinstance(values, str):
+        values = [values]
     if not isinstance(values, list):
         raise UserError(f"{where}: expected a list of sentences, found {_kind(values)}")
     for value in values:

@@ -9,8 +9,8 @@ A set `<name>` is
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,9 @@ class ImageSource:
 
     `decode(i)` gives item i as uint8 (3, size, size), RGB; it must be thread-safe and
     raise OSError, SyntaxError or ValueError on an unreadable image. `templates` are the data
-    set's own; `files` is None where images are not stored as files.
+    set's own; `files` is None where images are not stored as files. For summary.json: `left_out`
+    counts files that are no part of the set, by kind; `notes` say what was read otherwise than it
+    is written, a line each. With `distractors` a class may be without images.
     """
 
     classes: Sequence[ClassEntry]
@@ -65,6 +67,9 @@ class ImageSource:
     templates: Sequence[str] = ()
     files: FileSource | None = None
     stream: bool = False
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+    distractors: bool = False
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from pyarrow import ArrowInvalid
 
 from pipeline.common.errors import UserError
 from pipeline.common.tables import read_json
+from pipeline.common.text_files import spelled_as
 from pipeline.images.classes import ClassEntry
 
 
@@ -25,8 +26,9 @@ def captions_by_class(
     """The sentences of each class; none for a class that the file does not name.
 
     Raises:
-        UserError: a name in the file belongs to several classes.
+        UserError: a name in the file belongs to several classes, or two are one but for their form.
     """
+    sentences_of = _by_class_keys(classes, sentences_of, path)
     shared = {name for name, count in Counter(c.name for c in classes).items() if count > 1}
     result = []
     for class_entry in classes:
@@ -42,7 +44,7 @@ def captions_by_class(
 
 
 def read_sentences(path: Path) -> dict[str, list[str]]:
-    """Key (id or name) -> sentences, from JSON or Parquet.
+    """Key (id or name) -> sentences, from JSON (where one sentence needs no list) or Parquet.
 
     Raises:
         UserError: the file is missing, broken, or of another form.
@@ -50,9 +52,26 @@ def read_sentences(path: Path) -> dict[str, list[str]]:
     if path.suffix == ".parquet":
         return _from_parquet(path)
     values = read_json(path)
+    if isinstance(values, dict):
+        values = {key: [v] if isinstance(v, str) else v for key, v in values.items()}
     if not isinstance(values, dict) or not all(_is_list_of_text(v) for v in values.values()):
         raise UserError(f"{path}: expected a JSON object of class -> list of sentences")
     return values
+
+
+def _by_class_keys(
+    classes: Sequence[ClassEntry], sentences_of: Mapping[str, Sequence[str]], path: Path
+) -> dict[str, Sequence[str]]:
+    """The sentences by ids and names as the class table writes them, for people's files may have
+    another Unicode form, or other spaces."""
+    known = {class_entry.class_id for class_entry in classes}
+    known |= {class_entry.name for class_entry in classes}
+    result: dict[str, Sequence[str]] = {}
+    for key, texts in zip(spelled_as(sentences_of, known), sentences_of.values(), strict=True):
+        if key in result:
+            raise UserError(f"{path}: key '{key}' stands there in two forms; keep one")
+        result[key] = texts
+    return result
 
 
 def _from_parquet(path: Path) -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 from pipeline.clip.config import CONFIG_FILE
 from pipeline.clip.model import preprocess_config
 from pipeline.common.errors import UserError
+from pipeline.common.text_files import read_text
 
 
 def read_repository_config(path: Path, what: str) -> dict[str, Any]:
@@ -20,7 +21,7 @@ def read_repository_config(path: Path, what: str) -> dict[str, Any]:
         UserError: it is not an open_clip config.
     """
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(read_text(path))
         sections = [config["model_cfg"][key] for key in ("vision_cfg", "text_cfg")]
         if not all(isinstance(section, dict) for section in sections):
             raise TypeError("vision_cfg and text_cfg must be objects")

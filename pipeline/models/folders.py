@@ -17,18 +17,32 @@ OTHERS = {
 
 
 def load(path: Path) -> BaseModel:
-    """The model in float32, on the CPU; a file with its weights stands for its folder.
+    """The model in float32, on the CPU.
 
     Raises:
         UserError: files are missing, or config and weights contradict each other.
     """
-    folder = path.parent if path.name in (*whole.OPEN_CLIP, *whole.TRANSFORMERS) else path
+    folder = folder_of(path)
     config, names = config_of(folder)
-    fetch = whole.in_folder(folder)
-    weights = next(filter(None, map(fetch, names)), None)
-    if weights is None:
-        raise UserError(f"{folder}: holds no weights: none of {', '.join(names)}")
-    return whole.build(config, weights, fetch, str(folder))
+    weights = whole.weights_of(folder, names)
+    return whole.build(config, weights, whole.in_folder(folder), str(folder))
+
+
+def folder_of(path: Path) -> Path:
+    """`path`, or the folder that it stands for if it is the config or the weights in it.
+
+    Raises:
+        UserError: it is any other file.
+    """
+    if not path.is_file():
+        return path
+    configs = (CONFIG_FILE, transformers_config.CONFIG)
+    if path.name.lower() in (*configs, *whole.OPEN_CLIP, *whole.TRANSFORMERS):
+        return path.parent
+    raise UserError(
+        f"{path}: is a file; name the folder of a whole CLIP ({' or '.join(configs)} and its "
+        "weights), or, for a file of weights alone, take source: checkpoint"
+    )
 
 
 def config_of(folder: Path) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -18,6 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from pipeline.common.errors import UserError, one_line
+from pipeline.common.text_files import check_fetched, read_text
+from pipeline.models import unsupported
 from pipeline.models.layouts import State
 
 # checkpoints hold an accuracy as a number of numpy's and their options as a Namespace: data only
@@ -25,13 +27,14 @@ _scalar = np.float64(0).__reduce__()[0]
 SAFE_GLOBALS: list[Any] = [
     argparse.Namespace,
     np.dtype,
-    # every plain number: "?" bool, "e" float16, "d" float64
-    *(type(np.dtype(kind)) for kind in "?bhilqBHILQefd"),
+    # every plain number, text and date: "?" bool, "e" float16, "D" complex128, "U" text, "M" date
+    *(type(np.dtype(kind)) for kind in "?bhilqBHILQefdgFDGUSMm"),
+    *(np.dtype(kind).type for kind in "?bhilqBHILQefd"),  # `dtype: np.float32` among the options
     (_scalar, "numpy._core.multiarray.scalar"),
     (_scalar, "numpy.core.multiarray.scalar"),
 ]
 INDEX = ".index.json"
-LFS = b"version https://git-lfs"
+SHOWN = 120  # most characters of what torch.load says
 Fetch = Callable[[str], Path | None]  # a file of a folder or repository by name, if it has one
 
 
@@ -47,18 +50,29 @@ def read(path: Path) -> Any:
         raise UserError(f"{path}: not found; the key file: names a file")
     if path.name.endswith(INDEX):
         return read_shards(path, lambda name: path.with_name(name))
+    start = beginning(path)
+    # safetensors begin with the length of their header, which is JSON
+    named = path.suffix.lower() == ".safetensors"
+    if named or start[8:9] == b"{":
+        return _load_safetensors(path)
+    if kind := unsupported.file_kind(start):
+        raise UserError(f"{path}: not a checkpoint, but {kind}")
+    return _unpickle(path)
+
+
+def beginning(path: Path) -> bytes:
+    """The first bytes of a file with weights.
+
+    Raises:
+        UserError: it cannot be read, or is a pointer of Git LFS.
+    """
     try:
         with path.open("rb") as file:
             start = file.read(64)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {one_line(error)}") from None
-    if start.startswith(LFS):
-        raise UserError(
-            f"{path}: a pointer of Git LFS, not the weights; run `git lfs pull` in its repository"
-        )
-    # safetensors begin with the length of their header, which is JSON
-    named = path.suffix.lower() == ".safetensors"
-    return _load_safetensors(path) if named or start[8:9] == b"{" else _unpickle(path)
+    check_fetched(start, path, "weights")
+    return start
 
 
 def read_shards(index: Path, fetch: Fetch) -> State:
@@ -68,7 +82,7 @@ def read_shards(index: Path, fetch: Fetch) -> State:
         UserError: the index is broken, or a file lacks, or lacks a weight that it should have.
     """
     try:
-        files = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        files = json.loads(read_text(index))["weight_map"]
         names = sorted({Path(name).name for name in files.values()})
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{index}: not an index of weights: {one_line(error)}") from None
@@ -101,26 +115,33 @@ def _unpickle(path: Path) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         text = str(error)
-        if "GLOBAL" in text or "Unsupported class" in text:
+        if any(mark in text for mark in ("GLOBAL", "Unsupported class", "but got <class")):
             raise UserError(
                 f"{path}: holds more than weights, and unpickling that runs its code "
                 f"({_refused_name(text)}); where you trust it, save its state dict alone, see "
                 "docs/weights.md"
             ) from None
-        raise UserError(f"{path}: not a checkpoint: torch.load cannot read it") from None
+        raise UserError(f"{path}: not a checkpoint: {_cause(text)}") from None
     except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
         if "TorchScript" in str(error):
             raise UserError(
                 f"{path}: a TorchScript archive, which holds code; save its state dict alone, "
                 "see docs/weights.md"
             ) from None
-        raise UserError(f"{path}: not a checkpoint: {one_line(error)}") from None
+        said = "torch.load cannot read it" if isinstance(error, LookupError) else one_line(error)
+        raise UserError(f"{path}: not a checkpoint: {said}") from None
 
 
 def _refused_name(text: str) -> str:
     """The name that torch.load refuses: the word after GLOBAL, or after "class"."""
-    words = text.replace("`", " ").split()
+    words = text.replace("`", " ").replace("<class '", "class ").replace("'>", " ").split()
     for mark in ("GLOBAL", "class"):
         if mark in words[:-1]:
             return words[words.index(mark) + 1]
     return "unknown"
+
+
+def _cause(text: str) -> str:
+    """What torch.load says, without its advice."""
+    said = text.partition("WeightsUnpickler error:")[2].strip().split("\n\n")[0]
+    return f"torch.load cannot read it{f': {said[:SHOWN]}' if said else ''}"

@@ -11,6 +11,7 @@ from typing import Any
 
 from pipeline.clip.model import preprocess_config
 from pipeline.common.errors import UserError
+from pipeline.common.text_files import read_text
 
 CONFIG, PREPROCESSOR = "config.json", "preprocessor_config.json"
 TOWER: dict[str, Any] = {
@@ -59,7 +60,7 @@ def read(config: Path, preprocessor: Path | None, what: str) -> dict[str, Any]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_text(path))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not readable as JSON: {error}") from None
     if not isinstance(values, dict):

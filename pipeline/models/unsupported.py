@@ -32,6 +32,29 @@ KINDS = [
 HEADS = re.compile(r"(^|\.)(head|fc|classifier|classification_head)\.(weight|bias)$")
 
 
+# what a file that is no checkpoint begins with
+FILES = (
+    (
+        (b"<!doctype", b"<html", b"<?xml"),
+        "a web page: the download was answered by one; get it again",
+    ),
+    ((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf"), "a compressed archive; unpack it first"),
+    ((b"\x89HDF",), "an HDF5 file (Keras, TensorFlow); this is not supported"),
+    ((b"GGUF",), "a GGUF file (llama.cpp); this is not supported"),
+    ((b"\x93NUMPY",), "an array of numpy; this is not supported"),
+    ((b"{", b"["), "JSON; name the file with the weights"),
+)
+
+
+def file_kind(start: bytes) -> str:
+    """What a file is that begins so; "" for one that may be a checkpoint."""
+    plain = start.removeprefix(b"\xef\xbb\xbf").lstrip(b" \r\n\t")
+    for beginnings, title in FILES:
+        if start.startswith(beginnings) or plain.lower().startswith(beginnings):
+            return title
+    return ""
+
+
 def kind(keys: Iterable[str]) -> str:
     """What a state dict with these keys is; "" for one that is not known."""
     names = list(keys)

@@ -1,12 +1,13 @@
 """A whole CLIP from its config and its weights, in a folder or in a repository of the hub."""
 
+from collections.abc import Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from open_clip.model import CLIP
 
-from pipeline.common.errors import UserError, one_line
+from pipeline.common.errors import UserError, listed, one_line
 from pipeline.models import checkpoints, state_dicts, towers
 from pipeline.models.checkpoints import POSITIONS, Weights
 from pipeline.models.interface import BaseModel
@@ -17,6 +18,7 @@ TRANSFORMERS = (
     "model.safetensors", "model.safetensors.index.json",
     "pytorch_model.bin", "pytorch_model.bin.index.json",
 )  # fmt: skip
+WEIGHT_ENDINGS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".index")
 
 
 def in_folder(folder: Path) -> Fetch:
@@ -30,13 +32,21 @@ def weights_file(path: Path) -> Path:
     Raises:
         UserError: a folder without weights.
     """
-    if not path.is_dir():
-        return path
-    names = (*OPEN_CLIP, *TRANSFORMERS)
-    file = next(filter(None, map(in_folder(path), names)), None)
-    if file is None:
-        raise UserError(f"{path}: holds no weights: none of {', '.join(names)}")
-    return file
+    return weights_of(path, (*OPEN_CLIP, *TRANSFORMERS)) if path.is_dir() else path
+
+
+def weights_of(folder: Path, names: Sequence[str]) -> Path:
+    """The first of the files `names` that a folder has.
+
+    Raises:
+        UserError: it has none; what else it has that looks like weights is named.
+    """
+    file = next(filter(None, map(in_folder(folder), names)), None)
+    if file is not None:
+        return file
+    others = sorted(p.name for p in folder.iterdir() if p.suffix.lower() in WEIGHT_ENDINGS)
+    has = f"; it has {listed(others, 3)}: rename what is meant" if others else ""
+    raise UserError(f"{folder}: holds no weights: none of {', '.join(names)}{has}")
 
 
 def build(config: dict[str, Any], path: Path, fetch: Fetch, what: str) -> BaseModel:

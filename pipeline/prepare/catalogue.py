@@ -10,8 +10,8 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image
-from pydantic import Field
 
+from pipeline.common.bounds import Count, CountOrZero, Side
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section
 from pipeline.images.classes import ClassEntry, check_labels
@@ -27,7 +27,7 @@ class CatalogueParams(Section):
     """`prepare.sets.<set>` with a published data set as `source`; only `size` has no default."""
 
     source: str
-    size: int = Field(ge=8)
+    size: Side
     """Side of the square images, in pixels: the model's input."""
     split: str | None = None
     """Part of the data set; null: what the reference evaluates."""
@@ -38,9 +38,9 @@ class CatalogueParams(Section):
     native: as they are, `size` pixels each; null: as the reference does with this set."""
     classes: list[str] | str | None = None
     """Ids to keep, in this order; "a:b" keeps that slice of the ids; null: all."""
-    images_per_class: int | None = Field(default=None, ge=1)
+    images_per_class: Count | None = None
     """At most this many per class, a sample fixed by the class id; null: all."""
-    skip: int = Field(default=0, ge=0)
+    skip: CountOrZero = 0
     """Leave out this many images of each class first (for disjoint sets of one split)."""
     partial: bool = False
     """true: take what is there, even if it is not the published number of images and classes."""

@@ -4,6 +4,7 @@ import random
 from collections.abc import Sequence
 
 from pipeline.common.errors import UserError
+from pipeline.common.text_files import spelled_as
 
 
 def select_classes(
@@ -27,6 +28,7 @@ def select_classes(
     if not selection:
         raise UserError(f"{where}: classes is an empty list; null means all")
     known_ids = set(class_ids)
+    selection = spelled_as(selection, known_ids)
     absent = [class_id for class_id in selection if class_id not in known_ids]
     if absent:
         raise UserError(f"{where}: there is no class '{absent[0]}' ({len(absent)} absent in all)")

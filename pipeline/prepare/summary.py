@@ -36,7 +36,11 @@ class Findings:
 def summarise(
     source: ImageSource, numbers: Sequence[int], findings: Findings, digest: str
 ) -> dict[str, Any]:
-    """Counts, per-class minimum and maximum, what was left out or converted, and a checksum."""
+    """Counts, per-class minimum and maximum, what was left out or converted, and a checksum.
+
+    What a source says of itself (`left_out`, `notes`) is there only where it says something.
+    """
+    said = {"left_out": dict(source.left_out), "notes": list(source.notes)}
     per_class = Counter(source.items[i].label for i in numbers)
     fewest = min(range(len(source.classes)), key=lambda label: (per_class[label], label))
     return {
@@ -55,7 +59,7 @@ def summarise(
             for i, why in sorted(findings.unreadable.items())
         ],
         "converted": _converted(source, numbers, findings.remarks),
-    }
+    } | {key: value for key, value in said.items() if value}
 
 
 def _converted(source: ImageSource, numbers: Sequence[int], remarks: Remarks) -> dict[str, Any]:
@@ -83,4 +87,8 @@ def lines(name: str, summary: dict[str, Any]) -> list[str]:
         f"{name}: {kind}: {converted['images']} images, e.g. {converted['first']}"
         for kind, converted in summary["converted"].items()
     ]
+    text_lines += [
+        f"{name}: left out: {n} {kind}" for kind, n in summary.get("left_out", {}).items()
+    ]
+    text_lines += [f"{name}: {note}" for note in summary.get("notes", ())]
     return text_lines

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.clip.folders import ABOUT, FINETUNED, TRAINED_CLASSES
+from pipeline.common.bounds import CountOrZero
 from pipeline.common.errors import UserError
 from pipeline.common.params import (
     PARAMS_FILE,
@@ -42,7 +43,7 @@ class ReportParams(Section):
     """Section `report` of params.yaml, where every key is explained."""
 
     title: str
-    examples: int = Field(ge=0)
+    examples: CountOrZero
     reference: str
 
 

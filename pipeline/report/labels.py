@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.common.errors import UserError
+from pipeline.common.text_files import read_text
 from pipeline.results.statistics import wilson
 
 LABELS = Path("data/labels/sentences.tsv")
@@ -26,8 +27,7 @@ def read_rows(path: Path = LABELS) -> list[dict[str, str]]:
     """
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
+    rows = list(csv.DictReader(read_text(path).split("\n"), delimiter="\t"))
     for number, row in enumerate(rows, start=2):
         if row.get("label") not in LABEL_NAMES:
             raise UserError(

@@ -11,7 +11,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE
 from pipeline.cost import vision_transformer as vit
 from pipeline.images.data_root import locate
-from pipeline.models import folders, hub, named, pretraining, whole
+from pipeline.models import folders, hub, named, pretraining, state_dicts, whole
 from pipeline.models.params import ModelParams
 from pipeline.models.pretraining import PretrainParams
 from saft.check import published
@@ -155,10 +155,10 @@ def _folder(name: str, path: Path, option: str) -> ModelState:
     """A folder of open_clip or transformers, or the file of its weights."""
     what = "a folder of open_clip or transformers"
     existing = _existing(path, f"models.{name}.options.{option}", what)
-    folder = existing if existing.is_dir() else existing.parent
-    config = folders.config_of(folder)[0]["model_cfg"]
-    whole.weights_file(folder)
-    return ModelState(name, config, f"{folder}: there")
+    folder = folders.folder_of(existing)
+    config, names = folders.config_of(folder)
+    state_dicts.beginning(whole.weights_of(folder, names))
+    return ModelState(name, config["model_cfg"], f"{folder}: there")
 
 
 def _checkpoint(name: str, options: Any, _: object) -> ModelState:
@@ -174,7 +174,7 @@ def _checkpoint(name: str, options: Any, _: object) -> ModelState:
     where = f"models.{name}.options.file"
     try:
         file = _existing(locate(options.file), where, "the checkpoint")
-        whole.weights_file(file)
+        state_dicts.beginning(whole.weights_file(file))
     except UserError as error:
         both = f"{error}{f'; around it {outer.remark}' if outer.downloads else ''}"
         return replace(outer, remark=both, problem=both)

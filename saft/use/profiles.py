@@ -15,6 +15,7 @@ from ruamel.yaml.error import YAMLError
 from pipeline.common.atomic import replacing_file
 from pipeline.common.errors import UserError, listed
 from pipeline.common.params import PARAMS_FILE
+from pipeline.common.text_files import decode_text
 from saft.use import commented_yaml, overlay
 
 FOLDER = Path("profiles")
@@ -35,7 +36,7 @@ class Profile(NamedTuple):
             UserError: it is not YAML.
         """
         try:
-            return YAML(typ="safe", pure=True).load(self.content.decode("utf-8"))
+            return YAML(typ="safe", pure=True).load(decode_text(self.content, self.file))
         except YAMLError as error:
             reason = " ".join(str(error).split())
             raise UserError(f"{self.file}: not valid YAML: {reason}") from None
@@ -76,14 +77,14 @@ def rendered(file: Path) -> bytes:
 
 def _rendered(file: Path, chain: tuple[str, ...]) -> bytes:
     content = _read(file)
-    text = _text(content, file)
+    text = decode_text(content, file)
     base = overlay.base_name(text, file)
     if base is None:
         return content
     chain = (*chain, file.stem)
     below = _extended(file, base, chain)
     complete = _rendered(below, chain)
-    keys = commented_yaml.parse(_text(complete, below), below)
+    keys = commented_yaml.parse(decode_text(complete, below), below)
     merged = overlay.merge(keys, commented_yaml.parse(text, file), file)
     line_end = "\r\n" if b"\r\n" in complete else "\n"
     return commented_yaml.to_text(merged).replace("\n", line_end).encode()
@@ -96,13 +97,6 @@ def _extended(file: Path, base: str, chain: tuple[str, ...]) -> Path:
     if base not in known:
         raise UserError(f"{file}: extends: no profile '{base}', only {', '.join(known)}")
     return file.parent / f"{base}.yaml"
-
-
-def _text(content: bytes, file: Path) -> str:
-    try:
-        return content.decode("utf-8-sig").replace("\r\n", "\n")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{file}: not valid YAML: {error}") from None
 
 
 def difference(profile: Profile) -> list[str]:
@@ -172,7 +166,7 @@ def _read(file: Path) -> bytes:
 
 
 def _about(file: Path) -> str:
-    first = _read(file).decode("utf-8", errors="replace").partition("\n")[0]
+    first = _read(file).decode("utf-8-sig", errors="replace").partition("\n")[0]
     return first.lstrip("# ").rstrip() if first.startswith("#") else ""
 
 

@@ -8,6 +8,8 @@ import pytest
 from pipeline.common import options, registry
 from pipeline.common.errors import UserError
 from pipeline.common.params import read_params, read_section, read_value
+from pipeline.datasets import imagefolder
+from pipeline.embeddings.templates import EmbedParams
 from pipeline.training.recipe import FinetuneParams
 from saft.schema import CHOICES, check_params
 from saft.use.profiles import rendered
@@ -132,6 +134,93 @@ def test_missing_file_section_and_bad_value(tmp_path):
     with pytest.raises(UserError, match="evaluate.datasets: expected"):
         read_value("evaluate.datasets", int, DEMO)
     assert read_value("finetune.attack.steps", int, DEMO) == 2
+
+
+FOLDER_SET = (
+    "s: {source: imagefolder, root: r, names: null, classes: null, images_per_class: null, "
+    "skip: 0, size: 224, resize: crop}\n"
+)
+
+
+def refused_set(tmp_path: Path, old: str, new: str) -> str:
+    """The error of an image folder's section with one value exchanged."""
+    assert old in FOLDER_SET
+    file = tmp_path / "params.yaml"
+    file.write_text(FOLDER_SET.replace(old, new, 1))
+    with pytest.raises(UserError) as caught:
+        read_section("s", imagefolder.Params, file)
+    assert "\n" not in str(caught.value)
+    return str(caught.value).removeprefix(f"{file}: s: ")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("classes: null", "classes: [0, 10]",
+         "key 'classes': YAML reads 0, 10 as numbers; write each in quotes, as it is meant: '0'"),
+        ("classes: null", "classes: [n01, 1e5]", "'classes': YAML reads 100000.0 as a number; wr"),
+        ("classes: null", "classes: [010]", "YAML reads 10 as a number; write it in quotes, as it"),
+        ("classes: null", "classes: [true, 0]", "YAML reads true, 0 as true or false and numbers;"),
+        ("classes: null", "classes: [null]", "YAML reads null as nothing; write it in quotes"),
+        ("classes: null", "classes: [2024-01-01]", "YAML reads 2024-01-01 as a date; write it in"),
+        ("classes: null", "classes: 7", "key 'classes': YAML reads 7 as a number; write it in"),
+        ("classes: null", "classes: [0, 1, 2, 3, 4, 5]", "reads 0, 1, 2, 3 and 2 more as numbers"),
+        ("root: r", "root: 2024", "key 'root': YAML reads 2024 as a number; write it in quotes"),
+        ("root: r", "root: 2024-10-21", "key 'root': YAML reads 2024-10-21 as a date"),
+        ("root: r", "root: false", "key 'root': YAML reads false as true or false; write it in"),
+        ("classes: null", "classes: {a: 1}",
+         "key 'classes': Input should be a valid list or a valid string (found {'a': 1})"),
+        ("size: 224", "size: '224'", "key 'size': Input should be a valid integer (found '224')"),
+        ("images_per_class: null", "images_per_class: None",
+         "valid integer (found 'None'); where there is no number, write null"),
+        ("skip: 0", "skip: 0, stream: yes", "a valid boolean (found 'yes'); write true or false"),
+        ("skip: 0", "skip: 0, strem: true", "unknown key 'strem'"),
+        ("root: r", "root: 2024-02-30", "not valid YAML: a value cannot be read: day is out of range for month"),
+    ],
+)  # fmt: skip
+def test_what_yaml_reads_otherwise_than_it_looks_is_one_error(tmp_path, old, new, message):
+    text = refused_set(tmp_path, old, new)
+    assert message in text
+    assert text.count("key '") + text.count("not valid YAML") == 1
+
+
+def test_words_of_other_yamls_are_words(tmp_path):
+    """yes, no and on are words of YAML 1.2, which DVC writes; so is a slice such as 0:10."""
+    file = tmp_path / "params.yaml"
+    for value, meant in (("[on, no, yes, n, y]", ["on", "no", "yes", "n", "y"]), ("0:10", "0:10")):
+        file.write_text(FOLDER_SET.replace("classes: null", f"classes: {value}"))
+        assert read_section("s", imagefolder.Params, file).classes == meant
+
+
+def test_names_that_are_numbers_are_to_be_quoted(tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text("embed: {texts: {2024: {default: own}, t: {0: own}}}\n")
+    with pytest.raises(UserError) as caught:
+        read_section("embed", EmbedParams, file)
+    assert str(caught.value) == (
+        f"{file}: embed: key 'texts': YAML reads 2024 as a number; write it in quotes, as it is "
+        f"meant: '2024'; {file}: embed: key 'texts.t': YAML reads 0 as a number; write it in "
+        "quotes, as it is meant: '0'"
+    )
+    file.write_text("evaluate: {datasets: [cifar, 10]}\n")
+    with pytest.raises(UserError, match="evaluate.datasets: YAML reads 10 as a number; write it i"):
+        read_value("evaluate.datasets", list[str], file)
+
+
+def test_one_template_needs_a_list_and_says_so(tmp_path):
+    file = tmp_path / "params.yaml"
+    file.write_text('embed: {texts: {t: {default: "a photo of a {}"}}}\n')
+    with pytest.raises(UserError) as caught:
+        read_section("embed", EmbedParams, file)
+    assert str(caught.value).count("key '") == 1
+    assert "key 'texts.t.default': Input should be a valid list or 'openai' or 'own'" in str(
+        caught.value
+    )
+    file.write_text('embed: {texts: {t: {default: ["a photo"]}}}\n')
+    with pytest.raises(
+        UserError, match=r"key 'texts.t.default.0': .*needs exactly one \{\} .found"
+    ):
+        read_section("embed", EmbedParams, file)
 
 
 def test_an_unknown_plugin_names_those_there_are():

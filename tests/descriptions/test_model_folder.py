@@ -85,10 +85,20 @@ def test_a_weight_file_that_is_cut_off_is_named(model, keep):
 
 
 def test_a_file_that_is_no_weights_is_named(model):
-    for content in (b"<html>not found</html>", b"version https://git-lfs.github.com/spec/v1\n"):
-        (model / "model.safetensors").write_bytes(content)
-        with pytest.raises(UserError, match="no safetensors file, or cut off"):
-            check_model(model)
+    (model / "model.safetensors").write_bytes(b"<html>not found</html>")
+    with pytest.raises(UserError, match="no safetensors file, or cut off"):
+        check_model(model)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "config.json", "tokenizer.json", "vocab.json", "merges.txt"]
+)
+def test_a_pointer_of_git_lfs_is_named_whatever_it_stands_for(model, name):
+    (model / name).write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    with pytest.raises(
+        UserError, match=f"{name}: a pointer of Git LFS, not the file; run `git lfs"
+    ):
+        check_model(model)
 
 
 def test_a_file_with_another_hash_than_the_hubs_is_named(model):

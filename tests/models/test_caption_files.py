@@ -1,6 +1,7 @@
 """Caption files keyed by class id or exact name."""
 
 import json
+import unicodedata
 from pathlib import Path
 
 import pandas as pd
@@ -44,11 +45,21 @@ def test_parquet_is_read_by_id_or_name(tmp_path):
         read_sentences(path)
 
 
-@pytest.mark.parametrize("content", ["{", '["a"]', '{"ant": "no list"}', '{"ant": [1]}'])
+@pytest.mark.parametrize("content", ["{", '["a"]', '{"ant": 1}', '{"ant": [1]}'])
 def test_a_file_of_another_form_is_named(tmp_path, content):
     (tmp_path / "d.json").write_text(content)
     with pytest.raises(UserError, match=r"d\.json") as caught:
         read_sentences(tmp_path / "d.json")
     assert "\n" not in str(caught.value)
-    (tmp_path / "d.json").write_text(json.dumps({"ant": ["a"]}))
-    assert read_sentences(tmp_path / "d.json") == {"ant": ["a"]}
+    for texts in (["a"], "a"):
+        (tmp_path / "d.json").write_text(json.dumps({"ant": texts}), encoding="utf-8-sig")
+        assert read_sentences(tmp_path / "d.json") == {"ant": ["a"]}
+
+
+def test_keys_are_compared_without_what_nobody_sees():
+    cafe, bear = ClassEntry("café", "coffee house"), ClassEntry("n1", "polar bear")
+    decomposed = unicodedata.normalize("NFD", "café")
+    sentences_of = {decomposed: ["warm"], "polar\u00a0bear ": ["white"]}
+    assert captions_by_class([cafe, bear], sentences_of, FILE) == [["warm"], ["white"]]
+    with pytest.raises(UserError, match="key 'café' stands there in two forms; keep one"):
+        captions_by_class([cafe], {"café": ["a"], decomposed: ["b"]}, FILE)

@@ -219,6 +219,8 @@ def test_the_origin_that_a_model_is_compared_with_is_fetched_too(project, clip_f
     [
         ("local", {"path": "nowhere"}, "models.other.options.path: data/raw/nowhere: not found; "),
         ("local", {"path": "."}, "models.other: data/raw/open_clip_config.json: not found"),
+        ("local", {"path": "robust.pt"}, "models.other: data/raw/robust.pt: is a file; name the f"),
+        ("local", {"path": "lfs"}, "models.other: data/raw/lfs/open_clip_config.json: a pointer o"),
         ("local", {"file": "x"}, "params.yaml: models.other.options: missing key 'path'"),
         ("pretrained", OPENAI | {"tag": "magic"}, "models.other: 'ViT-B-32-quickgelu' has no tag"),
         ("pretrained", OPENAI | {"model": "x"}, "models.other: open_clip has no model 'x'"),
@@ -228,7 +230,9 @@ def test_the_origin_that_a_model_is_compared_with_is_fetched_too(project, clip_f
     ],
 )  # fmt: skip
 def test_what_cannot_be_a_model_is_one_line(project, source, options, message):
-    Path("data/raw").mkdir(parents=True)
+    Path("data/raw/lfs").mkdir(parents=True)
+    Path("data/raw/lfs/open_clip_config.json").write_text("version https://git-lfs.github.com/sp")
+    Path("data/raw/robust.pt").touch()
     with_model(source, options)
     problems = all_problems()
     assert problems[0].startswith(message)
