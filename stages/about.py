@@ -20,7 +20,9 @@ def main(model: Annotated[str, typer.Argument(help="a model of evaluate.models")
     """Copy the record of a model."""
     names.check([model], "about")
     with replacing_directory(ABOUT / model) as folder:
-        shutil.copytree(record_folder(model), folder, dirs_exist_ok=True)
+        shutil.copytree(
+            record_folder(model), folder, dirs_exist_ok=True, copy_function=shutil.copyfile
+        )
 
 
 if __name__ == "__main__":
