@@ -4,25 +4,20 @@ DVC takes exit status 0 as "the outputs are complete", so an interrupted stage m
 leave with 0.
 """
 
-import errno
 import os
-import re
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from functools import wraps
-from pathlib import Path
 from typing import NoReturn, ParamSpec
 
-from pipeline.common.errors import UserError, one_line
+from pipeline.common import failures, secrets
+from pipeline.common.errors import UserError
 from pipeline.common.interrupts import terminations_as_interrupts
-from pipeline.common.storage import FULL, full
 from stages import STARTED
 
 P = ParamSpec("P")
 INTERRUPTED = 130
-TRACEBACK = "SAFT_TRACEBACK"  # environment: show where an error arose, too
 # what makes a stage need less memory: the key that it grows with, or else what there is to do
 SMALLER = {
     "pretrain": "the batch_size of its entry in section pretrain",
@@ -36,12 +31,6 @@ OTHERWISE = {
     "report": "lower report.examples in params.yaml, or evaluate fewer images",
 }
 SMALLER_MODEL = "choose a smaller model in section models, or SAFT_DEVICE=cpu where a GPU is full"
-# how libraries say that there is no memory, where they raise no MemoryError
-NO_MEMORY = re.compile(
-    r"can't allocate memory|cannot allocate memory|not enough memory|out of memory|bad_alloc"
-    r"|ALLOC_FAILED|can't start new thread",
-    re.IGNORECASE,
-)
 
 
 def stage(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
@@ -54,7 +43,7 @@ def stage(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
                 with terminations_as_interrupts():
                     main(*args, **kwargs)
             except (KeyboardInterrupt, Exception) as error:
-                show_traceback(error)
+                failures.show_traceback(error)
                 _leave(name, *explain(error, name))
             print(f"[{label(name)}] {time.perf_counter() - STARTED:.1f} s", flush=True)
 
@@ -67,50 +56,10 @@ def explain(error: BaseException, name: str) -> tuple[str, int]:
     """Line and exit status for an error of stage `name`."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted; nothing was written", INTERRUPTED
-    if isinstance(error, UserError):
-        return str(error), 1
-    if _out_of_memory(error):
-        return f"out of memory; {_smaller(name)}; nothing was written", 1
-    if isinstance(error, OSError) and error.errno is not None:
-        return f"{_storage(error)}; nothing was written", 1
-    return (
-        f"{name} met what it does not expect: {type(error).__name__}: {one_line(error)} "
-        f"({_innermost(error)}); {TRACEBACK}=1 shows more, for a report of this defect",
-        1,
-    )
-
-
-def show_traceback(error: BaseException) -> None:
-    """Print the traceback if the environment asks for it."""
-    if os.environ.get(TRACEBACK) and not isinstance(error, KeyboardInterrupt):
-        traceback.print_exception(error)
-
-
-def _storage(error: OSError) -> str:
-    if error.errno in FULL:
-        return full(Path(error.filename or "."), error.errno)
-    return f"{error.filename or 'a file'}: {error.strerror}"
-
-
-def _innermost(error: BaseException) -> str:
-    """The deepest line of this project's code, e.g. "pipeline/clip/model.py line 12"."""
-    root = Path(__file__).parents[1]
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(root)] or frames
-    if not ours:
-        return "no line is known"
-    path = Path(ours[-1].filename)
-    shown = path.relative_to(root) if path.is_relative_to(root) else path.name
-    return f"{shown} line {ours[-1].lineno}"
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """Of Python, of torch on CUDA (by name: not every stage loads torch) or on a CPU."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    if isinstance(error, OSError):
-        return error.errno == errno.ENOMEM
-    return isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)) is not None
+    line = failures.explain(error, name)
+    if failures.out_of_memory(error):
+        line += f"; {_smaller(name)}"
+    return line if isinstance(error, UserError) else f"{line}; nothing was written", 1
 
 
 def _smaller(name: str) -> str:
@@ -126,5 +75,5 @@ def label(name: str) -> str:
 
 
 def _leave(name: str, message: str, status: int) -> NoReturn:
-    print(f"\n[{label(name)}] error: {message}", file=sys.stderr, flush=True)
+    print(f"\n[{label(name)}] error: {secrets.shown(message)}", file=sys.stderr, flush=True)
     raise SystemExit(status)

@@ -11,7 +11,7 @@ from pipeline.common.tables import write_json, write_table
 from pipeline.evaluation.evaluate import evenly_spaced
 from pipeline.evaluation.interface import Outcome, Targets
 from pipeline.evaluation.session import Attack, AttackedModel, Inputs
-from pipeline.images.image_set import dropped
+from pipeline.images.image_set import dropped, read_notes
 from pipeline.results.files import PREDICTIONS
 
 
@@ -44,6 +44,7 @@ def attack_metadata(attack: Attack, inputs: Inputs, note: str) -> dict[str, Any]
 def threat_model(inputs: Inputs) -> dict[str, Any]:
     """What the attacker may do, to which model and images."""
     params, images = inputs.params, inputs.images
+    notes = read_notes(images.name)
     return {
         **{key: getattr(params, key) for key in ("norm", "space", "robust", "seed")},
         "model": inputs.model,
@@ -55,6 +56,7 @@ def threat_model(inputs: Inputs) -> dict[str, Any]:
         "images": len(inputs.targets.labels),
         "dropped": dropped(images.name),
         "classes": len(images.classes),
+        **({"set_notes": notes} if notes else {}),
     }
 
 
