@@ -68,6 +68,7 @@ def test_stages_with_neighbouring_outputs(project):
     assert project.partials() == []
 
 
+@pytest.mark.campaign
 def test_saft_use_twice(project):
     """The last one counts, as a whole."""
     params = project.folder / "params.yaml"
