@@ -45,7 +45,7 @@ def test_killed_at_random_moments(project, undisturbed):
     assert project.state() == undisturbed
     assert list((project.folder / ".scratch/partial").glob("*")) == []
     print(f"kills {killed}/{KILLS}, {ends + 1} runs to the end: all as undisturbed")
-    print(f"{project.cut_locks} times dvc was killed while it wrote a lock, which was then removed")
+    print(f"files that dvc was killed in while it wrote them, then removed: {project.cut_files}")
 
 
 def test_a_stage_that_outlives_its_dvc(project, undisturbed):

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import time
+from collections import Counter
 from pathlib import Path
 
 from tests.support.interrupts import hear_interrupts
@@ -14,6 +15,7 @@ from tests.support.stage_projects import choose, hashes
 # what params.yaml asks for, and the fine-tuned model, which is not evaluated
 REPRO = ("dvc", "repro", "dvc.yaml", "stages/dvc.yaml:record")
 LOCKS = ("dvc.lock", "stages/dvc.lock")
+IN_PLACE = (*LOCKS, ".dvc/tmp/rwlock")  # what dvc does not write to another file first
 SECONDS = 120  # in which a process that was told to end surely has
 
 
@@ -25,7 +27,7 @@ class ReproProject:
         choose(folder / "params.yaml")
         run(folder, "git", "commit", "-qam", "params")
         self.log = folder.parent / "repro.log"
-        self.cut_locks = 0
+        self.cut_files: Counter[str] = Counter()
 
     def state(self) -> dict[str, str]:
         """All that a run writes: sha256 of every output and of both locks, and git's status."""
@@ -55,7 +57,7 @@ class ReproProject:
         process = self.start(*REPRO)
         if in_stage:
             wait_for(lambda: b"Running stage" in self.log.read_bytes() or ended(process))
-            if ended(process) and self.removed_cut_lock():
+            if ended(process) and self.removed_cut_file():
                 return self.kill(seconds, in_stage, by)
         try:
             process.wait(seconds)
@@ -64,7 +66,7 @@ class ReproProject:
             process.wait(SECONDS)
             wait_for(lambda: not members(process.pid))
             return True
-        if process.returncode and self.removed_cut_lock():
+        if process.returncode and self.removed_cut_file():
             return self.kill(seconds, in_stage, by)
         assert process.returncode == 0, self.log.read_text()
         return False
@@ -72,19 +74,19 @@ class ReproProject:
     def finish(self) -> None:
         """Run `dvc repro` to its end."""
         process = self.start(*REPRO)
-        if process.wait(10 * SECONDS) and self.removed_cut_lock():
+        if process.wait(10 * SECONDS) and self.removed_cut_file():
             process = self.start(*REPRO)
         assert process.wait(10 * SECONDS) == 0, self.log.read_text()
 
-    def removed_cut_lock(self) -> bool:
-        """Whether dvc refused a lock file that it was killed in the middle of writing; that is then
-        removed, as docs/trust.md says. dvc writes its locks in place, and knows from its cache
-        what it has run."""
-        cut = re.search(r"'(?:\./)?(\S*dvc\.lock)'", self.log.read_text())
-        if cut is None or cut[1] not in LOCKS:
+    def removed_cut_file(self) -> bool:
+        """Whether dvc refused a file of its own that it was killed in the middle of writing, in
+        place; that is then removed, as docs/trust.md says. Of what it has run dvc knows from its
+        cache, of who else runs from the process ids."""
+        cut = re.search(rf"'(?:\./)?({'|'.join(map(re.escape, IN_PLACE))})'", self.log.read_text())
+        if cut is None:
             return False
         (self.folder / cut[1]).unlink()
-        self.cut_locks += 1
+        self.cut_files[cut[1]] += 1
         return True
 
 
