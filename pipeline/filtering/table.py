@@ -6,11 +6,14 @@ those that were not ranked.
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from pipeline.common.errors import UserError
 from pipeline.common.finite import not_finite
+from pipeline.common.tables import write_table
 
 FILTERED = Path("data/filtered/descriptions.parquet")
 SCHEMA = pa.schema(
@@ -32,6 +35,17 @@ SCHEMA = pa.schema(
         ("reason", pa.string()),  # why it was dropped; null: kept
     ]
 )
+
+
+def write_filtered(columns: dict[str, Any]) -> None:
+    """Write the table.
+
+    Raises:
+        UserError: a score is no number.
+    """
+    for fault in number_faults(pa.Table.from_pydict(columns, schema=SCHEMA)):
+        raise UserError(f"{FILTERED.name}: {fault}; nothing was written")
+    write_table(FILTERED, columns, SCHEMA)
 
 
 def number_faults(table: pa.Table) -> Iterator[str]:

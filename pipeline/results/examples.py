@@ -30,10 +30,10 @@ def read_examples(folders: Mapping[str, Path], norm: str, epsilon: float) -> dic
     for model, folder in folders.items():
         path = folder / EXAMPLES
         numbers, clean, perturbation = _read_examples(path)
+        _check_attacked(clean, perturbation, norm, epsilon, path)
         shared = arrays.setdefault("numbers", numbers), arrays.setdefault("clean", clean)
         if not all(np.array_equal(a, b) for a, b in zip(shared, (numbers, clean), strict=True)):
             raise UserError(f"{path}: not the images of the other models' examples, {first}")
-        _check_attacked(clean, perturbation, norm, epsilon, path)
         arrays[model] = perturbation
     return arrays
 

@@ -54,7 +54,7 @@ def _check_alike(first: str, ours: EvaluatedSet, second: str, theirs: EvaluatedS
 
 
 def _unlike(
-    first: str, second: str, key: str, ours: Any, theirs: Any, how: str = "evaluated"
+    first: str, second: str, key: str, ours: Any, theirs: Any, *, how: str = "evaluated"
 ) -> str:
     return (
         f"{first} and {second} were {how} differently: {key} is {ours} against {theirs}; "
