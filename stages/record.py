@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 
 from pipeline.clip import model as clip
-from pipeline.clip.about import FILE, About
+from pipeline.clip.about import FILE, About, finetuned_defended, finetuned_origin
 from pipeline.clip.folders import FINETUNED, MODEL, RECIPE, TRAINED_CLASSES, record_folder
 from pipeline.clip.towers import facts
 from pipeline.common.atomic import replacing_directory
@@ -34,9 +34,9 @@ def main() -> None:
     about = About(
         name=FINETUNED,
         source="finetune",
-        origin=f"`base`, fine-tuned by {recipe['title']} on image set `{recipe['dataset']}`",
+        origin=finetuned_origin(recipe),
         hub_id=None,
-        defended="true" if recipe["attack"] else "unknown",
+        defended=finetuned_defended(recipe),
         licence=None,
         citation=None,
         notes=[],

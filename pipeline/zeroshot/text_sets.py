@@ -11,18 +11,20 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.common.errors import UserError
+from pipeline.common.finite import AGAIN, check_unit_norm
 from pipeline.common.tables import read_table
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, SCHEMA, TEMPLATE, read_origin
 
 EMBEDDINGS = Path("data/embeddings")
 TRAINING = Path("data/training_embeddings")
 CLASSIFYING, ATTACKER = "texts", "attacker"  # the two folders of a model and text set
+SHORTEST_MEAN = 1e-3  # of a class's unit-norm texts: those of one class point the same way
 
 
 class TextSet(NamedTuple):
@@ -74,13 +76,16 @@ def read_embeddings(path: Path, class_ids: Sequence[str]) -> np.ndarray:
     """Embeddings of the classes, in their order: float32 (C, K, D), unit norm.
 
     Raises:
-        UserError: a class of `class_ids` is missing, or classes differ in their slots.
+        UserError: a class of `class_ids` is missing, classes differ in their slots, or an embedding
+            is not of unit norm.
     """
     table = read_table(path, schema(1))
     width = table.schema.field("embedding").type.list_size
     flat = table["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, width)
+    ids = table["class_id"].to_pylist()
+    check_embeddings(flat, ids, table["text"], str(path))
     rows: dict[str, list[int]] = {}
-    for row, class_id in enumerate(table["class_id"].to_pylist()):
+    for row, class_id in enumerate(ids):
         rows.setdefault(class_id, []).append(row)
     missing = [class_id for class_id in class_ids if class_id not in rows]
     if missing:
@@ -92,10 +97,33 @@ def read_embeddings(path: Path, class_ids: Sequence[str]) -> np.ndarray:
     return np.stack([flat[rows[class_id]] for class_id in class_ids])
 
 
+def check_embeddings(
+    vectors: np.ndarray,
+    class_ids: Sequence[str],
+    texts: Sequence[Any],
+    where: str,
+    advice: str = AGAIN,
+) -> None:
+    """Raise UserError, `where` first, then class and text, unless all of float32 (N, D) are finite
+    and of unit norm."""
+    check_unit_norm(
+        vectors, where, lambda row: f"class '{class_ids[row]}', text '{texts[row]}',", advice
+    )
+
+
 def read_texts(path: Path, class_ids: Sequence[str]) -> TextSet:
-    """A file of texts/ or attacker/, with the classes in the order of `class_ids`."""
+    """A file of texts/ or attacker/, with the classes in the order of `class_ids`.
+
+    Raises:
+        UserError: see `read_embeddings`; or the texts of a class cancel each other out.
+    """
     captions = read_embeddings(path, class_ids)
-    return TextSet(*read_origin(path), captions)
+    texts = TextSet(*read_origin(path), captions)
+    lengths = np.linalg.norm(captions.mean(1), axis=1)
+    if lengths.min() < SHORTEST_MEAN:
+        class_id = class_ids[int(lengths.argmin())]
+        raise UserError(f"{path}: the texts of class '{class_id}' cancel each other out; {AGAIN}")
+    return texts
 
 
 def read_pair(

@@ -100,7 +100,9 @@ def _check(values: dict[str, Any]) -> None:
 
 def read_table(experiment: str, values: dict[str, Any], page: Path) -> str:
     """The table of an experiment, from DVC's cache; its report is copied to `page`."""
-    from pipeline.results.evaluated import read_evaluated
+    from pipeline.common.params import section_of
+    from pipeline.results.agreement import Agreed
+    from pipeline.results.evaluated import check_evaluated, read_evaluated
     from saft.evaluate.table import caption, checks_lines, markdown
 
     evaluate = values["evaluate"]
@@ -113,6 +115,7 @@ def read_table(experiment: str, values: dict[str, Any], page: Path) -> str:
                 for epsilon in evaluate["epsilons_255"]
                 for dataset in evaluate["datasets"]
             ]
+            check_evaluated(results, section_of(values, "evaluate", Agreed))
             checks = checks_lines(read_json(METRICS)["checks"], values)
         with replacing_file(page) as partial:
             shutil.copyfile(Path(folder) / PAGE, partial)
