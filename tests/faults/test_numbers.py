@@ -147,7 +147,8 @@ def project(packed: Path, clip_folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     texts.main("template")
     rows = [
         {"class_id": class_entry.class_id, "class_name": class_entry.name,
-         "sentence": f"A {word} {class_entry.name}", "prompt_set": "", "prompt_id": "p", "sample_index": 0, "source": "llm", "tokens": 5}
+         "sentence": f"A {word} {class_entry.name}",
+         "prompt_set": "", "prompt_id": "p", "sample_index": 0, "source": "llm", "tokens": 5}
         for class_entry in read_classes("tiny") for word in ("big kind", "small kind")
     ]  # fmt: skip
     write_table(DESCRIPTIONS, {key: [row[key] for row in rows] for key in SCHEMA.names}, SCHEMA)
