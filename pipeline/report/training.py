@@ -42,6 +42,14 @@ class TrainedOn(Section, extra="ignore"):
     attack: _Attack | None
 
 
+class FinetuneSettings(Section, extra="allow"):
+    """Section `finetune`, which a recipe follows from; the finetune stage checks the values."""
+
+    method: str
+    options: dict[str, dict[str, Any]]
+    attack: dict[str, Any]
+
+
 class _Cleaning(Section, extra="ignore"):
     min_words: int
     near_duplicate: float
@@ -92,7 +100,8 @@ def read_training(settings: dict[str, Any], about: About, datasets: Sequence[str
         raise UserError(f"{PROVENANCE}: expected a JSON object")
     values = read_json(RECIPE)
     recipe = validate(values, TrainedOn, str(RECIPE))
-    check_recipe(values, settings["finetune"], RECIPE)
+    section = section_of(settings, "finetune", FinetuneSettings)
+    check_recipe(values, section.model_dump(), RECIPE)
     _check_model(values, about)
     log, sentences = read_log(LOG), read_table(SENTENCES, DESCRIPTIONS)
     if not np.array_equal(log["step"], np.arange(recipe.steps)):
@@ -114,20 +123,20 @@ def read_training(settings: dict[str, Any], about: About, datasets: Sequence[str
 def check_recipe(recipe: Mapping[str, Any], params: Mapping[str, Any], path: Path) -> None:
     """Raise UserError unless a recipe.json, at `path`, says what section `finetune` does; where
     that says null, it is as published."""
-    for key, asked_for in _asked_for(params):
+    for key, expected in _expected(params):
         trained_by: Any = recipe
         for part in key.split("."):
-            trained_by = (trained_by or {}).get(part, asked_for)
-        if trained_by != asked_for:
+            trained_by = (trained_by or {}).get(part, expected)
+        if trained_by != expected:
             where = f"finetune.{_key(key, params)}"
             raise UserError(
-                f"{path}: {key} is {trained_by}, but {asked_for} in {PARAMS_FILE}: {where}; {AGAIN}"
+                f"{path}: {key} is {trained_by}, but {expected} in {PARAMS_FILE}: {where}; {AGAIN}"
             )
 
 
-def _asked_for(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _expected(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Keys of recipe.json, of its attack with a dot, and what section `finetune` asks for."""
-    options = dict(params["options"][params["method"]])
+    options = dict(params["options"].get(params["method"], {}))
     plain = {key: params[key] for key in params if key not in ("options", "attack")}
     plain["learning_rate"] = options.pop("learning_rate", None)
     plain |= {f"attack.{key}": value for key, value in params["attack"].items()}

@@ -114,11 +114,11 @@ def check_params(evaluations: Iterable[Verdicts], params: Agreed) -> None:
         }
         if params.images is not None:
             pairs["images"] = (metrics.images, min(metrics.images, params.images))
-        for key, (measured, asked_for) in pairs.items():
-            if measured != asked_for:
+        for key, (measured, expected) in pairs.items():
+            if measured != expected:
                 raise UserError(
                     f"{evaluation.folder / 'metrics.json'}: {key} is {_text(measured)}, but "
-                    f"{_text(asked_for)} in {PARAMS_FILE}: evaluate.{key}; {AGAIN}"
+                    f"{_text(expected)} in {PARAMS_FILE}: evaluate.{key}; {AGAIN}"
                 )
 
 

@@ -146,9 +146,10 @@ def project(packed: Path, clip_folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     })  # fmt: skip
     texts.main("template")
     rows = [
-        {"class_id": entry.class_id, "class_name": entry.name, "sentence": f"A {word} {entry.name}",
+        {"class_id": class_entry.class_id, "class_name": class_entry.name,
+         "sentence": f"A {word} {class_entry.name}",
          "prompt_set": "", "prompt_id": "p", "sample_index": 0, "source": "llm", "tokens": 5}
-        for entry in read_classes("tiny") for word in ("big kind", "small kind")
+        for class_entry in read_classes("tiny") for word in ("big kind", "small kind")
     ]  # fmt: skip
     write_table(DESCRIPTIONS, {key: [row[key] for row in rows] for key in SCHEMA.names}, SCHEMA)
     write_texts(KEPT, kept_descriptions([row | {"rank": 0, "kept": True} for row in rows[::2]]))
