@@ -11,6 +11,7 @@ import typer
 from pipeline.common.atomic import replacing_directory
 from pipeline.common.params import read_section, read_value
 from pipeline.embeddings.templates import EmbedParams, class_folders, read_filled
+from pipeline.results.same_texts import say_same_texts
 from pipeline.zeroshot.text_tables import TEXTS, write_texts
 from stages.runner import stage
 
@@ -26,6 +27,8 @@ def main(name: Annotated[str, typer.Argument(help="a text set of embed.texts")])
             read_value("evaluate.checks.datasets", list[str]),
         ).items()
     }
+    for dataset, table in tables.items():
+        say_same_texts(dataset, name, table.class_ids, table.texts)
     with replacing_directory(TEXTS / name) as folder:
         for dataset, table in tables.items():
             write_texts(folder / f"{dataset}.parquet", table)
