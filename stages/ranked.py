@@ -6,11 +6,11 @@ failed, one line.
 
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from functools import wraps
 
 from pipeline.common.errors import UserError
+from pipeline.common.failures import show_traceback
 from pipeline.distributed import launch
 from pipeline.distributed.collectives import Unreachable
 from stages.runner import explain
@@ -48,14 +48,12 @@ def _rank_of_a_launcher(main: Callable[[], None], name: str) -> None:
     except SystemExit as ended:
         os._exit(int(ended.code or 0))
     except BaseException as error:
-        known = explain(error, name)
-        if known is None:
-            traceback.print_exc()
-        else:
-            launch.leave_message(launch.Failure(*known))
+        show_traceback(error)
+        message, status = explain(error, name)
+        launch.leave_message(launch.Failure(message, status))
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(known[1] if known else 1)
+        os._exit(status)
     raise SystemExit(0)
 
 

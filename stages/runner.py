@@ -4,7 +4,6 @@ DVC takes exit status 0 as "the outputs are complete", so an interrupted stage m
 leave with 0.
 """
 
-import errno
 import os
 import sys
 import time
@@ -12,7 +11,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import NoReturn, ParamSpec
 
+from pipeline.common import failures
 from pipeline.common.errors import UserError
+from pipeline.common.interrupts import terminations_as_interrupts
 from stages import STARTED
 
 P = ParamSpec("P")
@@ -33,12 +34,11 @@ def stage(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
         @wraps(main)
         def run(*args: P.args, **kwargs: P.kwargs) -> None:
             try:
-                main(*args, **kwargs)
-            except (KeyboardInterrupt, UserError, OSError, MemoryError, RuntimeError) as error:
-                known = explain(error, name)
-                if known is None:
-                    raise
-                _leave(name, *known)
+                with terminations_as_interrupts():
+                    main(*args, **kwargs)
+            except (KeyboardInterrupt, Exception) as error:
+                failures.show_traceback(error)
+                _leave(name, *explain(error, name))
             print(f"[{label(name)}] {time.perf_counter() - STARTED:.1f} s", flush=True)
 
         return run
@@ -46,27 +46,16 @@ def stage(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
     return decorate
 
 
-def explain(error: BaseException, name: str) -> tuple[str, int] | None:
-    """Line and exit status for an error of stage `name` that is no bug of ours; None for a bug."""
+def explain(error: BaseException, name: str) -> tuple[str, int]:
+    """Line and exit status for an error of stage `name`."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted; nothing was written", INTERRUPTED
-    if isinstance(error, UserError):
-        return str(error), 1
-    full = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)
-    if isinstance(error, OSError) and error.errno in full:
-        return f"{error.filename or 'output'}: {error.strerror}; nothing was written", 1
-    if _out_of_memory(error):
+    line = failures.explain(error, name)
+    if failures.out_of_memory(error):
         key = SMALLER.get(name)
         lower = f"; lower {key} in params.yaml: half of it takes about half" if key else ""
-        return f"out of memory{lower} (`saft check` estimates it); nothing was written", 1
-    return None
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    """Of Python, of torch on CUDA (by name: not every stage loads torch) or on a CPU."""
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+        line += f"{lower} (`saft check` estimates it)"
+    return line if isinstance(error, UserError) else f"{line}; nothing was written", 1
 
 
 def label(name: str) -> str:

@@ -7,9 +7,9 @@ to the target takes its place.
 """
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
+from pipeline.common.bounds import Count
 from pipeline.common.params import Section
 from pipeline.evaluation import apgd
 from pipeline.evaluation.apgd_losses import targeted_dlr, targeted_margin
@@ -22,8 +22,8 @@ TITLE = "APGD-T"
 class Params(Section):
     """`evaluate.options.apgd_t`; as published: 100 steps, 9 targets."""
 
-    steps: int = Field(ge=1)
-    targets: int = Field(ge=1)
+    steps: Count
+    targets: Count
     """Target classes per image, at most one less than there are classes; the next only if no
     iterate was misclassified yet."""
 

@@ -6,9 +6,9 @@ confidence 50 and steps as large as epsilon, which jump between corners of the b
 smaller step for a strong attack.
 """
 
-from pydantic import Field
 from torch import Tensor
 
+from pipeline.common.bounds import Weight
 from pipeline.evaluation import fixed_step
 from pipeline.evaluation.interface import Outcome, Settings, Targets, margins
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
@@ -21,7 +21,7 @@ max_iterates = fixed_step.max_iterates
 class Params(fixed_step.FixedStepParams):
     """`evaluate.options.cw_linf`."""
 
-    confidence: float = Field(ge=0)
+    confidence: Weight
     """Margin beyond which a misclassification is not pushed further, in logits."""
 
 

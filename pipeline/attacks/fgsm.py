@@ -4,8 +4,7 @@ Weak by design: what it leaves says nothing about robustness, but a model that w
 and falls to PGD is the usual sign of masked gradients.
 """
 
-from pydantic import Field
-
+from pipeline.common.bounds import Count
 from pipeline.common.params import Section
 from pipeline.evaluation import fixed_step
 from pipeline.evaluation.interface import Outcome, Settings, Targets
@@ -21,7 +20,7 @@ class Params(Section):
 
     random_start: bool
     """True: from a random point of the ball (as in "fast" adversarial training)."""
-    restarts: int = Field(ge=1)
+    restarts: Count
 
 
 def max_iterates(params: Params) -> int:

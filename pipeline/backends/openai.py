@@ -12,8 +12,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, Literal
 
 import openai
-from pydantic import Field, field_validator
+from pydantic import field_validator
 
+from pipeline.common.bounds import Few
 from pipeline.descriptions.answer_log import Reply
 from pipeline.descriptions.asking import (
     Keep,
@@ -40,7 +41,7 @@ RESERVED = {
 class Params(GenerationParams, ServerParams):
     """`describe.options.openai`. What is null is left out of the requests."""
 
-    concurrency: int = Field(ge=1)
+    concurrency: Few
     response_format: Literal["json_schema", "json_schema_bounded", "json_object", "none"]
     limit_field: Literal["max_tokens", "max_completion_tokens"]
     seed_field: Literal["seed", "random_seed"] | None

@@ -20,6 +20,7 @@ from typing import Any
 
 from pydantic import Field
 
+from pipeline.common.bounds import MOST, Factor
 from pipeline.common.errors import UserError, one_line
 from pipeline.descriptions.answer_log import Reply
 from pipeline.descriptions.asking import (
@@ -49,9 +50,9 @@ IN_FLIGHT = 2048  # requests the engine holds: more than it can run at once, few
 class Params(EngineParams):
     """`describe.options.vllm`."""
 
-    temperature: float = Field(gt=0)
+    temperature: Factor
     top_p: float = Field(gt=0, le=1)
-    max_tokens: int = Field(ge=16)
+    max_tokens: int = Field(ge=16, le=MOST)
 
 
 def describe(task: Task, params: Params) -> Answers:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from pipeline.common.bounds import Count
 from pipeline.common.params import Section, validate
 from pipeline.common.tables import read_json
 
@@ -27,8 +28,8 @@ class About(Section):
     licence: str | None
     citation: str | None
     notes: list[str]
-    parameters: int = Field(ge=1)
-    image_size: int = Field(ge=1)
+    parameters: int = Field(ge=1, le=2**63 - 1)
+    image_size: Count
     image_tower: str
     text_tower: str
 

@@ -1,38 +1,146 @@
-"""Outputs appear whole or not at all: write next to the target, then rename."""
+"""Outputs appear whole or not at all: write elsewhere on the same file system, then rename.
 
+What is unfinished is in .scratch/partial/ of the working folder, which no stage depends on and
+which git and DVC ignore. A target outside the working folder, or on another file system than it,
+has it beside itself. What a killed process left there goes with the next write.
+"""
+
+import errno
 import os
 import shutil
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
+
+from pipeline.common.errors import UserError
+from pipeline.common.storage import naming_target
+
+PARTIALS = Path(".scratch/partial")
+HOST = "".join(c if c.isalnum() else "_" for c in socket.gethostname())[:64]
+FOREIGN_SECONDS = 7 * 24 * 3600  # age at which the partial of another host counts as left over
+_NUMBERS = count()
 
 
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path next to `path`; rename it onto `path` when the block succeeds."""
+    """Yield a temporary path; rename it onto `path` when the block succeeds.
+
+    Raises:
+        UserError: the file system is full.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(path)
     try:
-        yield partial
-        os.replace(partial, path)
+        with naming_target(path, partial):
+            yield partial
+            _rename(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing_directory(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder next to `path`; it replaces `path` on success."""
+    """Yield an empty temporary folder; it replaces `path` when the block succeeds.
+
+    Raises:
+        UserError: the file system is full; another process wrote `path` meanwhile, which is left.
+    """
+    path = path.resolve() if path.is_symlink() else path
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(path)
-    shutil.rmtree(partial, ignore_errors=True)
+    before, partial = _identity(path), _partial(path)
     partial.mkdir()
     try:
-        yield partial
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(partial, path)
+        with naming_target(path, partial):
+            yield partial
+            _replace_directory(partial, path, before)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def _replace_directory(partial: Path, path: Path, before: tuple[int, int] | None) -> None:
+    """Rename `path` aside, `partial` onto it, then remove what was there: a rename that fails
+    loses neither."""
+    aside = _partial(path)
+    changed = UserError(f"{path}: another process wrote it meanwhile; it was left as it is")
+    if _identity(path) != before:
+        raise changed
+    try:
+        if before is not None:
+            _rename(path, aside)
+        try:
+            _rename(partial, path)
+        except OSError as error:
+            if aside.exists() and not path.exists():
+                _rename(aside, path)
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise changed from None
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _rename(source: Path, target: Path) -> None:
+    """os.replace, also between mounts of one file system and layers of an overlay."""
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        near = target.with_name(_name())
+        shutil.move(source, near)
+        os.replace(near, target)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a folder from another one of the same name; None: there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def _partial(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial-{os.getpid()}")
+    """An unused path on the file system of `path`, whose folder exists."""
+    folder = path.parent
+    if Path(os.path.abspath(path)).is_relative_to(Path.cwd()):
+        try:
+            PARTIALS.mkdir(parents=True, exist_ok=True)
+            if PARTIALS.stat().st_dev == folder.stat().st_dev and os.access(PARTIALS, os.W_OK):
+                folder = PARTIALS
+        except OSError:  # beside the target then
+            pass
+    _remove_dead(folder)
+    return folder / _name()
+
+
+def _name() -> str:
+    return f".partial-{HOST}-{os.getpid()}-{next(_NUMBERS)}"
+
+
+def _remove_dead(folder: Path) -> None:
+    """Remove what processes left that were killed."""
+    for path in folder.glob(".partial-*-*-*"):
+        host, pid = path.name.split("-")[1:3]
+        if pid.isdigit() and (_ended(int(pid)) if host == HOST else _old(path)):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(True)
+
+
+def _ended(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except (PermissionError, OverflowError):
+        return False
+    return False
+
+
+def _old(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime > FOREIGN_SECONDS
+    except FileNotFoundError:
+        return False

@@ -1,6 +1,15 @@
 """The one exception that users see as a single line instead of a traceback, and its wording."""
 
+import re
 from collections.abc import Sequence
+
+# what would end a line, move a terminal's cursor, or cannot be printed: half a character
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """The text in one line, with what cannot be printed there as Python writes it: "a\\nb"."""
+    return _UNPRINTABLE.sub(lambda character: repr(character[0])[1:-1], text)
 
 
 class UserError(Exception):
@@ -10,6 +19,9 @@ class UserError(Exception):
     `stages.runner` prints it and exits with status 1; any other exception is a
     bug of this project and keeps its traceback.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 def first_line(error: BaseException) -> str:

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipeline.common.errors import listed
+from pipeline.common.plain_values import shown
 
-SHOWN = 4  # values of a list that a clause names
+MOST_LISTED = 4  # values of a list that a clause names
 Path = tuple[Any, ...]  # keys and list positions that lead to a value
 _TRUTH = ("yes", "no", "on", "off", "y", "n", "true", "false")
 _NOTHING = ("none", "null", "nil", "nan", "")
@@ -89,7 +90,7 @@ def _clause(path: Path, errors: Sequence[Mapping[str, Any]]) -> str:
         return f"key '{key}': {unquoted}"
     first, *others = [error["msg"] for error in errors]
     expected = " or ".join([first, *(text.removeprefix("Input should be ") for text in others)])
-    return f"key '{key}': {expected} (found {errors[0]['input']!r}){_hint(errors[0])}"
+    return f"key '{key}': {expected} (found {shown(errors[0]['input'])}){_hint(errors[0])}"
 
 
 def _hint(error: Mapping[str, Any]) -> str:
@@ -107,11 +108,11 @@ def quoting(errors: Sequence[Mapping[str, Any]]) -> str | None:
     if not unquoted:
         return None
     kinds = list(dict.fromkeys(str(_kind(value)) for value in unquoted))
-    shown, one = [_as_yaml(value) for value in unquoted], len(unquoted) == 1
+    words, one = [_as_yaml(value) for value in unquoted], len(unquoted) == 1
     what = " and ".join(kind if one else _PLURAL.get(kind, kind) for kind in kinds)
     return (
-        f"YAML reads {listed(shown, SHOWN)} as {what}; write {'it' if one else 'each'} in quotes, "
-        f"as it is meant: '{shown[0]}'"
+        f"YAML reads {listed(words, MOST_LISTED)} as {what}; write {'it' if one else 'each'} in "
+        f"quotes, as it is meant: '{words[0]}'"
     )
 
 

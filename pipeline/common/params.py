@@ -12,18 +12,19 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, ValidationError
-from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 
+from pipeline.common.bounded_yaml import load_bounded
 from pipeline.common.errors import UserError
 from pipeline.common.param_errors import explain, quoting
+from pipeline.common.plain_values import problem, shown
 from pipeline.common.text_files import read_text
 
 PARAMS_FILE = Path("params.yaml")
 # dvc.yaml makes names of stages and folders, and words of commands of it
 PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-SHOWN = 80  # most characters of a value in a message
+MOST_BYTES = 16 * 2**20  # of a file of parameters
 
 
 class Section(BaseModel):
@@ -55,7 +56,7 @@ def validate(values: Any, schema: type[S], where: str) -> S:
         UserError: one line naming file, section, key and the reason, for every bad key.
     """
     if not isinstance(values, dict):
-        raise UserError(f"{where}: expected a section with keys, found {values!r}")
+        raise UserError(f"{where}: expected a section with keys, found {shown(values)}")
     try:
         return schema.model_validate(values)
     except ValidationError as error:
@@ -69,19 +70,32 @@ def read_params(file: Path = PARAMS_FILE) -> dict[str, Any]:
     Raises:
         UserError: the file is missing, is not YAML, or is not a mapping.
     """
+    values = _parse(_text(file), file)
+    if not isinstance(values, dict):
+        raise UserError(f"{file}: expected sections, found {type(values).__name__}")
+    if reason := problem(values):
+        raise UserError(f"{file}: {reason}")
+    return values
+
+
+def _text(file: Path) -> str:
     try:
-        values = YAML(typ="safe", pure=True).load(read_text(file))
+        if (size := file.stat().st_size) > MOST_BYTES:
+            raise UserError(f"{file}: {size} bytes; a file of parameters has at most {MOST_BYTES}")
+        return read_text(file)
     except FileNotFoundError:
         raise UserError(f"{file}: not found; run from the folder that holds it") from None
+
+
+def _parse(text: str, file: Path) -> Any:
+    try:
+        return load_bounded(text)
     except DuplicateKeyError as error:
         problem = str(error.problem).partition(" with value")[0]  # 'found duplicate key "a"'
         line = error.problem_mark.line + 1
         raise UserError(f"{file}: line {line}: {problem}; a name may be there once") from None
-    except (YAMLError, ValueError) as error:  # the latter of a date such as 2024-02-30
+    except YAMLError as error:
         raise UserError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{file}: expected sections, found {type(values).__name__}")
-    return values
 
 
 def read_section(name: str, schema: type[S], file: Path = PARAMS_FILE) -> S:
@@ -95,7 +109,7 @@ def read_value(name: str, kind: type[V], file: Path = PARAMS_FILE) -> V:
     try:
         return TypeAdapter(kind, config=ConfigDict(strict=True)).validate_python(value)
     except ValidationError as error:
-        expected = f"expected {kind}, found {repr(value)[:SHOWN]}"
+        expected = f"expected {kind}, found {shown(value)}"
         reason = quoting(error.errors()) or expected
         raise UserError(f"{file}: {name}: {reason}") from None
 

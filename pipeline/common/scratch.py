@@ -15,9 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from pipeline.common.errors import UserError
+from pipeline.common.locks import held
 
 
 @contextmanager
@@ -29,18 +27,10 @@ def locked(stage: str, fingerprint: str) -> Iterator[Path]:
             `dvc repro`).
     """
     path = folder(stage, fingerprint)
-    path.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f"{path.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UserError(
-            f"{path}: another process is running this very {stage}; wait for it or stop it"
-        ) from None
-    try:
+    busy = f"{path}: another process is running this very {stage}; wait for it or stop it"
+    with held(path.with_name(f"{path.name}.lock"), busy):
+        path.mkdir(parents=True, exist_ok=True)
         yield path
-    finally:
-        lock.release()
 
 
 def folder(stage: str, fingerprint: str) -> Path:

@@ -58,7 +58,7 @@ def read_json(path: Path) -> Any:
         return json.loads(read_text(path))
     except FileNotFoundError:
         raise UserError(f"{path}: not found") from None
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not JSON, or a number without end
         raise UserError(f"{path}: not valid JSON: {first_line(error)}") from None
 
 

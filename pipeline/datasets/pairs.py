@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from pipeline.common.bounds import MOST, LongSeed, Share
 from pipeline.common.params import Section
 from pipeline.images.classes import ClassEntry
 from pipeline.images.decoding import Decoded
@@ -59,10 +60,10 @@ class Params(Section):
     """`prepare.sets.<set>` with `source: pairs`."""
 
     source: Literal["pairs"]
-    images: int = Field(ge=100)
-    glyph_share: float = Field(ge=0, le=1)
+    images: int = Field(ge=100, le=MOST)
+    glyph_share: Share
     """Share of printed digits and letters among the images."""
-    seed: int = Field(ge=0)
+    seed: LongSeed
 
 
 def open_source(params: Params) -> ImageSource:

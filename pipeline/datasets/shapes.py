@@ -10,8 +10,8 @@ import zlib
 from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
+from pipeline.common.bounds import Count, LongSeed
 from pipeline.common.params import Section
 from pipeline.images.classes import ClassEntry
 from pipeline.images.decoding import Decoded
@@ -30,8 +30,8 @@ class Params(Section):
     """seen: 40 classes to fine-tune on; validation: 20 to choose by; held-out: 20 to report."""
     letters: bool
     """Whether the 20 printed letters join as further classes."""
-    images_per_class: int = Field(ge=1)
-    seed: int = Field(ge=0)
+    images_per_class: Count
+    seed: LongSeed
 
 
 def split_of(shape: int, colour: int) -> Split:

@@ -10,19 +10,21 @@ leaves them there for good. `root: hf:<organisation>/<name>` is a data set of th
 hub, fetched once (data.download: true) and checked against the hub's sha256.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
-
+from pipeline.common.bounds import Count, CountOrZero, PathText, Side
 from pipeline.common.errors import UserError, listed
 from pipeline.common.params import Section
+from pipeline.common.plain_values import shown
 from pipeline.common.text_files import one_form, read_text
 from pipeline.images.classes import ClassEntry
 from pipeline.images.data_root import locate
 from pipeline.images.decoding import Decoded, Resize, decode
 from pipeline.images.image_set import FileSource, ImageSource, SourceImage
+from pipeline.prepare.display_names import id_note
 from pipeline.prepare.folders import read_lines
 from pipeline.prepare.hub_shards import HUB, fetch, folder_of
 from pipeline.prepare.selection import sample_images, select_classes, without_images
@@ -35,20 +37,20 @@ class Params(Section):
     """`prepare.sets.<set>` with `source: webdataset`."""
 
     source: Literal["webdataset"]
-    root: str
+    root: PathText
     """Folder below the data root, or hf:<organisation>/<name> of the Hugging Face hub."""
-    split: str
+    split: PathText
     """Folder of the shards, usually test."""
-    size: int = Field(ge=8)
+    size: Side
     """Side of the square images, in pixels."""
     resize: Resize
     """stretch: to size x size; crop: shorter side to `size * 8 / 7` (256 for 224), centre crop;
     native: as they are, `size` pixels each."""
     classes: list[str] | str | None = None
     """Ids (labels as strings) to keep, in this order; "a:b" keeps a slice; null: all."""
-    images_per_class: int | None = Field(default=None, ge=1)
+    images_per_class: Count | None = None
     """At most this many per class, a sample fixed by the class id; null: all."""
-    skip: int = Field(default=0, ge=0)
+    skip: CountOrZero = 0
     """Leave out this many images of each class first (for disjoint sets of one split)."""
     stream: bool = False
     """true: decode at each use, out of the shards, instead of packing once."""
@@ -103,7 +105,10 @@ def open_source(params: Params) -> ImageSource:
         FileSource(root, encoded, params.resize),
         params.stream,
         {HIDDEN: hidden} if hidden else {},
-        _distractors([names[int(class_id)] for class_id in absent], len(class_ids)),
+        [
+            *_distractors([names[int(class_id)] for class_id in absent], len(class_ids)),
+            *id_note(names, "classnames.txt has to hold names"),
+        ],
         distractors=params.partial,
     )
 
@@ -155,8 +160,8 @@ def _names(path: Path) -> list[str]:
 def _shards(folder: Path, partial: bool) -> list[Path]:
     """The shards that nshards.txt counts; with `partial` those of them that are there."""
     count = "".join(_lines(folder / "nshards.txt"))
-    if not count.isdigit() or int(count) < 1:
-        raise UserError(f"{folder / 'nshards.txt'}: '{count}' is no number of shards")
+    if not re.fullmatch("[0-9]{1,6}", count) or int(count) < 1:
+        raise UserError(f"{folder / 'nshards.txt'}: {shown(count)} is no number of shards")
     paths = [folder / f"{number}.tar" for number in range(int(count))]
     there = [path for path in paths if path.is_file()]
     missing = [path for path in paths if path not in there]

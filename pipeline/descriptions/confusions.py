@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import Field
 
+from pipeline.common.bounds import Count
 from pipeline.common.errors import UserError
 from pipeline.common.options import check_defined
 from pipeline.common.params import PARAMS_FILE, Section, Template
@@ -43,7 +44,7 @@ class TextConfusionParams(Section):
 class ImageConfusionParams(TextConfusionParams):
     """One entry of `confusions.images` of params.yaml, where every key is explained."""
 
-    images_per_class: int | None = Field(ge=1)
+    images_per_class: Count | None
 
 
 class ConfusionsParams(Section):

@@ -15,6 +15,7 @@ import pyarrow as pa
 from PIL import Image
 from pydantic import Field
 
+from pipeline.common.bounds import Count
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section
 from pipeline.common.tables import read_table
@@ -51,7 +52,7 @@ class ExemplarParams(Section):
     """One entry of section `exemplars` of params.yaml, where every key is explained."""
 
     images_per_class: int | None = Field(ge=1, le=MOST_TOGETHER)
-    candidates_per_class: int | None = Field(ge=1)
+    candidates_per_class: Count | None
 
 
 def to_columns(

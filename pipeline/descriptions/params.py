@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pydantic import Field
-
+from pipeline.common.bounds import Name, Seed
 from pipeline.common.errors import UserError, listed
 from pipeline.common.params import Section
 from pipeline.common.text_files import spelled_as
@@ -15,16 +14,16 @@ from pipeline.images.classes import ClassEntry
 class DescribeParams(Section):
     """Section `describe` of params.yaml, where every key is explained."""
 
-    dataset: str
-    backend: str
-    prompts: str
-    exemplars: str
+    dataset: Name
+    backend: Name
+    prompts: Name
+    exemplars: Name
     per_image: bool
-    confusions: str
+    confusions: Name
     gloss: Literal["none", "known"]
     only: list[str] | None
     empty_class: Literal["error", "allow"]
-    seed: int = Field(ge=0, lt=2**31)
+    seed: Seed
     options: dict[str, dict[str, Any]]
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
+from pipeline.common.bounds import Count
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section, Template, read_params, validate
 from pipeline.descriptions.articles import with_article
@@ -56,7 +57,7 @@ class PromptSet(Section):
         read it since; null: people wrote it.
     """
 
-    version: int = Field(ge=1)
+    version: Count
     called: OnlyClass | None = None
     questions: dict[str, Template] = Field(min_length=1)
     rules: WithClass

@@ -5,6 +5,7 @@ import re
 
 from pydantic import Field
 
+from pipeline.common.bounds import FewOrZero
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section
 
@@ -19,8 +20,8 @@ class ServerParams(Section):
     api_key_env: str | None
     key_header: str = Field(min_length=1)
     query: dict[str, str]
-    timeout_s: float = Field(gt=0)
-    connection_retries: int = Field(ge=0)
+    timeout_s: float = Field(gt=0, le=1e6)  # sockets wait in milliseconds, of 32 bits
+    connection_retries: FewOrZero
 
 
 def base_urls(params: ServerParams) -> list[str]:

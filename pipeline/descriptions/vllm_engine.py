@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 
+from pipeline.common.bounds import MOST, Few, PathText
 from pipeline.common.errors import UserError
 from pipeline.common.tables import read_json
 from pipeline.descriptions.generation_params import GenerationParams
@@ -32,11 +33,11 @@ ENGINE = {
 class EngineParams(GenerationParams):
     """The keys of `describe.options.vllm` that say which model the engine loads, and how."""
 
-    revision: str
+    revision: PathText
     dtype: Literal["auto", "bfloat16", "float16", "float32"]
-    tensor_parallel_size: int = Field(ge=1)
+    tensor_parallel_size: Few
     gpu_memory_utilization: float = Field(gt=0, le=1)
-    max_model_len: int = Field(ge=256)
+    max_model_len: int = Field(ge=256, le=MOST)
     enforce_eager: bool
     batch_invariant: bool
 

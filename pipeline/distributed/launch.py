@@ -98,7 +98,6 @@ def start(module: str, count: int) -> None:
 
     logging.disable(logging.CRITICAL)  # it would tell every failure once more, over forty lines
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // count)))
-    signal.signal(signal.SIGTERM, _interrupt)  # until the launcher's own handlers are there
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -150,10 +149,13 @@ def launched() -> bool:
 
 def prepare_rank() -> None:
     """What a rank that `start` started does first. The launcher ends ranks with SIGTERM when
-    another one failed: rank 0, which writes, then clears away what is half-written."""
+    another one failed: rank 0, which writes, then clears away what is half-written; none says
+    that it was interrupted."""
     end_with_parent()
     if os.environ["RANK"] == "0":
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    else:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def leave_message(failure: Failure) -> None:
@@ -171,7 +173,3 @@ def read_messages(folder: Path) -> dict[int, Failure]:
         status, message = file.read_text(encoding="utf-8").split("\n", 1)
         messages[int(file.stem)] = Failure(message, int(status))
     return messages
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt

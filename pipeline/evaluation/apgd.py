@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from pipeline.clip.cuda_graph import Replay
+from pipeline.common.bounds import Count
 from pipeline.common.params import Section
 from pipeline.common.progress import counter
 from pipeline.evaluation.apgd_steps import step, update_state, windows
@@ -35,8 +35,8 @@ class Params(Section):
     """`evaluate.options` of an untargeted APGD; as published: 100 steps, 1 restart in AutoAttack's
     standard version and 5 in its custom one."""
 
-    steps: int = Field(ge=1)
-    restarts: int = Field(ge=1)
+    steps: Count
+    restarts: Count
     """Runs per image, each from its own start; the next only if nothing was misclassified yet."""
 
 

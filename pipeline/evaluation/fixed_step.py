@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.clip.cuda_graph import Replay
+from pipeline.common.bounds import Count, Momentum, Radius
 from pipeline.common.params import Section
 from pipeline.common.progress import counter
 from pipeline.evaluation.interface import Outcome, Settings, Targets
@@ -29,14 +29,14 @@ Loss = Callable[[ZeroShotClassifier, Tensor, Tensor], Tensor]
 class FixedStepParams(Section):
     """Options of a fixed-step attack, in `evaluate.options.<attack>`."""
 
-    steps: int = Field(ge=1)
-    step_255: float = Field(gt=0, le=255 * 255)
+    steps: Count
+    step_255: Radius
     """Step size in 1/255: of a pixel for l-infinity, of the whole image's length for l2."""
-    restarts: int = Field(ge=1)
+    restarts: Count
     """Runs per image, each from its own start; the next only if nothing was misclassified yet."""
     random_start: bool
     """False: the first run begins at the image itself."""
-    momentum: float = Field(ge=0, lt=1)
+    momentum: Momentum
     """0: PGD; FARE's attack uses 0.9."""
 
 

@@ -1,38 +1,37 @@
 """Section `evaluate` of params.yaml, which every stage that evaluates reads."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from pipeline.clip.precision import Precision
+from pipeline.common.bounds import Count, CountOrZero, Epsilon, Factor, Name, Seed
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section
 from pipeline.zeroshot.pgd_step import Norm
-
-Epsilon = Annotated[int | float, Field(gt=0, le=255 * 255)]  # in 1/255; 4 and 4.0 are two folders
 
 
 class EvaluateParams(Section):
     """Section `evaluate` of params.yaml, where every key is explained."""
 
-    models: list[str] = Field(min_length=1)
-    datasets: list[str] = Field(min_length=1)
-    images: int | None = Field(ge=1)
-    attacks: list[str] = Field(min_length=1)
-    texts: list[str] = Field(min_length=1)
-    attacker: str
+    models: list[Name] = Field(min_length=1)
+    datasets: list[Name] = Field(min_length=1)
+    images: Count | None
+    attacks: list[Name] = Field(min_length=1)
+    texts: list[Name] = Field(min_length=1)
+    attacker: Name
     norm: Norm
     epsilons_255: list[Epsilon] = Field(min_length=1)
     space: Literal["model", "native"]
     options: dict[str, dict[str, Any]]
     robust: Literal["any", "last"]
-    last_images: int = Field(ge=0)
-    batch_size: int = Field(ge=1)
+    last_images: CountOrZero
+    batch_size: Count
     precision: Precision
-    guard_band: float = Field(gt=0)
+    guard_band: Factor
     compile: bool
-    examples: int = Field(ge=0)
-    seed: int = Field(ge=0, lt=2**31)
+    examples: CountOrZero
+    seed: Seed
     checks: dict[str, Any]
     strict: bool
 

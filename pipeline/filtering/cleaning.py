@@ -36,6 +36,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from pipeline.common.bounds import Count
 from pipeline.common.params import Section
 from pipeline.descriptions.refusals import is_refusal
 from pipeline.filtering import naming, no_answer, unfinished
@@ -79,7 +80,7 @@ LONGEST = 2000  # characters of a text that are looked at; CLIP reads a few hund
 class CleaningParams(Section):
     """`filter.cleaning` of params.yaml, where every key is explained."""
 
-    min_words: int = Field(ge=1)
+    min_words: Count
     near_duplicate: float = Field(gt=0, le=1)
     too_long: Literal["shorten", "drop"]
     several_sentences: Literal["keep", "drop"]

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from pipeline.common.bounds import Count
 from pipeline.common.params import Section, Template
 from pipeline.descriptions.sources import TEMPLATE
 from pipeline.filtering import ranking
@@ -27,10 +28,10 @@ Row = dict[str, Any]
 class FilterParams(Section):
     """Section `filter` of params.yaml, where every key is explained."""
 
-    top_k: int = Field(ge=1)
+    top_k: Count
     reference: Literal["class_name", "template", "image"]
     template: Template
-    images_per_class: int | None = Field(ge=1)
+    images_per_class: Count | None
     rank_by: Rule
     diversity: float = Field(ge=0, lt=1)
     min_similarity: float | None = Field(ge=-1, le=1)

@@ -12,11 +12,11 @@ own scale afterwards, which changes no prediction. Batches are 2 GPUs x 128.
 
 from dataclasses import replace
 
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.clip.model import ImageEncoder
+from pipeline.common.bounds import Factor
 from pipeline.training.frozen_features import precompute_on_clean_images
 from pipeline.training.objective import TECOA_PROTOCOL, Batch, MethodInputs, MethodParams
 from pipeline.training.template import TemplateClassifier, accuracy
@@ -28,8 +28,8 @@ PUBLISHED = replace(TECOA_PROTOCOL, learning_rate=4e-4, batch_size=256)
 class Params(MethodParams):
     """`finetune.options.agft`; published: 1.8 and 0.4."""
 
-    scale_ratio: float = Field(gt=0)
-    target_temperature: float = Field(gt=0)
+    scale_ratio: Factor
+    target_temperature: Factor
 
 
 def build(params: Params, inputs: MethodInputs) -> "Agft":

@@ -18,11 +18,11 @@ from dataclasses import replace
 from typing import Literal
 
 import torch
-from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.clip.model import ImageEncoder
+from pipeline.common.bounds import Weight
 from pipeline.distributed.gathered import gathering_encoder
 from pipeline.distributed.ranks import SINGLE, Ranks
 from pipeline.training.objective import TECOA_PROTOCOL, Batch, MethodInputs, MethodParams
@@ -36,8 +36,8 @@ class Params(MethodParams):
     """`finetune.options.pmg_aft`; published weights: 1 and 1."""
 
     variant: Literal["paper", "release"]
-    general: float = Field(ge=0)
-    clean: float = Field(ge=0)
+    general: Weight
+    clean: Weight
 
 
 def build(params: Params, inputs: MethodInputs) -> "PmgAft":

@@ -16,6 +16,18 @@ from open_clip.model import CLIP
 from pydantic import Field
 
 from pipeline.clip.model import preprocess_config
+from pipeline.common.bounds import (
+    MOST,
+    Count,
+    CountOrZero,
+    Few,
+    Name,
+    PathText,
+    Rate,
+    Seed,
+    Weight,
+    Width,
+)
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section, Template
 from pipeline.common.progress import track
@@ -32,23 +44,23 @@ VOCABULARY = 49408  # of open_clip's own tokenizer
 class PretrainParams(Section):
     """An entry of section `pretrain` of params.yaml, where every key is explained."""
 
-    dataset: str
-    seed: int = Field(ge=0, lt=2**31)
-    patch_size: int = Field(ge=1)
-    width: int = Field(ge=32, multiple_of=32)
+    dataset: Name
+    seed: Seed
+    patch_size: int = Field(ge=1, le=2**13)
+    width: Width
     """Width of the image transformer; heads are 32 wide."""
-    layers: int = Field(ge=1)
-    text_width: int = Field(ge=32, multiple_of=32)
-    text_layers: int = Field(ge=1)
+    layers: Few
+    text_width: Width
+    text_layers: Few
     context_length: int = Field(ge=8, le=77)
     """Text length in tokens; longer texts are cut by the tokenizer."""
-    embed_dim: int = Field(ge=16)
-    steps: int = Field(ge=1)
-    batch_size: int = Field(ge=2)
-    learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
-    warmup_steps: int = Field(ge=0)
-    captions: str
+    embed_dim: int = Field(ge=16, le=2**16)
+    steps: Count
+    batch_size: int = Field(ge=2, le=MOST)
+    learning_rate: Rate
+    weight_decay: Weight
+    warmup_steps: CountOrZero
+    captions: PathText
     """JSON or Parquet file of sentences keyed by class id or exact name; classes that it
     does not name have only the other captions."""
     templates: list[Template] = Field(min_length=1)

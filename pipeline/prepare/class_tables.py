@@ -29,12 +29,12 @@ def ids_of_folders(names: Sequence[str], root: Path) -> tuple[dict[str, str], li
             )
         folder_of[class_id] = name
     decomposed = [class_id for class_id, name in folder_of.items() if name != class_id]
-    remarks = [
+    notes = [
         f"{len(decomposed)} folder names are in decomposed Unicode (NFD), as macOS writes them, "
         f"e.g. '{class_id}'; the class ids are in NFC"
         for class_id in decomposed[:1]
     ]
-    return dict(sorted(folder_of.items())), remarks
+    return dict(sorted(folder_of.items())), notes
 
 
 def read_class_table(path: Path, required: object) -> dict[str, ClassEntry]:
@@ -85,9 +85,9 @@ def by_folder_ids(
             )
         entries[class_id] = replace(table[written], class_id=class_id)
         other_form += [class_id] * (class_id != written)
-    remarks = [
+    notes = [
         f"{path.name}: {len(other_form)} class ids differ from their folders in form alone "
         f"(composed or decomposed Unicode, spaces), e.g. '{class_id}'; taken for the same"
         for class_id in other_form[:1]
     ]
-    return entries, remarks
+    return entries, notes

@@ -30,7 +30,7 @@ from pipeline.images.classes import check_labels, write_classes
 from pipeline.images.decoding import UNREADABLE, Decoded, reason
 from pipeline.images.image_set import ITEM_SCHEMA, ImageSource, check_name
 from pipeline.images.streaming import workers
-from pipeline.prepare.pixel_files import CHUNK, working_file, write_pixels
+from pipeline.prepare.pixel_files import CHUNK, compacting, working_file, write_pixels
 from pipeline.prepare.summary import Findings, summarise
 
 SAVE_EVERY = 16  # chunks between resume points
@@ -80,13 +80,13 @@ def pack(
     """
     check_source(source, name)
     with scratch.locked("prepare", _fingerprint(source)) as state:
+        if compacting(state) and on_unreadable == "error":  # the rows of those images are gone
+            (state / FINDINGS).unlink()
         findings = _decode_all(source, name, state)
         if findings.unreadable and on_unreadable == "error":
             raise UserError(_unreadable_message(name, findings, source))
         numbers = [i for i in range(len(source.items)) if i not in findings.unreadable]
         _check_drop(source, numbers, name)
-        if not source.stream:  # the pixels are moved or changed from here on
-            (state / FINDINGS).unlink()
         with replacing_directory(images) as folder:
             digest = write_pixels(source, numbers, state, folder)
             items = [source.items[i] for i in numbers]
@@ -97,7 +97,7 @@ def pack(
             summary = summarise(source, numbers, findings, digest)
             write_json(folder / layout.SUMMARY, summary)
             write_classes(classes, source.classes, source.templates)
-        scratch.clear(state)
+        scratch.clear(state)  # last: until then a killed run goes on from it
     return summary
 
 
@@ -106,6 +106,8 @@ def _decode_all(source: ImageSource, name: str, state: Path) -> Findings:
     total = len(source.items)
     path = state / FINDINGS
     findings = Findings.of(read_json(path)) if path.exists() else Findings(0, {}, {})
+    if path.exists() and compacting(state):  # what could not be decoded has no row any more
+        return findings
     out = None if source.stream else working_file(source, state, new=not path.exists())
     to_decode = [*sorted(findings.unreadable), *range(findings.done, total)]
     with counter(f"prepare {name}", total, "image") as bar:

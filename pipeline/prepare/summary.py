@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.images.image_set import ImageSource, remark_lines
+from pipeline.images.image_set import ImageSource, note_lines
 
 Remarks = dict[int, list[str]]
 
@@ -36,7 +36,10 @@ class Findings:
 def summarise(
     source: ImageSource, numbers: Sequence[int], findings: Findings, digest: str
 ) -> dict[str, Any]:
-    """Counts, per-class minimum and maximum, what was left out or converted, and a checksum."""
+    """Counts, per-class minimum and maximum, what was left out or converted, and a checksum.
+
+    What a source says of itself (`left_out`, `notes`) is there only where it says something.
+    """
     per_class = Counter(source.items[i].label for i in numbers)
     fewest = min(range(len(source.classes)), key=lambda label: (per_class[label], label))
     return {
@@ -61,12 +64,12 @@ def summarise(
 
 def said_of(source: ImageSource) -> dict[str, Any]:
     """Keys that most sets are without: by kind how many files or folders beside the images were
-    left out and the first of them, and remarks."""
+    left out and the first of them, and notes."""
     left_out = {
         kind: {"count": len(sources), "first": sources[0]}
         for kind, sources in source.left_out.items()
     }
-    said = {"left_out": left_out, "remarks": list(source.remarks)}
+    said = {"left_out": left_out, "notes": list(source.notes)}
     return {key: value for key, value in said.items() if value}
 
 
@@ -95,4 +98,4 @@ def lines(name: str, summary: dict[str, Any]) -> list[str]:
         f"{name}: {kind}: {converted['images']} images, e.g. {converted['first']}"
         for kind, converted in summary["converted"].items()
     ]
-    return [*text_lines, *(f"{name}: {line}" for line in remark_lines(summary))]
+    return [*text_lines, *(f"{name}: {line}" for line in note_lines(summary))]

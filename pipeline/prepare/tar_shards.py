@@ -16,10 +16,12 @@ from typing import Any, NamedTuple
 from pipeline.common.errors import UserError, first_line
 from pipeline.common.text_files import one_form
 from pipeline.images.decoding import ENDINGS, Encoded
+from pipeline.prepare.walking import is_stray
 
 HIDDEN = "hidden members of shards"
-STRAY = re.compile(r"__MACOSX|@eaDir|PaxHeaders?(\.\d+)?")  # folders that archivers leave behind
+PAX = re.compile(r"PaxHeaders?(\.\d+)?")  # what a tar without support for them makes of headers
 LABEL_KEYS = ("label", "cls", "class", "class_id", "target")  # of JSON
+LONGEST = 1 << 20  # bytes of a label's file that are read
 SHOWN = 40  # most characters of a label in a message
 Members = dict[str, tarfile.TarInfo]
 
@@ -57,8 +59,8 @@ def read_shard(path: Path, names: Sequence[str]) -> Shard:
                 end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
                 name = PurePosixPath(member.name)
                 key, ending = str(name.with_suffix("")), name.suffix.lower()
-                if not member.isfile():
-                    continue
+                if not member.isfile() or member.issparse():
+                    continue  # a link or a device says nothing, a sparse file more than is there
                 if _is_hidden(name):
                     hidden.append(f"{path.parent.name}/{path.name}/{name}")
                 elif ending in label_members:
@@ -78,9 +80,7 @@ def read_shard(path: Path, names: Sequence[str]) -> Shard:
 
 def _is_hidden(name: PurePosixPath) -> bool:
     """Whether a member is a left-over of a system or an archiver, such as macOS's "._s0.png"."""
-    return any(
-        (part.startswith(".") and part != "..") or STRAY.fullmatch(part) for part in name.parts
-    )
+    return any(part != ".." and (is_stray(part) or PAX.fullmatch(part)) for part in name.parts)
 
 
 def _labels(
@@ -99,7 +99,7 @@ def _labels(
         content = tar.extractfile(member) if member else None
         if content is None:
             continue
-        text = content.read().decode("utf-8-sig", errors="replace").strip()
+        text = content.read(LONGEST).decode("utf-8-sig", errors="replace").strip()
         label = _label(text, numbers, needed=ending == ".cls")
         if label is None and ending == ".cls":
             raise UserError(
@@ -117,7 +117,7 @@ def _label(text: str, numbers: dict[str, int], *, needed: bool) -> int | None:
         numbers: label of each name that one class alone has.
         needed: false for a JSON file that may be about other things.
     """
-    if needed and re.fullmatch(r"[+-]?\d+", text):
+    if needed and re.fullmatch(r"[+-]?\d{1,9}", text):
         return int(text)
     value: Any = text
     with contextlib.suppress(ValueError, RecursionError):
@@ -127,7 +127,7 @@ def _label(text: str, numbers: dict[str, int], *, needed: bool) -> int | None:
     elif not needed:
         return None
     if isinstance(value, str):
-        return int(value) if re.fullmatch(r"\d+", value) else numbers.get(one_form(value))
+        return int(value) if re.fullmatch(r"\d{1,9}", value) else numbers.get(one_form(value))
     if isinstance(value, float) and value.is_integer():
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.clip.folders import ABOUT, FINETUNED, TRAINED_CLASSES
+from pipeline.common.bounds import CountOrZero, Name
 from pipeline.common.errors import UserError
 from pipeline.common.params import (
     PARAMS_FILE,
@@ -42,8 +43,8 @@ class ReportParams(Section):
     """Section `report` of params.yaml, where every key is explained."""
 
     title: str
-    examples: int = Field(ge=0)
-    reference: str
+    examples: CountOrZero
+    reference: Name
 
 
 class _Checks(Section, extra="ignore"):

@@ -7,13 +7,14 @@ sections 3 and 4). `pipeline.soundness.measurements` says what they mean.
 
 from collections.abc import Sequence
 from functools import cache, partial
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 from pydantic import Field
 
 from pipeline.clip.precision import precision_name
+from pipeline.common.bounds import MOST, Count, Name, Radius
 from pipeline.common.params import Section
 from pipeline.cost.meter import Meter
 from pipeline.evaluation import fixed_step, session
@@ -27,17 +28,14 @@ from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 OVERSHOOT = 2.5  # steps * step size in units of epsilon: enough to cross the ball from any start
 
 
-Radius = Annotated[float, Field(gt=0, le=255 * 255)]  # in 1/255
-
-
 class ChecksParams(Section):
     """`evaluate.checks` of params.yaml, where every key is explained."""
 
-    datasets: list[str]
-    images: int = Field(ge=1)
+    datasets: list[Name]
+    images: Count
     epsilons_255: list[Radius] = Field(min_length=1)
     large_epsilon_255: Radius
-    steps: int = Field(ge=4)
+    steps: int = Field(ge=4, le=MOST)
 
 
 def measure_model(

@@ -8,20 +8,24 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
+from pipeline.common.bounds import MOST, CountOrZero, Radius
+from pipeline.common.bounds import Count as Images
 from pipeline.common.params import Section
 from pipeline.results.evaluated import model_title
 
 ALLOWED = 0.01  # share of images, but at least one image, that rounding may move
-Count = Annotated[tuple[float, int], Field(strict=False)]  # (epsilon or steps, images right)
+Measured = Annotated[float, Field(ge=0, le=MOST)]
+# (epsilon or steps, images right)
+Count = Annotated[tuple[Measured, CountOrZero], Field(strict=False)]
 
 
 class PrecisionCounts(Section):
     """One model under the same attack in `evaluate.precision` and in float32."""
 
     name: str
-    right: int
-    right_in_float32: int
-    changed: int
+    right: CountOrZero
+    right_in_float32: CountOrZero
+    changed: CountOrZero
 
 
 class CheckMeasurements(Section):
@@ -29,8 +33,8 @@ class CheckMeasurements(Section):
 
     dataset: str
     model: str
-    epsilon_255: float
-    images: int = Field(ge=1)
+    epsilon_255: Radius
+    images: Images
     precision: PrecisionCounts | None
     curve: list[Count] = Field(min_length=2)
     large: Count

@@ -9,10 +9,10 @@ Legend for shapes: B images of N, C classes, K captions, T patches, D joint widt
 """
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from pipeline.clip.model import ImageEncoder
+from pipeline.common.bounds import Weight
 from pipeline.training.attention import TokenNorm, attention_map, map_distance, upsampling_factor
 from pipeline.training.frozen_features import precompute_on_clean_images
 from pipeline.training.objective import Batch, MethodInputs, MethodParams, PerImage
@@ -23,8 +23,8 @@ class AttentionParams(MethodParams):
     """Weights of the two map terms, and the axis over which patch features are normalised:
     token (as released) or channel."""
 
-    attention_refinement: float = Field(ge=0)
-    attention_constraint: float = Field(ge=0)
+    attention_refinement: Weight
+    attention_constraint: Weight
     attention_norm: TokenNorm
 
 

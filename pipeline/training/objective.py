@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
-from pydantic import Field
 from torch import Tensor
 
 from pipeline.clip.model import ImageEncoder
+from pipeline.common.bounds import Rate
 from pipeline.common.params import Section
 from pipeline.distributed.ranks import SINGLE, Ranks
 from pipeline.images.streaming import Pixels
@@ -85,7 +85,7 @@ class Objective(Protocol):
 class MethodParams(Section):
     """What every method has under `finetune.options.<method>`; None: as published."""
 
-    learning_rate: float | None = Field(gt=0)
+    learning_rate: Rate | None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,18 @@ from typing import Any
 from pydantic import Field
 
 from pipeline.clip.precision import Precision
+from pipeline.common.bounds import (
+    Count,
+    CountOrZero,
+    Limit,
+    Momentum,
+    Name,
+    Radius,
+    Seconds,
+    Seed,
+    Share,
+    Weight,
+)
 from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, Section
 from pipeline.training.objective import MethodParams, Optimiser, Published, TrainingAttack
@@ -16,34 +28,34 @@ class AttackParams(Section):
     """Section `finetune.attack`; None: as published."""
 
     norm: Norm
-    epsilon_255: float | None = Field(gt=0, le=255 * 255)
-    step_255: float | None = Field(gt=0, le=255 * 255)
-    steps: int | None = Field(ge=1)
-    momentum: float | None = Field(ge=0, lt=1)
+    epsilon_255: Radius | None
+    step_255: Radius | None
+    steps: Count | None
+    momentum: Momentum | None
     random_start: bool | None
 
 
 class FinetuneParams(Section):
     """Section `finetune` of params.yaml, where every key is explained; None: as published."""
 
-    dataset: str
-    method: str
+    dataset: Name
+    method: Name
     options: dict[str, dict[str, Any]]
     optimiser: Optimiser | None
-    momentum: float | None = Field(ge=0, lt=1)
-    weight_decay: float | None = Field(ge=0)
+    momentum: Momentum | None
+    weight_decay: Weight | None
     attack: AttackParams
-    epochs: int | None = Field(ge=1)
-    batch_size: int | None = Field(ge=1)
-    warmup_steps: int | None = Field(ge=0)
-    mix_alpha: float = Field(ge=0, le=1)
-    last_blocks: int | None = Field(ge=1)
-    gradient_clip: float | None = Field(gt=0)
+    epochs: Count | None
+    batch_size: Count | None
+    warmup_steps: CountOrZero | None
+    mix_alpha: Share
+    last_blocks: Count | None
+    gradient_clip: Limit | None
     averaging: float | None = Field(gt=0, lt=1)
     precision: Precision
     compile: bool
-    checkpoint_seconds: float = Field(ge=0)
-    seed: int = Field(ge=0, lt=2**31)
+    checkpoint_seconds: Seconds
+    seed: Seed
 
 
 @dataclass(frozen=True)
@@ -54,8 +66,8 @@ class Recipe:
     trains on clean images; the other fields: see section `finetune` of params.yaml.
     """
 
-    dataset: str
-    method: str
+    dataset: Name
+    method: Name
     options: dict[str, Any]
     optimiser: Optimiser
     learning_rate: float

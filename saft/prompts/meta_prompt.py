@@ -8,8 +8,7 @@ import json
 import re
 from pathlib import Path
 
-from pydantic import Field
-
+from pipeline.common.bounds import Count
 from pipeline.common.params import Section, read_params, validate
 
 FOLDER = Path("data/meta_prompts")
@@ -23,7 +22,7 @@ class MetaPrompt(Section):
     questions.
     """
 
-    version: int = Field(ge=1)
+    version: Count
     system: str
     example: str
     request: str
