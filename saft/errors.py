@@ -7,6 +7,7 @@ from typing import ParamSpec
 
 import typer
 
+from pipeline.common import secrets
 from pipeline.common.errors import UserError
 from pipeline.common.failures import explain, show_traceback
 from pipeline.common.interrupts import terminations_as_interrupts
@@ -34,7 +35,8 @@ def one_line_errors(command: str = "") -> Callable[[Callable[P, None]], Callable
                 raise
             except Exception as error:
                 show_traceback(error)
-                print(f"error: {_line(error, command, _typed(main))}", file=sys.stderr)
+                message = secrets.shown(_line(error, command, _typed(main)))
+                print(f"error: {message}", file=sys.stderr)
                 raise SystemExit(1) from None
 
         return guarded

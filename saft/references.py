@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pipeline.clip.folders import BASE, FINETUNED
-from pipeline.common.params import PLAIN_NAME
+from pipeline.common.names import fault
 from pipeline.descriptions import prompts
 from pipeline.descriptions.confusions import NO_CONFUSIONS, in_both
 from pipeline.descriptions.exemplars import NO_EXEMPLARS
@@ -29,14 +29,10 @@ MATRIX = ("models", "datasets", "attacks", "texts", "epsilons_255")
 
 
 def not_plain(names: Iterable[str], key: str) -> Iterator[str]:
-    """A line for each of `names`, the keys below `key`, that DVC cannot take (to which a dot is a
-    level)."""
+    """A line for each of `names`, the keys below `key`, that cannot be one."""
     for name in names:
-        if not PLAIN_NAME.fullmatch(name):
-            yield (
-                f"{key}: '{name}' cannot be a name, which is made of a to z, A to Z, 0 to 9, - "
-                "and _ and begins with a letter or digit; rename it"
-            )
+        if reason := fault(name):
+            yield f"{key}: {reason}"
 
 
 def references(values: Values, sound: set[str]) -> Iterator[str]:

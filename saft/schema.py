@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.clip.folders import FINETUNED
-from pipeline.common import registry
+from pipeline.common import registry, secrets
 from pipeline.common.errors import UserError, printable
-from pipeline.common.params import PARAMS_FILE, Section, validate
+from pipeline.common.params import PARAMS_FILE, SECRET, Section, validate
 from pipeline.common.plain_values import shown
 from pipeline.descriptions.confusions import ConfusionsParams
 from pipeline.descriptions.exemplars import ExemplarParams
@@ -65,6 +65,7 @@ def check_params(values: Values, file: Path = PARAMS_FILE) -> list[str]:
     known = {*NAMED, *SECTIONS}
     problems = [_missing(name, values, file) for name in sorted(known - set(values))]
     problems += [f"{file}: unknown section '{name}'" for name in _sorted(set(values) - known)]
+    problems += [f"{file}: {key} {SECRET}" for key in secrets.in_values(values)]
     sound, invalid = sections(values, file)
     problems += invalid
     _sets(values, sound, file, problems)

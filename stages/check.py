@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.clip.device import deterministic_device
+from pipeline.common import names
 from pipeline.common.atomic import replacing_file
 from pipeline.common.params import read_section
 from pipeline.common.tables import write_json
@@ -27,6 +28,7 @@ Model = Annotated[str, typer.Argument(help="a model of evaluate.models")]
 @stage("check")
 def main(dataset: Set, model: Model) -> None:
     """Attack a few images at several epsilons and with several numbers of steps."""
+    names.check([dataset, model], "check")
     with workers(device_names()) as team:
         run(dataset, model, team)
 

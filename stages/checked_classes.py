@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.common import names
 from pipeline.images.classes import CHECKED, copy_classes
 from stages.runner import stage
 
@@ -17,6 +18,7 @@ def main(
     dataset: Annotated[str, typer.Argument(help="a set of evaluate.checks.datasets")],
 ) -> None:
     """Copy the class table of a set."""
+    names.check([dataset], "checked_classes")
     copy_classes(dataset, CHECKED)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.common import names
 from pipeline.images.classes import EVALUATED, copy_classes
 from stages.runner import stage
 
@@ -15,6 +16,7 @@ from stages.runner import stage
 @stage("classes")
 def main(dataset: Annotated[str, typer.Argument(help="a set of evaluate.datasets")]) -> None:
     """Copy the class table of a set."""
+    names.check([dataset], "classes")
     copy_classes(dataset, EVALUATED)
 
 

@@ -13,6 +13,7 @@ from pipeline.clip import model as clip
 from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import clip_folder
 from pipeline.clip.text_encoding import OnceEncoder
+from pipeline.common import names
 from pipeline.common.params import read_value
 from pipeline.embeddings.encoded import write_text_set
 from pipeline.embeddings.templates import class_folders
@@ -28,9 +29,11 @@ Texts = Annotated[str, typer.Argument(help="a text set of evaluate.texts")]
 @stage("embed")
 def main(model: Model, texts: Texts) -> None:
     """Write the embeddings of a text set for every image set, and of what the attacker sees."""
+    names.check([model, texts], "embed")
     attacker = read_value("evaluate.attacker", str)
     evaluated = read_value("evaluate.datasets", list[str])
     folders = class_folders(evaluated, read_value("evaluate.checks.datasets", list[str]))
+    names.check([attacker, *folders], "evaluate")
     classes = {
         name: [entry.class_id for entry in read_classes(name, folder)]
         for name, folder in folders.items()

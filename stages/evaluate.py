@@ -1,9 +1,8 @@
 """Accuracy of a model on one set under one attack:
 `python -m stages.evaluate <set> <attack> <text set> <epsilon> <model>`.
 
-Reads data/images/, the model and its text embeddings; writes
-data/evaluation/<set>/<text set>/<attack>/<epsilon>/<model>/. SAFT_DEVICES, --shard and --merge
-share the attack.
+Reads the images, the model and its text embeddings; writes data/evaluation/<set>/<text set>/
+<attack>/<epsilon>/<model>/. SAFT_DEVICES, --shard and --merge share the attack.
 """
 
 from typing import Annotated
@@ -11,6 +10,7 @@ from typing import Annotated
 import typer
 
 from pipeline.clip.device import deterministic_device
+from pipeline.common import names
 from pipeline.common.atomic import replacing_directory
 from pipeline.common.options import load_plugin
 from pipeline.common.params import read_section
@@ -33,6 +33,7 @@ def main(
     shard: Part = None, merge: Parts = None,
 ) -> None:  # fmt: skip
     """Attack the model; every model is attacked on the same images from the same starts."""
+    names.check([dataset, attack, texts, model], "evaluate")
     cut, params = parts.read_cut(shard, merge), read_section("evaluate", EvaluateParams)
     key = dataset, texts, attack, params.epsilon_of(epsilon), model
     with workers(device_names()) as team:
@@ -46,8 +47,7 @@ def run(key: Evaluation, params: EvaluateParams, team: list[Worker], cut: parts.
     keys = params.images, "evaluate.datasets", params
     inputs = session.open_inputs(model, dataset, texts, epsilon, *keys, deterministic_device())
     output = evaluation_folder(*key)
-    attack = session.plan(name, plugin, inputs, team, cut, output)
-    meter = Meter(inputs.device)
+    attack, meter = session.plan(name, plugin, inputs, team, cut, output), Meter(inputs.device)
     verdicts = session.attack_model(attack, inputs, meter)
     if isinstance(cut, parts.Shard):
         print(f"{attack.folder}: part {cut.part} of {cut.parts}", flush=True)

@@ -9,6 +9,7 @@ import typer
 from pipeline.clip import model as clip
 from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import BASE_MODEL
+from pipeline.common import names
 from pipeline.common.errors import UserError
 from pipeline.common.params import read_section, read_value
 from pipeline.common.tables import write_table
@@ -20,6 +21,7 @@ from stages.runner import stage
 @stage("exemplars")
 def main(name: str) -> None:
     """Write the exemplar set NAME of params.yaml: exemplars."""
+    names.check([name], "exemplars")
     if name == exemplars.NO_EXEMPLARS:
         raise UserError(f"params.yaml: exemplars.{name}: this name stands for none; choose another")
     params = read_section(f"exemplars.{name}", exemplars.ExemplarParams)

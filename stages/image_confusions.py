@@ -11,6 +11,7 @@ from pipeline.clip import model as clip
 from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import BASE_MODEL
 from pipeline.clip.text_encoding import encode_texts
+from pipeline.common import names
 from pipeline.common.params import read_section, read_value
 from pipeline.common.tables import write_table
 from pipeline.descriptions import confusions
@@ -23,6 +24,7 @@ from stages.runner import stage
 @stage("image_confusions")
 def main(name: str) -> None:
     """Write the confusable classes NAME of params.yaml: confusions.images."""
+    names.check([name], "image_confusions")
     path = confusions.output_file(name)
     params = read_section(f"confusions.images.{name}", confusions.ImageConfusionParams)
     device, model = deterministic_device(), clip.load(BASE_MODEL)
@@ -34,8 +36,8 @@ def main(name: str) -> None:
         features.features, features.labels, encode_texts(model, texts, device),
         clip.logit_scale(model),
     )  # fmt: skip
-    names = [class_entry.name for class_entry in classes]
-    confused = most_confused(probabilities, names, params.classes_per_class)
+    shown = [class_entry.name for class_entry in classes]
+    confused = most_confused(probabilities, shown, params.classes_per_class)
     columns = confusions.to_columns(classes, confused)
     write_table(path, columns, confusions.SCHEMA)
     print(f"{len(columns['rank'])} confusable classes for {len(classes)} classes, by images")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.common import registry
+from pipeline.common import names, registry
 from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, read_section, validate
 from pipeline.images.classes import CLASSES
@@ -22,6 +22,7 @@ from stages.runner import stage
 @stage("prepare")
 def main(name: Annotated[str, typer.Argument(help="a set of prepare.sets")]) -> None:
     """Decode every image of one set once, into a memory-mappable uint8 file."""
+    names.check([name], "prepare.sets")
     params = read_section("prepare", PrepareParams)
     if name not in params.sets:
         known = ", ".join(params.sets)

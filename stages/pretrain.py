@@ -11,6 +11,7 @@ import typer
 
 from pipeline.clip import model as clip
 from pipeline.clip.device import deterministic_device
+from pipeline.common import names
 from pipeline.common.atomic import replacing_directory
 from pipeline.common.params import read_section
 from pipeline.common.tables import write_json
@@ -21,6 +22,7 @@ from stages.runner import stage
 @stage("pretrain")
 def main(name: Annotated[str, typer.Argument(help="an entry of section pretrain")]) -> None:
     """Train the model and write it as an open_clip folder."""
+    names.check([name], "pretrain")
     params = read_section(f"pretrain.{name}", PretrainParams)
     trained = pretrain(name, params, deterministic_device())
     clip.check_finite(trained.model, f"pretrain.{name}: lower its learning_rate")

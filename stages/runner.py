@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import NoReturn, ParamSpec
 
-from pipeline.common import failures
+from pipeline.common import failures, secrets
 from pipeline.common.errors import UserError
 from pipeline.common.interrupts import terminations_as_interrupts
 from stages import STARTED
@@ -64,5 +64,5 @@ def label(name: str) -> str:
 
 
 def _leave(name: str, message: str, status: int) -> NoReturn:
-    print(f"\n[{label(name)}] error: {message}", file=sys.stderr, flush=True)
+    print(f"\n[{label(name)}] error: {secrets.shown(message)}", file=sys.stderr, flush=True)
     raise SystemExit(status)

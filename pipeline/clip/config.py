@@ -9,6 +9,11 @@ from pipeline.common.tables import read_json
 from pipeline.common.text_files import read_text
 
 CONFIG_FILE = "open_clip_config.json"
+# keys with which open_clip fetches a tower or a tokenizer from the hub, whatever the folder holds
+ELSEWHERE = {
+    "vision_cfg": ("timm_model_name",),
+    "text_cfg": ("hf_model_name", "hf_tokenizer_name", "tokenizer_kwargs"),
+}
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -21,6 +26,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads(read_text(path))
         _check_config(config)
+        _check_own_parts(config["model_cfg"], path)
     except FileNotFoundError:
         raise UserError(f"{path}: not found; is '{folder}' an open_clip folder?") from None
     except (ValueError, LookupError, TypeError, RecursionError) as error:
@@ -60,5 +66,19 @@ def _check_config(config: dict[str, Any]) -> None:
         values = config["preprocess_cfg"][key]
         if len(values) != 3 or not all(isinstance(value, int | float) for value in values):
             raise TypeError(f"preprocess_cfg.{key} must be three numbers")
-    if "hf_tokenizer_name" in config["model_cfg"].get("text_cfg", {}):
-        raise TypeError("tokenizers of the Hugging Face hub are not supported")
+
+
+def _check_own_parts(model: dict[str, Any], path: Path) -> None:
+    """Raise UserError if open_clip would build the model of other parts than its own."""
+    named = [
+        f"{section}.{key}"
+        for section, keys in ELSEWHERE.items()
+        for key in keys
+        if key in (model.get(section) or {})
+    ]
+    named += [key for key in ("custom_text", "multimodal_cfg") if model.get(key)]
+    if named:
+        raise UserError(
+            f"{path}: model_cfg.{named[0]} is not supported: it may name a part that is fetched "
+            "from the network; only open_clip's own ViT, text tower and tokenizer are taken"
+        )

@@ -147,6 +147,8 @@ def write_files(model: nn.Module, config: dict[str, Any], folder: Path) -> None:
         raise UserError(f"{folder.parent}: cannot write {WEIGHTS_FILE}: {error}") from None
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
+    # safetensors writes for the owner's eyes only
+    (folder / WEIGHTS_FILE).chmod((folder / CONFIG_FILE).stat().st_mode)
 
 
 def image_encoder(clip: Clip) -> ImageEncoder:

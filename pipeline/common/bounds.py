@@ -9,6 +9,8 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field
 
+from pipeline.common import names
+
 MOST = 2**31 - 1  # of what is counted
 SMALLEST = 2.0**-126  # a 32-bit float nearer to 0 loses digits, or is 0
 
@@ -49,4 +51,4 @@ Radius = Annotated[float, Field(gt=0, le=255 * 255), _In32Bits]
 Epsilon = Annotated[int | float, Field(gt=0, le=255 * 255), _In32Bits]  # as written: 4 is not 4.0
 
 PathText = Annotated[str, AfterValidator(_path)]  # of a file or folder, which need not exist
-Name = Annotated[str, Field(max_length=100)]  # of a set, model, text set or plug-in
+Name = Annotated[str, Field(max_length=names.LONGEST)]  # of a set, model, text set or plug-in

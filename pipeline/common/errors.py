@@ -1,23 +1,20 @@
 """The one exception that users see as a single line instead of a traceback, and its wording."""
 
-import re
+import unicodedata
 from collections.abc import Sequence
 
-# what would end a line, move a terminal's cursor, or cannot be printed: half a character
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-
-
-def printable(text: str) -> str:
-    """The text in one line, with what cannot be printed there as Python writes it: "a\\nb"."""
-    return _UNPRINTABLE.sub(lambda character: repr(character[0])[1:-1], text)
+# control characters, halves of surrogate pairs, line and paragraph separators
+UNPRINTABLE = {"Cc", "Cs", "Zl", "Zp"}
+# marks that turn the direction of writing, so that a line reads other than it is
+TURNING = {*"\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"}
 
 
 class UserError(Exception):
     """Something the user can fix.
 
     The message is one line: it names the file, key or class and says what to do.
-    `stages.runner` prints it and exits with status 1; any other exception is a
-    bug of this project and keeps its traceback.
+    Stages and commands print it and exit with status 1; for what any other exception makes them
+    print see `pipeline.common.failures`.
     """
 
     def __init__(self, message: str) -> None:
@@ -41,3 +38,19 @@ def listed(items: Sequence[str], most: int, separator: str = ", ") -> str:
     """
     more = f" and {len(items) - most} more" if len(items) > most else ""
     return separator.join(items[:most]) + more
+
+
+def printable(text: str) -> str:
+    """`text` in one line that commands no terminal: what is no character to see, such as the escape
+    that colours or clears it, is written as Python writes it.
+
+    For example printable("a\x1b[2Jb") is "a\\x1b[2Jb".
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        ascii(letter)[1:-1]
+        if letter in TURNING or unicodedata.category(letter) in UNPRINTABLE
+        else letter
+        for letter in text
+    )

@@ -1,9 +1,11 @@
 """How commands and stages end that cannot do what they were asked: one line, whatever happened."""
 
 import os
+import sys
 import traceback
 from pathlib import Path
 
+from pipeline.common import secrets
 from pipeline.common.errors import UserError, one_line
 from pipeline.common.storage import FULL, full
 
@@ -29,9 +31,10 @@ def explain(error: BaseException, what: str) -> str:
 
 
 def show_traceback(error: BaseException) -> None:
-    """Print the traceback if the environment asks for it."""
+    """Print the traceback, without secrets, if the environment asks for it."""
     if os.environ.get(TRACEBACK) and not isinstance(error, KeyboardInterrupt):
-        traceback.print_exception(error)
+        text = "".join(traceback.format_exception(error))
+        print(secrets.redacted(text), file=sys.stderr, flush=True)
 
 
 def out_of_memory(error: BaseException) -> bool:

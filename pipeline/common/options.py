@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from types import ModuleType
 from typing import Any
 
-from pipeline.common import registry
+from pipeline.common import names, registry
 from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, Section, read_value, validate
 
@@ -17,6 +17,11 @@ PACKAGES = {
     "finetune.method": "pipeline.methods",
     "evaluate.attacks": "pipeline.attacks",
 }
+# keys whose entries the user names, and DVC makes stages, folders and words of commands of
+ENTRIES = (
+    "prepare.sets", "pretrain", "models", "exemplars", "confusions.text", "confusions.images",
+    "embed.texts",
+)  # fmt: skip
 
 
 def load_plugin(
@@ -47,11 +52,36 @@ def check_plugin(key: str, name: str, below: str = "") -> None:
     registry.check(PACKAGES[key], name, f"{PARAMS_FILE}: {key}{below}")
 
 
-def check_defined(names: Sequence[str], known: Collection[str], key: str) -> None:
-    """Raise UserError unless all `names`, which stand under `key` of params.yaml, are `known`."""
-    for name in names:
+def check_plugins() -> None:
+    """Check the names of params.yaml that stand for files of the code, but for attacks.
+
+    Raises:
+        UserError: see `check_plugin`.
+    """
+    for key in ("prepare.sets", "models"):
+        for name, section in read_value(key, dict[str, dict[str, Any]]).items():
+            check_plugin(key, str(section.get("source")), f".{name}.source")
+    for key in ("describe.backend", "finetune.method"):
+        check_plugin(key, read_value(key, str))
+
+
+def check_defined(used: Sequence[str], known: Collection[str], key: str) -> None:
+    """Raise UserError unless all `used`, which stand under `key` of params.yaml, are `known`."""
+    for name in used:
         if name not in known:
             raise UserError(f"{PARAMS_FILE}: {key}: '{name}' is not one of {', '.join(known)}")
+
+
+def check_entry_names() -> None:
+    """Check the names of all entries of ENTRIES, and that epsilons, which are words of commands,
+    are numbers.
+
+    Raises:
+        UserError: one is none; its key and the rule are named.
+    """
+    for key in ENTRIES:
+        names.check(read_value(key, dict[Any, Any]), f"{PARAMS_FILE}: {key}")
+    read_value("evaluate.epsilons_255", list[int | float])
 
 
 def check_evaluated_names(descriptions: str, finetuned: str) -> None:

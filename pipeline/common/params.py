@@ -7,7 +7,6 @@ DVC writes YAML 1.2 (`1e-05` is a float, `yes` is a string); PyYAML reads YAML 1
 would hand the optimiser a string, so the file is read with ruamel.yaml.
 """
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -15,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, TypeAdapter, Validat
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import YAMLError
 
+from pipeline.common import secrets
 from pipeline.common.bounded_yaml import load_bounded
 from pipeline.common.errors import UserError
 from pipeline.common.param_errors import explain, quoting
@@ -22,8 +22,11 @@ from pipeline.common.plain_values import problem, shown
 from pipeline.common.text_files import read_text
 
 PARAMS_FILE = Path("params.yaml")
-# dvc.yaml makes names of stages and folders, and words of commands of it
-PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+SECRET = (
+    "holds a key or password, and the file is in git; take it out, export it as an environment "
+    "variable in capitals, and name that variable in describe.options.openai.api_key_env (a URL "
+    "with a user: export SAFT_BASE_URL)"
+)
 MOST_BYTES = 16 * 2**20  # of a file of parameters
 
 
@@ -68,11 +71,13 @@ def read_params(file: Path = PARAMS_FILE) -> dict[str, Any]:
     """The whole params file as plain dictionaries.
 
     Raises:
-        UserError: the file is missing, is not YAML, or is not a mapping.
+        UserError: the file is missing, is not YAML, is not a mapping, or holds a key or password.
     """
     values = _parse(_text(file), file)
     if not isinstance(values, dict):
         raise UserError(f"{file}: expected sections, found {type(values).__name__}")
+    for key in secrets.in_values(values):
+        raise UserError(f"{file}: {key} {SECRET}")
     if reason := problem(values):
         raise UserError(f"{file}: {reason}")
     return values

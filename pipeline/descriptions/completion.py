@@ -5,11 +5,13 @@ or null beside a model's thoughts, which are never an answer.
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import openai
 
 from pipeline.common.errors import UserError
+from pipeline.common.secrets import redacted
 from pipeline.descriptions.answer_log import Reply
 
 SHOWN = 200  # most characters of a server's words in a message
@@ -81,22 +83,23 @@ def _served_by(completion: Any) -> str:
     return f"{model} ({system})" if isinstance(system, str) and system else model
 
 
-def refusal_in(error: Exception, secret: str) -> str:
+def refusal_in(error: Exception, hidden: Sequence[str]) -> str:
     """The words of a content filter that answered with HTTP 400; "" for any other error."""
     if not isinstance(error, openai.BadRequestError) or not isinstance(body := _body(error), dict):
         return ""
     inner = body.get("innererror")
     codes = [body.get("code"), body.get("type"), inner.get("code") if inner else None]
-    return own_words(error, secret) if _REFUSING_CODES.intersection(map(str, codes)) else ""
+    return own_words(error, hidden) if _REFUSING_CODES.intersection(map(str, codes)) else ""
 
 
-def own_words(error: openai.APIStatusError, secret: str) -> str:
-    """What the server itself says: its first characters in one line, without the key `secret`."""
+def own_words(error: openai.APIStatusError, hidden: Sequence[str]) -> str:
+    """What the server itself says: its first characters in one line, without the secrets
+    `hidden`."""
     body = _body(error)
     if isinstance(body, dict):
         body = body.get("message") or body.get("detail") or body
     text = body if isinstance(body, str) else json.dumps(body) if body else error.message
-    return first_words(text.replace(secret, "***") if secret else text)
+    return first_words(redacted(text, hidden))
 
 
 def _body(error: openai.APIStatusError) -> Any:

@@ -4,7 +4,9 @@ import sys
 
 from tqdm import tqdm
 
+from pipeline.common.secrets import shown
+
 
 def say(line: str) -> None:
     """A line on stderr, from any thread, that leaves the bar whole."""
-    tqdm.write(line, file=sys.stderr)
+    tqdm.write(shown(line), file=sys.stderr)

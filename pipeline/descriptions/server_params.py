@@ -1,13 +1,13 @@
 """Where a model is served, and the key that opens it: parameters and environment."""
 
 import os
-import re
 
 from pydantic import Field
 
 from pipeline.common.bounds import FewOrZero
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section
+from pipeline.common.secrets import NAME_OF_VARIABLE
 
 WHERE = "describe.options.openai"
 URLS = "SAFT_BASE_URL"  # environment: where a model runs changes no result
@@ -36,6 +36,11 @@ def api_key(variable: str | None) -> str:
     """The key in an environment variable; "none" without a variable, the client insists on one."""
     if variable is None:
         return "none"
+    if not NAME_OF_VARIABLE.fullmatch(variable):  # nor is it shown: it may be the key
+        raise UserError(
+            f"{WHERE}: api_key_env is the name of an environment variable in capitals, such as "
+            "OPENAI_API_KEY; this is none, and a key must not stand there"
+        )
     key = os.environ.get(variable, "").strip()
     if not key:
         raise UserError(
@@ -45,8 +50,3 @@ def api_key(variable: str | None) -> str:
     if not (key.isascii() and key.isprintable()):
         raise UserError(f"{WHERE}: {variable} holds what no key can; export it again")
     return key
-
-
-def without_password(url: str) -> str:
-    """A URL as it may be shown."""
-    return re.sub(r"//[^/@]*@", "//***@", url)

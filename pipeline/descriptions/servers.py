@@ -5,11 +5,15 @@ package's; what is left of its errors becomes one line here.
 """
 
 import threading
+from collections.abc import Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, NamedTuple, Self
+from urllib.parse import SplitResult, urlsplit
 
 import openai
 
+from pipeline.common import secrets
 from pipeline.common.errors import UserError
 from pipeline.descriptions.answer_log import Reply
 from pipeline.descriptions.completion import own_words, refusal_in, reply_of
@@ -20,7 +24,6 @@ from pipeline.descriptions.server_params import (
     WHERE,
     ServerParams,
     base_urls,
-    without_password,
 )
 
 
@@ -36,7 +39,9 @@ class Servers:
 
     def __init__(self, params: ServerParams, key: str) -> None:
         self.params = params
-        self.secret = key if params.api_key_env else ""  # what no message may show
+        # what no message and no output may show
+        self.secrets = [key] if params.api_key_env else []
+        self.secrets += [part for url in base_urls(params) for part in secrets.of_url(url)]
         self._headers = _key_headers(params, key)
         self._alive = [_server(url, params, key) for url in base_urls(params)]
         self._all = list(self._alive)
@@ -63,20 +68,28 @@ class Servers:
             server = self._next()
             try:
                 completion = server.client.chat.completions.create(**request, **self._headers)
-                return reply_of(completion)
+                return self._clean(reply_of(completion))
             except (openai.APIConnectionError, openai.InternalServerError) as error:
                 if not self._leave_out(server):
                     raise self._explained(error, server, query, request["model"]) from None
             except (openai.OpenAIError, ValueError, UserError) as error:
-                if words := refusal_in(error, self.secret):
+                if words := refusal_in(error, self.secrets):
                     return Reply("", True, 0, 0, refusal=words)
                 raise self._explained(error, server, query, request["model"]) from None
+
+    def _clean(self, reply: Reply) -> Reply:
+        """A reply without the key, which a server may echo."""
+        clean = partial(secrets.without, self.secrets)
+        return reply._replace(
+            text=clean(reply.text), refusal=clean(reply.refusal), thoughts=clean(reply.thoughts),
+            served_by=clean(reply.served_by),
+        )  # fmt: skip
 
     def _explained(self, error: Exception, server: Server, query: Query, model: str) -> UserError:
         """One line about a request that failed: server, model, class, question and reason."""
         return UserError(
             f"{WHERE}: the server at {server.shown}, model {model}, class '{query.class_id}', "
-            f"question '{query.prompt_id}': {reason(error, self.params, self.secret)}; answers so "
+            f"question '{query.prompt_id}': {reason(error, self.params, self.secrets)}; answers so "
             "far are kept, run again to continue"
         )
 
@@ -104,7 +117,12 @@ def _key_headers(params: ServerParams, key: str) -> dict[str, Any]:
 
 
 def _server(url: str, params: ServerParams, key: str) -> Server:
-    shown = without_password(url)
+    shown = secrets.redacted(url)
+    if params.api_key_env and params.key_header.lower() == "authorization" and secrets.of_url(url):
+        raise UserError(
+            f"{WHERE}: base_url {shown!r} has a user, and api_key_env names a key; both are sent "
+            "as Authorization: take the user out, api_key_env: null, or name another key_header"
+        )
     try:
         client = openai.OpenAI(
             base_url=url,
@@ -113,32 +131,47 @@ def _server(url: str, params: ServerParams, key: str) -> Server:
             max_retries=params.connection_retries,
             default_query=params.query,
             http_client=openai.DefaultHttpxClient(
-                event_hooks={"response": [heeding(f"the server at {shown}", say)]}
+                event_hooks={
+                    "request": [partial(_keep_key, urlsplit(url), params.key_header)],
+                    "response": [heeding(f"the server at {shown}", say)],
+                }
             ),
         )
     except Exception as error:  # of the client or the library below it
-        raise UserError(f"{WHERE}: base_url {shown!r}: {error}") from None
+        raise UserError(f"{WHERE}: base_url {shown!r}: {secrets.redacted(str(error))}") from None
     return Server(shown, client)
 
 
-def reason(error: Exception, params: ServerParams, secret: str) -> str:
-    """What went wrong and what to do, in one line without the key `secret`."""
+def _keep_key(server: SplitResult, header: str, request: Any) -> None:
+    """Send the key to nobody else: the client follows redirects, and takes only Authorization
+    out."""
+    asked = urlsplit(str(request.url))
+    if (asked.scheme, asked.hostname, asked.port) != (server.scheme, server.hostname, server.port):
+        request.headers.pop(header, None)
+
+
+def reason(error: Exception, params: ServerParams, hidden: Sequence[str]) -> str:
+    """What went wrong and what to do, in one line without the secrets `hidden`."""
     if isinstance(error, openai.APITimeoutError):
         return f"no answer within timeout_s = {params.timeout_s:g}"
     if isinstance(error, openai.APIConnectionError):
         return (
-            f"cannot be reached ({error.__cause__ or error}); start it, fix base_url, or take "
-            "descriptions that somebody made (`dvc pull stages/dvc.yaml:describe`)"
+            f"cannot be reached ({_words(error.__cause__ or error, hidden)}); start it, fix "
+            "base_url, or take descriptions that somebody made "
+            "(`dvc pull stages/dvc.yaml:describe`)"
         )
     if isinstance(error, openai.APIStatusError):
-        words = own_words(error, secret)
+        words = own_words(error, hidden)
         if error.status_code == 429:
             wait = wait_asked_for(error.response.headers) or 0
             later = f"; it asks to wait {wait:.0f} s" if wait > LONGEST else ""
             return f"refuses, too many requests; lower concurrency ({words}){later}"
         return f"HTTP {error.status_code}: {words}{_advice(error.status_code, params)}"
-    text = " ".join(str(error).split())
-    return (text.replace(secret, "***") if secret else text)[:400]
+    return _words(error, hidden)
+
+
+def _words(error: BaseException, hidden: Sequence[str]) -> str:
+    return secrets.redacted(" ".join(str(error).split()), hidden)[:400]
 
 
 def _advice(status: int, params: ServerParams) -> str:

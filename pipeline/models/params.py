@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from pipeline.clip.folders import FINETUNED
+from pipeline.common import names
 from pipeline.common.bounds import Name
 from pipeline.common.errors import UserError
-from pipeline.common.params import PARAMS_FILE, PLAIN_NAME, Section, validate
+from pipeline.common.params import PARAMS_FILE, Section, validate
 
 WHERE = f"{PARAMS_FILE}: models"
 
@@ -27,10 +28,9 @@ def read_model(name: str, models: Mapping[str, Any]) -> ModelParams:
     Raises:
         UserError: there is none, its name is no name, or a key is wrong.
     """
+    names.check([name], WHERE)
     if name == FINETUNED and name in models:
         raise UserError(f"{WHERE}: '{FINETUNED}' is what fine-tuning makes; name it otherwise")
     if name not in models:
         raise UserError(f"{WHERE} has no '{name}', only {', '.join(sorted(models)) or 'none'}")
-    if not PLAIN_NAME.fullmatch(name):
-        raise UserError(f"{WHERE}: '{name}': a name has letters, digits, _ and - only")
     return validate(models[name], ModelParams, f"{WHERE}.{name}")

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from pipeline.common.errors import UserError, listed
+from pipeline.common.secrets import redacted
 from pipeline.descriptions.model_folder import check_model
 from pipeline.descriptions.server_params import base_urls
 from saft.check.part import Part
@@ -21,7 +22,7 @@ def _openai(part: Part, options: Any) -> None:
             f"describe.options.openai: environment variable {variable} is not set, which "
             "api_key_env names; export it"
         )
-    urls = [url.rpartition("@")[2] for url in base_urls(options)]
+    urls = [redacted(url) for url in base_urls(options)]
     part.lines.append(f"the server at {listed(urls, 3)} is not asked now")
 
 

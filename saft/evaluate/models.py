@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 
 from pipeline.clip.folders import FINETUNED
 from pipeline.common.errors import UserError
+from pipeline.common.names import LONGEST, fault
 from saft.evaluate import paths
 
 HUB = "hf-hub:"
 TAGGED = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 REPOSITORY = re.compile(rf"{HUB}{TAGGED.pattern}", re.ASCII)
-ALIAS = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 class NamedModel(NamedTuple):
@@ -74,10 +74,10 @@ def _split(text: str) -> tuple[str, str]:
     alias, sign, spec = text.partition("=")
     if not sign or paths.existing(text):
         alias, spec = "", text
-    elif not ALIAS.fullmatch(alias):
+    elif fault(alias) or not alias[0].isalpha():
         raise UserError(
             f"{text}: '{alias}' cannot be a NAME, which begins with a letter and has letters, "
-            "digits, _ and - only"
+            f"digits, _ and - only, at most {LONGEST} of them"
         )
     if not spec.strip():
         raise UserError(f"'{text}': an empty MODEL; name one, or leave it out")

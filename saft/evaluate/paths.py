@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.common import names
 from pipeline.common.errors import UserError
 
 FINGERPRINT = re.compile(r"-[0-9a-f]{8}$")
@@ -23,7 +24,7 @@ def existing(text: str) -> Path | None:
         UserError: DVC would read a part of it as something else.
     """
     path = Path(os.path.expanduser(text)).absolute()
-    if not text.strip() or not path.exists():
+    if not text.strip() or not os.path.exists(path):  # False for what can be no path, too
         return None
     if "${" in str(path) or not str(path).isprintable():
         raise UserError(
@@ -36,7 +37,7 @@ def existing(text: str) -> Path | None:
 def plain_name(text: str, kind: str) -> str:
     """A name that DVC takes and that is no number: "my pictures" -> "my-pictures";
     ("2024", "images") -> "images-2024"."""
-    name = re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-")
+    name = re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-")[: names.LONGEST // 2]
     return name if name[:1].isalpha() else f"{kind}-{name}".strip("-")
 
 
@@ -69,6 +70,6 @@ def _files(path: Path) -> Iterator[Path]:
     if path.is_file():
         yield path
         return
-    for parent, folders, names in os.walk(path, followlinks=True):
+    for parent, folders, files in os.walk(path, followlinks=True):
         folders.sort()
-        yield from (file for name in sorted(names) if (file := Path(parent, name)).is_file())
+        yield from (file for name in sorted(files) if (file := Path(parent, name)).is_file())

@@ -6,10 +6,11 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from pipeline.common import names
 from pipeline.common.atomic import replacing_file
 from pipeline.common.errors import UserError
 from pipeline.common.options import load_plugin
-from pipeline.common.params import PLAIN_NAME, read_section
+from pipeline.common.params import read_section
 from pipeline.descriptions import session
 from pipeline.descriptions.generation_params import GenerationParams
 from pipeline.descriptions.interface import Answers, Task
@@ -46,9 +47,10 @@ def path_of(name: str) -> Path:
         UserError: it cannot be a name, or there is such a prompt set.
     """
     # `describe.prompts: null` or `12` would be no name in params.yaml
-    if not PLAIN_NAME.fullmatch(name) or not isinstance(YAML(typ="safe").load(name), str):
+    if names.fault(name) or not isinstance(YAML(typ="safe").load(name), str):
         raise UserError(
-            f"'{name}' cannot be the name of a prompt set; use a word of letters, digits, - and _"
+            f"'{name}' cannot be the name of a prompt set; use a word of at most {names.LONGEST} "
+            "letters, digits, - and _"
         )
     path = FOLDER / f"{name}.yaml"
     if path.exists():

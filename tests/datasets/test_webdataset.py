@@ -314,7 +314,7 @@ def test_a_class_without_images_is_a_distractor_where_that_is_asked_for(project)
         assert [entry.name for entry in images.classes] == ["cat", "polar bear", "crane"]
         assert images.labels.tolist() == [0, 2]
     summary = json.loads((IMAGES / "w/summary.json").read_text())
-    assert summary["remarks"] == [
+    assert summary["notes"] == [
         "1 of 3 classes have no image in the shards that are there, and are distractors: polar bear"
     ]
     assert summary["images_per_class"]["minimum"] == 0

@@ -67,16 +67,21 @@ def test_the_command_is_named_as_it_is_typed(monkeypatch, capsys):
     assert capsys.readouterr().err.startswith("error: saft descriptions show met what ")
 
 
-def test_the_traceback_is_there_for_who_asks(monkeypatch, capsys):
+def test_the_traceback_is_there_for_who_asks_without_secrets(monkeypatch, capsys):
     monkeypatch.setenv("SAFT_TRACEBACK", "1")
+    monkeypatch.setenv("SOME_KEY", "0123456789abcdef")
 
     @one_line_errors("saft x")
     def main() -> None:
-        raise KeyError("a")
+        raise KeyError("0123456789abcdef")
 
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit) as caught:
         main()
-    assert "Traceback (most recent call last)" in capsys.readouterr().err
+    assert caught.value.code == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("Traceback (most recent call last):")
+    assert "\nKeyError: '***'\n" in shown
+    assert "met what it does not expect: KeyError: '***' (" in shown
 
 
 def test_a_signal_that_ends_a_process_ends_a_command_like_an_interrupt():

@@ -19,14 +19,17 @@ def write(folder: Path, **changes: object) -> None:
     write_params(folder, **known | changes)
 
 
-def test_what_is_defined_passes_and_nothing_is_written(tmp_path, monkeypatch):
+def test_what_is_defined_passes_and_the_same_is_written_for_all_names(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     texts = {"evaluate.texts": ["template", "descriptions"], "evaluate.attacker": "same"}
     write(tmp_path, **texts, **{"exemplars": {"near": {}}, "describe.exemplars": "near"})
     names.main()
+    first = names.CHECKED.read_bytes()
     write(tmp_path, **texts, **{"describe.confusions": "photos"})
     names.main()
-    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+    assert names.CHECKED.read_bytes() == first
+    files = {str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file()}
+    assert files - {"params.yaml"} == {str(names.CHECKED)}
 
 
 @pytest.mark.parametrize(
