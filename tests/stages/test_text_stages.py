@@ -62,6 +62,7 @@ def test_templates_are_filled_for_every_set_in_use_and_for_no_other(project: Pat
 def test_classes_of_one_name_are_said_with_both_ids(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    write_params(project)
     named = [ClassEntry("n00", "crane"), ClassEntry("n01", "owl"), ClassEntry("n02", "Crane")]
     for folder in (EVALUATED, CHECKED, CLASSES):
         write_classes(folder / "tiny.parquet", named, [])
@@ -86,6 +87,7 @@ def test_classes_of_one_name_are_said_with_both_ids(
 def test_classes_of_different_names_are_nothing_to_say(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    write_params(project)
     texts.main("template")
     assert capsys.readouterr().err == ""
 
