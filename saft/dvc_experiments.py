@@ -4,10 +4,25 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.common.errors import UserError, one_line
+from pipeline.common.locks import held
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """While the block runs no other process runs what has that name: each would replace the
+    experiments of the other.
+
+    Raises:
+        UserError: another process runs one.
+    """
+    busy = f"another process is running {name} in this folder; wait for it or stop it"
+    with held(Path(".scratch") / f"{name}.lock", busy):
+        yield
 
 
 def run(experiment: str, changes: Sequence[str]) -> bool:

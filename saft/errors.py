@@ -1,8 +1,6 @@
 """How every `saft` command ends that cannot do what it was asked: one line, status 1."""
 
-import os
 import sys
-import traceback
 from collections.abc import Callable
 from functools import wraps
 from typing import ParamSpec
@@ -10,11 +8,13 @@ from typing import ParamSpec
 import typer
 
 from pipeline.common import secrets
-from pipeline.common.errors import UserError, one_line
+from pipeline.common.errors import UserError
+from pipeline.common.failures import explain, show_traceback
+from pipeline.common.interrupts import terminations_as_interrupts
+from saft.project import where_to_run
 
 P = ParamSpec("P")
 _OF_TYPER = (typer.BadParameter, typer.Exit, typer.Abort, BrokenPipeError)  # which ends them well
-TRACEBACK = "SAFT_TRACEBACK"  # environment variable; 1: tracebacks as Python shows them
 
 
 def one_line_errors(command: str = "") -> Callable[[Callable[P, None]], Callable[P, None]]:
@@ -29,13 +29,12 @@ def one_line_errors(command: str = "") -> Callable[[Callable[P, None]], Callable
         @wraps(main)  # typer reads the arguments of `main` from it
         def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
             try:
-                main(*args, **kwargs)
+                with terminations_as_interrupts():
+                    main(*args, **kwargs)
             except _OF_TYPER:
                 raise
             except Exception as error:
-                if os.environ.get(TRACEBACK) == "1" and not isinstance(error, UserError):
-                    text = "".join(traceback.format_exception(error))
-                    print(secrets.redacted(text), file=sys.stderr)
+                show_traceback(error)
                 message = secrets.shown(_line(error, command, _typed(main)))
                 print(f"error: {message}", file=sys.stderr)
                 raise SystemExit(1) from None
@@ -52,15 +51,8 @@ def _typed(main: Callable[P, None]) -> str:
 
 
 def _line(error: Exception, command: str, typed: str) -> str:
+    line = explain(error, command or typed)
     if isinstance(error, UserError):
-        named = not command or str(error).startswith(command)
-        return str(error) if named else f"{command}: {error}"
-    where = command or typed
-    if isinstance(error, MemoryError):
-        return f"{where}: out of memory"
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{where}: {error.filename}: {error.strerror}"
-    return (
-        f"{where}: {type(error).__name__}: {one_line(error)}; this is a bug of this project; "
-        f"{TRACEBACK}=1 for more"
-    )
+        named = not command or line.startswith(command)
+        return (line if named else f"{command}: {line}") + where_to_run()
+    return line if line.startswith(command or typed) else f"{command or typed}: {line}"

@@ -7,8 +7,10 @@ import typer
 
 from saft.errors import one_line_errors
 from saft.inventory import collect
+from saft.project import in_project
 
 
+@in_project
 @one_line_errors()
 def main(
     as_json: Annotated[

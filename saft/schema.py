@@ -10,8 +10,9 @@ from typing import Any
 
 from pipeline.clip.folders import FINETUNED
 from pipeline.common import registry, secrets
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, printable
 from pipeline.common.params import PARAMS_FILE, SECRET, Section, validate
+from pipeline.common.plain_values import shown
 from pipeline.descriptions.confusions import ConfusionsParams
 from pipeline.descriptions.exemplars import ExemplarParams
 from pipeline.descriptions.params import DescribeParams
@@ -84,7 +85,7 @@ def check_params(values: Values, file: Path = PARAMS_FILE) -> list[str]:
     if "embed" in sound:
         problems += not_plain(values["embed"]["texts"], f"{file}: embed.texts")
     problems += [f"{file}: {text}" for text in references(values, sound)]
-    return problems
+    return [printable(problem) for problem in problems]
 
 
 def _missing(name: str, values: Values, file: Path) -> str:
@@ -116,7 +117,7 @@ def _is_sound(name: str, values: Values, file: Path, problems: list[str]) -> boo
     """Whether every entry of a section of NAMED has its keys."""
     entries = values[name]
     if not isinstance(entries, dict):
-        problems.append(f"{file}: {name}: expected a section with keys, found {entries!r}")
+        problems.append(f"{file}: {name}: expected a section with keys, found {shown(entries)}")
         return False
     numbers = [key for key in entries if not isinstance(key, str)]
     problems += [f"{file}: {name}.{key}: a name in quotes, '{key}'" for key in numbers]

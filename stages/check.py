@@ -10,6 +10,7 @@ import typer
 
 from pipeline.clip.device import deterministic_device
 from pipeline.common import names
+from pipeline.common.atomic import replacing_file
 from pipeline.common.params import read_section
 from pipeline.common.tables import write_json
 from pipeline.cost.meter import Meter
@@ -42,9 +43,10 @@ def run(dataset: str, model: str, team: list[Worker]) -> None:
     meter = Meter(inputs.device)
     measured: dict[str, Any] = measure_model(checks, inputs, meter, team)
     print(f"{dataset} {model}: {measured}", flush=True)
-    spent, output = meter.stop(), checks_file(dataset, model)
-    write_json(output, {"dataset": dataset, "model": model, "epsilon_255": epsilon} | measured)
-    session.record_cost(f"check@{dataset}-{model}", inputs, spent, team, output)
+    spent = meter.stop()
+    with replacing_file(checks_file(dataset, model)) as partial:
+        write_json(partial, {"dataset": dataset, "model": model, "epsilon_255": epsilon} | measured)
+        session.record_cost(f"check@{dataset}-{model}", inputs, spent, team, partial)
 
 
 if __name__ == "__main__":

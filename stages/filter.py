@@ -15,6 +15,7 @@ from pipeline.clip import model as clip
 from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import BASE_MODEL
 from pipeline.clip.text_encoding import encode_texts
+from pipeline.common.atomic import replacing_file
 from pipeline.common.params import read_section, read_value
 from pipeline.common.tables import write_table
 from pipeline.descriptions.artifact import DESCRIPTIONS, read_artifact
@@ -51,9 +52,10 @@ def main() -> None:
     features = filtering.score_rows(rows, classes, references, names, encode, params.rank_by)
     table, short = filtering.keep_top_k(rows, features, classes, params)
     columns = {name: [row[name] for row in table] for name in SCHEMA.names}
-    write_table(FILTERED, columns, SCHEMA)
-    write_texts(KEPT, kept_descriptions(table))
-    print(summary(columns, short, len(classes)))
+    with replacing_file(FILTERED) as every, replacing_file(KEPT) as kept:
+        write_table(every, columns, SCHEMA)
+        write_texts(kept, kept_descriptions(table))
+        print(summary(columns, short, len(classes)), flush=True)
 
 
 if __name__ == "__main__":

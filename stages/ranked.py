@@ -10,9 +10,10 @@ from collections.abc import Callable
 from functools import wraps
 
 from pipeline.common.errors import UserError
+from pipeline.common.failures import show_traceback
 from pipeline.distributed import launch
 from pipeline.distributed.collectives import Unreachable
-from stages.runner import explain, show_traceback
+from stages.runner import explain
 
 
 def ranked(module: str) -> Callable[[Callable[[], None]], Callable[[], None]]:

@@ -21,14 +21,17 @@ from stages.runner import stage
 
 @stage("report")
 def main() -> None:
-    """Render everything first, so that a bad input leaves the old report untouched."""
+    """Write everything, then rename: what fails leaves the old report untouched."""
     inputs = read_inputs()
-    page = report.render(inputs)
-    write_json(METRICS, report.metrics(inputs))
-    with replacing_file(report.ACCURACY) as partial, partial.open("w", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(report.accuracy_rows(inputs))
-    with replacing_file(report.PAGE) as partial:
-        partial.write_text(page, encoding="utf-8")
+    with (
+        replacing_file(METRICS) as metrics,
+        replacing_file(report.ACCURACY) as accuracy,
+        replacing_file(report.PAGE) as page,
+    ):
+        page.write_text(report.render(inputs), encoding="utf-8")
+        write_json(metrics, report.metrics(inputs))
+        with accuracy.open("w", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(report.accuracy_rows(inputs))
     if inputs.evaluate.strict:
         insist(report.open_checks(inputs))
 

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, model_validator
 
+from pipeline.common.bounds import PathText
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section
 from pipeline.descriptions.aliases import read_decisions, refuse_undecided
@@ -44,7 +45,7 @@ def _inside(name: str) -> str:
     return name
 
 
-Inside = Annotated[str, AfterValidator(_inside)]
+Inside = Annotated[PathText, AfterValidator(_inside)]
 
 
 class Params(Section):

@@ -29,7 +29,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         _check_own_parts(config["model_cfg"], path)
     except FileNotFoundError:
         raise UserError(f"{path}: not found; is '{folder}' an open_clip folder?") from None
-    except (json.JSONDecodeError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: not an open_clip config: {error!r}") from None
     return config
 

@@ -66,6 +66,6 @@ def _read(file: Path, count: int) -> np.ndarray | None:
     """None where there is no file or it cannot be read: the texts are then encoded."""
     try:
         features = np.load(file)
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError, OverflowError, MemoryError, RecursionError):
         return None
     return features if features.ndim == 2 and len(features) == count else None

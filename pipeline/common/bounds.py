@@ -9,6 +9,8 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field
 
+from pipeline.common import names
+
 MOST = 2**31 - 1  # of what is counted
 SMALLEST = 2.0**-126  # a 32-bit float nearer to 0 loses digits, or is 0
 
@@ -19,6 +21,12 @@ def _kept_in_32_bits(number: N) -> N:
     if number != 0 and abs(number) < SMALLEST:
         raise ValueError("is too near to 0 for a 32-bit float")
     return number
+
+
+def _path(text: str) -> str:
+    if len(text.encode()) >= 4096 or any(len(part.encode()) > 255 for part in text.split("/")):
+        raise ValueError("is longer than the name of a file or folder may be")
+    return text
 
 
 _In32Bits = AfterValidator(_kept_in_32_bits)
@@ -41,3 +49,6 @@ Seconds = Annotated[float, Field(ge=0, le=1e9)]
 # in 1/255: 255 is the whole range of a pixel, and an l2 ball is larger by the root of the pixels
 Radius = Annotated[float, Field(gt=0, le=255 * 255), _In32Bits]
 Epsilon = Annotated[int | float, Field(gt=0, le=255 * 255), _In32Bits]  # as written: 4 is not 4.0
+
+PathText = Annotated[str, AfterValidator(_path)]  # of a file or folder, which need not exist
+Name = Annotated[str, Field(max_length=names.LONGEST)]  # of a set, model, text set or plug-in

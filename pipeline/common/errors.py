@@ -13,9 +13,12 @@ class UserError(Exception):
     """Something the user can fix.
 
     The message is one line: it names the file, key or class and says what to do.
-    `stages.runner` prints it and exits with status 1; any other exception is a
-    bug of this project and keeps its traceback.
+    Stages and commands print it and exit with status 1; for what any other exception makes them
+    print see `pipeline.common.failures`.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 def first_line(error: BaseException) -> str:

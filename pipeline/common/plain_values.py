@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-LONGEST = 100_000  # characters of a text
+LONGEST = 10_000  # characters of a text
 SHOWN = 80  # most characters of a value in a message
 # what no text holds: control characters but tab and line ends, and halves of a character
 _NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")

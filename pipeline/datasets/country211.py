@@ -7,6 +7,8 @@ from torchvision.datasets import Country211
 from pipeline.prepare import torchvision_readers as tv
 from pipeline.prepare.catalogue import CatalogueParams, Listing, make_open_source
 from pipeline.prepare.facts import Archive, Facts, Split
+from pipeline.prepare.folders import listing_of
+from pipeline.prepare.walking import class_folders
 
 FACTS = Facts(
     title="Country211",
@@ -35,9 +37,8 @@ def country(code: str) -> str:
 
 def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
     """<split>/<ISO code>/*.jpg."""
-    dataset = tv.run_reader(lambda: Country211(root, split=split), FACTS.title, root)
-    files = [path for path, _ in dataset.samples]
-    return tv.from_files(tv.class_entries(dataset.classes, country), dataset.targets, files, root)
+    folder = root / "country211" / split
+    return listing_of(folder, root, tv.class_entries(class_folders(folder), country))
 
 
 open_source = make_open_source(FACTS, listing)

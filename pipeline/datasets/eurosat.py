@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from torchvision.datasets import EuroSAT
-
 from pipeline.common.errors import UserError
 from pipeline.prepare import torchvision_readers as tv
 from pipeline.prepare.catalogue import CatalogueParams, Listing, make_open_source
 from pipeline.prepare.facts import Archive, Facts, Split
+from pipeline.prepare.folders import listing_of
+from pipeline.prepare.walking import class_folders
 
 FOLDER = "eurosat/2750"
 NAMES = {
@@ -42,13 +42,11 @@ Params = CatalogueParams
 
 def listing(root: Path, split: str, params: CatalogueParams) -> Listing:
     """2750/<Class>/<Class>_<number>.jpg."""
-    dataset = tv.run_reader(lambda: EuroSAT(root), FACTS.title, root)
-    unknown = sorted(set(dataset.classes) - set(NAMES))
+    folders = class_folders(root / FOLDER)
+    unknown = sorted(set(folders) - set(NAMES))
     if unknown:
         raise UserError(f"{root / FOLDER / unknown[0]}: no class of EuroSAT; remove the folder")
-    files = [path for path, _ in dataset.samples]
-    classes = tv.class_entries(dataset.classes, NAMES.__getitem__)
-    return tv.from_files(classes, dataset.targets, files, root)
+    return listing_of(root / FOLDER, root, tv.class_entries(folders, NAMES.__getitem__))
 
 
 open_source = make_open_source(FACTS, listing)

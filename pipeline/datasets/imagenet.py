@@ -5,7 +5,8 @@ from pathlib import Path
 from pipeline.common.errors import UserError
 from pipeline.prepare.catalogue import Listing, make_open_source
 from pipeline.prepare.facts import Facts, Split
-from pipeline.prepare.folders import check_folder, class_folders, listing_of
+from pipeline.prepare.folders import listing_of
+from pipeline.prepare.walking import check_folder, class_folders, subfolders
 from pipeline.prepare.wnids import WnidParams, class_entries
 
 FACTS = Facts(
@@ -43,7 +44,7 @@ def listing(root: Path, split: str, params: WnidParams) -> Listing:
     """
     folder = root / "imagenet" / split
     check_folder(folder)
-    if not any(path.is_dir() for path in folder.iterdir()):
+    if not subfolders(folder):
         raise UserError(
             f"{folder}: the images are not sorted by class; move that folder away (torchvision "
             f"unpacks where there is none) and in {root} run "

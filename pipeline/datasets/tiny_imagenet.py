@@ -9,10 +9,11 @@ from collections import Counter
 from pathlib import Path
 
 from pipeline.common.errors import UserError
-from pipeline.images.decoding import ENDINGS, Encoded
+from pipeline.images.decoding import Encoded
 from pipeline.prepare.catalogue import Listing, make_open_source
 from pipeline.prepare.facts import Archive, Facts, Split
-from pipeline.prepare.folders import class_folders, listing_of, read_lines
+from pipeline.prepare.folders import listing_of, read_lines
+from pipeline.prepare.walking import class_folders, image_names
 from pipeline.prepare.wnids import WnidParams, class_entries
 
 FOLDER = "tiny-imagenet-200"
@@ -44,7 +45,7 @@ def listing(root: Path, split: str, params: WnidParams) -> Listing:
     """<split>/<wnid>/**/*.JPEG, or the stock validation folder."""
     folder = root / FOLDER / split
     images = folder / "images"
-    if images.is_dir() and any(images.iterdir()):
+    if images.is_dir() and image_names(images):
         return _stock_validation(folder, root, params)
     wnids = [name for name in class_folders(folder) if name != images.name]  # left behind, empty
     return listing_of(folder, root, class_entries(wnids, params.names, folder))
@@ -83,8 +84,7 @@ def _check_listed(names: list[str], table: Path, images: Path) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise UserError(f"{table}: {twice[0]} stands there more than once ({len(twice)} in all)")
-    unlisted = {path.name for path in images.iterdir() if path.suffix.lower() in ENDINGS}
-    unlisted -= set(names)
+    unlisted = set(image_names(images)) - set(names)
     if unlisted:
         raise UserError(
             f"{images / min(unlisted)}: {table.name} does not list it ({len(unlisted)} in all); "

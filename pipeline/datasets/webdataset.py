@@ -3,37 +3,43 @@
     <root>/classnames.txt                       one class per line, in label order
     <root>/zeroshot_classification_templates.txt one template per line, {c} is the class name
     <root>/<split>/nshards.txt                  number of shards
-    <root>/<split>/0.tar, 1.tar, ...            members <key>.<image ending> and <key>.cls
-
+    <root>/<split>/0.tar, 1.tar, ...            members <key>.<image ending> and <key>.cls,
+                                                see `pipeline.prepare.tar_shards`
 The shards are read in place: prepare takes each image out of its tar by offset, and `stream`
 leaves them there for good. `root: hf:<organisation>/<name>` is a data set of the Hugging Face
 hub, fetched once (data.download: true) and checked against the hub's sha256.
 """
 
-import tarfile
-from collections.abc import Iterator, Mapping
-from pathlib import Path, PurePosixPath
+import re
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
-from pipeline.common.bounds import Count, CountOrZero, Side
-from pipeline.common.errors import UserError
+from pipeline.common.bounds import Count, CountOrZero, PathText, Side
+from pipeline.common.errors import UserError, listed
 from pipeline.common.params import Section
+from pipeline.common.plain_values import shown
+from pipeline.common.text_files import one_form, read_text
 from pipeline.images.classes import ClassEntry
 from pipeline.images.data_root import locate
-from pipeline.images.decoding import ENDINGS, Decoded, Encoded, Resize, decode
+from pipeline.images.decoding import Decoded, Resize, decode
 from pipeline.images.image_set import FileSource, ImageSource, SourceImage
+from pipeline.prepare.display_names import id_note
 from pipeline.prepare.folders import read_lines
-from pipeline.prepare.hub_shards import HUB, fetch
-from pipeline.prepare.selection import sample_images, select_classes
+from pipeline.prepare.hub_shards import HUB, fetch, folder_of
+from pipeline.prepare.selection import sample_images, select_classes, without_images
+from pipeline.prepare.tar_shards import HIDDEN, read_shard
+
+SHOWN = 5  # classes without an image that a remark names
 
 
 class Params(Section):
     """`prepare.sets.<set>` with `source: webdataset`."""
 
     source: Literal["webdataset"]
-    root: str
+    root: PathText
     """Folder below the data root, or hf:<organisation>/<name> of the Hugging Face hub."""
-    split: str
+    split: PathText
     """Folder of the shards, usually test."""
     size: Side
     """Side of the square images, in pixels."""
@@ -48,6 +54,9 @@ class Params(Section):
     """Leave out this many images of each class first (for disjoint sets of one split)."""
     stream: bool = False
     """true: decode at each use, out of the shards, instead of packing once."""
+    partial: bool = False
+    """true: take the shards that are there, as a first try; a class of which they hold no image
+    stays among the classes to choose from, as a distractor."""
 
 
 def open_source(params: Params) -> ImageSource:
@@ -58,19 +67,31 @@ def open_source(params: Params) -> ImageSource:
     """
     root = params.root
     if root.startswith(HUB):
-        root = fetch(root, params.split)
+        root = folder_of(root) if has_some(params) else fetch(root, params.split)
     folder = locate(root)
-    names = _lines(folder / "classnames.txt")
-    members = [m for shard in _shards(folder / params.split) for m in _index(shard, len(names))]
-    ids = [str(label) for label in range(len(names))]
-    labels = [label for label, _, _ in members]
+    names = _names(folder / "classnames.txt")
+    shards = [read_shard(p, names) for p in _shards(folder / params.split, params.partial)]
+    images = [image for shard in shards for image in shard.images]
+    ids, labels = [str(label) for label in range(len(names))], [image.label for image in images]
     class_ids = select_classes(ids, params.classes, str(folder))
+    absent = without_images(labels, ids, class_ids)
+    if absent and not params.partial:
+        raise UserError(
+            f"{folder}: class '{absent[0]}' has no image; with partial: true such classes stay, as "
+            f"distractors ({len(absent)} in all)"
+        )
     numbers = sample_images(
-        labels, ids, class_ids, params.skip, params.images_per_class, str(folder)
+        labels,
+        ids,
+        [class_id for class_id in class_ids if class_id not in absent],
+        params.skip,
+        params.images_per_class,
+        str(folder),
     )
     label_of = {int(class_id): label for label, class_id in enumerate(class_ids)}
-    items = [SourceImage(label_of[labels[i]], members[i][1]) for i in numbers]
-    encoded = [members[i][2] for i in numbers]
+    items = [SourceImage(label_of[labels[i]], images[i].source) for i in numbers]
+    encoded = [images[i].file for i in numbers]
+    hidden = [member for shard in shards for member in shard.hidden]
 
     def pixels(index: int) -> Decoded:
         return decode(encoded[index], params.size, params.resize)
@@ -83,7 +104,27 @@ def open_source(params: Params) -> ImageSource:
         _templates(folder / "zeroshot_classification_templates.txt"),
         FileSource(root, encoded, params.resize),
         params.stream,
+        {HIDDEN: hidden} if hidden else {},
+        [
+            *_distractors([names[int(class_id)] for class_id in absent], len(class_ids)),
+            *id_note(names, "classnames.txt has to hold names"),
+        ],
+        distractors=params.partial,
     )
+
+
+def has_some(params: Params) -> bool:
+    """Whether the shards of a set of the hub are taken as they are there."""
+    return params.partial and (locate(folder_of(params.root)) / params.split).is_dir()
+
+
+def _distractors(names: Sequence[str], classes: int) -> list[str]:
+    if not names:
+        return []
+    return [
+        f"{len(names)} of {classes} classes have no image in the shards that are there, and are "
+        f"distractors: {listed(names, SHOWN)}"
+    ]
 
 
 def _lines(path: Path) -> list[str]:
@@ -103,63 +144,30 @@ def _templates(path: Path) -> list[str]:
     return [line.replace("{c}", "{}") for line in lines]
 
 
-def _shards(folder: Path) -> list[Path]:
-    count = "".join(_lines(folder / "nshards.txt"))
-    if not count.isdigit() or int(count) < 1:
-        raise UserError(f"{folder / 'nshards.txt'}: '{count}' is no number of shards")
-    paths = [folder / f"{number}.tar" for number in range(int(count))]
-    missing = [path for path in paths if not path.is_file()]
-    if missing:
-        raise UserError(f"{missing[0]}: not found, {len(missing)} of {count} shards are missing")
-    return paths
-
-
-def _index(shard: Path, classes: int) -> Iterator[tuple[int, str, Encoded]]:
-    """(label, source, where) of every image of a shard, in the shard's order."""
-    images: dict[str, Encoded] = {}
-    labels: dict[str, int] = {}
-    end = 0
-    try:
-        with tarfile.open(shard, "r:") as tar:
-            for member in tar:
-                end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-                path = PurePosixPath(member.name)
-                key, ending = str(path.with_suffix("")), path.suffix.lower()
-                if ending in ENDINGS and key in images:
-                    raise UserError(f"{shard}: two images are called {key}")
-                if ending in ENDINGS:
-                    images[key] = Encoded(shard, member.offset_data, member.size)
-                elif ending == ".cls":
-                    content = tar.extractfile(member)
-                    labels[key] = int(content.read()) if content else -1
-    except (tarfile.TarError, ValueError, EOFError, OSError) as error:
-        raise UserError(f"{shard}: cannot be read: {error}; get it again") from None
-    _check_whole(shard, end, sorted(set(labels) - set(images)))
-    for key, encoded in images.items():
-        if not 0 <= labels.get(key, -1) < classes:
-            class_label = labels.get(key, "no .cls file")
-            raise UserError(
-                f"{shard}: image {key}: class {class_label}, expected 0 to {classes - 1}: "
-                f"classnames.txt has {classes} names{_needed(labels)}"
-            )
-        yield labels[key], f"{shard.parent.name}/{shard.name}/{key}", encoded
-
-
-def _needed(labels: Mapping[str, int]) -> str:
-    """How many names the labels of a shard need."""
-    return f", the labels here need {max(labels.values()) + 1}" if labels else ""
-
-
-def _check_whole(shard: Path, end: int, without_image: list[str]) -> None:
-    """Raise UserError unless the shard ends as a tar must, in two empty blocks, and every class
-    has its image: tarfile takes a cut or damaged header for the end."""
-    with shard.open("rb") as file:
-        file.seek(end)
-        trailer = file.read(1 << 20)
-    if len(trailer) < 2 * tarfile.BLOCKSIZE or trailer.strip(b"\0"):
-        raise UserError(f"{shard}: is cut off or damaged after byte {end}; get it again")
-    if without_image:
+def _names(path: Path) -> list[str]:
+    """Class names by label: an empty line between two would shift every later one."""
+    if not _lines(path):
+        return []
+    lines = [one_form(line) for line in read_text(path).rstrip().split("\n")]
+    if "" in lines:
         raise UserError(
-            f"{shard}: {without_image[0]}.cls has no image with an ending that is known "
-            f"({len(without_image)} in all)"
+            f"{path}: line {lines.index('') + 1} is empty, and a label is the number of a line; "
+            "remove the line, or name its class"
         )
+    return lines
+
+
+def _shards(folder: Path, partial: bool) -> list[Path]:
+    """The shards that nshards.txt counts; with `partial` those of them that are there."""
+    count = "".join(_lines(folder / "nshards.txt"))
+    if not re.fullmatch("[0-9]{1,6}", count) or int(count) < 1:
+        raise UserError(f"{folder / 'nshards.txt'}: {shown(count)} is no number of shards")
+    paths = [folder / f"{number}.tar" for number in range(int(count))]
+    there = [path for path in paths if path.is_file()]
+    missing = [path for path in paths if path not in there]
+    if missing and not (partial and there):
+        cure = "" if partial else "; get them, or set partial: true to take what is there"
+        raise UserError(
+            f"{missing[0]}: not found, {len(missing)} of {count} shards are missing{cure}"
+        )
+    return there

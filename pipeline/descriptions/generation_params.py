@@ -4,14 +4,14 @@ from typing import Any
 
 from pydantic import Field
 
-from pipeline.common.bounds import MOST, Factor, Few, FewOrZero
+from pipeline.common.bounds import MOST, Factor, Few, FewOrZero, PathText
 from pipeline.common.params import Section
 
 
 class GenerationParams(Section):
     """Keys of every backend that queries a model; null: a server's own setting."""
 
-    model: str
+    model: PathText
     answers: Few
     sentences: Few
     # Above 0: greedy answers would all be equal, and a retry would fail the same way.

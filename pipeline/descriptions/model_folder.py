@@ -105,7 +105,7 @@ def _check_length(path: Path) -> None:
             header = json.loads(file.read(length))
         tensors = [value for name, value in header.items() if name != "__metadata__"]
         expected = _HEADER + length + max((t["data_offsets"][1] for t in tensors), default=0)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise UserError(f"{path}: no safetensors file, or cut off; fetch it again") from None
     size = path.stat().st_size
     if size != expected:

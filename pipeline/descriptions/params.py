@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from pipeline.common.bounds import Seed
+from pipeline.common.bounds import Name, Seed
 from pipeline.common.errors import UserError, listed
 from pipeline.common.params import Section
 from pipeline.common.text_files import spelled_as
@@ -14,12 +14,12 @@ from pipeline.images.classes import ClassEntry
 class DescribeParams(Section):
     """Section `describe` of params.yaml, where every key is explained."""
 
-    dataset: str
-    backend: str
-    prompts: str
-    exemplars: str
+    dataset: Name
+    backend: Name
+    prompts: Name
+    exemplars: Name
     per_image: bool
-    confusions: str
+    confusions: Name
     gloss: Literal["none", "known"]
     only: list[str] | None
     empty_class: Literal["error", "allow"]

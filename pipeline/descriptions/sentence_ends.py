@@ -12,7 +12,9 @@ without capitals follow, and both sides have two words or more. It is not split
 """
 
 import re
+from itertools import islice
 
+_LONGEST = 100  # characters of a word that is an abbreviation, a number or initials
 _BREAK = re.compile(r"(?<![.…])[.!][\"')\]”’]*\s+(?=[\"'(\[“‘]?(\w))|[。！]\s*(?=\w)")
 _LAST_WORD = re.compile(r"[^\s(\"'“‘]*$")
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)*[^\W\d_]")
@@ -55,7 +57,7 @@ def is_end(before: str, after: str) -> bool:
     marked = before.rstrip("\"')]”’")
     if marked.endswith(("!", "?", "！", "。")):
         return True
-    word = _LAST_WORD.search(marked[:-1])[0].lower()  # type: ignore[index]
+    word = _LAST_WORD.search(marked[-_LONGEST:-1])[0].lower()  # type: ignore[index]
     rest = marked[: -1 - len(word)].rstrip()
     if word in _GOES_ON or (word in _GOES_ON_BEFORE_NUMBER and opener[:1].isdigit()):
         return False
@@ -68,4 +70,5 @@ def is_end(before: str, after: str) -> bool:
 
 
 def _two_words(before: str, after: str) -> bool:
-    return all(len(re.findall(r"\w+", text)) >= 2 for text in (before, after))
+    """Whether both have two words; only so many are looked for."""
+    return all(len(list(islice(re.finditer(r"\w+", text), 2))) == 2 for text in (before, after))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 
-from pipeline.common.bounds import MOST, Few
+from pipeline.common.bounds import MOST, Few, PathText
 from pipeline.common.errors import UserError
 from pipeline.common.tables import read_json
 from pipeline.descriptions.generation_params import GenerationParams
@@ -33,7 +33,7 @@ ENGINE = {
 class EngineParams(GenerationParams):
     """The keys of `describe.options.vllm` that say which model the engine loads, and how."""
 
-    revision: str
+    revision: PathText
     dtype: Literal["auto", "bfloat16", "float16", "float32"]
     tensor_parallel_size: Few
     gpu_memory_utilization: float = Field(gt=0, le=1)

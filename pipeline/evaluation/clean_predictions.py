@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +25,8 @@ from pipeline.evaluation.interface import Targets
 from pipeline.evaluation.verdicts import verdict
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 
+BROKEN = (OSError, ValueError, LookupError, EOFError, OverflowError, MemoryError, RecursionError,
+          NotImplementedError)  # fmt: skip
 # the files of this package that decide a verdict
 LAUNCHING = ("cuda_graph.py",)  # loaded by some attacks
 CLASSIFYING = ("clean_predictions.py", "interface.py", "verdicts.py", "zero_shot_classifier.py")
@@ -79,7 +82,7 @@ def _read(path: Path, count: int) -> Clean | None:
     try:
         with np.load(path) as arrays:
             kept = Clean(**{name: arrays[name] for name in Clean._fields})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (*BROKEN, zipfile.BadZipFile, zlib.error):
         return None
     return kept if all(values.shape == (count,) for values in kept) else None
 

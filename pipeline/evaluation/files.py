@@ -7,27 +7,25 @@ import numpy as np
 from safetensors.numpy import save
 
 from pipeline.clip.precision import describe_precision
-from pipeline.common.atomic import replacing_directory
 from pipeline.common.tables import write_json, write_table
 from pipeline.evaluation.evaluate import evenly_spaced
 from pipeline.evaluation.interface import Outcome, Targets
 from pipeline.evaluation.session import Attack, AttackedModel, Inputs
-from pipeline.images.image_set import dropped
+from pipeline.images.image_set import dropped, read_notes
 from pipeline.results.files import PREDICTIONS
 
 
-def write_verdicts(output: Path, attack: Attack, attacked: AttackedModel, inputs: Inputs) -> None:
-    """predictions.parquet, metrics.json and examples.safetensors, as a whole."""
+def write_verdicts(folder: Path, attack: Attack, attacked: AttackedModel, inputs: Inputs) -> None:
+    """Write predictions.parquet, metrics.json and examples.safetensors."""
     outcome, band = attacked.outcome, inputs.params.band
     about = threat_model(inputs) | attack_metadata(attack, inputs, outcome.note)
     results = attacked.accuracies | recheck_statistics(outcome, band)
     examples = clean_examples(inputs.targets, inputs.params.examples)
     examples["perturbation"] = outcome.perturbations
-    with replacing_directory(output) as out:
-        write_table(out / "predictions.parquet", attacked.columns, PREDICTIONS)
-        write_json(out / "metrics.json", about | results)
-        # as bytes: safetensors' own writer hides a full disk behind an error of its own
-        (out / "examples.safetensors").write_bytes(save(examples))
+    write_table(folder / "predictions.parquet", attacked.columns, PREDICTIONS)
+    write_json(folder / "metrics.json", about | results)
+    # as bytes: safetensors' own writer hides a full disk behind an error of its own
+    (folder / "examples.safetensors").write_bytes(save(examples))
 
 
 def attack_metadata(attack: Attack, inputs: Inputs, note: str) -> dict[str, Any]:
@@ -46,6 +44,7 @@ def attack_metadata(attack: Attack, inputs: Inputs, note: str) -> dict[str, Any]
 def threat_model(inputs: Inputs) -> dict[str, Any]:
     """What the attacker may do, to which model and images."""
     params, images = inputs.params, inputs.images
+    notes = read_notes(images.name)
     return {
         **{key: getattr(params, key) for key in ("norm", "space", "robust", "seed")},
         "model": inputs.model,
@@ -57,6 +56,7 @@ def threat_model(inputs: Inputs) -> dict[str, Any]:
         "images": len(inputs.targets.labels),
         "dropped": dropped(images.name),
         "classes": len(images.classes),
+        **({"set_notes": notes} if notes else {}),
     }
 
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from pipeline.clip.precision import Precision
-from pipeline.common.bounds import Count, CountOrZero, Epsilon, Factor, Seed
+from pipeline.common.bounds import Count, CountOrZero, Epsilon, Factor, Name, Seed
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section
 from pipeline.zeroshot.pgd_step import Norm
@@ -14,12 +14,12 @@ from pipeline.zeroshot.pgd_step import Norm
 class EvaluateParams(Section):
     """Section `evaluate` of params.yaml, where every key is explained."""
 
-    models: list[str] = Field(min_length=1)
-    datasets: list[str] = Field(min_length=1)
+    models: list[Name] = Field(min_length=1)
+    datasets: list[Name] = Field(min_length=1)
     images: Count | None
-    attacks: list[str] = Field(min_length=1)
-    texts: list[str] = Field(min_length=1)
-    attacker: str
+    attacks: list[Name] = Field(min_length=1)
+    texts: list[Name] = Field(min_length=1)
+    attacker: Name
     norm: Norm
     epsilons_255: list[Epsilon] = Field(min_length=1)
     space: Literal["model", "native"]

@@ -161,7 +161,7 @@ def _read(file: Path, numbers: np.ndarray, origins: Mapping[str, str]) -> Outcom
         )
     except FileNotFoundError:
         raise UserError(f"{file}: not found; {again}") from None
-    except (SafetensorError, KeyError, ValueError):
+    except (SafetensorError, KeyError, ValueError, RecursionError):
         raise UserError(f"{file}: damaged; {again}") from None
     differing = sorted(
         n for n in {*part_origins, *origins} if part_origins.get(n) != origins.get(n)

@@ -170,15 +170,19 @@ def attacked_model(attack: Attack, inputs: Inputs, verdicts: Verdicts) -> Attack
     return attacked
 
 
-def settle(attack: Attack, inputs: Inputs, spent: cost.Spent, output: Path) -> None:
-    """After the verdicts are written: keep what the attack cost, or, of an attack in parts, whose
-    cost is not known here, remove those."""
+def record_attack(attack: Attack, inputs: Inputs, spent: cost.Spent, output: Path) -> None:
+    """Keep what the attack cost; of an attack in parts that is not known here."""
     if attack.cut:
-        scratch.clear(attack.folder)
         return
     evaluated = inputs.images.name, attack.name, inputs.texts.name, inputs.epsilon_255, inputs.model
     stage = f"evaluate@{'-'.join(map(str, evaluated))}"
     record_cost(stage, inputs, spent, attack.team, output)
+
+
+def clear_parts(attack: Attack) -> None:
+    """Remove the parts that the verdicts were put together from, once those are written."""
+    if attack.cut:
+        scratch.clear(attack.folder)
 
 
 def origins(inputs: Inputs, options: Section) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from pipeline.common.bounds import PathText
 from pipeline.common.params import PARAMS_FILE, Section, read_section
 
 ROOT_VARIABLE = "SAFT_DATA"
@@ -11,7 +12,7 @@ ROOT_VARIABLE = "SAFT_DATA"
 class DataParams(Section):
     """Section `data` of params.yaml, where every key is explained."""
 
-    root: str | None
+    root: PathText | None
     download: bool
 
 

@@ -2,8 +2,8 @@
 
 Greyscale, palette, CMYK and alpha images become RGB as PIL converts them (alpha is dropped);
 16-bit grey is scaled, where PIL alone would clip it to white; an EXIF rotation is not applied,
-as torchvision's loaders do not. A truncated, empty or foreign file raises: nothing is padded or
-guessed. Whatever loses something of the file is remarked on.
+as torchvision's loaders do not. A truncated, empty or foreign file raises, and so do pixels whose
+range is unknown: nothing is padded or guessed. Whatever loses something of the file is remarked on.
 
 JPEGs are decoded at full size: at libjpeg's 1/2, 1/4 and 1/8 (`Image.draft`) between 10 and 93 %
 of the values after the resize differ, by up to 32 (measured by `pytest -k smaller_scale`).
@@ -19,12 +19,17 @@ from PIL import Image, UnidentifiedImageError
 from pipeline.common.errors import first_line
 
 ENDINGS = frozenset({
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".tif",
-    ".tiff",
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".webp", ".gif", ".ppm",
+    ".pgm", ".pnm", ".tif", ".tiff", ".tga", ".mpo", ".avif", ".jp2", ".j2k", ".jpf", ".jpx",
+    ".j2c", ".jpc",
 })  # fmt: skip
+# the formats of those endings, in PIL's words, that a file's first bytes tell
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "GIF", "PPM", "TIFF", "AVIF", "JPEG2000")
 # what PIL raises on broken files
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 ORIENTATION = 274  # the EXIF tag
+FULL_RANGE = ("PNG", "PPM")  # formats whose wide integers PIL gives as 0..65535
+DARK = 4  # 16-bit images whose values all lie below this part of the range are remarked on
 LARGEST = Image.MAX_IMAGE_PIXELS or 89_478_485  # pixels of an image that is resized before a crop
 
 Resize = Literal["stretch", "crop", "native"]
@@ -84,10 +89,13 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     """Any mode to RGB, with remarks on what that meant.
 
     Raises:
-        ValueError: floating-point pixels, whose range is unknown.
+        ValueError: floating-point or 32-bit pixels, whose range is unknown.
     """
     if image.mode == "F":
         raise ValueError("floating-point pixels, save it with 8 or 16 bits")
+    if image.mode == "I" and image.format not in FULL_RANGE:
+        raise ValueError("32-bit or signed integer pixels, save it with 8 or 16 bits")
+    wide_colour = _is_wide(image) and not image.mode.startswith("I")  # loading it forgets that
     remarks = []
     if _orientation(image) in range(2, 9):
         remarks.append("EXIF rotation not applied")
@@ -95,12 +103,40 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
         remarks.append("16-bit grey scaled to 8 bits")
         grey = np.asarray(image, dtype=np.float64) / 257
         image = Image.fromarray(grey.round().clip(0, 255).astype(np.uint8))
+        remarks += _darkness(image)
     elif image.mode == "CMYK":
         remarks.append("CMYK converted")
     elif image.mode.upper().endswith("A") or "transparency" in image.info:
         remarks.append("transparency dropped")
         image = image.convert("RGBA")  # a palette's transparent entry, without PIL's warning
-    return image.convert("RGB"), tuple(remarks)
+    image = image.convert("RGB")
+    if wide_colour:
+        remarks += ["16-bit colour scaled to 8 bits", *_darkness(image)]
+    return image, tuple(remarks)
+
+
+def _is_wide(image: Image.Image) -> bool:
+    """Whether the file of an image that is not yet loaded has 16 bits per channel."""
+    return any(";16" in str(tile[3]) for tile in getattr(image, "tile", ()))
+
+
+def _darkness(scaled: Image.Image) -> list[str]:
+    """A remark if an image of 16 bits, here scaled to 8, uses the lowest part of the range only,
+    as 12-bit data does; none if it is all black."""
+    if 0 < np.asarray(scaled).max() <= 256 // DARK:
+        return ["16-bit values in the lowest quarter of the range, dark (12-bit data?)"]
+    return []
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file whose name does not tell begins as an image does that can be read."""
+    try:
+        with Image.open(path, formats=FORMATS):
+            return True
+    except Image.DecompressionBombError:
+        return True
+    except UNREADABLE:
+        return False
 
 
 def reason(error: Exception) -> str:

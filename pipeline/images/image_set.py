@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, one_line
 from pipeline.common.tables import read_json, read_table
 from pipeline.images.classes import ClassEntry, check_labels, read_classes
 from pipeline.images.data_root import locate
@@ -56,8 +56,8 @@ class ImageSource:
     `decode(i)` gives item i as uint8 (3, size, size), RGB; it must be thread-safe and
     raise OSError, SyntaxError or ValueError on an unreadable image. `templates` are the data
     set's own; `files` is None where images are not stored as files. For summary.json: `left_out`
-    counts files that are no part of the set, by kind; `notes` say what was read otherwise than it
-    is written, a line each. With `distractors` a class may be without images.
+    names the files and folders that are no part of the set, by kind; `notes` say what people should
+    know of it, a line each. With `distractors` a class may be without images.
     """
 
     classes: Sequence[ClassEntry]
@@ -67,7 +67,7 @@ class ImageSource:
     templates: Sequence[str] = ()
     files: FileSource | None = None
     stream: bool = False
-    left_out: Mapping[str, int] = field(default_factory=dict)
+    left_out: Mapping[str, Sequence[str]] = field(default_factory=dict)
     notes: Sequence[str] = ()
     distractors: bool = False
 
@@ -112,6 +112,19 @@ def dropped(name: str) -> int:
     return len(read_json(IMAGES / name / SUMMARY)["dropped"])
 
 
+def read_notes(name: str) -> list[str]:
+    """The `note_lines` of set `name`."""
+    return note_lines(read_json(IMAGES / name / SUMMARY))
+
+
+def note_lines(summary: Mapping[str, Any]) -> list[str]:
+    """What a summary.json says that `prepare` left out beside the images, and what else it notes,
+    in one line each; [] for most sets."""
+    left_out = summary.get("left_out", {}).items()
+    lines = [f"{kind}: {what['count']} left out, e.g. {what['first']}" for kind, what in left_out]
+    return [*lines, *summary.get("notes", [])]
+
+
 def checksum(name: str) -> str:
     """sha256 of the pixels of set `name`, or, where it is streamed, of the table of its files and
     how they are resized."""
@@ -133,8 +146,8 @@ def _packed(folder: Path) -> np.ndarray:
         return np.load(path, mmap_mode="r")
     except FileNotFoundError:
         raise UserError(f"{path}: not found; run `dvc repro` first") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise UserError(f"{path}: not a packed image file: {error}") from None
+    except (ValueError, EOFError, OSError, OverflowError, MemoryError, RecursionError) as error:
+        raise UserError(f"{path}: not a packed image file: {one_line(error)}") from None
 
 
 def _streamed(folder: Path, name: str) -> StreamedPixels:

@@ -6,6 +6,7 @@ CLIP's. A whole CLIP brings its text tower: where that is another, both towers a
 
 from pathlib import Path
 
+from pipeline.common.bounds import PathText
 from pipeline.images.data_root import locate
 from pipeline.models import (
     activation,
@@ -24,10 +25,10 @@ from pipeline.models.named import LOCAL
 class Params(hub.HubParams):
     """`models.<name>.options` with source: checkpoint."""
 
-    file: str
+    file: PathText
     """The checkpoint, or a folder of the transformers library with one; relative paths start at
     $SAFT_DATA, or data/raw without it. Or hf-hub:<organisation>/<repository>/<file>."""
-    model: str
+    model: PathText
     """As in `pretrained`, or local-dir:<folder as in `local`>, where paths start likewise."""
     key: str | None = None
     """Where in the file the weights are, e.g. state_dict_ema; null: the only ones that fit."""

@@ -6,6 +6,7 @@ transformers: config.json + model.safetensors (or pytorch_model.bin, or either i
 
 from pathlib import Path
 
+from pipeline.common.bounds import PathText
 from pipeline.images.data_root import locate
 from pipeline.models import folders, named
 from pipeline.models.interface import BaseModel, ModelCardOrigin
@@ -15,7 +16,7 @@ from pipeline.models.named import OriginParams
 class Params(OriginParams):
     """`models.<name>.options` with source: local."""
 
-    path: str
+    path: PathText
     """The folder; relative paths start at $SAFT_DATA, or data/raw without it."""
 
 

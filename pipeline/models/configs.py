@@ -25,7 +25,7 @@ def read_repository_config(path: Path, what: str) -> dict[str, Any]:
         sections = [config["model_cfg"][key] for key in ("vision_cfg", "text_cfg")]
         if not all(isinstance(section, dict) for section in sections):
             raise TypeError("vision_cfg and text_cfg must be objects")
-    except (ValueError, LookupError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise UserError(f"{what}: {CONFIG_FILE} is not usable: {error!r}") from None
     return {
         "model_cfg": config["model_cfg"],

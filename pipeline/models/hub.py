@@ -15,6 +15,7 @@ from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
 from pipeline.clip.config import CONFIG_FILE
+from pipeline.common.bounds import PathText
 from pipeline.common.errors import UserError, first_line
 from pipeline.common.params import Section
 from pipeline.models import transformers_config, whole
@@ -30,11 +31,11 @@ OFFLINE = "download it once on a machine with network, or use source: local"
 class HubParams(Section):
     """A published model; the keys of `pretrained`, and of what starts from one."""
 
-    model: str
+    model: PathText
     """open_clip model name, e.g. ViT-B-32-quickgelu, or hf-hub:<organisation>/<repository>."""
-    tag: str | None
+    tag: PathText | None
     """open_clip pretrained tag, e.g. openai; null with hf-hub:, whose repository has one model."""
-    cache_dir: str | None
+    cache_dir: PathText | None
     """Where weights are kept; null: the hub's default."""
 
 

@@ -1,5 +1,6 @@
 """A CLIP by the name that options give it: of open_clip, of the hub, or a folder on disk."""
 
+from pipeline.common.bounds import PathText
 from pipeline.common.params import Section
 from pipeline.images.data_root import locate
 from pipeline.models import activation, folders, hub
@@ -11,7 +12,7 @@ LOCAL = "local-dir:"
 class OriginParams(Section):
     """What a source says of where its weights come from."""
 
-    origin: str | None = None
+    origin: PathText | None = None
     """The CLIP that it was fine-tuned from, e.g. ViT-L-14-quickgelu/openai, hf-hub:... or
     local-dir:...; with it, an activation that the config has wrong is found. null: not looked
     for."""
@@ -29,7 +30,7 @@ def load(params: hub.HubParams) -> BaseModel:
     return folders.load(locate(params.model.removeprefix(LOCAL)))
 
 
-def compared(model: BaseModel, origin: str | None, cache_dir: str | None) -> BaseModel:
+def compared(model: BaseModel, origin: PathText | None, cache_dir: str | None) -> BaseModel:
     """`model` with what its features say of its activation, beside those of its origin."""
     if origin is None:
         return model

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from pipeline.clip.folders import FINETUNED
 from pipeline.common import names
+from pipeline.common.bounds import Name
 from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, Section, validate
 
@@ -14,7 +15,7 @@ WHERE = f"{PARAMS_FILE}: models"
 class ModelParams(Section):
     """An entry of section `models` of params.yaml, where every key is explained."""
 
-    source: str
+    source: Name
     options: dict[str, Any]
     defended: Literal[True, False, "unknown"]
     licence: str | None

@@ -16,7 +16,18 @@ from open_clip.model import CLIP
 from pydantic import Field
 
 from pipeline.clip.model import preprocess_config
-from pipeline.common.bounds import MOST, Count, CountOrZero, Few, Rate, Seed, Weight, Width
+from pipeline.common.bounds import (
+    MOST,
+    Count,
+    CountOrZero,
+    Few,
+    Name,
+    PathText,
+    Rate,
+    Seed,
+    Weight,
+    Width,
+)
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section, Template
 from pipeline.common.progress import track
@@ -33,7 +44,7 @@ VOCABULARY = 49408  # of open_clip's own tokenizer
 class PretrainParams(Section):
     """An entry of section `pretrain` of params.yaml, where every key is explained."""
 
-    dataset: str
+    dataset: Name
     seed: Seed
     patch_size: int = Field(ge=1, le=2**13)
     width: Width
@@ -49,7 +60,7 @@ class PretrainParams(Section):
     learning_rate: Rate
     weight_decay: Weight
     warmup_steps: CountOrZero
-    captions: str
+    captions: PathText
     """JSON or Parquet file of sentences keyed by class id or exact name; classes that it
     does not name have only the other captions."""
     templates: list[Template] = Field(min_length=1)

@@ -84,7 +84,7 @@ def read_shards(index: Path, fetch: Fetch) -> State:
     try:
         files = json.loads(read_text(index))["weight_map"]
         names = sorted({Path(name).name for name in files.values()})
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{index}: not an index of weights: {one_line(error)}") from None
     state: State = {}
     for name in names:
@@ -122,7 +122,9 @@ def _unpickle(path: Path) -> Any:
                 "docs/weights.md"
             ) from None
         raise UserError(f"{path}: not a checkpoint: {_cause(text)}") from None
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
+    except MemoryError:  # of weights that are too large for this machine
+        raise
+    except Exception as error:  # of bytes that are no pickle, torch.load raises anything
         if "TorchScript" in str(error):
             raise UserError(
                 f"{path}: a TorchScript archive, which holds code; save its state dict alone, "

@@ -4,14 +4,15 @@ An entry is a file with FACTS, a function that lists its images, and
 `open_source = make_open_source(FACTS, listing)`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from pipeline.common.bounds import Count, CountOrZero, Side
+from pipeline.common.bounds import Count, CountOrZero, Name, PathText, Side
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section
 from pipeline.images.classes import ClassEntry, check_labels
@@ -26,12 +27,12 @@ from pipeline.prepare.selection import sample_images, select_classes
 class CatalogueParams(Section):
     """`prepare.sets.<set>` with a published data set as `source`; only `size` has no default."""
 
-    source: str
+    source: Name
     size: Side
     """Side of the square images, in pixels: the model's input."""
-    split: str | None = None
+    split: PathText | None = None
     """Part of the data set; null: what the reference evaluates."""
-    root: str | None = None
+    root: PathText | None = None
     """Folder below the data root that holds the data set's own folder; null: the data root."""
     resize: Resize | None = None
     """stretch: to size x size; crop: shorter side to `size * 8 / 7` (256 for 224), centre crop;
@@ -52,7 +53,7 @@ class Listing(NamedTuple):
     """The images of a split, before anything is decoded.
 
     labels: one per image; sources: what to call each, stable across machines; files: where
-    each is stored, or None, then `read(i)` gives image i.
+    each is stored, or None, then `read(i)` gives image i; left_out: see `prepare/walking.py`.
     """
 
     classes: Sequence[ClassEntry]
@@ -60,6 +61,7 @@ class Listing(NamedTuple):
     sources: Sequence[str]
     files: Sequence[Encoded] | None = None
     read: Callable[[int], Image.Image] | None = None
+    left_out: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 
 P = TypeVar("P", bound=CatalogueParams)
@@ -143,4 +145,5 @@ def _source(facts: Facts, params: CatalogueParams, listing: Listing) -> ImageSou
         facts.templates,
         files,
         params.stream,
+        listing.left_out,
     )

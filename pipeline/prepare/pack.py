@@ -47,7 +47,8 @@ class PrepareParams(Section):
 
 
 def check_source(source: ImageSource, name: str) -> None:
-    """Raise UserError on duplicate class ids, empty classes, or labels without a class."""
+    """Raise UserError on duplicate class ids, labels without a class, or empty classes, where the
+    source has no distractors."""
     repeated = [c for c, n in Counter(e.class_id for e in source.classes).items() if n > 1]
     if repeated:
         raise UserError(f"{name}: class id '{repeated[0]}' occurs more than once")
@@ -58,7 +59,7 @@ def check_source(source: ImageSource, name: str) -> None:
     labels = np.array([item.label for item in source.items], dtype=np.int64)
     check_labels(labels, len(source.classes), name)
     empty = sorted(set(range(len(source.classes))) - set(labels.tolist()))
-    if empty:
+    if empty and not source.distractors:
         ids = [source.classes[label].class_id for label in empty]
         raise UserError(f"{name}: {len(empty)} classes have no image: {listed(ids, 10)}")
     if source.stream and source.files is None:
@@ -163,8 +164,8 @@ def _unreadable_message(name: str, findings: Findings, source: ImageSource) -> s
 
 
 def _check_drop(source: ImageSource, numbers: Sequence[int], name: str) -> None:
-    labels = {source.items[i].label for i in numbers}
-    empty = [e.class_id for label, e in enumerate(source.classes) if label not in labels]
+    emptied = {item.label for item in source.items} - {source.items[i].label for i in numbers}
+    empty = [e.class_id for label, e in enumerate(source.classes) if label in emptied]
     if empty:
         raise UserError(
             f"{name}: no image of class '{empty[0]}' can be read ({len(empty)} classes in all); "

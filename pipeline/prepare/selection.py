@@ -35,6 +35,14 @@ def select_classes(
     return selection
 
 
+def without_images(
+    labels: Sequence[int], ids: Sequence[str], class_ids: Sequence[str]
+) -> list[str]:
+    """Those of `class_ids` that no image has, where the label of image i is `ids[labels[i]]`."""
+    present = {ids[label] for label in set(labels)}
+    return [class_id for class_id in class_ids if class_id not in present]
+
+
 def sample_images(
     labels: Sequence[int],
     ids: Sequence[str],

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.images.image_set import ImageSource
+from pipeline.images.image_set import ImageSource, note_lines
 
 Remarks = dict[int, list[str]]
 
@@ -40,7 +40,6 @@ def summarise(
 
     What a source says of itself (`left_out`, `notes`) is there only where it says something.
     """
-    said = {"left_out": dict(source.left_out), "notes": list(source.notes)}
     per_class = Counter(source.items[i].label for i in numbers)
     fewest = min(range(len(source.classes)), key=lambda label: (per_class[label], label))
     return {
@@ -59,7 +58,19 @@ def summarise(
             for i, why in sorted(findings.unreadable.items())
         ],
         "converted": _converted(source, numbers, findings.remarks),
-    } | {key: value for key, value in said.items() if value}
+        **said_of(source),
+    }
+
+
+def said_of(source: ImageSource) -> dict[str, Any]:
+    """Keys that most sets are without: by kind how many files or folders beside the images were
+    left out and the first of them, and notes."""
+    left_out = {
+        kind: {"count": len(sources), "first": sources[0]}
+        for kind, sources in source.left_out.items()
+    }
+    said = {"left_out": left_out, "notes": list(source.notes)}
+    return {key: value for key, value in said.items() if value}
 
 
 def _converted(source: ImageSource, numbers: Sequence[int], remarks: Remarks) -> dict[str, Any]:
@@ -87,8 +98,4 @@ def lines(name: str, summary: dict[str, Any]) -> list[str]:
         f"{name}: {kind}: {converted['images']} images, e.g. {converted['first']}"
         for kind, converted in summary["converted"].items()
     ]
-    text_lines += [
-        f"{name}: left out: {n} {kind}" for kind, n in summary.get("left_out", {}).items()
-    ]
-    text_lines += [f"{name}: {note}" for note in summary.get("notes", ())]
-    return text_lines
+    return [*text_lines, *(f"{name}: {line}" for line in note_lines(summary))]

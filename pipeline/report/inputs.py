@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.clip.folders import ABOUT, FINETUNED, TRAINED_CLASSES
-from pipeline.common.bounds import CountOrZero
+from pipeline.common.bounds import CountOrZero, Name
 from pipeline.common.errors import UserError
 from pipeline.common.params import (
     PARAMS_FILE,
@@ -44,7 +44,7 @@ class ReportParams(Section):
 
     title: str
     examples: CountOrZero
-    reference: str
+    reference: Name
 
 
 class _Checks(Section, extra="ignore"):

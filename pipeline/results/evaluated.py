@@ -46,13 +46,14 @@ class Metrics(Section, extra="ignore"):
     """metrics.json of one model: data/evaluation/<set>/<texts>/<attack>/<epsilon>/<model>/.
 
     robust_last is None where it was not measured; note: what the attack did otherwise than its
-    name says, "" if nothing.
+    name says, "" if nothing; set_notes: what `prepare` left out or had to say of the set.
     """
 
     dataset: str
     images: int
     dropped: int
     classes: int
+    set_notes: list[str] = []
     attack: str
     title: str
     options: dict[str, Any]

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 
 from pipeline.clip.precision import precision_name
-from pipeline.common.bounds import MOST, Count, Radius
+from pipeline.common.bounds import MOST, Count, Name, Radius
 from pipeline.common.params import Section
 from pipeline.cost.meter import Meter
 from pipeline.evaluation import fixed_step, session
@@ -31,7 +31,7 @@ OVERSHOOT = 2.5  # steps * step size in units of epsilon: enough to cross the ba
 class ChecksParams(Section):
     """`evaluate.checks` of params.yaml, where every key is explained."""
 
-    datasets: list[str]
+    datasets: list[Name]
     images: Count
     epsilons_255: list[Radius] = Field(min_length=1)
     large_epsilon_255: Radius

@@ -14,7 +14,7 @@ from pipeline.common.params import Section
 from pipeline.results.evaluated import model_title
 
 ALLOWED = 0.01  # share of images, but at least one image, that rounding may move
-Measured = Annotated[float, Field(gt=0, le=MOST)]
+Measured = Annotated[float, Field(ge=0, le=MOST)]
 # (epsilon or steps, images right)
 Count = Annotated[tuple[Measured, CountOrZero], Field(strict=False)]
 

@@ -4,7 +4,6 @@ import io
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -91,5 +90,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError):
+    except MemoryError:
+        raise
+    except Exception:  # of bytes that are no pickle, torch.load raises anything
         raise UserError(f"{path}: not a resume state; delete it to start afresh") from None

@@ -11,7 +11,6 @@ from pipeline.clip import model as clip
 from pipeline.clip.folders import BASE_MODEL, FINETUNED, RECIPE
 from pipeline.clip.model import Clip
 from pipeline.clip.origins import hash_origins
-from pipeline.common.atomic import replacing_directory
 from pipeline.common.options import check_evaluated_names
 from pipeline.common.tables import write_json
 from pipeline.cost import meter
@@ -58,18 +57,17 @@ def origins(recipe: Recipe, device: torch.device, ranks: Ranks) -> dict[str, str
 
 
 def write_model(folder: Path, base: Clip, finished: Finished, title: str, recipe: Recipe) -> None:
-    """An open_clip folder with the tuned weights, training.csv and recipe.json, as a whole.
+    """Write the tuned weights as an open_clip folder, training.csv and recipe.json.
 
     Args:
         title: the method's.
     """
     images = finished.images
     used = {"title": title, "images": images, "steps": total_steps(images, recipe)}
-    with replacing_directory(folder) as out:
-        clip.write_files(base.model, base.config, out)
-        log = pd.DataFrame(finished.rows).astype({"step": int})
-        log.to_csv(out / "training.csv", index=False, float_format="%.6g", lineterminator="\n")
-        write_json(out / RECIPE.name, recipe.as_dict() | used)
+    clip.write_files(base.model, base.config, folder)
+    log = pd.DataFrame(finished.rows).astype({"step": int})
+    log.to_csv(folder / "training.csv", index=False, float_format="%.6g", lineterminator="\n")
+    write_json(folder / RECIPE.name, recipe.as_dict() | used)
 
 
 def record_cost(

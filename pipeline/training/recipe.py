@@ -11,6 +11,7 @@ from pipeline.common.bounds import (
     CountOrZero,
     Limit,
     Momentum,
+    Name,
     Radius,
     Seconds,
     Seed,
@@ -37,8 +38,8 @@ class AttackParams(Section):
 class FinetuneParams(Section):
     """Section `finetune` of params.yaml, where every key is explained; None: as published."""
 
-    dataset: str
-    method: str
+    dataset: Name
+    method: Name
     options: dict[str, dict[str, Any]]
     optimiser: Optimiser | None
     momentum: Momentum | None
@@ -65,8 +66,8 @@ class Recipe:
     trains on clean images; the other fields: see section `finetune` of params.yaml.
     """
 
-    dataset: str
-    method: str
+    dataset: Name
+    method: Name
     options: dict[str, Any]
     optimiser: Optimiser
     learning_rate: float

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from saft.errors import one_line_errors
+from saft.project import in_project
 
 if TYPE_CHECKING:
     from saft.check.part import Part
 
 
+@in_project
 @one_line_errors("saft check")
 def main(
     as_json: Annotated[

@@ -42,7 +42,7 @@ def _set_lines(state: SetState) -> list[str]:
     lines = [f"{state.name:24}{state.state:10}{counts}{side}{streamed}"]
     if state.remark and state.state != "missing":  # then it is a problem of its own
         lines.append(f"{'':24}{state.remark}")
-    return lines
+    return [*lines, *(f"{'':24}warning: {warning}" for warning in state.warnings)]
 
 
 def _too_few_classes(

@@ -10,6 +10,7 @@ computed, downloaded or written.
     memory        training and attacks     disk          free space
     dvc           what it would run        units         radii that look like fractions
     class_names   ambiguous names          backends      whether a model can be asked
+    letter_case   names that differ in case only
 No stage imports this package.
 """
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from pipeline.common.errors import UserError
-from saft.check import data, descriptions, disk, memory, models, stages, units
+from saft.check import data, descriptions, disk, letter_case, memory, models, stages, units
 from saft.check.part import Part, error_line
 from saft.check.plan import Plan
 from saft.schema import check_params
@@ -14,8 +14,10 @@ UNEXPECTED = "could not be checked"
 
 def params(plan: Plan) -> Part:
     """Part 1: every section, option and name of params.yaml."""
-    problems = check_params(plan.values, plan.file)
+    case_warnings, case_problems = letter_case.lines_and_problems(plan)
+    problems = [*check_params(plan.values, plan.file), *case_problems]
     lines = [f"{plan.file}: {len(problems) or 'no'} problems", *units.warnings(plan)]
+    lines += case_warnings
     return Part("params", lines, problems)
 
 

@@ -13,6 +13,7 @@ from pipeline.clip.folders import BASE, FINETUNED
 from pipeline.common.errors import UserError
 from pipeline.common.options import load_plugin
 from pipeline.common.params import PARAMS_FILE, Section, read_params, validate
+from pipeline.common.plain_values import shown
 from pipeline.descriptions.params import DescribeParams
 from pipeline.embeddings.templates import EmbedParams
 from pipeline.evaluation.params import EvaluateParams
@@ -51,7 +52,9 @@ class Plan:
         """A section whose keys the user names."""
         values = self.values.get(name)
         if not isinstance(values, dict):
-            raise UserError(f"{self.file}: {name}: expected a section with keys, found {values!r}")
+            raise UserError(
+                f"{self.file}: {name}: expected a section with keys, found {shown(values)}"
+            )
         where = f"{self.file}: {name}"
         return {key: validate(entry, schema, f"{where}.{key}") for key, entry in values.items()}
 

@@ -11,13 +11,14 @@ from pipeline.common.errors import UserError
 from pipeline.datasets import webdataset
 from pipeline.images.classes import ClassEntry, read_own_templates
 from pipeline.images.data_root import downloads_allowed, locate
-from pipeline.images.image_set import IMAGES, open_images
+from pipeline.images.image_set import IMAGES, note_lines, open_images, read_notes
 from pipeline.images.streaming import is_streamed
 from pipeline.prepare.catalogue import split_of
 from pipeline.prepare.download import how_to_get, is_fetchable, missing_paths
 from pipeline.prepare.facts import published_facts
 from pipeline.prepare.hub_shards import HUB, folder_of, is_whole
 from pipeline.prepare.pack import check_source
+from pipeline.prepare.summary import said_of
 from saft.check.dvc import Runs
 from saft.check.part import Download, error_line
 from saft.plugin_params import open_params
@@ -29,7 +30,8 @@ MIN_PIXELS = 8  # side that every source takes at least
 class SetState:
     """An image set. state: packed | there | download (when its stage runs) | missing; images,
     classes, size in pixels: None where they cannot be known; class_entries: the class table, where
-    the images or the packed set are there; remark: what to say of it."""
+    the images or the packed set are there; remark: what to say of it; warnings: what `prepare` says
+    of its files and names."""
 
     name: str
     state: str
@@ -40,6 +42,7 @@ class SetState:
     class_entries: tuple[ClassEntry, ...] = ()
     templates: tuple[str, ...] = ()
     remark: str = ""
+    warnings: tuple[str, ...] = ()
     download: Download | None = None
 
 
@@ -68,6 +71,7 @@ def inspect_set(name: str, spec: dict[str, Any], where: str, runs: Runs) -> SetS
         source.stream,
         tuple(source.classes),
         tuple(source.templates),
+        warnings=tuple(note_lines(said_of(source))),
     )
 
 
@@ -88,6 +92,7 @@ def _packed(name: str) -> SetState:
         is_streamed(images.pixels),
         tuple(images.classes),
         tuple(read_own_templates(name)),
+        warnings=tuple(read_notes(name)),
     )
 
 
@@ -115,7 +120,7 @@ def _absent_published(name: str, source: ModuleType, params: Any) -> SetState | 
     download = Download(facts.title, root, 2e9 * facts.disk_gb) if fetched else None
     return SetState(
         name, state, images, classes, params.size, params.stream, (), facts.templates, remark,
-        download,
+        download=download,
     )  # fmt: skip
 
 
@@ -124,7 +129,7 @@ def _absent_shards(name: str, params: Any) -> SetState | None:
     if not isinstance(params, webdataset.Params) or not params.root.startswith(HUB):
         return None
     root = params.root
-    if not downloads_allowed() or is_whole(root, params.split):
+    if not downloads_allowed() or is_whole(root, params.split) or webdataset.has_some(params):
         return None
     folder = locate(folder_of(root))
     remark = f"{root} ({params.split}) will be downloaded to {folder}"

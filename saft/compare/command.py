@@ -6,6 +6,7 @@ checks and last iterates. What has not changed comes from DVC's cache, so a seco
 """
 
 import csv
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ import typer
 from pipeline.common.atomic import replacing_directory
 from pipeline.common.params import PARAMS_FILE, read_value
 from saft.compare import alike, experiments, table
+from saft.dvc_experiments import alone
 from saft.errors import one_line_errors
 
 FOLDER = Path("reports/comparison")
@@ -34,9 +36,10 @@ def main(methods: Methods = None, run: Run = True, out: Out = FOLDER) -> None:
     """Train and evaluate every method alike, and put the results side by side."""
     alike.check_trains(read_value("evaluate.models", list[str]), PARAMS_FILE.name)
     specs = [experiments.parse(text) for text in methods or experiments.default_methods()]
-    for spec in specs if run else ():
-        experiments.run_experiment(spec)
-    runs = [experiments.read_run(spec) for spec in specs]
+    with alone("compare") if run else nullcontext():
+        for spec in specs if run else ():
+            experiments.run_experiment(spec)
+        runs = [experiments.read_run(spec) for spec in specs]
     alike.check_alike(runs)
     write(out, runs)
     print((out / "table.md").read_text(encoding="utf-8"), end="")

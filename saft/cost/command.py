@@ -11,10 +11,12 @@ from pipeline.common.params import read_value
 from pipeline.results.files import checks_file, evaluation_folder
 from saft.cost.table import Recorded, markdown
 from saft.errors import one_line_errors
+from saft.project import in_project
 
 FILE = Path("reports/cost.md")
 
 
+@in_project
 @one_line_errors("saft cost")
 def main() -> None:
     """Show seconds, images/s, memory and energy of training, evaluation and checks."""

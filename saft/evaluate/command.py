@@ -19,7 +19,7 @@ from pipeline.common.params import PARAMS_FILE, read_params
 from pipeline.common.tables import read_json
 from pipeline.images.classes import EVALUATED
 from pipeline.results.files import EVALUATION, METRICS
-from saft.dvc_experiments import fetch, run
+from saft.dvc_experiments import alone, fetch, run
 from saft.errors import one_line_errors
 from saft.evaluate.overrides import overrides
 from saft.evaluate.protocol import with_protocol, without_unused
@@ -75,10 +75,11 @@ def main(
         typer.echo("\n".join(changes) or f"{PARAMS_FILE} says all of it already")
         return
     name = f"evaluate-{hashlib.sha256(repr(values).encode()).hexdigest()[:8]}"
-    if not run(name, changes):
-        raise UserError(f"{name} failed, see above")
     page = REPORTS / f"{name}.html"
-    print(read_table(name, values, page))
+    with alone(name):
+        if not run(name, changes):
+            raise UserError(f"{name} failed, see above")
+        print(read_table(name, values, page))
     print(f"{page}: the report; `dvc exp apply {name}` brings params.yaml and the verdicts")
 
 

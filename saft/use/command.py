@@ -7,17 +7,21 @@ import typer
 
 from pipeline.common.params import PARAMS_FILE
 from saft.errors import one_line_errors
+from saft.project import in_project
 from saft.use import profiles
 
 COLOURS = {"+": "green", "-": "red", "@": "cyan"}
 
 
+@in_project
+@one_line_errors("saft profiles")
 def list_profiles() -> None:
     """List the profiles: params.yaml files for other data."""
     for name, about in profiles.profiles().items():
         typer.echo(f"{name:28}{about}".rstrip())
 
 
+@in_project
 @one_line_errors("saft use")
 def use(
     name: Annotated[str, typer.Argument(help="a profile, see `saft profiles`")],

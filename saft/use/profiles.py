@@ -43,7 +43,13 @@ class Profile(NamedTuple):
 
 
 def profiles(folder: Path = FOLDER) -> dict[str, str]:
-    """Name -> first comment line, of every profile, sorted by name."""
+    """Name -> first comment line, of every profile, sorted by name.
+
+    Raises:
+        UserError: there is no folder of profiles.
+    """
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder} here; run it in the project's folder")
     return {file.stem: _about(file) for file in sorted(folder.glob("*.yaml"))}
 
 

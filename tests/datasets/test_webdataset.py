@@ -2,8 +2,10 @@
 
 import hashlib
 import io
+import json
 import shutil
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -178,6 +180,159 @@ def test_an_image_without_a_class_is_named(project):
         webdataset.open_source(params("wds"))
 
 
+# --- shards as people have them -----------------------------------------------------------
+
+
+def rewritten(shard: Path, change: Callable[[str, bytes], bytes | None]) -> None:
+    """Write a shard again with `change(name, content)` for each member's content; None: without."""
+    with tarfile.open(shard) as tar:
+        members = [(m.name, tar.extractfile(m).read()) for m in tar.getmembers()]
+    with tarfile.open(shard, "w") as tar:
+        for name, content in members:
+            if (changed := change(name, content)) is not None:
+                add(tar, name, changed)
+
+
+def labelled(root: Path, label: str | None) -> None:
+    """Write the set, with this text as the label of the first image; None: it has none."""
+    write(root)
+    content = None if label is None else label.encode()
+    rewritten(root / "test/0.tar", lambda name, old: content if name == "s0000.cls" else old)
+
+
+def labels_by_source(**changes: object) -> dict[str, int]:
+    source = webdataset.open_source(params("wds", **changes))
+    return {item.source.removeprefix("test/0.tar/"): item.label for item in source.items}
+
+
+@pytest.mark.parametrize("layout", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT])
+def test_hidden_members_are_left_out_and_counted(project, layout):
+    write(project / "wds")
+    expected = packed("w")
+    picture = encode(Image.new("RGB", (40, 40)), "PNG")
+    stray = ["._s0000.webp", "._s0000.cls", ".DS_Store", "__MACOSX/._s0000.webp", "./.hidden/a.png",
+             "PaxHeaders.12/s0000.webp", "@eaDir/s0000.webp"]  # fmt: skip
+    with tarfile.open(project / "wds/test/0.tar", "a", format=layout) as tar:
+        for name in stray:
+            add(tar, name, picture)
+        folder = tarfile.TarInfo("folder.png")
+        folder.type = tarfile.DIRTYPE
+        tar.addfile(folder)
+        long = tarfile.TarInfo("s" * (90 if layout == tarfile.USTAR_FORMAT else 200) + ".txt")
+        if layout == tarfile.PAX_FORMAT:
+            long.pax_headers = {"SCHILY.xattr.user": "é" * 500}
+        tar.addfile(long)
+    images = packed("hidden")
+    np.testing.assert_array_equal(images.pixels, expected.pixels)
+    assert images.labels.tolist() == expected.labels.tolist()
+    summary = json.loads((IMAGES / "hidden/summary.json").read_text())
+    left_out = {"count": 7, "first": "test/0.tar/._s0000.webp"}
+    assert summary["left_out"] == {"hidden members of shards": left_out}
+    assert "left_out" not in json.loads((IMAGES / "w/summary.json").read_text())
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["2", "2.0", "002", " 2\n", "\ufeff2", '"2"', '{"label": 2}', '{"cls": 2.0, "id": 9}', "+2",
+     "crane", " crane\n", '{"class": "crane"}'],
+)  # fmt: skip
+def test_a_label_is_read_as_people_write_it(project, label):
+    labelled(project / "wds", label)
+    assert labels_by_source()["s0000"] == 2
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [("dog", "dog"), ("2.5", "2.5"), ("true", "true"), ("null", "null"), ("", ""), ("[2]", "[2]"),
+     ("1_0", "1_0"), ("{}", "{}"), ("x" * 99, "x" * 40), ("nan", "nan"), ("a\nb", "a b")],
+)  # fmt: skip
+def test_a_label_that_is_none_is_named(project, label, shown):
+    labelled(project / "wds", label)
+    with pytest.raises(UserError) as caught:
+        webdataset.open_source(params("wds"))
+    message = str(caught.value)
+    assert f"0.tar: s0000.cls: label '{shown}' is no number of a class, 0 to 2" in message
+    assert "\n" not in message
+
+
+def test_a_name_of_two_classes_is_no_label(project):
+    labelled(project / "wds", "crane")
+    (project / "wds/classnames.txt").write_text("cat\ncrane\ncrane\n")
+    with pytest.raises(UserError, match=r"s0000\.cls: label 'crane' is no number of a class"):
+        webdataset.open_source(params("wds"))
+
+
+@pytest.mark.parametrize("about", ['{"label": 2, "url": "x"}', '{"class": "crane"}'])
+def test_a_label_may_stand_in_a_json_file_instead(project, about):
+    labelled(project / "wds", None)
+    with tarfile.open(project / "wds/test/0.tar", "a") as tar:
+        add(tar, "s0000.json", about.encode())
+        add(tar, "s0001.json", b'{"label": 1}')  # beside a .cls, which counts
+        add(tar, "about.json", b"not JSON")
+    labels = labels_by_source()
+    assert (labels["s0000"], labels["s0001"]) == (2, 0)
+
+
+@pytest.mark.parametrize("about", ['{"caption": "a crane"}', "3", "["])
+def test_a_json_file_about_other_things_is_no_label(project, about):
+    labelled(project / "wds", None)
+    with tarfile.open(project / "wds/test/0.tar", "a") as tar:
+        add(tar, "s0000.json", about.encode())
+    with pytest.raises(UserError, match=r"image s0000: class no \.cls file"):
+        webdataset.open_source(params("wds"))
+
+
+def test_names_and_templates_are_read_without_what_nobody_sees(project):
+    root = project / "wds"
+    write(root)
+    names = "\ufeffcat\r\npolar\u00a0bear \r\ncrane\r\n\r\n"
+    (root / "classnames.txt").write_bytes(names.encode())
+    (root / "zeroshot_classification_templates.txt").write_bytes(b"\xef\xbb\xbf{c}\r\n")
+    (root / "test/nshards.txt").write_bytes(b"\xef\xbb\xbf2\r\n")
+    source = webdataset.open_source(params("wds"))
+    assert [entry.name for entry in source.classes] == ["cat", "polar bear", "crane"]
+    assert source.templates == ["{}"]
+    (root / "classnames.txt").write_text("cat\n\npolar bear\ncrane\n")
+    with pytest.raises(UserError, match=r"classnames\.txt: line 2 is empty, and a label is the nu"):
+        webdataset.open_source(params("wds"))
+    (root / "classnames.txt").write_text("cat\n", encoding="utf-16")
+    with pytest.raises(UserError, match=r"classnames\.txt: is UTF-16"):
+        webdataset.open_source(params("wds"))
+
+
+def test_a_class_without_images_is_a_distractor_where_that_is_asked_for(project):
+    write(project / "wds", labels=((2, 0), (1, 0, 2)))
+    (project / "wds/test/1.tar").unlink()  # the only shard with class 1
+    with pytest.raises(UserError, match=r"1\.tar: not found, 1 of 2 .*partial: true to take what"):
+        webdataset.open_source(params("wds"))
+    (project / "wds/test/nshards.txt").write_text("1")
+    with pytest.raises(UserError, match=r"class '1' has no image; .*partial: true"):
+        webdataset.open_source(params("wds"))
+    for count in ("1", "2"):
+        (project / "wds/test/nshards.txt").write_text(count)
+        images = packed("w", partial=True)
+        assert [entry.name for entry in images.classes] == ["cat", "polar bear", "crane"]
+        assert images.labels.tolist() == [0, 2]
+    summary = json.loads((IMAGES / "w/summary.json").read_text())
+    assert summary["notes"] == [
+        "1 of 3 classes have no image in the shards that are there, and are distractors: polar bear"
+    ]
+    assert summary["images_per_class"]["minimum"] == 0
+    (project / "wds/test/0.tar").unlink()
+    with pytest.raises(UserError, match=r"0\.tar: not found, 2 of 2 shards are missing$"):
+        webdataset.open_source(params("wds", partial=True))
+
+
+def test_a_class_whose_images_are_all_unreadable_is_no_distractor(project):
+    write(project / "wds", labels=((2, 0),))
+    shard = project / "wds/test/0.tar"
+    rewritten(shard, lambda name, content: b"torn" if name == "s0001.webp" else content)
+    (project / "wds/test/nshards.txt").write_text("1")
+    source = webdataset.open_source(params("wds", partial=True))
+    with pytest.raises(UserError, match="no image of class '0' can be read"):
+        pack(source, "w", IMAGES / "w", CLASSES / "w.parquet", "drop")
+
+
 class FakeHub:
     """dataset_info and snapshot_download, serving a folder of this machine."""
 
@@ -223,6 +378,17 @@ def test_a_hub_set_is_fetched_once_if_params_allow_it(hub):
     for _ in range(2):
         assert len(webdataset.open_source(params("hf:org/set")).items) == 5
     assert hub.asked == [("org/set", "abc", "dataset")]
+
+
+def test_a_first_try_of_a_hub_set_fetches_nothing_more(hub, project):
+    """People get a shard by hand, and ask for what is there."""
+    allow(True)
+    folder = project / "webdataset/org--set"
+    shutil.copytree(project / "remote", folder)
+    (folder / "test/1.tar").unlink()
+    assert len(webdataset.open_source(params("hf:org/set", partial=True)).items) == 2
+    assert hub.asked == []
+    assert len(webdataset.open_source(params("hf:org/set")).items) == 5
 
 
 def test_a_shard_that_is_not_the_hubs_is_refused_and_removed(hub, monkeypatch, project):

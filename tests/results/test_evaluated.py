@@ -67,13 +67,16 @@ def another(value: Any) -> Any:
     """A value of the same type that is not `value`."""
     if isinstance(value, dict):
         return value | ({"name": "x"} if "name" in value else {"steps": 1})
+    if isinstance(value, list):
+        return [*value, "x"]
     return f"{value}x" if isinstance(value, str) else (value or 0) + 1
 
 
 @pytest.mark.parametrize("key", SHARED)
 def test_what_models_must_share_is_checked_key_by_key(tree: Path, key: str) -> None:
     path = folder("apgd_ce", "other")
-    value = json.loads((path / "metrics.json").read_text())[key]
+    written = json.loads((path / "metrics.json").read_text())
+    value = written.get(key, []) if key == "set_notes" else written[key]
     change_metrics(path, **{key: another(value)})
     message = refused()
     assert "apgd_ce/4/other" in message

@@ -5,14 +5,17 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from ruamel.yaml import YAML
 
 from pipeline.common.errors import UserError
 from pipeline.images.classes import ClassEntry
 from pipeline.images.image_set import ImageSet, check_classes
-from saft.check import disk, dvc
+from saft.check import disk, dvc, letter_case
 from saft.check import parts as checks
 from saft.check.plan import Plan
+from saft.check.sets import inspect_set
+from stages import prepare
 from tests.support.check_project import change, entered
 
 Usage = namedtuple("Usage", "total used free")
@@ -96,6 +99,65 @@ def test_shards_that_are_complete_are_opened(project, no_network):
     (folder / ".test.complete").touch()
     _, [problem] = lines_and_problems()
     assert "classnames.txt: not found" in problem
+
+
+def test_what_is_left_out_and_noted_of_a_set_is_said(project, capsys):
+    birds = project / "data/raw/birds"
+    for name in ("n01443537", "n02012849"):
+        (birds / name / "@eaDir").mkdir(parents=True)
+        Image.new("RGB", (9, 9)).save(birds / name / "0.png")
+        (birds / name / "1.heic").touch()
+    with_sets(new=FOLDER | {"root": "birds"})
+    lines, problems = lines_and_problems()
+    said = [
+        "files ending in .heic: 2 left out, e.g. n01443537/1.heic",
+        "hidden folders and folders of programs: 2 left out, e.g. n01443537/@eaDir",
+        "2 class names are wnids, which tell CLIP nothing of the class (n01443537, n02012849); "
+        "display_names: wordnet or openai gives ImageNet's names",
+    ]
+    warned = [line.strip() for line in lines if line.strip().startswith("warning: ")]
+    assert [f"warning: {text}" for text in said] == [w for w in warned if w[9:] in said]
+    assert problems == []
+    prepare.main("new")
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-4:-1] == [f"new: {text}" for text in said], "the stage says the same"
+    shutil.rmtree(birds)
+    dvc_runs_nothing = dvc.Runs((), "", Path(".dvc/cache"), "copy")
+    state = inspect_set("new", FOLDER | {"root": "birds"}, "x", dvc_runs_nothing)
+    assert (state.state, list(state.warnings)) == ("packed", said)
+    shutil.rmtree(project / "data/images/new")
+
+
+@pytest.mark.parametrize("blind", [False, True])
+def test_names_that_differ_in_case_only(project, monkeypatch, blind):
+    monkeypatch.setattr(letter_case, "is_case_blind", lambda _: blind)
+    assert not any("differ in case" in text for part in lines_and_problems() for text in part)
+    values = Plan().values
+    with_unused_sets(Digits=values["prepare"]["sets"]["digits"])
+    change(
+        models=values["models"] | {"Finetuned": values["models"]["base"]},
+        embed__texts=values["embed"]["texts"] | {"Unseen": {"default": ["{}"]}},
+    )
+    lines, problems = lines_and_problems()
+    said = [text for text in (problems if blind else lines) if "differ in case only" in text]
+    start = "" if blind else "warning: "
+    assert [text.partition(" differ")[0] for text in said] == [
+        f"{start}params.yaml: prepare.sets: Digits, digits",
+        f"{start}params.yaml: models: Finetuned, finetuned",
+        f"{start}params.yaml: embed.texts: Unseen, unseen",
+    ]
+    assert bool(problems) is blind
+
+
+def test_a_file_system_that_is_blind_to_case_is_known_by_a_file(tmp_path):
+    file = tmp_path / "params.yaml"
+    file.touch()
+    assert not letter_case.is_case_blind(file)
+    (tmp_path / "PARAMS.YAML").touch()
+    assert not letter_case.is_case_blind(file), "two files"
+    (tmp_path / "PARAMS.YAML").unlink()
+    (tmp_path / "PARAMS.YAML").hardlink_to(file)
+    assert letter_case.is_case_blind(file)
 
 
 def test_published_sets_are_not_downloaded_and_their_disk_is_counted(

@@ -299,3 +299,55 @@ def test_an_overlay_adds_models_and_trainings(checkout):
     assert read_params()["models"]["base"]["options"] == {"path": "my-clip"}
     overlay("wrong", "extends: two\nmodels:\n  base: {options: {path: my-clip}}\n")
     assert "models.base.options: unknown key 'path'" in saft("use", "wrong", status=1)
+
+
+# --- from another folder ------------------------------------------------------------------
+
+
+@pytest.fixture
+def below(project, monkeypatch):
+    """A folder below the project, which is the current one."""
+    (project / "dvc.yaml").write_text("stages: {}\n")
+    folder = project / "data/raw/pets"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_below_the_project_it_works_in_the_projects_folder(project, below):
+    done = CliRunner().invoke(app, ["profiles"])
+    assert done.stdout == f"{'one':28}Profile one.\n{'two':28}Profile two.\n"
+    assert done.stderr == f"saft: in {project}\n"
+    (project / "params.yaml").unlink()
+    assert "params.yaml is now profiles/one.yaml" in saft("use", "one")
+    assert (project / "params.yaml").read_bytes() == (project / "profiles/one.yaml").read_bytes()
+    assert list(below.iterdir()) == []
+    assert Path.cwd() == below
+    done = CliRunner().invoke(app, ["use", "three"])
+    assert "error: saft use: profiles has no profile 'three', only one, two\n" in done.stderr
+    assert "below the project" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["evaluate", "x"], ["compare", "saft"], ["export", "out"], ["prompts", "write", "x", "--about",
+     "pets"]],
+    ids=lambda arguments: arguments[0],
+)  # fmt: skip
+def test_commands_with_paths_say_where_to_run_them(project, below, arguments):
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1, done.output
+    line = f"; this folder is below the project, run it in {project}\n"
+    assert done.stderr.endswith(line)
+    assert done.stderr.count("\n") == 1
+
+
+def test_outside_any_project_it_says_so(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for arguments in (["use", "demo"], ["profiles"]):
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == 1
+        assert done.stderr == (
+            f"error: saft {arguments[0]}: there is no folder profiles here; run it in the "
+            "project's folder\n"
+        )

@@ -1,0 +1,89 @@
+"""The real `dvc repro` on a tiny project, killed with all that it has started."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from tests.support.interrupts import hear_interrupts
+from tests.support.project import environment, make, run
+from tests.support.stage_projects import choose, hashes
+
+# what params.yaml asks for, and the fine-tuned model, which is not evaluated
+REPRO = ("dvc", "repro", "dvc.yaml", "stages/dvc.yaml:record")
+LOCKS = ("dvc.lock", "stages/dvc.lock")
+SECONDS = 120  # in which a process that was told to end surely has
+
+
+class ReproProject:
+    """A project in `folder`, as `git` has it: nothing has been run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = make(folder)
+        choose(folder / "params.yaml")
+        run(folder, "git", "commit", "-qam", "params")
+        self.log = folder.parent / "repro.log"
+
+    def state(self) -> dict[str, str]:
+        """All that a run writes: sha256 of every output and of both locks, and git's status."""
+        files = hashes(self.folder, ["data", "reports", *LOCKS])
+        return files | {"git status": run(self.folder, "git", "status", "--porcelain")}
+
+    def reset(self) -> None:
+        """Back to where nothing has been run and nothing is cached."""
+        run(self.folder, "git", "clean", "-qfdx")
+        run(self.folder, "git", "checkout", "-q", ".")
+
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        """Start a command in a session of its own, its output to `log`."""
+        with self.log.open("wb") as output:
+            return subprocess.Popen(
+                command, cwd=self.folder, env=environment(), stdout=output,
+                stderr=subprocess.STDOUT, start_new_session=True, preexec_fn=hear_interrupts,
+            )  # fmt: skip
+
+    def kill(self, seconds: float, in_stage: bool, by: signal.Signals) -> bool:
+        """Start `dvc repro` and kill it and all that it started; whether it was killed before
+        its end.
+
+        Args:
+            seconds: after which; counted from the first stage that it runs if `in_stage`.
+        """
+        process = self.start(*REPRO)
+        if in_stage:
+            wait_for(lambda: b"Running stage" in self.log.read_bytes() or ended(process))
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, by)
+            process.wait(SECONDS)
+            wait_for(lambda: not members(process.pid))
+            return True
+        assert process.returncode == 0, self.log.read_text()
+        return False
+
+
+def ended(process: subprocess.Popen[bytes]) -> bool:
+    return process.poll() is not None
+
+
+def members(group: int) -> list[int]:
+    """The processes of a group, but for those that have ended."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, pgrp = stat.read_text().rpartition(")")[2].split()[:3]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(pgrp) == group and state != "Z":
+            found.append(int(stat.parent.name))
+    return found
+
+
+def wait_for(condition, seconds: float = SECONDS) -> None:
+    """Wait until it holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
