@@ -41,7 +41,7 @@ def _tags(page: str) -> tuple[set[str], set[str]]:
     tags, attributes = set(), set()
     for name, rest in TAG.findall(page):
         tags.add(name.lower())
-        attributes |= set(re.findall(r"([\\w-]+)\\s*=\\s*\"[^\"]*\"", rest))
+        attributes |= set(re.findall(r"([\w-]+)\s*=\s*\"[^\"]*\"", rest))
     return tags, attributes
 
 
@@ -56,7 +56,7 @@ def test_nothing_gets_into_the_page_unescaped(tree: Path) -> None:
     params.write_text(params.read_text().replace("Demo <report> & more", title))
     page = report.render(report_inputs.read_inputs())
     assert html.escape(title) in page
-    assert "1337" not in page.replace(before, "")
+    assert page.count("1337") == before.count("1337"), "no template in it is filled"
     tags, attributes = _tags(page)
     assert tags <= _tags(before)[0], "no tag that was not there"
     assert attributes <= _tags(before)[1], "no attribute that was not there"
