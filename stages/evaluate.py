@@ -11,7 +11,6 @@ import typer
 
 from pipeline.clip.device import deterministic_device
 from pipeline.common import names
-from pipeline.common.atomic import replacing_directory
 from pipeline.common.options import load_plugin
 from pipeline.common.params import read_section
 from pipeline.cost.meter import Meter
@@ -53,9 +52,7 @@ def run(key: Evaluation, params: EvaluateParams, team: list[Worker], cut: parts.
         print(f"{attack.folder}: part {cut.part} of {cut.parts}", flush=True)
         return
     spent, attacked = meter.stop(), session.attacked_model(attack, inputs, verdicts)
-    with replacing_directory(output) as folder:
-        files.write_verdicts(folder, attack, attacked, inputs)
-        session.record_attack(attack, inputs, spent, folder)
+    files.write_verdicts(output, attack, attacked, inputs, spent)
     session.clear_parts(attack)
 
 

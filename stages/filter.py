@@ -33,10 +33,8 @@ def main() -> None:
     """Clean the sentences, score them against their class's reference, keep the top K."""
     params = read_section("filter", filtering.FilterParams)
     dataset = read_value("describe.dataset", str)
-    classes = read_classes(dataset)
-    sentences = read_artifact(DESCRIPTIONS, classes)
-    device = deterministic_device()
-    model = clip.load(BASE_MODEL)
+    sentences = read_artifact(DESCRIPTIONS, classes := read_classes(dataset))
+    device, model = deterministic_device(), clip.load(BASE_MODEL)
 
     def encode(texts: Sequence[str]) -> np.ndarray:
         return encode_texts(model, list(texts), device).numpy()

@@ -12,7 +12,6 @@ from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import BASE_MODEL, MODEL
 from pipeline.clip.precision import check_precision
 from pipeline.common import scratch
-from pipeline.common.atomic import replacing_directory
 from pipeline.common.options import load_plugin
 from pipeline.common.params import read_section
 from pipeline.distributed.ranks import Ranks, join_ranks
@@ -52,9 +51,7 @@ def run(ranks: Ranks) -> None:
         finished = session.train_by_method(method, options, inputs, recipe, folder, seconds)
         clip.check_finite(base.model, f"finetune: {advice(recipe)}")
         if ranks.first:
-            with replacing_directory(MODEL) as output:
-                files.write_model(output, base, finished, method.TITLE, recipe)
-                files.record_cost(output, base, finished, method.TITLE, recipe, inputs)
+            files.write_model(MODEL, base, finished, method.TITLE, recipe, inputs)
             scratch.clear(folder)  # last: what failed before goes on from there
 
 

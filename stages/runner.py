@@ -18,13 +18,19 @@ from stages import STARTED
 
 P = ParamSpec("P")
 INTERRUPTED = 130
-# what makes a stage need less memory
+# what makes a stage need less memory: the key that it grows with, or else what there is to do
 SMALLER = {
     "pretrain": "the batch_size of its entry in section pretrain",
     "finetune": "finetune.batch_size",
     "evaluate": "evaluate.batch_size",
     "check": "evaluate.batch_size",
 }
+OTHERWISE = {
+    "prepare": "it decodes an image on every core: fewer of them (taskset -c 0,1) need less",
+    "describe": "lower describe.options.<backend>.max_model_len or choose a smaller model there",
+    "report": "lower report.examples in params.yaml, or evaluate fewer images",
+}
+SMALLER_MODEL = "choose a smaller model in section models, or SAFT_DEVICE=cpu where a GPU is full"
 
 
 def stage(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
@@ -52,10 +58,15 @@ def explain(error: BaseException, name: str) -> tuple[str, int]:
         return "interrupted; nothing was written", INTERRUPTED
     line = failures.explain(error, name)
     if failures.out_of_memory(error):
-        key = SMALLER.get(name)
-        lower = f"; lower {key} in params.yaml: half of it takes about half" if key else ""
-        line += f"{lower} (`saft check` estimates it)"
+        line += f"; {_smaller(name)}"
     return line if isinstance(error, UserError) else f"{line}; nothing was written", 1
+
+
+def _smaller(name: str) -> str:
+    if name in SMALLER:
+        half = f"lower {SMALLER[name]} in params.yaml: half of it takes about half"
+        return f"{half} (`saft check` estimates it)"
+    return OTHERWISE.get(name, SMALLER_MODEL)
 
 
 def label(name: str) -> str:

@@ -23,6 +23,7 @@ from pipeline.clip.fused import fuse
 from pipeline.common.atomic import replacing_directory
 from pipeline.common.errors import UserError, one_line
 from pipeline.common.finite import AGAIN
+from pipeline.common.storage import numbers_from_words
 
 WEIGHTS_FILE = "open_clip_model.safetensors"
 MAX_LOG_SCALE = math.log(100)
@@ -153,10 +154,8 @@ def write_files(model: nn.Module, config: dict[str, Any], folder: Path) -> None:
     """
     check_config(config, CONFIG_FILE)
     weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    try:
+    with numbers_from_words(folder / WEIGHTS_FILE):
         save_file(weights, folder / WEIGHTS_FILE)
-    except SafetensorError as error:  # a full disk, as text
-        raise UserError(f"{folder.parent}: cannot write {WEIGHTS_FILE}: {error}") from None
     text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
     # safetensors writes for the owner's eyes only

@@ -1,6 +1,8 @@
 """How commands and stages end that cannot do what they were asked: one line, whatever happened."""
 
+import errno
 import os
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -10,6 +12,12 @@ from pipeline.common.errors import UserError, one_line
 from pipeline.common.storage import FULL, full
 
 TRACEBACK = "SAFT_TRACEBACK"  # environment: not empty: print where an error arose, too
+# how libraries say that there is no memory, where they raise no MemoryError
+NO_MEMORY = re.compile(
+    r"can't allocate memory|cannot allocate memory|not enough memory|out of memory|bad_alloc"
+    r"|ALLOC_FAILED|can't start new thread",
+    re.IGNORECASE,
+)
 
 
 def explain(error: BaseException, what: str) -> str:
@@ -20,10 +28,10 @@ def explain(error: BaseException, what: str) -> str:
     """
     if isinstance(error, UserError):
         return str(error)
-    if isinstance(error, OSError) and error.errno is not None:
-        return _storage(error)
     if out_of_memory(error):
         return "out of memory"
+    if isinstance(error, OSError) and error.errno is not None:
+        return _storage(error)
     return (
         f"{what} met what it does not expect: {type(error).__name__}: {one_line(error)} "
         f"({_innermost(error)}); {TRACEBACK}=1 shows more, for a report of this defect"
@@ -41,7 +49,9 @@ def out_of_memory(error: BaseException) -> bool:
     """Of Python, of torch on CUDA (by name: not every stage loads torch) or on a CPU."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)) is not None
 
 
 def _storage(error: OSError) -> str:

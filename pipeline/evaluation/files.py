@@ -8,17 +8,22 @@ import pyarrow as pa
 from safetensors.numpy import save
 
 from pipeline.clip.precision import describe_precision
+from pipeline.common.atomic import replacing_directory
 from pipeline.common.errors import UserError
 from pipeline.common.tables import write_json, write_table
+from pipeline.cost.meter import Spent
 from pipeline.evaluation.evaluate import evenly_spaced
 from pipeline.evaluation.interface import Outcome, Targets
-from pipeline.evaluation.session import Attack, AttackedModel, Inputs
+from pipeline.evaluation.session import Attack, AttackedModel, Inputs, record_attack
 from pipeline.images.image_set import dropped, read_notes
 from pipeline.results.files import PREDICTIONS, verdict_faults
 
 
-def write_verdicts(folder: Path, attack: Attack, attacked: AttackedModel, inputs: Inputs) -> None:
-    """Write predictions.parquet, metrics.json and examples.safetensors.
+def write_verdicts(
+    output: Path, attack: Attack, attacked: AttackedModel, inputs: Inputs, spent: Spent
+) -> None:
+    """Write predictions.parquet, metrics.json and examples.safetensors as a whole, once what they
+    cost is kept, too.
 
     Raises:
         UserError: the verdicts contradict each other.
@@ -31,10 +36,12 @@ def write_verdicts(folder: Path, attack: Attack, attacked: AttackedModel, inputs
     results = attacked.accuracies | recheck_statistics(outcome, band)
     examples = clean_examples(inputs.targets, inputs.params.examples)
     examples["perturbation"] = outcome.perturbations
-    write_table(folder / "predictions.parquet", attacked.columns, PREDICTIONS)
-    write_json(folder / "metrics.json", about | results)
-    # as bytes: safetensors' own writer hides a full disk behind an error of its own
-    (folder / "examples.safetensors").write_bytes(save(examples))
+    with replacing_directory(output) as out:
+        write_table(out / "predictions.parquet", attacked.columns, PREDICTIONS)
+        write_json(out / "metrics.json", about | results)
+        # as bytes: safetensors' own writer hides a full disk behind an error of its own
+        (out / "examples.safetensors").write_bytes(save(examples))
+        record_attack(attack, inputs, spent, out)
 
 
 def attack_metadata(attack: Attack, inputs: Inputs, note: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pipeline.clip import model as clip
 from pipeline.clip.folders import BASE_MODEL, FINETUNED, RECIPE
 from pipeline.clip.model import Clip
 from pipeline.clip.origins import hash_origins
+from pipeline.common.atomic import replacing_directory
 from pipeline.common.options import check_evaluated_names
 from pipeline.common.tables import write_json
 from pipeline.cost import meter
@@ -56,18 +57,23 @@ def origins(recipe: Recipe, device: torch.device, ranks: Ranks) -> dict[str, str
     return hash_origins(values, inputs, device)
 
 
-def write_model(folder: Path, base: Clip, finished: Finished, title: str, recipe: Recipe) -> None:
-    """Write the tuned weights as an open_clip folder, training.csv and recipe.json.
+def write_model(
+    folder: Path, base: Clip, finished: Finished, title: str, recipe: Recipe, inputs: MethodInputs
+) -> None:
+    """An open_clip folder with the tuned weights, training.csv and recipe.json, as a whole, once
+    what the training cost is kept, too.
 
     Args:
         title: the method's.
     """
     images = finished.images
     used = {"title": title, "images": images, "steps": total_steps(images, recipe)}
-    clip.write_files(base.model, base.config, folder)
-    log = pd.DataFrame(finished.rows).astype({"step": int})
-    log.to_csv(folder / "training.csv", index=False, float_format="%.6g", lineterminator="\n")
-    write_json(folder / RECIPE.name, recipe.as_dict() | used)
+    with replacing_directory(folder) as out:
+        clip.write_files(base.model, base.config, out)
+        log = pd.DataFrame(finished.rows).astype({"step": int})
+        log.to_csv(out / "training.csv", index=False, float_format="%.6g", lineterminator="\n")
+        write_json(out / RECIPE.name, recipe.as_dict() | used)
+        record_cost(out, base, finished, title, recipe, inputs)
 
 
 def record_cost(

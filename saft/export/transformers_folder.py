@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from pipeline.clip.model import Clip
-from pipeline.common.errors import UserError
+from pipeline.common.storage import numbers_from_words
 from saft.export import transformers_tokenizer
 from saft.export.transformers_config import model_config, preprocessor_config
 from saft.export.transformers_layout import to_transformers
@@ -19,15 +18,14 @@ def write(clip: Clip, folder: Path) -> None:
     """Write config, weights in float32, preprocessing and tokenizer. Same model, same bytes.
 
     Raises:
-        UserError: transformers' CLIP cannot be this model, or the disk is full.
+        UserError: transformers' CLIP cannot be this model.
+        OSError: the weights cannot be written.
     """
     write_json(model_config(clip), folder / CONFIG_FILE)
     write_json(preprocessor_config(clip), folder / "preprocessor_config.json")
     transformers_tokenizer.write(clip.tokenize, clip.model.context_length, folder)
     weights = to_transformers(clip.model.state_dict())
-    try:
+    with numbers_from_words(folder / WEIGHTS_FILE):
         save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-    except SafetensorError as error:  # a full disk, as text
-        raise UserError(f"{WEIGHTS_FILE}: cannot be written: {error}") from None
     # safetensors writes for the owner's eyes only
     (folder / WEIGHTS_FILE).chmod((folder / CONFIG_FILE).stat().st_mode)

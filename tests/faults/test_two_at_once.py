@@ -15,6 +15,8 @@ from tests.support.stage_projects import ALIKE, STAGES, StageProject
 WRITING = [stage for stage in STAGES if stage not in ALIKE]
 QUICK = ("stages.classes digits", "stages.texts template")
 SECONDS = 120
+USE = (sys.executable, "-m", "saft.app", "use")
+PROFILES = ("demo", "laptop-cifar")
 LOSING = ("another process wrote it meanwhile", "another process is running this very")
 
 
@@ -68,26 +70,31 @@ def test_stages_with_neighbouring_outputs(project):
 
 def test_saft_use_twice(project):
     """The last one counts, as a whole."""
-    command = [sys.executable, "-m", "saft.app", "use"]
-    names = ["demo", "quick"]
-    profiles = {name: (project.folder / f"profiles/{name}.yaml") for name in names}
-    names = [name for name, file in profiles.items() if file.is_file()]
     params = project.folder / "params.yaml"
-    before = params.read_bytes()
+    before, alone_written = params.read_bytes(), set()
     try:
-        runs = [
-            subprocess.Popen([*command, name], cwd=project.folder, env=environment(),
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-            for name in names * 2
-        ]  # fmt: skip
-        outputs = [process.communicate(timeout=SECONDS)[0] for process in runs]
-        assert not any("Traceback" in output for output in outputs), outputs
-        assert 0 in [process.returncode for process in runs], outputs
-        run(project.folder, sys.executable, "-m", "saft.app", "check", "--help")
-        assert params.read_bytes() in [profiles[name].read_bytes() for name in names]
+        for name in PROFILES:
+            run(project.folder, *USE, name)
+            alone_written.add(params.read_bytes())
+        ends = at_once(project, *([*USE, name] for name in PROFILES * 2))
+        assert 0 in [status for status, _ in ends], ends
+        assert all(status == 0 or output.count("error: ") == 1 for status, output in ends)
+        assert params.read_bytes() in alone_written
         assert project.partials() == []
     finally:
         params.write_bytes(before)
+
+
+def at_once(project: StageProject, *commands: list[str]) -> list[tuple[int, str]]:
+    """Run commands at once; the status and output of each, in which there is no traceback."""
+    processes = [
+        subprocess.Popen(command, cwd=project.folder, env=environment(), text=True,
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for command in commands
+    ]  # fmt: skip
+    outputs = [process.communicate(timeout=SECONDS)[0] for process in processes]
+    assert not any("Traceback" in output for output in outputs), outputs
+    return [(p.returncode, output) for p, output in zip(processes, outputs, strict=True)]
 
 
 def test_a_comparison_beside_another_is_refused(tmp_path, monkeypatch):
@@ -104,14 +111,7 @@ def test_dvc_repro_twice(project):
     """DVC lets one of them run, or both in turn; the second says why it does not."""
     project.build_until(WRITING[-1])
     target = ["dvc", "repro", "stages/dvc.yaml:texts"]
-    runs = [
-        subprocess.Popen(target, cwd=project.folder, env=environment(), stdout=subprocess.PIPE,
-                         stderr=subprocess.STDOUT, text=True)
-        for _ in range(2)
-    ]  # fmt: skip
-    outputs = [process.communicate(timeout=SECONDS)[0] for process in runs]
-    assert 0 in [process.returncode for process in runs], outputs
-    assert not any("Traceback" in output for output in outputs), outputs
-    for process, output in zip(runs, outputs, strict=True):
-        assert process.returncode == 0 or "lock" in output, output
+    ends = at_once(project, target, target)
+    assert 0 in [status for status, _ in ends], ends
+    assert all(status == 0 or "lock" in output for status, output in ends), ends
     assert project.written(QUICK[1]) == project.reference[QUICK[1]]

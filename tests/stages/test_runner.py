@@ -3,7 +3,10 @@
 import errno
 import os
 import re
+import resource
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -11,7 +14,9 @@ import torch
 
 from pipeline.common.errors import UserError
 from stages.runner import stage
+from tests.support.dvc_stages import STAGES
 from tests.support.failures import fails
+from tests.support.project import ROOT, environment
 
 
 @pytest.mark.parametrize(
@@ -94,6 +99,10 @@ def test_a_signal_that_is_ignored_stays_ignored(monkeypatch):
         MemoryError(),
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("can't start new thread"),
+        RuntimeError("std::bad_alloc"),
+        OSError(errno.ENOMEM, "Cannot allocate memory"),
     ],
 )
 def test_too_little_memory_names_the_key_that_needs_less(error, monkeypatch, capsys):
@@ -107,3 +116,34 @@ def test_too_little_memory_names_the_key_that_needs_less(error, monkeypatch, cap
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
     assert "out of memory; lower finetune.batch_size in params.yaml" in lines[0]
+
+
+@pytest.mark.parametrize("name", [n for n in STAGES if n not in ("names", "classes")])
+def test_every_stage_says_what_needs_less_memory(name, monkeypatch, capsys):
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+
+    @stage(name)
+    def main() -> None:
+        raise MemoryError
+
+    assert fails(main) == 1
+    message = capsys.readouterr().err
+    assert re.search(r"out of memory; .*(lower|smaller model|fewer)", message), message
+
+
+def test_imports_that_do_not_fit_into_memory_are_one_line():
+    """As below a `ulimit -v`; torch alone maps more than this."""
+    limit = 600 * 2**20
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.embed", "base", "template"],
+        cwd=ROOT,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+        capture_output=True,
+        text=True,
+        env=environment(),
+    )
+    assert done.returncode != 0
+    assert done.stderr.splitlines()[-1:] == [
+        "error: out of memory while the code was loaded; see `ulimit -v`"
+    ]
+    assert "Traceback" not in done.stderr
