@@ -7,6 +7,7 @@ training.csv, descriptions.parquet, provenance.json and classes.parquet.
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -15,6 +16,7 @@ from pipeline.clip.about import FILE, About
 from pipeline.clip.folders import FINETUNED, MODEL, RECIPE, TRAINED_CLASSES, record_folder
 from pipeline.clip.towers import facts
 from pipeline.common.atomic import replacing_directory
+from pipeline.common.params import Section, validate
 from pipeline.common.tables import read_json, write_json
 from pipeline.images.classes import CLASSES
 from stages.runner import stage
@@ -27,16 +29,25 @@ FILES = (
 )
 
 
+class TrainedBy(Section, extra="ignore"):
+    """What of recipe.json the record tells; attack: None for a method that trains on clean
+    images."""
+
+    title: str
+    dataset: str
+    attack: dict[str, Any] | None
+
+
 @stage("record")
 def main() -> None:
     """Collect the record of the training beside the weights."""
-    recipe = read_json(RECIPE)
+    recipe = validate(read_json(RECIPE), TrainedBy, str(RECIPE))
     about = About(
         name=FINETUNED,
         source="finetune",
-        origin=f"`base`, fine-tuned by {recipe['title']} on image set `{recipe['dataset']}`",
+        origin=f"`base`, fine-tuned by {recipe.title} on image set `{recipe.dataset}`",
         hub_id=None,
-        defended="true" if recipe["attack"] else "unknown",
+        defended="true" if recipe.attack else "unknown",
         licence=None,
         citation=None,
         notes=[],
@@ -45,7 +56,7 @@ def main() -> None:
     with replacing_directory(record_folder(FINETUNED)) as folder:
         for path in FILES:
             shutil.copyfile(path, folder / path.name)
-        trained = CLASSES / f"{recipe['dataset']}.parquet"
+        trained = CLASSES / f"{recipe.dataset}.parquet"
         shutil.copyfile(trained, folder / f"{TRAINED_CLASSES}.parquet")
         write_json(folder / FILE, about.model_dump())
 

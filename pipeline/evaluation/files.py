@@ -13,7 +13,7 @@ from pipeline.evaluation.evaluate import evenly_spaced
 from pipeline.evaluation.interface import Outcome, Targets
 from pipeline.evaluation.session import Attack, AttackedModel, Inputs
 from pipeline.images.image_set import dropped
-from pipeline.results.files import PREDICTIONS
+from pipeline.results.files import PREDICTIONS, prediction_faults
 
 
 def write_verdicts(output: Path, attack: Attack, attacked: AttackedModel, inputs: Inputs) -> None:
@@ -24,7 +24,7 @@ def write_verdicts(output: Path, attack: Attack, attacked: AttackedModel, inputs
     examples = clean_examples(inputs.targets, inputs.params.examples)
     examples["perturbation"] = outcome.perturbations
     with replacing_directory(output) as out:
-        write_table(out / "predictions.parquet", attacked.columns, PREDICTIONS)
+        write_table(out / "predictions.parquet", attacked.columns, PREDICTIONS, prediction_faults)
         write_json(out / "metrics.json", about | results)
         # as bytes: safetensors' own writer hides a full disk behind an error of its own
         (out / "examples.safetensors").write_bytes(save(examples))

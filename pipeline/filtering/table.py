@@ -4,9 +4,13 @@ Classes in label order; within a class the K kept ones first, then the others by
 those that were not ranked.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+
+from pipeline.common import rows
 
 FILTERED = Path("data/filtered/descriptions.parquet")
 SCHEMA = pa.schema(
@@ -28,3 +32,30 @@ SCHEMA = pa.schema(
         ("reason", pa.string()),  # why it was dropped; null: kept
     ]
 )
+NULLABLE = ("score", "margin", "nearest_class", "rank", "reason")
+
+
+def filtered_faults(table: pa.Table) -> Iterator[str]:
+    """What is wrong with the rows of the table; see `pipeline.common.rows`."""
+    yield from rows.complete(table, NULLABLE)
+    yield from rows.together(table, "class_id")
+    yield from rows.one_for_each(table, "class_id", "class_name")
+    kept = table["kept"].to_numpy()
+    ranked = table["rank"].is_valid().to_numpy()
+    yield from rows.at(kept & ~ranked, "is kept and has no rank")
+    yield from rows.at(kept & table["reason"].is_valid().to_numpy(), "is kept and was dropped")
+    yield from rows.at(~kept & table["reason"].is_null().to_numpy(), "was dropped for no reason")
+    yield from rows.counted(table.filter(pa.array(ranked)), "class_id", "rank")
+    yield from _kept_faults(table, kept)
+
+
+def _kept_faults(table: pa.Table, kept: np.ndarray) -> Iterator[str]:
+    """The K first ranks of every class are kept, and no other."""
+    kept_rows = table.filter(pa.array(kept))
+    yield from rows.equally_many(kept_rows, "class_id")
+    classes = len(table["class_id"].unique())
+    if len(kept_rows) % classes:
+        yield f"{len(kept_rows)} rows are kept, which are not as many of each of {classes} classes"
+    rank = table["rank"].fill_null(len(table)).to_numpy()
+    top = rank < len(kept_rows) // classes
+    yield from rows.at(kept != top, "is kept, and an earlier rank is not, or the other way round")

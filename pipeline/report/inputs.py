@@ -25,6 +25,7 @@ from pipeline.common.params import (
 )
 from pipeline.common.tables import read_json, read_table
 from pipeline.filtering.table import SCHEMA as DESCRIPTIONS
+from pipeline.filtering.table import filtered_faults
 from pipeline.images.classes import read_classes
 from pipeline.report.about import About, read_about
 from pipeline.report.labels import read_rows
@@ -177,7 +178,7 @@ def _read_training(datasets: Sequence[str]) -> Training:
         dataset=read_value("finetune.dataset", str),
         recipe=validate(read_json(RECIPE), TrainedOn, str(RECIPE)),
         log=read_log(LOG),
-        sentences=read_table(SENTENCES, DESCRIPTIONS).to_pylist(),
+        sentences=read_table(SENTENCES, DESCRIPTIONS, filtered_faults).to_pylist(),
         filter=read_section("filter", FilterSettings),
         provenance=provenance,
         labels=read_rows(),

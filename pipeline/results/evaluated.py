@@ -21,7 +21,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import Section, validate
 from pipeline.common.tables import read_json, read_table
 from pipeline.images.classes import EVALUATED, ClassEntry, check_labels, read_classes
-from pipeline.results.files import PREDICTIONS, evaluation_folder
+from pipeline.results.files import PREDICTIONS, evaluation_folder, prediction_faults
 
 NORMS = {"linf": "l∞", "l2": "l2"}
 EXAMPLES = "examples.safetensors"
@@ -179,7 +179,7 @@ def read_attacked(folder: Path, model: str, classes: int) -> tuple[Metrics, pa.T
     """Read one folder of stages.evaluate, which must be of `model`."""
     metrics = validate(read_json(folder / "metrics.json"), Metrics, str(folder / "metrics.json"))
     path = folder / "predictions.parquet"
-    table = read_table(path, PREDICTIONS).sort_by("number")
+    table = read_table(path, PREDICTIONS, prediction_faults).sort_by("number")
     for column in ("label", "clean_prediction", "adversarial_prediction"):
         check_labels(table[column].to_numpy(), classes, f"{path}: {column}")
     names = {metrics.model, *table["model"].unique().to_pylist()}

@@ -1,9 +1,12 @@
 """Where verdicts are stored, and the schema of the per-image results of one model under one attack:
 one row per image."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
+
+from pipeline.common import rows
 
 EVALUATION = Path("data/evaluation")
 CHECKS = Path("data/checks")
@@ -41,3 +44,12 @@ PREDICTIONS = pa.schema(
         ("zero_gradient", pa.float32()),
     ]
 )
+
+
+def prediction_faults(table: pa.Table) -> Iterator[str]:
+    """What is wrong with the rows of predictions.parquet; see `pipeline.common.rows`."""
+    yield from rows.complete(table, nullable=["robust_last", "zero_gradient"])
+    yield from rows.unique(table, ["number"])
+    for column in ("number", "label", "clean_prediction", "adversarial_prediction"):
+        yield from rows.at_least(table, column, 0)
+    yield from rows.at_least(table, "fooled_at", -1)

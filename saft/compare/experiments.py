@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pipeline.clip.folders import MODEL, RECIPE
 from pipeline.common import registry
 from pipeline.common.errors import UserError
-from pipeline.common.params import PARAMS_FILE, read_value
+from pipeline.common.params import PARAMS_FILE, Section, read_value, validate
 from pipeline.common.tables import read_json
 from pipeline.images.classes import EVALUATED
 from pipeline.results.evaluated import read_evaluated
@@ -19,6 +19,10 @@ from saft.dvc_experiments import fetch, run
 # what the table does not show and would take half the evaluation's time
 LEFT_OUT = ("evaluate.last_images=0", "evaluate.checks.datasets=[]")
 NEEDED = (str(EVALUATION), str(EVALUATED), str(MODEL), PARAMS_FILE.name)
+
+
+class _Trained(Section, extra="ignore"):
+    title: str
 
 
 class Spec(NamedTuple):
@@ -104,6 +108,6 @@ def read_run(spec: Spec) -> ComparedRun:
 
 def _label(spec: Spec) -> str:
     """The method's title, with the options that were changed."""
-    title = read_json(RECIPE)["title"]
+    title = validate(read_json(RECIPE), _Trained, str(RECIPE)).title
     options = ", ".join(f"{k} = {v}" for k, v in spec.options.items())
     return f"{title} ({options})" if options else title
