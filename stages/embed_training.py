@@ -16,7 +16,13 @@ from pipeline.embeddings.encoded import write_encoded
 from pipeline.embeddings.templates import EmbedParams, read_filled
 from pipeline.images.classes import CLASSES
 from pipeline.zeroshot.text_sets import TRAINING, training_files
-from pipeline.zeroshot.text_tables import KEPT, TEMPLATE, read_table_of
+from pipeline.zeroshot.text_tables import (
+    DESCRIPTIONS,
+    KEPT,
+    TEMPLATE,
+    check_text_set,
+    read_table_of,
+)
 from stages.runner import stage
 
 
@@ -25,6 +31,7 @@ def main() -> None:
     """Write the embeddings of the kept descriptions and of the template."""
     dataset, sets = read_value("finetune.dataset", str), read_section("embed", EmbedParams).texts
     tables = read_table_of(KEPT), read_filled(TEMPLATE, dataset, sets[TEMPLATE], CLASSES)
+    check_text_set(KEPT, tables[0].name, DESCRIPTIONS)
     encoder = OnceEncoder(clip.load(BASE_MODEL), deterministic_device())
     with replacing_directory(TRAINING) as folder:
         for path, table in zip(training_files(), tables, strict=True):

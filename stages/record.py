@@ -7,7 +7,6 @@ training.csv, descriptions.parquet, provenance.json and classes.parquet.
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -16,9 +15,10 @@ from pipeline.clip.about import FILE, About
 from pipeline.clip.folders import FINETUNED, MODEL, RECIPE, TRAINED_CLASSES, record_folder
 from pipeline.clip.towers import facts
 from pipeline.common.atomic import replacing_directory
+from pipeline.common.errors import UserError
 from pipeline.common.params import Section, validate
 from pipeline.common.tables import read_json, write_json
-from pipeline.images.classes import CLASSES
+from pipeline.images.classes import CLASSES, read_classes
 from stages.runner import stage
 
 FILES = (
@@ -29,19 +29,30 @@ FILES = (
 )
 
 
+class TrainedUnder(Section, extra="ignore"):
+    """The attack of a training."""
+
+    norm: str
+    steps: int
+
+
 class TrainedBy(Section, extra="ignore"):
     """What of recipe.json the record tells; attack: None for a method that trains on clean
     images."""
 
     title: str
     dataset: str
-    attack: dict[str, Any] | None
+    attack: TrainedUnder | None
 
 
 @stage("record")
 def main() -> None:
     """Collect the record of the training beside the weights."""
     recipe = validate(read_json(RECIPE), TrainedBy, str(RECIPE))
+    read_classes(recipe.dataset)
+    for path in FILES:
+        if not path.is_file():
+            raise UserError(f"{path}: not found; run `dvc repro` first")
     about = About(
         name=FINETUNED,
         source="finetune",

@@ -22,7 +22,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         _check_config(config)
     except FileNotFoundError:
         raise UserError(f"{path}: not found; is '{folder}' an open_clip folder?") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, LookupError, TypeError) as error:
+    except (OSError, ValueError, RecursionError, LookupError, TypeError) as error:
         raise UserError(f"{path}: not an open_clip config: {error!r}") from None
     return config
 

@@ -47,6 +47,8 @@ def sentence_faults(table: pa.Table) -> Iterator[str]:
     for column, least in (("sample_index", 0), ("tokens", 1)):
         yield from table_rows.at_least(table, column, least)
     yield from table_rows.not_blank(table, "sentence")
+    for source in filter(is_fill, table["source"].unique().to_pylist()):
+        yield f"source '{source}' is kept for what the filter fills in"
 
 
 def to_columns(

@@ -37,7 +37,8 @@ def caption_faults(table: pa.Table) -> Iterator[str]:
     """What is wrong with the rows of captions.parquet; see `pipeline.common.rows`."""
     yield from table_rows.complete(table)
     yield from table_rows.unique(table, SAMPLE)
-    yield from table_rows.at_least(table, "image", 0)
+    for column, least in (("image", 0), ("sample_index", 0), ("tokens", 1)):
+        yield from table_rows.at_least(table, column, least)
 
 
 def with_images(columns: Mapping[str, Sequence[Any]], sentences: Iterable[Sentence]) -> list[Row]:

@@ -172,7 +172,7 @@ def read_confusions(
         table: the whole class table, which names the other classes and says what they mean.
 
     Raises:
-        UserError: no such file, a class has no confusable class in it while others have, or one
+        UserError: no such file, a class has no confusable class in it (of `none` none has), or one
             that the class table does not have.
     """
     path = FOLDER / f"{name}.parquet"
@@ -186,7 +186,7 @@ def read_confusions(
         others_of.setdefault(row["class_id"], []).append(entry_of[row["confused_with"]])
     ids = [class_entry.class_id for class_entry in classes]
     missing = [class_id for class_id in ids if class_id not in others_of]
-    if others_of and missing:
+    if (others_of or name != NO_CONFUSIONS) and missing:
         raise UserError(
             f"{path}: no confusable class for class '{missing[0]}' ({len(missing)} classes in "
             f"all); {again}"

@@ -106,7 +106,7 @@ def read_exemplars(
         together: a class's images are shown in one message.
 
     Raises:
-        UserError: no such file, one of `classes` has no image in it while others have, or more
+        UserError: no such file, one of `classes` has no image in it (of `none` none has), or more
             than fit one message, or the class table lacks a class of it.
     """
     path = FOLDER / f"{name}.parquet"
@@ -122,7 +122,7 @@ def read_exemplars(
     missing = [
         class_entry.class_id for class_entry in classes if class_entry.class_id not in images_of
     ]
-    if images_of and missing:
+    if (images_of or name != NO_EXEMPLARS) and missing:
         raise UserError(
             f"{path}: no exemplar for class '{missing[0]}' ({len(missing)} classes in all); "
             f"run `dvc repro stages/dvc.yaml:exemplars@{name}`"

@@ -45,6 +45,10 @@ def filtered_faults(table: pa.Table) -> Iterator[str]:
     yield from rows.at(kept & ~ranked, "is kept and has no rank")
     yield from rows.at(kept & table["reason"].is_valid().to_numpy(), "is kept and was dropped")
     yield from rows.at(~kept & table["reason"].is_null().to_numpy(), "was dropped for no reason")
+    unmatched = table["margin"].is_null().to_numpy() != table["nearest_class"].is_null().to_numpy()
+    yield from rows.at(unmatched, "has one of margin and nearest_class and not the other")
+    for column, least in (("sample_index", 0), ("tokens", 1)):
+        yield from rows.at_least(table, column, least)
     yield from rows.counted(table.filter(pa.array(ranked)), "class_id", "rank")
     yield from _kept_faults(table, kept)
 

@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -57,6 +57,7 @@ class Summary(Section, extra="ignore"):
     classes: int
     images_per_class: PerClass
     size: int
+    streamed: bool
     sha256: str
     dropped: list[Dropped]
 
@@ -120,8 +121,8 @@ def open_images(name: str) -> ImageSet:
         UserError: a file is missing or broken, the files are not of one set, or a label has no
             class.
     """
-    folder = IMAGES / name
-    pixels = _streamed(folder, name) if (folder / STREAMED).exists() else _packed(folder)
+    folder, summary = IMAGES / name, read_summary(name)
+    pixels = _streamed(folder, name) if summary.streamed else _packed(folder)
     items = read_table(folder / "items.parquet", ITEM_SCHEMA, item_faults)
     labels = items["label"].to_numpy().astype(np.int64)
     classes = read_classes(name)
@@ -132,7 +133,7 @@ def open_images(name: str) -> ImageSet:
             f"items.parquet {len(labels)} rows; {again}"
         )
     check_labels(labels, len(classes), str(folder / "items.parquet"))
-    summary, per_class = read_summary(name), np.bincount(labels, minlength=len(classes))
+    per_class = np.bincount(labels, minlength=len(classes))
     for what, stated, actual in (
         ("images", summary.images, len(labels)),
         ("shape", (3, summary.size, summary.size), pixels.shape[1:]),
@@ -191,14 +192,15 @@ def _streamed(folder: Path, name: str) -> StreamedPixels:
     path = folder / STREAMED
     files = read_table(path, FILE_SCHEMA, file_faults)
     metadata = files.schema.metadata or {}
-    if not {b"root", b"size", b"resize"} <= set(metadata) or not metadata[b"size"].isdigit():
+    resize: Any = metadata.get(b"resize", b"").decode(errors="replace")
+    size = metadata.get(b"size", b"")
+    if b"root" not in metadata or resize not in get_args(Resize) or not size.isdigit():
         again = f"run `dvc repro -f stages/dvc.yaml:prepare@{name}`"
         raise UserError(f"{path}: not written by prepare; {again}")
     root = locate(metadata[b"root"].decode())
     if not root.is_dir():
         raise UserError(f"{root}: not found, the images of set '{name}' are streamed from there")
-    resize: Any = metadata[b"resize"].decode()
-    return StreamedPixels(files, root, int(metadata[b"size"]), resize, name)
+    return StreamedPixels(files, root, int(size), resize, name)
 
 
 def check_classes(images: ImageSet, key: str) -> None:

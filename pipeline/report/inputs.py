@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 
 from pipeline.clip.folders import ABOUT, FINETUNED, TRAINED_CLASSES
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, first_line
 from pipeline.common.params import (
     PARAMS_FILE,
     Section,
@@ -65,6 +65,12 @@ class EvaluateSettings(Section, extra="ignore"):
 
 class _Attack(Section, extra="ignore"):
     steps: int
+
+
+class Provenance(Section, extra="ignore"):
+    """What the page relies on of provenance.json, in which a backend says what it likes."""
+
+    backend: str | None = None
 
 
 class TrainedOn(Section, extra="ignore"):
@@ -172,8 +178,7 @@ def _read_sets(
 def _read_training(datasets: Sequence[str]) -> Training:
     """What data/about/finetuned holds beside about.json."""
     provenance = read_json(PROVENANCE)
-    if not isinstance(provenance, dict):
-        raise UserError(f"{PROVENANCE}: expected a JSON object")
+    validate(provenance, Provenance, str(PROVENANCE))
     return Training(
         dataset=read_value("finetune.dataset", str),
         recipe=validate(read_json(RECIPE), TrainedOn, str(RECIPE)),
@@ -199,8 +204,10 @@ def read_log(path: Path) -> dict[str, np.ndarray]:
         values = np.array([[float(cell) for cell in row] for row in rows])
     except FileNotFoundError:
         raise UserError(f"{path}: not found; run `dvc repro` first") from None
-    except (ValueError, csv.Error) as error:
-        raise UserError(f"{path}: not a table of numbers: {error}") from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: not a table of numbers: {first_line(error)}") from None
+    if len(values) and values.shape[1] != len(set(header)):
+        raise UserError(f"{path}: {len(set(header))} names for {values.shape[1]} columns")
     if not {"step", "learning_rate", "loss"} <= set(header) or not len(values):
         raise UserError(f"{path}: expected rows under step, learning_rate, loss, ...")
     return {name: values[:, column] for column, name in enumerate(header)}

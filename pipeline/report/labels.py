@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, first_line
 from pipeline.results.statistics import wilson
 
 LABELS = Path("data/labels/sentences.tsv")
 TRUE = frozenset({"visual", "not_visual"})
 LABEL_NAMES = TRUE | {"false", "off_topic"}
+COLUMNS = ("class_id", "sentence", "label")
 Row = dict[str, Any]
 
 
@@ -22,12 +23,19 @@ def read_rows(path: Path = LABELS) -> list[dict[str, str]]:
     """The rows of the table of labels; [] where there is none.
 
     Raises:
-        UserError: a label is not one of LABEL_NAMES.
+        UserError: it cannot be read, lacks a column, or a label is not one of LABEL_NAMES.
     """
-    if not path.is_file():
+    if not path.exists():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file, delimiter="\t")
+            columns, rows = reader.fieldnames or (), list(reader)
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read: {first_line(error)}") from None
+    missing = [name for name in COLUMNS if name not in columns]
+    if missing:
+        raise UserError(f"{path}: no column '{missing[0]}' in its first line, parted by tabs")
     for number, row in enumerate(rows, start=2):
         if row.get("label") not in LABEL_NAMES:
             raise UserError(

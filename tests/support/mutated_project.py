@@ -33,17 +33,19 @@ from stages import (
     texts,
 )
 from stages import filter as filter_stage
+from tests.support.mutation_outcomes import ELSEWHERE, ERROR, NO_EFFECT
 from tests.support.project import ROOT
 from tests.support.report_inputs import write_about
 from tests.support.tiny_project import write_params
 
 SIZE, IMAGES = 16, 5
-SETS = {"tiny": ("n00", "n01", "n02"), "other": ("m00", "m01", "m02")}
+SETS = {"tiny": ("n00", "n01", "n02"), "other": ("m00", "m01", "m02", "m03")}
 SENTENCES = {
     class_id: [f"A photo of a {colour} {thing} on a rug.", f"It is a {colour} {thing} with a lid."]
     for class_id, colour, thing in (
         ("n00", "red", "ball"), ("n01", "blue", "cup"), ("n02", "green", "box"),
         ("m00", "black", "hat"), ("m01", "white", "shoe"), ("m02", "brown", "bag"),
+        ("m03", "grey", "coat"),
     )
 }  # fmt: skip
 PARAMS: dict[str, Any] = {
@@ -213,7 +215,8 @@ def read(function: Callable[[], Any]) -> Outputs:
 def outcome(
     file: Path, damage: Callable[[Path], Any], again: Callable[[], Outputs], before: Outputs
 ) -> str:
-    """What becomes of a damaged file: "error", "no effect", "changed", or what is wrong.
+    """What becomes of a damaged file: ERROR, ELSEWHERE and the message, NO_EFFECT, "changed", or
+    what is wrong.
 
     Args:
         again: what runs the next stage; before: what it made of the undamaged file.
@@ -233,12 +236,14 @@ def _outcome(file: Path, again: Callable[[], Outputs], before: Outputs) -> str:
         after = again()
     except UserError as error:
         message = str(error)
-        if "\n" in message or not {str(file), str(file.parent), file.name} & _words(message):
-            return f"error that does not name the file in one line: {message}"
-        return "error"
+        if "\n" in message:
+            return f"error of several lines: {message}"
+        if not {str(file), str(file.parent), file.name} & _words(message):
+            return f"{ELSEWHERE}: {message}"
+        return ERROR
     except Exception:
         return f"traceback: {traceback.format_exc(limit=-3)}"
-    return "no effect" if after == before else "changed"
+    return NO_EFFECT if after == before else "changed"
 
 
 def _words(message: str) -> set[str]:
