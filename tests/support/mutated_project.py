@@ -78,11 +78,31 @@ def bare(main: Callable[..., None]) -> Callable[..., None]:
 
 
 def build(weights: Path, folder: Path) -> None:
-    """Write the project into the empty `folder`, the current one.
+    """Write the project into the empty `folder`, the current one, with what all stages write.
 
     Args:
         weights: an open_clip folder for inputs of SIZE pixels.
     """
+    write_inputs(weights, folder)
+    for stage in STAGES:
+        run(stage)
+    write_shown()
+    for cache in ("texts", "clean"):  # of one stage each, which fills it again
+        shutil.rmtree(Path(".scratch") / cache)
+    for stage in ("embed base", "evaluate tiny base"):
+        run(stage)
+
+
+def build_texts(weights: Path, folder: Path) -> None:
+    """The same with what the stages write that make texts alone."""
+    write_inputs(weights, folder)
+    for stage in TEXT_STAGES:
+        run(stage)
+    write_shown()
+
+
+def write_inputs(weights: Path, folder: Path) -> None:
+    """params.yaml, the image sets, the base model and the sentences."""
     write_params(folder, **PARAMS, **{"evaluate.options.pgd.steps": 2})
     for name, class_ids in SETS.items():
         _pack(name, class_ids, folder / "data/raw" / name)
@@ -98,16 +118,9 @@ def build(weights: Path, folder: Path) -> None:
     labels = folder / "data/labels/sentences.tsv"
     labels.parent.mkdir()
     labels.write_text(f"class_id\tsentence\tlabel\nn00\t{SENTENCES['n00'][0]}\tvisual\n")
-    for stage in STAGES:
-        run(stage)
-    _write_shown()
-    _write_streamed()
     origin = Path("data/inputs/models/pretrain/made/origin.json")
     write_json(origin, {"origin": "trained from scratch"})
-    for cache in ("texts", "clean"):  # of one stage each, which fills it again
-        shutil.rmtree(Path(".scratch") / cache)
-    for stage in ("embed base", "evaluate tiny base"):
-        run(stage)
+    _pack("streamed", SETS["tiny"], Path("data/raw/streamed").absolute(), stream=True)
 
 
 def _pack(name: str, class_ids: tuple[str, ...], root: Path, stream: bool = False) -> None:
@@ -129,7 +142,7 @@ def _pack(name: str, class_ids: tuple[str, ...], root: Path, stream: bool = Fals
     pack(source, name, Path("data/images") / name, Path("data/classes") / f"{name}.parquet")
 
 
-def _write_shown() -> None:
+def write_shown() -> None:
     """What a model is shown and told of classes, and an artifact whose sentences are captions."""
     images = open_images("tiny")
     numbers = [np.flatnonzero(images.labels == label)[:2] for label in range(3)]
@@ -144,11 +157,6 @@ def _write_shown() -> None:
     shutil.copytree("data/descriptions", "artifact")
     rows = read_table(Path("artifact/descriptions.parquet"), artifact.SCHEMA).to_pylist()
     captions.write_captions(Path("artifact"), [r | {"image": i} for i, r in enumerate(rows)])
-
-
-def _write_streamed() -> None:
-    """Set "tiny" once more, streamed."""
-    _pack("streamed", SETS["tiny"], Path("data/raw/streamed").absolute(), stream=True)
 
 
 def _about_finetuned() -> None:
@@ -198,6 +206,10 @@ STAGES: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
         ("reports/report.html", "reports/metrics.json", "reports/plots"),
     ),
 }  # fmt: skip
+
+
+TEXT_STAGES = ("classes", "classes other", "describe", "filter", "texts", "texts unseen")
+TEXT_STAGES += ("embed_training",)
 
 
 def run(stage: str) -> Outputs:
