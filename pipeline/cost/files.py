@@ -71,6 +71,8 @@ def read_cost(output: Path, root: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     values = read_json(path)
+    if isinstance(values, dict) and "stage" not in values:  # of an earlier version
+        return values
     try:
         TypeAdapter(Cost).validate_python({name: values[name] for name in Cost._fields})
     except (ValidationError, LookupError, TypeError):
