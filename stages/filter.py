@@ -16,13 +16,12 @@ from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import BASE_MODEL
 from pipeline.clip.text_encoding import encode_texts
 from pipeline.common.params import read_section, read_value
-from pipeline.common.tables import write_table
 from pipeline.descriptions.artifact import DESCRIPTIONS, read_artifact
 from pipeline.descriptions.tokens import count_tokens
 from pipeline.filtering import filter as filtering
 from pipeline.filtering.image_features import image_references
 from pipeline.filtering.summary import summary
-from pipeline.filtering.table import FILTERED, SCHEMA, filtered_faults
+from pipeline.filtering.table import SCHEMA, write_filtered
 from pipeline.images.classes import read_classes
 from pipeline.zeroshot.text_tables import KEPT, kept_descriptions, write_texts
 from stages.runner import stage
@@ -51,7 +50,7 @@ def main() -> None:
     features = filtering.score_rows(rows, classes, references, names, encode, params.rank_by)
     table, short = filtering.keep_top_k(rows, features, classes, params)
     columns = {name: [row[name] for row in table] for name in SCHEMA.names}
-    write_table(FILTERED, columns, SCHEMA, filtered_faults)
+    write_filtered(columns)
     write_texts(KEPT, kept_descriptions(table))
     print(summary(columns, short, len(classes)))
 

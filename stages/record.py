@@ -11,7 +11,7 @@ from pathlib import Path
 import typer
 
 from pipeline.clip import model as clip
-from pipeline.clip.about import FILE, About
+from pipeline.clip.about import FILE, About, finetuned_defended, finetuned_origin
 from pipeline.clip.folders import FINETUNED, MODEL, RECIPE, TRAINED_CLASSES, record_folder
 from pipeline.clip.towers import facts
 from pipeline.common.atomic import replacing_directory
@@ -48,7 +48,8 @@ class TrainedBy(Section, extra="ignore"):
 @stage("record")
 def main() -> None:
     """Collect the record of the training beside the weights."""
-    recipe = validate(read_json(RECIPE), TrainedBy, str(RECIPE))
+    values = read_json(RECIPE)
+    recipe = validate(values, TrainedBy, str(RECIPE))
     read_classes(recipe.dataset)
     for path in FILES:
         if not path.is_file():
@@ -56,9 +57,9 @@ def main() -> None:
     about = About(
         name=FINETUNED,
         source="finetune",
-        origin=f"`base`, fine-tuned by {recipe.title} on image set `{recipe.dataset}`",
+        origin=finetuned_origin(values),
         hub_id=None,
-        defended="true" if recipe.attack else "unknown",
+        defended=finetuned_defended(values),
         licence=None,
         citation=None,
         notes=[],

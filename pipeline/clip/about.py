@@ -1,6 +1,7 @@
 """about.json of a model: where it comes from, what is known of it, and which towers it has; without
 torch."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +32,16 @@ class About(Section):
     image_size: int = Field(ge=1)
     image_tower: str
     text_tower: str
+
+
+def finetuned_origin(recipe: Mapping[str, Any]) -> str:
+    """`origin` of the fine-tuned model, by its recipe.json."""
+    return f"`base`, fine-tuned by {recipe['title']} on image set `{recipe['dataset']}`"
+
+
+def finetuned_defended(recipe: Mapping[str, Any]) -> Defended:
+    """`defended` of it: whether its training attacked."""
+    return "true" if recipe["attack"] else "unknown"
 
 
 def read_about(folder: Path) -> About:

@@ -64,24 +64,38 @@ def read_table(path: Path, schema: pa.Schema, faults: Faults | None = None) -> p
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON with sorted keys and a final newline, atomically."""
+    """Write JSON with sorted keys and a final newline, atomically.
+
+    Raises:
+        UserError: a number is NaN or infinite, for which JSON has no word.
+    """
+    try:
+        text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise UserError(f"{path}: {first_line(error)}; nothing was written") from None
     with replacing_file(path) as partial:
-        partial.write_text(
-            json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        partial.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; a missing or broken one is a one-line UserError, and so is one with a key
-    twice, of which json would keep the last."""
+    """Read a JSON file; a missing or broken one is a one-line UserError, and so is one with a
+    number that is NaN or infinite, or with a key twice, of which json would keep the last."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once_each)
+        return json.loads(
+            path.read_text(encoding="utf-8"),
+            object_pairs_hook=_once_each,
+            parse_constant=_no_number,
+        )
     except FileNotFoundError:
         raise UserError(f"{path}: not found") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:  # broken, not UTF-8, a key twice, too deep
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON: {first_line(error)}") from None
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is not a number of JSON")
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

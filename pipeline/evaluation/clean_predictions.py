@@ -20,6 +20,7 @@ import torch
 from pipeline.clip.device import arithmetic
 from pipeline.common.atomic import replacing_file
 from pipeline.common.scratch import loaded_code
+from pipeline.evaluation.finite_margins import check_finite_margins
 from pipeline.evaluation.interface import Targets
 from pipeline.evaluation.verdicts import verdict
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
@@ -42,10 +43,15 @@ class Clean(NamedTuple):
 def clean_predictions(
     classifier: ZeroShotClassifier, targets: Targets, batch_size: int, device: torch.device
 ) -> Clean:
-    """Classify the unperturbed images, in float32."""
+    """Classify the unperturbed images, in float32.
+
+    Raises:
+        UserError: a margin is not finite.
+    """
     batches = targets.batches(batch_size, device)
     verdicts = [verdict(classifier(images), labels) for images, labels in batches]
     prediction, _, margin, confidence = map(np.concatenate, zip(*verdicts, strict=True))
+    check_finite_margins(margin, targets.numbers, classifier.where)
     return Clean(prediction.astype(np.int32), margin, confidence)
 
 
@@ -75,13 +81,15 @@ def cached_clean_predictions(
 
 
 def _read(path: Path, count: int) -> Clean | None:
-    """None where there is no file or it cannot be read: it is then computed again."""
+    """None where there is no file, or it cannot be read or used: it is then computed again."""
     try:
         with np.load(path) as arrays:
             kept = Clean(**{name: arrays[name] for name in Clean._fields})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            usable = all(values.shape == (count,) for values in kept)
+            usable = usable and all(bool(np.isfinite(values).all()) for values in kept)
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile):
         return None
-    return kept if all(values.shape == (count,) for values in kept) else None
+    return kept if usable else None
 
 
 def _key(classifier: ZeroShotClassifier, targets: Targets, conditions: str) -> str:

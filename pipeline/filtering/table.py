@@ -6,11 +6,14 @@ those that were not ranked.
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.common import rows
+from pipeline.common.finite import not_finite
+from pipeline.common.tables import write_table
 
 FILTERED = Path("data/filtered/descriptions.parquet")
 SCHEMA = pa.schema(
@@ -51,6 +54,7 @@ def filtered_faults(table: pa.Table) -> Iterator[str]:
         yield from rows.at_least(table, column, least)
     yield from rows.counted(table.filter(pa.array(ranked)), "class_id", "rank")
     yield from _kept_faults(table, kept)
+    yield from number_faults(table)
 
 
 def _kept_faults(table: pa.Table, kept: np.ndarray) -> Iterator[str]:
@@ -63,3 +67,21 @@ def _kept_faults(table: pa.Table, kept: np.ndarray) -> Iterator[str]:
     rank = table["rank"].fill_null(len(table)).to_numpy()
     top = rank < len(kept_rows) // classes
     yield from rows.at(kept != top, "is kept, and an earlier rank is not, or the other way round")
+
+
+def write_filtered(columns: dict[str, Any]) -> None:
+    """Write the table.
+
+    Raises:
+        UserError: a row is not as it has to be, or a score is no number.
+    """
+    write_table(FILTERED, columns, SCHEMA, filtered_faults)
+
+
+def number_faults(table: pa.Table) -> Iterator[str]:
+    """What is wrong with the numbers of a table of SCHEMA: a sentence is ranked by its score."""
+    yield from not_finite(table, ["score", "margin"])
+    ranked, scored = ~table["rank"].is_null().to_numpy(), ~table["score"].is_null().to_numpy()
+    unscored = np.flatnonzero(ranked & ~scored)
+    if len(unscored):
+        yield f"row {unscored[0]} has a rank and no score"

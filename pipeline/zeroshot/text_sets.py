@@ -11,12 +11,13 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.common.errors import UserError
+from pipeline.common.finite import AGAIN, check_unit_norm
 from pipeline.common.tables import read_table
 from pipeline.zeroshot.text_tables import (
     DESCRIPTIONS,
@@ -31,6 +32,7 @@ from pipeline.zeroshot.text_tables import (
 EMBEDDINGS = Path("data/embeddings")
 TRAINING = Path("data/training_embeddings")
 CLASSIFYING, ATTACKER = "texts", "attacker"  # the two folders of a model and text set
+SHORTEST_MEAN = 1e-3  # of a class's unit-norm texts: those of one class point the same way
 
 
 class TextSet(NamedTuple):
@@ -92,7 +94,8 @@ def read_embeddings(path: Path, class_ids: Sequence[str]) -> np.ndarray:
     """Embeddings of the classes, in their order: float32 (C, K, D), unit norm.
 
     Raises:
-        UserError: a class of `class_ids` is missing, or the rows are damaged.
+        UserError: a class of `class_ids` is missing, the rows are damaged, or an embedding is not
+            of unit norm.
     """
     return _captions(read_table(path, schema(1), embedding_faults), path, class_ids)
 
@@ -100,8 +103,10 @@ def read_embeddings(path: Path, class_ids: Sequence[str]) -> np.ndarray:
 def _captions(table: pa.Table, path: Path, class_ids: Sequence[str]) -> np.ndarray:
     width = table.schema.field("embedding").type.list_size
     flat = table["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, width)
+    ids = table["class_id"].to_pylist()
+    check_embeddings(flat, ids, table["text"], str(path))
     rows: dict[str, list[int]] = {}
-    for row, class_id in enumerate(table["class_id"].to_pylist()):
+    for row, class_id in enumerate(ids):
         rows.setdefault(class_id, []).append(row)
     missing = [class_id for class_id in class_ids if class_id not in rows]
     if missing:
@@ -111,17 +116,39 @@ def _captions(table: pa.Table, path: Path, class_ids: Sequence[str]) -> np.ndarr
     return np.stack([flat[rows[class_id]] for class_id in class_ids])
 
 
+def check_embeddings(
+    vectors: np.ndarray,
+    class_ids: Sequence[str],
+    texts: Sequence[Any],
+    where: str,
+    advice: str = AGAIN,
+) -> None:
+    """Raise UserError, `where` first, then class and text, unless all of float32 (N, D) are finite
+    and of unit norm."""
+    check_unit_norm(
+        vectors, where, lambda row: f"class '{class_ids[row]}', text '{texts[row]}',", advice
+    )
+
+
 def read_texts(path: Path, class_ids: Sequence[str], others: bool = True) -> TextSet:
     """A file of texts/ or attacker/, with the classes in the order of `class_ids`.
 
     Args:
         others: it may hold classes beside these.
+
+    Raises:
+        UserError: see `read_embeddings`; or the texts of a class cancel each other out.
     """
     table = read_table(path, schema(1), embedding_faults)
     captions = _captions(table, path, class_ids)
     if not others:
         check_same_classes(path, table["class_id"].unique().to_pylist(), class_ids)
-    return TextSet(*origin_of(table, path), captions)
+    texts = TextSet(*origin_of(table, path), captions)
+    lengths = np.linalg.norm(captions.mean(1), axis=1)
+    if lengths.min() < SHORTEST_MEAN:
+        class_id = class_ids[int(lengths.argmin())]
+        raise UserError(f"{path}: the texts of class '{class_id}' cancel each other out; {AGAIN}")
+    return texts
 
 
 def read_pair(

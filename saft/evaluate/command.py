@@ -110,7 +110,9 @@ class _Judged(Section, extra="ignore"):
 
 def read_table(experiment: str, values: dict[str, Any], page: Path) -> str:
     """The table of an experiment, from DVC's cache; its report is copied to `page`."""
-    from pipeline.results.evaluated import read_evaluated
+    from pipeline.common.params import section_of
+    from pipeline.results.agreement import Agreed
+    from pipeline.results.evaluated import check_evaluated, read_evaluated
     from saft.evaluate.table import caption, checks_lines, markdown
 
     evaluate = values["evaluate"]
@@ -123,6 +125,7 @@ def read_table(experiment: str, values: dict[str, Any], page: Path) -> str:
                 for epsilon in evaluate["epsilons_255"]
                 for dataset in evaluate["datasets"]
             ]
+            check_evaluated(results, section_of(values, "evaluate", Agreed))
             counts = validate(read_json(METRICS), _Judged, str(METRICS)).checks
             checks = checks_lines(counts.model_dump(), values)
         with replacing_file(page) as partial:

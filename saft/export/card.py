@@ -14,8 +14,8 @@ import jinja2
 from pipeline.clip.folders import BASE, FINETUNED
 from pipeline.common.errors import UserError, listed
 from pipeline.report.page import percent
-from pipeline.results.evaluated import NORMS, options_text
 from pipeline.results.files import METRICS
+from pipeline.results.metrics import NORMS, options_text
 from saft.export.inputs import Inputs
 
 TEMPLATE = Path(__file__).with_name("model_card.md.j2")

@@ -24,8 +24,8 @@ from pipeline.common.tables import read_json
 from pipeline.images.classes import CLASSES, read_classes
 from pipeline.models.pretraining import FOLDER
 from pipeline.prepare.facts import published_facts
-from pipeline.results.evaluated import Metrics
 from pipeline.results.files import METRICS, evaluation_folder
+from pipeline.results.metrics import Metrics
 from pipeline.results.seen_classes import read_seen
 from saft.export.lineage import FINETUNE, LOCK, Lock, check_measured
 from saft.references import PRETRAIN

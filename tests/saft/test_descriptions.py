@@ -168,7 +168,9 @@ def test_wrong_artifacts_are_one_line_that_names_the_file():
     assert "none.parquet: holds no row" in bad("show", "none.parquet")
     columns = {name: [None] for name in SCHEMA.names} | {"class_id": ["n1"]}
     write_table(Path("holes.parquet"), columns, SCHEMA)
-    assert "holes.parquet: column 'class_name' has no value in row 0" in bad("show", "holes.parquet")
+    assert "holes.parquet: column 'class_name' has no value in row 0" in bad(
+        "show", "holes.parquet"
+    )
 
 
 @pytest.mark.parametrize(

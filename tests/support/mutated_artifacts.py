@@ -97,6 +97,8 @@ def _evaluation() -> Iterator[tuple[str, list[damage.Mutation]]]:
             damage.tensors("numbers as text", lambda t: t.update(numbers=t["numbers"] > 1)),
             damage.tensors("other numbers", lambda t: t.update(numbers=t["numbers"] + 1000)),
             damage.tensors("half the size", _halve),
+            damage.tensors("NaN", lambda t: t.update(perturbation=t["perturbation"] * np.nan)),
+            damage.tensors("times ten", lambda t: t.update(perturbation=t["perturbation"] * 10)),
         ],
     )
 
@@ -106,6 +108,17 @@ def _halve(arrays: dict[str, np.ndarray]) -> None:
         arrays[name] = arrays[name][..., ::2, ::2]
 
 
+def _vectors() -> Iterator[damage.Mutation]:
+    """Of embeddings, unit vectors of 16 numbers."""
+    nan, infinite = [float("nan")] * 16, [float("inf")] * 16
+    for what, vector in (("NaN", nan), ("infinite", infinite), ("zero", [0.0] * 16)):
+        yield f"embedding: {what}", damage.cell("embedding", vector)[1]
+    yield damage.column(
+        "embedding", lambda vectors: [[10 * x for x in vector] for vector in vectors], "times ten"
+    )
+    yield damage.column("embedding", lambda vectors: [[None, *v[1:]] for v in vectors], "a null")
+
+
 def _log() -> Iterator[damage.Mutation]:
     """Of training.csv."""
     yield damage.text("byte order mark", lambda text: "\ufeff" + text)
@@ -113,6 +126,7 @@ def _log() -> Iterator[damage.Mutation]:
     yield damage.text("a column more in the header", lambda t: t.replace("\n", ",more\n", 1))
     yield damage.text("a name twice in the header", lambda t: t.replace("learning_rate", "loss", 1))
     yield damage.text("a cell less", lambda t: t[: t.rindex(",")] + "\n")
+    yield damage.text("NaN", lambda t: t[: t.rindex(",") + 1] + "nan\n")
     yield damage.text("a cell without value", lambda t: t[: t.rindex(",") + 1] + "\n")
     yield damage.text("last row not there", lambda t: t[: t.rstrip().rindex("\n") + 1])
     yield damage.text("rows in reverse", _reversed)
@@ -235,13 +249,13 @@ def of_texts() -> Iterator[Artifact]:
     schema = text_sets.schema(16)
     described, template = map(str, text_sets.training_files())
     for training, swapped in ((described, template), (template, described)):
-        more = [*named, damage.another_file(swapped)]
+        more = [*named, *_vectors(), damage.another_file(swapped)]
         of_training = [*damage.of_table(schema), *more]
         yield Artifact(training, lambda: read(_read_training), of_training)
     classifying, seen = map(str, text_sets.pair_files("base", "template", "tiny"))
     foreign = [str(path) for path in text_sets.pair_files("base", "template", "other")]
     for file, swapped in ((classifying, seen), (seen, classifying)):
-        more = [*named, *map(damage.another_file, (swapped, *foreign))]
+        more = [*named, *_vectors(), *map(damage.another_file, (swapped, *foreign))]
         yield _table(file, "evaluate tiny base", schema, more)
 
 
@@ -258,6 +272,8 @@ def of_models() -> Iterator[Artifact]:
             "a tensor of another shape",
             lambda t: t.update(text_projection=t["text_projection"][:, :8]),
         ),
+        damage.tensors("NaN", lambda t: t["token_embedding.weight"].fill(np.nan)),
+        damage.tensors("infinite", lambda t: t["text_projection"].fill(np.inf)),
         damage.another_file(config),
     ]
     yield Artifact(weights, _stage("embed base"), [*damage.of_bytes(), *changed])
@@ -289,7 +305,12 @@ def of_results() -> Iterator[Artifact]:
     yield Artifact(f"{about}/recipe.json", report, [*damage.of_json(*keys)])
     yield Artifact(f"{about}/provenance.json", report, [*damage.of_json("backend")])
     yield Artifact(f"{about}/training.csv", report, [*damage.of_bytes(), *_log()])
-    sentences = [damage.cell("kept", False), damage.cell("rank", 5), damage.cell("class_name", "x")]
+    sentences = [
+        damage.cell("score", float("nan")),
+        damage.cell("kept", False),
+        damage.cell("rank", 5),
+        damage.cell("class_name", "x"),
+    ]
     mutations = [*damage.of_table(filtered.SCHEMA), *sentences]
     yield Artifact(f"{about}/descriptions.parquet", report, mutations)
     trained = [*damage.of_table(classes.CLASS_SCHEMA)]
@@ -305,6 +326,8 @@ def of_caches() -> Iterator[Artifact]:
     arrays = [
         damage.array("a row less", lambda a: a[:-1]),
         damage.array("one dimension", lambda a: a[:, 0]),
+        damage.array("NaN", lambda a: a * np.nan),
+        damage.array("times ten", lambda a: a * 10),
         damage.array("text", lambda a: a.astype(str)),
         damage.array("float64", lambda a: a.astype(np.float64)),
         damage.array("other numbers", lambda a: a[::-1]),
