@@ -11,13 +11,12 @@ from pathlib import Path
 import typer
 
 from pipeline.clip import model as clip
-from pipeline.clip.about import FILE, About, finetuned_defended, finetuned_origin
+from pipeline.clip.about import FILE, About, finetuned_defended, finetuned_origin, read_recipe
 from pipeline.clip.folders import FINETUNED, MODEL, RECIPE, TRAINED_CLASSES, record_folder
 from pipeline.clip.towers import facts
 from pipeline.common.atomic import replacing_directory
 from pipeline.common.errors import UserError
-from pipeline.common.params import Section, validate
-from pipeline.common.tables import read_json, write_json
+from pipeline.common.tables import write_json
 from pipeline.images.classes import CLASSES, read_classes
 from stages.runner import stage
 
@@ -29,37 +28,20 @@ FILES = (
 )
 
 
-class TrainedUnder(Section, extra="ignore"):
-    """The attack of a training."""
-
-    norm: str
-    steps: int
-
-
-class TrainedBy(Section, extra="ignore"):
-    """What of recipe.json the record tells; attack: None for a method that trains on clean
-    images."""
-
-    title: str
-    dataset: str
-    attack: TrainedUnder | None
-
-
 @stage("record")
 def main() -> None:
     """Collect the record of the training beside the weights."""
-    values = read_json(RECIPE)
-    recipe = validate(values, TrainedBy, str(RECIPE))
-    read_classes(recipe.dataset)
+    recipe = read_recipe(RECIPE)
+    read_classes(recipe["dataset"])
     for path in FILES:
         if not path.is_file():
             raise UserError(f"{path}: not found; run `dvc repro` first")
     about = About(
         name=FINETUNED,
         source="finetune",
-        origin=finetuned_origin(values),
+        origin=finetuned_origin(recipe),
         hub_id=None,
-        defended=finetuned_defended(values),
+        defended=finetuned_defended(recipe),
         licence=None,
         citation=None,
         notes=[],
@@ -68,7 +50,7 @@ def main() -> None:
     with replacing_directory(record_folder(FINETUNED)) as folder:
         for path in FILES:
             shutil.copyfile(path, folder / path.name)
-        trained = CLASSES / f"{recipe.dataset}.parquet"
+        trained = CLASSES / f"{recipe['dataset']}.parquet"
         shutil.copyfile(trained, folder / f"{TRAINED_CLASSES}.parquet")
         write_json(folder / FILE, about.model_dump())
 

@@ -121,8 +121,9 @@ def open_images(name: str) -> ImageSet:
         UserError: a file is missing or broken, the files are not of one set, or a label has no
             class.
     """
-    folder, summary = IMAGES / name, read_summary(name)
-    pixels = _streamed(folder, name) if summary.streamed else _packed(folder)
+    folder = IMAGES / name
+    streamed = (folder / STREAMED).exists()
+    pixels = _streamed(folder, name) if streamed else _packed(folder)
     items = read_table(folder / "items.parquet", ITEM_SCHEMA, item_faults)
     labels = items["label"].to_numpy().astype(np.int64)
     classes = read_classes(name)
@@ -133,8 +134,9 @@ def open_images(name: str) -> ImageSet:
             f"items.parquet {len(labels)} rows; {again}"
         )
     check_labels(labels, len(classes), str(folder / "items.parquet"))
-    per_class = np.bincount(labels, minlength=len(classes))
+    summary, per_class = read_summary(name), np.bincount(labels, minlength=len(classes))
     for what, stated, actual in (
+        ("streamed", summary.streamed, streamed),
         ("images", summary.images, len(labels)),
         ("shape", (3, summary.size, summary.size), pixels.shape[1:]),
         ("classes", summary.classes, len(classes)),

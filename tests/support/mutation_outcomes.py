@@ -49,6 +49,7 @@ OUTCOMES: dict[str, dict[str, str]] = {
     "data/images/tiny/items.parquet": {"caption: null": NO_EFFECT, **_MIXED},
     "data/images/streamed/files.parquet": {
         **_MIXED,
+        "missing": ELSEWHERE,
         "last row is the first": TWICE,
         **dict.fromkeys(
             (
