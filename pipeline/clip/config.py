@@ -28,7 +28,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         config = json.loads(read_text(path))
     except FileNotFoundError:
         raise UserError(f"{path}: not found; is '{folder}' an open_clip folder?") from None
-    except (ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not an open_clip config: {error!r}") from None
     check_config(config, str(path))
     _check_own_parts(config["model_cfg"], path)

@@ -9,7 +9,13 @@ import pyarrow as pa
 
 from pipeline.common.atomic import replacing_directory
 from pipeline.common.tables import write_table
-from pipeline.zeroshot.text_sets import ATTACKER, CLASSIFYING, check_embeddings, schema
+from pipeline.zeroshot.text_sets import (
+    ATTACKER,
+    CLASSIFYING,
+    check_embeddings,
+    embedding_faults,
+    schema,
+)
 from pipeline.zeroshot.text_tables import TextTable
 
 Encode = Callable[[list[str]], np.ndarray]  # N texts -> float32 (N, D), unit norm
@@ -26,7 +32,8 @@ def write_encoded(path: Path, table: TextTable, encode: Encode) -> None:
     flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
     embeddings = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
     columns = table.columns | {"embedding": embeddings}
-    write_table(path, columns, schema(vectors.shape[1]).with_metadata(table.metadata))
+    with_origin = schema(vectors.shape[1]).with_metadata(table.metadata)
+    write_table(path, columns, with_origin, embedding_faults)
 
 
 def write_text_set(

@@ -16,7 +16,7 @@ from pipeline.evaluation.evaluate import evenly_spaced
 from pipeline.evaluation.interface import Outcome, Targets
 from pipeline.evaluation.session import Attack, AttackedModel, Inputs, record_attack
 from pipeline.images.image_set import dropped, read_notes
-from pipeline.results.files import PREDICTIONS, verdict_faults
+from pipeline.results.files import PREDICTIONS, prediction_faults, verdict_faults
 
 
 def write_verdicts(
@@ -37,7 +37,7 @@ def write_verdicts(
     examples = clean_examples(inputs.targets, inputs.params.examples)
     examples["perturbation"] = outcome.perturbations
     with replacing_directory(output) as out:
-        write_table(out / "predictions.parquet", attacked.columns, PREDICTIONS)
+        write_table(out / "predictions.parquet", attacked.columns, PREDICTIONS, prediction_faults)
         write_json(out / "metrics.json", about | results)
         # as bytes: safetensors' own writer hides a full disk behind an error of its own
         (out / "examples.safetensors").write_bytes(save(examples))

@@ -11,12 +11,12 @@ import numpy as np
 
 from pipeline.clip.about import FILE, About, finetuned_defended, finetuned_origin
 from pipeline.clip.folders import ABOUT, FINETUNED, TRAINED_CLASSES
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, first_line
 from pipeline.common.finite import AGAIN
 from pipeline.common.params import PARAMS_FILE, Section, section_of, validate
 from pipeline.common.tables import read_json, read_table
 from pipeline.filtering.table import SCHEMA as DESCRIPTIONS
-from pipeline.filtering.table import number_faults
+from pipeline.filtering.table import filtered_faults
 from pipeline.images.classes import read_classes
 from pipeline.report.labels import read_rows
 from pipeline.results.seen_classes import read_seen
@@ -28,6 +28,12 @@ SENTENCES, PROVENANCE = TRAINED / "descriptions.parquet", TRAINED / "provenance.
 
 class _Attack(Section, extra="ignore"):
     steps: int
+
+
+class Provenance(Section, extra="ignore"):
+    """What the page relies on of provenance.json, in which a backend says what it likes."""
+
+    backend: str | None = None
 
 
 class TrainedOn(Section, extra="ignore"):
@@ -96,18 +102,15 @@ def read_training(settings: dict[str, Any], about: About, datasets: Sequence[str
         UserError: a file is missing, malformed, or of another training than params.yaml asks for.
     """
     provenance = read_json(PROVENANCE)
-    if not isinstance(provenance, dict):
-        raise UserError(f"{PROVENANCE}: expected a JSON object")
+    validate(provenance, Provenance, str(PROVENANCE))
     values = read_json(RECIPE)
     recipe = validate(values, TrainedOn, str(RECIPE))
     section = section_of(settings, "finetune", FinetuneSettings)
     check_recipe(values, section.model_dump(), RECIPE)
     _check_model(values, about)
-    log, sentences = read_log(LOG), read_table(SENTENCES, DESCRIPTIONS)
+    log, sentences = read_log(LOG), read_table(SENTENCES, DESCRIPTIONS, filtered_faults)
     if not np.array_equal(log["step"], np.arange(recipe.steps)):
         raise UserError(f"{LOG}: not the {recipe.steps} steps of {RECIPE}, each once; {AGAIN}")
-    for fault in number_faults(sentences):
-        raise UserError(f"{SENTENCES}: {fault}; {AGAIN}")
     return Training(
         dataset=recipe.dataset,
         recipe=recipe,
@@ -173,8 +176,10 @@ def read_log(path: Path) -> dict[str, np.ndarray]:
             raise ValueError(f"a number in line {row + 2} is not finite")
     except FileNotFoundError:
         raise UserError(f"{path}: not found; run `dvc repro` first") from None
-    except (ValueError, csv.Error) as error:
-        raise UserError(f"{path}: not a table of numbers: {error}") from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: not a table of numbers: {first_line(error)}") from None
+    if len(values) and values.shape[1] != len(set(header)):
+        raise UserError(f"{path}: {len(set(header))} names for {values.shape[1]} columns")
     if not {"step", "learning_rate", "loss"} <= set(header) or not len(values):
         raise UserError(f"{path}: expected rows under step, learning_rate, loss, ...")
     return {name: values[:, column] for column, name in enumerate(header)}

@@ -24,7 +24,13 @@ from pipeline.results.agreement import (
     check_together,
 )
 from pipeline.results.examples import read_examples
-from pipeline.results.files import PREDICTIONS, Evaluation, evaluation_folder, verdict_faults
+from pipeline.results.files import (
+    PREDICTIONS,
+    Evaluation,
+    evaluation_folder,
+    prediction_faults,
+    verdict_faults,
+)
 from pipeline.results.metrics import Metrics
 
 
@@ -136,8 +142,13 @@ def read_verdicts(key: Evaluation, classes: int) -> Verdicts:
     """
     folder, model = evaluation_folder(*key), key[4]
     metrics = validate(read_json(folder / "metrics.json"), Metrics, str(folder / "metrics.json"))
+    if metrics.classes != classes:
+        raise UserError(
+            f"{folder / 'metrics.json'}: {metrics.classes} classes, the class table of "
+            f"'{metrics.dataset}' has {classes}; {AGAIN}"
+        )
     path = folder / "predictions.parquet"
-    table = read_table(path, PREDICTIONS).sort_by("number")
+    table = read_table(path, PREDICTIONS, prediction_faults).sort_by("number")
     for column in ("label", "clean_prediction", "adversarial_prediction"):
         check_labels(table[column].to_numpy(), classes, f"{path}: {column}")
     names = {metrics.model, *table["model"].unique().to_pylist()}

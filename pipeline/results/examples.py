@@ -44,8 +44,10 @@ def _read_examples(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         numbers, clean, moved = (tensors[name] for name in ("numbers", "clean", "perturbation"))
     except FileNotFoundError:
         raise UserError(f"{path}: not found; run `dvc repro` first") from None
-    except (SafetensorError, KeyError) as error:
+    except (SafetensorError, KeyError, OSError) as error:
         raise UserError(f"{path}: not a file of examples: {' '.join(str(error).split())}") from None
+    if numbers.dtype.kind != "i" or clean.dtype.kind != "f" or moved.dtype.kind != "f":
+        raise UserError(f"{path}: not integer numbers and pixels in floating point")
     if clean.ndim != 4 or clean.shape[:2] != (len(numbers), 3) or moved.shape != clean.shape:
         raise UserError(f"{path}: the arrays differ in their number or size of images")
     return numbers, clean, moved

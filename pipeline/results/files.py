@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from pipeline.common import rows
 from pipeline.common.finite import not_finite
 
 EVALUATION = Path("data/evaluation")
@@ -45,6 +46,17 @@ PREDICTIONS = pa.schema(
         ("zero_gradient", pa.float32()),
     ]
 )
+
+
+def prediction_faults(table: pa.Table) -> Iterator[str]:
+    """What is wrong with the rows of predictions.parquet; see `pipeline.common.rows`."""
+    yield from rows.complete(table, nullable=["robust_last", "zero_gradient"])
+    yield from rows.unique(table, ["number"])
+    for column in ("number", "label", "clean_prediction", "adversarial_prediction"):
+        yield from rows.at_least(table, column, 0)
+    yield from rows.at_least(table, "fooled_at", -1)
+
+
 CLOSE = 1e-6  # float32 rounding of a probability
 
 

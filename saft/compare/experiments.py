@@ -8,7 +8,14 @@ from typing import NamedTuple
 from pipeline.clip.folders import MODEL, RECIPE
 from pipeline.common import registry
 from pipeline.common.errors import UserError
-from pipeline.common.params import PARAMS_FILE, read_params, read_value, section_of
+from pipeline.common.params import (
+    PARAMS_FILE,
+    Section,
+    read_params,
+    read_value,
+    section_of,
+    validate,
+)
 from pipeline.common.tables import read_json
 from pipeline.images.classes import EVALUATED
 from pipeline.results.agreement import Agreed
@@ -22,6 +29,10 @@ LEFT_OUT = ("evaluate.last_images=0", "evaluate.checks.datasets=[]")
 # keys of section `finetune` that say what a method is, or nothing of what is trained
 DIFFERS = ("method", "options", "checkpoint_seconds")
 NEEDED = (str(EVALUATION), str(EVALUATED), str(MODEL), PARAMS_FILE.name)
+
+
+class _Trained(Section, extra="ignore"):
+    title: str
 
 
 class Spec(NamedTuple):
@@ -109,6 +120,6 @@ def read_run(spec: Spec) -> ComparedRun:
 
 def _label(spec: Spec) -> str:
     """The method's title, with the options that were changed."""
-    title = read_json(RECIPE)["title"]
+    title = validate(read_json(RECIPE), _Trained, str(RECIPE)).title
     options = ", ".join(f"{k} = {v}" for k, v in spec.options.items())
     return f"{title} ({options})" if options else title

@@ -15,7 +15,7 @@ import typer
 
 from pipeline.common.atomic import replacing_file
 from pipeline.common.errors import UserError, listed
-from pipeline.common.params import PARAMS_FILE, read_params
+from pipeline.common.params import PARAMS_FILE, Section, read_params, validate
 from pipeline.common.tables import read_json
 from pipeline.images.classes import EVALUATED
 from pipeline.results.files import EVALUATION, METRICS
@@ -98,6 +98,17 @@ def _check(values: dict[str, Any]) -> None:
         raise UserError(listed(problems, 3, "; "))
 
 
+class _Counts(Section, extra="ignore"):
+    passed: int
+    failed: int
+
+
+class _Judged(Section, extra="ignore"):
+    """What of reports/metrics.json stands below the table."""
+
+    checks: _Counts
+
+
 def read_table(experiment: str, values: dict[str, Any], page: Path) -> str:
     """The table of an experiment, from DVC's cache; its report is copied to `page`."""
     from pipeline.common.params import section_of
@@ -116,7 +127,8 @@ def read_table(experiment: str, values: dict[str, Any], page: Path) -> str:
                 for dataset in evaluate["datasets"]
             ]
             check_evaluated(results, section_of(values, "evaluate", Agreed))
-            checks = checks_lines(read_json(METRICS)["checks"], values)
+            counts = validate(read_json(METRICS), _Judged, str(METRICS)).checks
+            checks = checks_lines(counts.model_dump(), values)
         with replacing_file(page) as partial:
             shutil.copyfile(Path(folder) / PAGE, partial)
     table = markdown(results, values["report"]["reference"])

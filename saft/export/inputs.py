@@ -46,6 +46,39 @@ class _Checks(Section, extra="ignore"):
     failed: int
 
 
+class TrainedUnder(Section, extra="ignore"):
+    """The training attack of recipe.json."""
+
+    norm: str
+    epsilon_255: float
+    step_255: float
+    steps: int
+    random_start: bool
+
+
+class Trained(Section, extra="ignore"):
+    """What of recipe.json a card tells; attack: None for a method that trains on clean images."""
+
+    title: str
+    dataset: str
+    options: dict[str, Any]
+    attack: TrainedUnder | None
+    images: int
+    steps: int
+    batch_size: int
+    epochs: int
+    optimiser: str
+    learning_rate: float
+    warmup_steps: int
+    momentum: float
+    weight_decay: float
+    last_blocks: int | None
+    gradient_clip: float | None
+    averaging: float | None
+    mix_alpha: float
+    seed: int
+
+
 class Results(Section, extra="ignore"):
     """reports/metrics.json, see `pipeline.report.page`."""
 
@@ -101,6 +134,7 @@ def read_inputs(lock: Lock) -> Inputs:
     folders = {name: _folders(named, name) for name in compared}
     check_measured(lock, {name: sum(of.values(), []) for name, of in folders.items()})
     recipe = read_json(RECIPE)
+    validate(recipe, Trained, str(RECIPE))
     trained = read_classes(TRAINED_CLASSES, record_folder(FINETUNED))
     return Inputs(
         recipe=recipe,

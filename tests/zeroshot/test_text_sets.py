@@ -98,9 +98,15 @@ def test_parquet_of_another_schema_is_refused(tmp_path):
 
 
 def test_classes_with_different_numbers_of_texts_are_refused(tmp_path):
-    write_described(tmp_path / "e.parquet", {"a": ["x"], "b": ["y", "z"]})
-    with pytest.raises(UserError, match="differ in their number of captions"):
+    columns = {"class_id": ["a", "b", "b"], "slot": [0, 0, 1], "text": ["x", "y", "z"]}
+    vectors = {"embedding": [[1.0, 0.0]] * 3}
+    write_table(tmp_path / "e.parquet", columns | vectors, embed.schema(2))
+    message = r"e\.parquet: class_id 'b' has 2 rows, 'a' 1; run `dvc repro`"
+    with pytest.raises(UserError, match=message):
         embed.read_embeddings(tmp_path / "e.parquet", ["a", "b"])
+    with pytest.raises(UserError, match=r"f\.parquet: class_id 'b' has 2 rows, 'a' 1; nothing was"):
+        write_described(tmp_path / "f.parquet", {"a": ["x"], "b": ["y", "z"]})
+    assert not (tmp_path / "f.parquet").exists()
 
 
 def test_texts_that_cancel_each_other_out_are_no_class(tmp_path):
