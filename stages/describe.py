@@ -36,7 +36,7 @@ def main() -> None:
     session.check_exemplars(params, module)
     session.check_confusions(params, module)
     session.check_questions(params, module, prompts)
-    exemplars = read_exemplars(params.exemplars, classes, together=not params.per_image)
+    exemplars = read_exemplars(params.exemplars, classes, table, together=not params.per_image)
     confusions = read_confusions(params.confusions, classes, table)
     with session.answer_log(params, module, options, prompts) as log:
         task = Task(

@@ -16,10 +16,10 @@ from pipeline.clip.text_encoding import OnceEncoder
 from pipeline.common import names
 from pipeline.common.params import read_value
 from pipeline.embeddings.encoded import write_text_set
-from pipeline.embeddings.templates import class_folders
+from pipeline.embeddings.templates import class_folders, read_texts
 from pipeline.images.classes import read_classes
 from pipeline.zeroshot.text_sets import folder_of
-from pipeline.zeroshot.text_tables import SAME, texts_of
+from pipeline.zeroshot.text_tables import SAME
 from stages.runner import stage
 
 Model = Annotated[str, typer.Argument(help="a model of evaluate.models")]
@@ -34,14 +34,11 @@ def main(model: Model, texts: Texts) -> None:
     evaluated = read_value("evaluate.datasets", list[str])
     folders = class_folders(evaluated, read_value("evaluate.checks.datasets", list[str]))
     names.check([attacker, *folders], "evaluate")
-    classes = {
-        name: [entry.class_id for entry in read_classes(name, folder)]
-        for name, folder in folders.items()
-    }
-    classifying = {name: texts_of(texts, name, ids) for name, ids in classes.items()}
+    classes = {name: read_classes(name, folder) for name, folder in folders.items()}
+    classifying = {name: read_texts(texts, name, entries) for name, entries in classes.items()}
     seen = classifying
     if attacker != SAME:
-        seen = {name: texts_of(attacker, name, ids) for name, ids in classes.items()}
+        seen = {name: read_texts(attacker, name, entries) for name, entries in classes.items()}
     encoder = OnceEncoder(clip.load(clip_folder(model)), deterministic_device())
     write_text_set(folder_of(model, texts), classifying, seen, encoder)
     total = sum(len(table.texts) for table in classifying.values())

@@ -15,8 +15,15 @@ from pipeline.common.params import read_section, read_value
 from pipeline.embeddings.encoded import write_encoded
 from pipeline.embeddings.templates import EmbedParams, read_filled
 from pipeline.images.classes import CLASSES
+from pipeline.results.same_texts import say_same_texts
 from pipeline.zeroshot.text_sets import TRAINING, training_files
-from pipeline.zeroshot.text_tables import KEPT, TEMPLATE, read_table_of
+from pipeline.zeroshot.text_tables import (
+    DESCRIPTIONS,
+    KEPT,
+    TEMPLATE,
+    check_text_set,
+    read_table_of,
+)
 from stages.runner import stage
 
 
@@ -25,6 +32,9 @@ def main() -> None:
     """Write the embeddings of the kept descriptions and of the template."""
     dataset, sets = read_value("finetune.dataset", str), read_section("embed", EmbedParams).texts
     tables = read_table_of(KEPT), read_filled(TEMPLATE, dataset, sets[TEMPLATE], CLASSES)
+    check_text_set(KEPT, tables[0].name, DESCRIPTIONS)
+    for table in tables:
+        say_same_texts(dataset, table.name, table.class_ids, table.texts)
     encoder = OnceEncoder(clip.load(BASE_MODEL), deterministic_device())
     with replacing_directory(TRAINING) as folder:
         for path, table in zip(training_files(), tables, strict=True):

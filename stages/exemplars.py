@@ -33,7 +33,8 @@ def main(name: str) -> None:
     nearest = nearest_to_mean(features.features, features.labels, len(classes), count)
     chosen = [[(int(features.numbers[i]), cosine) for i, cosine in rows] for rows in nearest]
     columns = exemplars.to_columns(classes, chosen, features.images.pixels)
-    write_table(exemplars.FOLDER / f"{name}.parquet", columns, exemplars.SCHEMA)
+    path = exemplars.FOLDER / f"{name}.parquet"
+    write_table(path, columns, exemplars.SCHEMA, exemplars.exemplar_faults)
     print(f"{len(columns['png'])} exemplars for {len(classes)} classes")
 
 

@@ -17,13 +17,12 @@ from pipeline.clip.folders import BASE_MODEL
 from pipeline.clip.text_encoding import encode_texts
 from pipeline.common.atomic import replacing_file
 from pipeline.common.params import read_section, read_value
-from pipeline.common.tables import write_table
 from pipeline.descriptions.artifact import DESCRIPTIONS, read_artifact
 from pipeline.descriptions.tokens import count_tokens
 from pipeline.filtering import filter as filtering
 from pipeline.filtering.image_features import image_references
 from pipeline.filtering.summary import summary
-from pipeline.filtering.table import FILTERED, SCHEMA
+from pipeline.filtering.table import FILTERED, SCHEMA, write_filtered
 from pipeline.images.classes import read_classes
 from pipeline.zeroshot.text_tables import KEPT, kept_descriptions, write_texts
 from stages.runner import stage
@@ -51,7 +50,7 @@ def main() -> None:
     table, short = filtering.keep_top_k(rows, features, classes, params)
     columns = {name: [row[name] for row in table] for name in SCHEMA.names}
     with replacing_file(FILTERED) as every, replacing_file(KEPT) as kept:
-        write_table(every, columns, SCHEMA)
+        write_filtered(every, columns)
         write_texts(kept, kept_descriptions(table))
         print(summary(columns, short, len(classes)), flush=True)
 

@@ -39,7 +39,7 @@ def main(name: str) -> None:
     shown = [class_entry.name for class_entry in classes]
     confused = most_confused(probabilities, shown, params.classes_per_class)
     columns = confusions.to_columns(classes, confused)
-    write_table(path, columns, confusions.SCHEMA)
+    write_table(path, columns, confusions.SCHEMA, confusions.confusion_faults)
     print(f"{len(columns['rank'])} confusable classes for {len(classes)} classes, by images")
 
 

@@ -10,6 +10,7 @@ import typer
 
 from pipeline.clip import model as clip
 from pipeline.clip.about import DEFENDED, FILE, About
+from pipeline.clip.config import CONFIG_FILE, check_config
 from pipeline.clip.folders import MODELS, clip_folder, record_folder
 from pipeline.clip.model import Clip
 from pipeline.clip.towers import facts
@@ -32,6 +33,7 @@ def main(name: Annotated[str, typer.Argument(help="an entry of section models")]
     try:
         built = module.build(options)
         clip.check_finite(built.model, "these weights are broken; choose others")
+        check_config(built.config, CONFIG_FILE)
     except UserError as error:
         raise UserError(f"models.{name}: {error}") from None
     for note in built.notes:

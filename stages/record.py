@@ -11,12 +11,13 @@ from pathlib import Path
 import typer
 
 from pipeline.clip import model as clip
-from pipeline.clip.about import FILE, About
+from pipeline.clip.about import FILE, About, finetuned_defended, finetuned_origin, read_recipe
 from pipeline.clip.folders import FINETUNED, MODEL, RECIPE, TRAINED_CLASSES, record_folder
 from pipeline.clip.towers import facts
 from pipeline.common.atomic import replacing_directory
-from pipeline.common.tables import read_json, write_json
-from pipeline.images.classes import CLASSES
+from pipeline.common.errors import UserError
+from pipeline.common.tables import write_json
+from pipeline.images.classes import CLASSES, read_classes
 from stages.runner import stage
 
 FILES = (
@@ -30,13 +31,17 @@ FILES = (
 @stage("record")
 def main() -> None:
     """Collect the record of the training beside the weights."""
-    recipe = read_json(RECIPE)
+    recipe = read_recipe(RECIPE)
+    read_classes(recipe["dataset"])
+    for path in FILES:
+        if not path.is_file():
+            raise UserError(f"{path}: not found; run `dvc repro` first")
     about = About(
         name=FINETUNED,
         source="finetune",
-        origin=f"`base`, fine-tuned by {recipe['title']} on image set `{recipe['dataset']}`",
+        origin=finetuned_origin(recipe),
         hub_id=None,
-        defended="true" if recipe["attack"] else "unknown",
+        defended=finetuned_defended(recipe),
         licence=None,
         citation=None,
         notes=[],

@@ -13,6 +13,7 @@ from pipeline.common.atomic import replacing_directory
 from pipeline.common.options import check_defined
 from pipeline.common.params import read_section, read_value
 from pipeline.embeddings.templates import EmbedParams, class_folders, read_filled
+from pipeline.results.same_texts import say_same_texts
 from pipeline.zeroshot.text_tables import TEXTS, write_texts
 from stages.runner import stage
 
@@ -32,6 +33,8 @@ def main(name: Annotated[str, typer.Argument(help="a text set of embed.texts")])
         dataset: read_filled(name, dataset, sets[name], folder)
         for dataset, folder in folders.items()
     }
+    for dataset, table in tables.items():
+        say_same_texts(dataset, name, table.class_ids, table.texts)
     with replacing_directory(TEXTS / name) as folder:
         for dataset, table in tables.items():
             write_texts(folder / f"{dataset}.parquet", table)

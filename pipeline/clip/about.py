@@ -1,6 +1,7 @@
 """about.json of a model: where it comes from, what is known of it, and which towers it has; without
 torch."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,43 @@ class About(Section):
     image_size: Count
     image_tower: str
     text_tower: str
+
+
+class TrainedUnder(Section, extra="ignore"):
+    """The attack of a training, in recipe.json."""
+
+    norm: str
+    steps: int
+
+
+class TrainedBy(Section, extra="ignore"):
+    """What of recipe.json the record tells; attack: None for a method that trains on clean
+    images."""
+
+    title: str
+    dataset: str
+    attack: TrainedUnder | None
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """recipe.json of the fine-tuned model.
+
+    Raises:
+        UserError: it is missing, damaged, or without what the record tells.
+    """
+    values: dict[str, Any] = read_json(path)
+    validate(values, TrainedBy, str(path))
+    return values
+
+
+def finetuned_origin(recipe: Mapping[str, Any]) -> str:
+    """`origin` of the fine-tuned model, by its recipe.json."""
+    return f"`base`, fine-tuned by {recipe['title']} on image set `{recipe['dataset']}`"
+
+
+def finetuned_defended(recipe: Mapping[str, Any]) -> Defended:
+    """`defended` of it: whether its training attacked."""
+    return "true" if recipe["attack"] else "unknown"
 
 
 def read_about(folder: Path) -> About:

@@ -1,6 +1,7 @@
 """open_clip_config.json of an open_clip folder, read and checked; without torch."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +26,22 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG_FILE
     try:
         config = json.loads(read_text(path))
-        _check_config(config)
-        _check_own_parts(config["model_cfg"], path)
     except FileNotFoundError:
         raise UserError(f"{path}: not found; is '{folder}' an open_clip folder?") from None
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not an open_clip config: {error!r}") from None
+    check_config(config, str(path))
+    _check_own_parts(config["model_cfg"], path)
     return config
+
+
+def check_config(config: dict[str, Any], where: str) -> None:
+    """Raise UserError, `where` first, unless what this pipeline uses of a config is there and
+    can be computed with."""
+    try:
+        _check_config(config)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{where}: not an open_clip config: {error!r}") from None
 
 
 def model_config(folder: Path) -> dict[str, Any]:
@@ -60,12 +70,16 @@ def text_context(folder: Path) -> int | None:
 
 
 def _check_config(config: dict[str, Any]) -> None:
-    """Raise KeyError or TypeError unless the parts that this pipeline uses are there."""
+    """Raise LookupError, TypeError or ValueError unless what this pipeline uses is there; pixels
+    are divided by std."""
     config["model_cfg"]["vision_cfg"]
     for key in ("mean", "std"):
         values = config["preprocess_cfg"][key]
-        if len(values) != 3 or not all(isinstance(value, int | float) for value in values):
+        if len(values) != 3 or not all(type(value) in (int, float) for value in values):
             raise TypeError(f"preprocess_cfg.{key} must be three numbers")
+        if not all(math.isfinite(value) and (key == "mean" or value > 0) for value in values):
+            least = " above 0" if key == "std" else ""
+            raise ValueError(f"preprocess_cfg.{key} must be finite numbers{least}, not {values}")
 
 
 def _check_own_parts(model: dict[str, Any], path: Path) -> None:

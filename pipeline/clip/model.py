@@ -18,14 +18,17 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.clip.config import CONFIG_FILE, read_config
+from pipeline.clip.config import CONFIG_FILE, check_config, read_config
 from pipeline.clip.fused import fuse
 from pipeline.common.atomic import replacing_directory
 from pipeline.common.errors import UserError, one_line
+from pipeline.common.finite import AGAIN
 from pipeline.common.storage import numbers_from_words
 
 WEIGHTS_FILE = "open_clip_model.safetensors"
 MAX_LOG_SCALE = math.log(100)
+# what to do with a model whose weights are finite and whose features are not
+BROKEN = "its weights are damaged or need another config; make the model again, or take another"
 
 # The fused no-grad path of attention differs from the grad path in the last bits; with it
 # off, an image gets the same logits inside an attack and in its final verdict.
@@ -33,11 +36,13 @@ torch.backends.mha.set_fastpath_enabled(False)
 
 
 class Clip(NamedTuple):
-    """An open_clip model with the config it was built from and its tokenizer."""
+    """An open_clip model with the config it was built from and its tokenizer; where: its folder,
+    for messages."""
 
     model: Any
     config: dict[str, Any]
     tokenize: Any
+    where: str = "the model"
 
 
 def to_float_pixels(pixels: np.ndarray, device: torch.device) -> Tensor:
@@ -114,7 +119,8 @@ def load(folder: Path) -> Clip:
     """Load an open_clip folder in float32, in eval mode, on the CPU.
 
     Raises:
-        UserError: a file is missing, the JSON is broken, or keys or shapes do not fit.
+        UserError: a file is missing, the JSON is broken, keys or shapes do not fit, or a number of
+            them cannot be computed with: see `check_finite` and `read_config`.
     """
     config = read_config(folder)
     if not (folder / WEIGHTS_FILE).is_file():
@@ -126,7 +132,8 @@ def load(folder: Path) -> Clip:
     except (SafetensorError, RuntimeError, ValueError, LookupError, TypeError, OSError) as error:
         reason = one_line(error, 300)
         raise UserError(f"{folder / WEIGHTS_FILE}: does not fit {CONFIG_FILE}: {reason}") from None
-    return Clip(model.eval(), config, tokenize)
+    check_finite(model, AGAIN, f"{folder / WEIGHTS_FILE}: ")
+    return Clip(model.eval(), config, tokenize, str(folder))
 
 
 def save(model: nn.Module, config: dict[str, Any], folder: Path) -> None:
@@ -140,7 +147,12 @@ def save(model: nn.Module, config: dict[str, Any], folder: Path) -> None:
 
 
 def write_files(model: nn.Module, config: dict[str, Any], folder: Path) -> None:
-    """Write config and weights into an existing folder."""
+    """Write config and weights into an existing folder.
+
+    Raises:
+        UserError: the disk is full, or the config is not what `load` takes.
+    """
+    check_config(config, CONFIG_FILE)
     weights = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     with numbers_from_words(folder / WEIGHTS_FILE):
         save_file(weights, folder / WEIGHTS_FILE)
@@ -175,11 +187,19 @@ def check_fit(encoder: ImageEncoder, size: int, width: int, where: str) -> None:
         )
 
 
-def check_finite(model: nn.Module, advice: str) -> None:
-    """Raise UserError with `advice` if a weight is NaN or infinite."""
-    bad = [name for name, value in model.state_dict().items() if not value.isfinite().all()]
+def check_finite(model: nn.Module, advice: str, where: str = "") -> None:
+    """Raise UserError, `where` first and `advice` last, if a weight is NaN or infinite.
+
+    One pass: a sum is finite only if all its terms are. Only where one is not (which may be an
+    overflow) its terms are looked at, and a device is waited for once.
+    """
+    state = model.state_dict()
+    sums = [value.sum().float() for value in state.values()]
+    if torch.stack(sums).isfinite().all():
+        return
+    bad = [name for name, value in state.items() if not value.isfinite().all()]
     if bad:
-        raise UserError(f"{len(bad)} weights are not finite, e.g. {bad[0]}; {advice}")
+        raise UserError(f"{where}{len(bad)} weights are not finite, e.g. {bad[0]}; {advice}")
 
 
 def train_only_image_encoder(clip: Clip, encoder: ImageEncoder) -> None:

@@ -12,21 +12,29 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.clip.device import arithmetic
-from pipeline.clip.model import Clip
+from pipeline.clip.model import BROKEN, Clip
 from pipeline.clip.towers import text_tower_hash
 from pipeline.common.atomic import replacing_file
+from pipeline.common.errors import UserError
+from pipeline.common.finite import check_unit_norm
 from pipeline.common.scratch import loaded_code
 
 
 @torch.no_grad()
 def encode_texts(clip: Clip, texts: list[str], device: torch.device, batch: int = 256) -> Tensor:
-    """Unit-norm text features (N, D), float32 on the CPU, in the order of `texts`."""
+    """Unit-norm text features (N, D), float32 on the CPU, in the order of `texts`.
+
+    Raises:
+        UserError: a feature is not finite or zero, which has no direction.
+    """
     model = clip.model.to(device)
     chunks = []
     for start in range(0, len(texts), batch):
         tokens = clip.tokenize(texts[start : start + batch]).to(device)
         chunks.append(F.normalize(model.encode_text(tokens), dim=-1).float().cpu())
-    return torch.cat(chunks)
+    features = torch.cat(chunks)
+    check_unit_norm(features.numpy(), clip.where, lambda row: f"text '{texts[row]}'", BROKEN)
+    return features
 
 
 class OnceEncoder:
@@ -63,9 +71,14 @@ def _code() -> str:
 
 
 def _read(file: Path, count: int) -> np.ndarray | None:
-    """None where there is no file or it cannot be read: the texts are then encoded."""
+    """None where there is no file, it cannot be read or is not of such features: the texts are then
+    encoded."""
     try:
         features = np.load(file)
-    except (OSError, ValueError, EOFError, OverflowError, MemoryError, RecursionError):
+        if features.ndim != 2 or len(features) != count:
+            return None
+        check_unit_norm(features, str(file), str)
+    except (OSError, ValueError, EOFError, TypeError, OverflowError, MemoryError, RecursionError,
+            UserError):  # fmt: skip
         return None
-    return features if features.ndim == 2 and len(features) == count else None
+    return features

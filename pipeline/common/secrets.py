@@ -28,7 +28,7 @@ _SCHEME = re.compile(r"\b((?:Bearer|Basic) +)(?=\S*\d)[\w.~+/=-]{8,}")
 _PATTERNS = (_QUERY, _USER, _SCHEME)
 _KEY = re.compile(rf"(?:x[-_])?(?:{_WORDS}|authorization|bearer)", re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Z_]*(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PAT)")
-NAME_OF_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+_NAME_OF_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 
 
 def redacted(text: str, secrets: Iterable[str] = ()) -> str:
@@ -39,6 +39,11 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
     for pattern in (_QUERY, _SCHEME):
         text = pattern.sub(rf"\1{HIDDEN}", text)
     return _TOKEN.sub(HIDDEN, text)
+
+
+def is_variable(text: str) -> bool:
+    """Whether a text is the name of an environment variable, in capitals, and no pasted key."""
+    return bool(_NAME_OF_VARIABLE.fullmatch(text)) and not _looks_so(text)
 
 
 def shown(message: str) -> str:
@@ -81,7 +86,7 @@ def in_values(values: Any, path: str = "") -> Iterator[str]:
 def _named_so(key: str, value: str, above: str) -> bool:
     """Whether a key of a mapping says that its value is a secret, or should be no secret's own."""
     if key == "api_key_env":
-        return not NAME_OF_VARIABLE.fullmatch(value) or _looks_so(value)
+        return not is_variable(value)
     in_query = above.endswith("query") and key.lower() == "key"
     return bool(value) and (in_query or bool(_KEY.fullmatch(key)))
 

@@ -17,7 +17,7 @@ NO_SPACE = 2**20  # bytes; with less free, a library's failed write is one of a 
 
 @contextmanager
 def naming_target(path: Path, partial: Path) -> Iterator[None]:
-    """Errors of the file system in the block name `path`, not `partial`, to which it writes.
+    """Errors in the block name `path`, not `partial`, to which it writes.
 
     Raises:
         UserError: a write failed and the file system is full, whatever the library that wrote
@@ -26,8 +26,11 @@ def naming_target(path: Path, partial: Path) -> Iterator[None]:
     _TARGETS[partial] = path
     try:
         yield
-    except UserError:
-        raise
+    except UserError as error:
+        line = str(error).replace(str(partial), str(path)).replace(partial.name, path.name)
+        if line == str(error):
+            raise
+        raise UserError(line) from error.__cause__
     except Exception as error:
         number = error.errno if isinstance(error, OSError) else None
         if number in FULL or (number is None and free_bytes(partial.parent) < NO_SPACE):

@@ -9,30 +9,48 @@ import pyarrow.parquet as pq
 
 from pipeline.common.atomic import replacing_file
 from pipeline.common.errors import UserError, first_line
+from pipeline.common.rows import Faults
 from pipeline.common.text_files import read_text
 
 
-def write_table(path: Path, columns: dict[str, Any], schema: pa.Schema) -> None:
-    """Write `columns` in row order under `schema`; atomic, deterministic for one pyarrow."""
+def write_table(
+    path: Path, columns: dict[str, Any], schema: pa.Schema, faults: Faults | None = None
+) -> None:
+    """Write `columns` in row order under `schema`; atomic, deterministic for one pyarrow.
+
+    Args:
+        faults: what may be wrong with the rows, see `pipeline.common.rows`.
+
+    Raises:
+        UserError: a row is not as it has to be.
+    """
     table = pa.Table.from_pydict(columns, schema=schema)
+    for fault in faults(table) if faults else ():
+        raise UserError(f"{path.name}: {fault}; nothing was written")
     with replacing_file(path) as partial:
         pq.write_table(table, partial, compression="zstd")
 
 
-def read_table(path: Path, schema: pa.Schema) -> pa.Table:
+def read_table(path: Path, schema: pa.Schema, faults: Faults | None = None) -> pa.Table:
     """Read a Parquet file that must have exactly the names and types of `schema`.
 
     Fixed-size-list columns are compared without their length, which callers check
     against the model they use.
 
+    Args:
+        faults: what may be wrong with the rows, see `pipeline.common.rows`.
+
     Raises:
-        UserError: missing file, not Parquet, or another schema.
+        UserError: missing file, not Parquet, another schema, or a row is not as it has to be.
     """
     try:
         table = pq.read_table(path)
+        table.validate(full=True)  # of damaged bytes that are Parquet, the text need not be UTF-8
+    except MemoryError:  # of Arrow too
+        raise
     except FileNotFoundError:
         raise UserError(f"{path}: not found; run `dvc repro` (or `dvc pull`) first") from None
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read as Parquet: {first_line(error)}") from None
     columns = [(f.name, _kind(f.type)) for f in table.schema]
     expected = [(f.name, _kind(f.type)) for f in schema]
@@ -41,25 +59,47 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
             f"{path}: expected columns {_listing(expected)}; found {_listing(columns)}; "
             "run `dvc repro` to make it again"
         )
+    for fault in faults(table) if faults else ():
+        raise UserError(f"{path}: {fault}; run `dvc repro` to make it again")
     return table
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON with sorted keys and a final newline, atomically."""
+    """Write JSON with sorted keys and a final newline, atomically.
+
+    Raises:
+        UserError: a number is NaN or infinite, for which JSON has no word.
+    """
+    try:
+        text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise UserError(f"{path}: {first_line(error)}; nothing was written") from None
     with replacing_file(path) as partial:
-        partial.write_text(
-            json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        partial.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; a missing or broken one is a one-line UserError."""
+    """Read a JSON file; a missing or broken one is a one-line UserError, and so is one with a
+    number that is NaN or infinite, or with a key twice, of which json would keep the last."""
     try:
-        return json.loads(read_text(path))
+        return json.loads(read_text(path), object_pairs_hook=_once_each, parse_constant=_no_number)
     except FileNotFoundError:
         raise UserError(f"{path}: not found") from None
     except (ValueError, RecursionError) as error:  # not JSON, or a number without end
         raise UserError(f"{path}: not valid JSON: {first_line(error)}") from None
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"key '{repeated}' stands there twice")
+    return values
 
 
 def _kind(kind: pa.DataType) -> str:

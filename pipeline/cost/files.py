@@ -10,7 +10,10 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import TypeAdapter, ValidationError
+
 from pipeline.clip.precision import Precision
+from pipeline.common.errors import UserError
 from pipeline.common.tables import read_json, write_json
 
 
@@ -62,10 +65,19 @@ def read_cost(output: Path, root: Path) -> dict[str, Any] | None:
     the repository `root`.
 
     Raises:
-        UserError: the file is not JSON.
+        UserError: the file is not JSON, or not what a stage cost.
     """
     path = _path(output, root)
-    return read_json(path) if path.is_file() else None
+    if not path.is_file():
+        return None
+    values = read_json(path)
+    if isinstance(values, dict) and "stage" not in values:  # of an earlier version
+        return values
+    try:
+        TypeAdapter(Cost).validate_python({name: values[name] for name in Cost._fields})
+    except (ValidationError, LookupError, TypeError):
+        raise UserError(f"{path}: not what a stage cost; delete it, it is only shown") from None
+    return values
 
 
 def _path(output: Path, root: Path) -> Path:

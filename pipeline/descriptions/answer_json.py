@@ -12,10 +12,13 @@ repairs JSON makes a sentence of half of one, and json5 reads no apostrophe in s
 import json
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 _DEPTH = 8
 _TRIES = 1000  # brackets of a text that are looked at
+_BROKEN = 50  # of them that begin like an answer and are none, before the text counts as broken
+_INNER = 100  # quotation marks of a text that are looked at for the end of a string
 _CUTS = 50  # commas of an answer without an end that may be its last
 _STRICT = json.JSONDecoder(strict=False)  # raw line breaks in strings
 _BRACKET = re.compile(r"[{\[]")
@@ -56,10 +59,10 @@ def json_values(text: str) -> list[Value]:
             is a draft, and brackets inside it may be part of a sentence.
     """
     values: list[Value] = []
-    broken, position = False, 0
+    broken, failures, position = False, 0, 0
     for _ in range(_TRIES):
         bracket = _BRACKET.search(text, position)
-        if bracket is None:
+        if bracket is None or failures > _BROKEN:
             break
         start = bracket.start()
         try:
@@ -69,6 +72,7 @@ def json_values(text: str) -> list[Value]:
         except (ValueError, IndexError, RecursionError):
             if _BEGINS.match(text, start):
                 values, broken, position = [], True, _naive_end(text, start)
+                failures += 1
             else:
                 position = start + 1
     if broken:
@@ -162,7 +166,7 @@ def _pair(text: str, at: int, depth: int) -> tuple[tuple[str, Any], int]:
 def _string(text: str, at: int) -> tuple[str, int]:
     """A string ends at its quote if what follows may follow a string; plain double quotes inside
     it come in pairs, or one of them was its end."""
-    for inner, end in enumerate(_quotes(text, at + 1, _CLOSING[text[at]])):
+    for inner, end in enumerate(islice(_quotes(text, at + 1, _CLOSING[text[at]]), _INNER)):
         if _AFTER_STRING.match(text, end + 1):
             if inner % 2 and text[end] == '"':
                 break

@@ -29,7 +29,8 @@ _BARE_ANALYSIS = re.compile(r"\s*analysis(?=[A-Z{\[\"'])")
 _BARE_FINAL = "assistantfinal"
 _BARE_TURN = re.compile(r"assistant(?:analysis|commentary)")
 _EMPTY_TAG = re.compile(rf"<\s*(?:{_NAMES})\s*/>", re.IGNORECASE)  # <think/>
-_FENCE = re.compile(r"\s*```\w*\s*(.*?)\s*```\s*", re.DOTALL)
+_FENCE = "```"
+_OPENED = re.compile(r"```\w*")
 
 
 def outside_reasoning(text: str) -> list[str]:
@@ -54,8 +55,10 @@ def outside_reasoning(text: str) -> list[str]:
 
 def is_json(text: str) -> bool:
     """Whether all of `text` is one JSON object or list, perhaps in a code fence."""
-    fenced = _FENCE.fullmatch(text)
-    text = (fenced[1] if fenced else text).strip()
+    text = text.strip()
+    opened = _OPENED.match(text)
+    if opened and text.endswith(_FENCE, opened.end()):
+        text = text[opened.end() : -len(_FENCE)].strip()
     if not text.startswith(("{", "[")):
         return False
     try:

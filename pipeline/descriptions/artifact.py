@@ -7,12 +7,14 @@ only the report reads it.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from pipeline.common import rows as table_rows
 from pipeline.common.errors import UserError
 from pipeline.common.tables import read_table
 from pipeline.descriptions.interface import Answers, Sentence
@@ -32,9 +34,21 @@ SCHEMA = pa.schema(
         ("tokens", pa.int32()),  # of OpenAI's CLIP tokenizer, with start and end
     ]
 )
+SAMPLE = ("class_id", "source", "prompt_set", "prompt_id", "sample_index")  # of one sentence
 # half of a character: JSON can write it as "\ud83d", but UTF-8 cannot encode it
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 CountTokens = Callable[[list[str]], list[int]]
+
+
+def sentence_faults(table: pa.Table) -> Iterator[str]:
+    """What is wrong with the rows of descriptions.parquet; see `pipeline.common.rows`."""
+    yield from table_rows.complete(table)
+    yield from table_rows.unique(table, SAMPLE)
+    for column, least in (("sample_index", 0), ("tokens", 1)):
+        yield from table_rows.at_least(table, column, least)
+    yield from table_rows.not_blank(table, "sentence")
+    for source in filter(is_fill, table["source"].unique().to_pylist()):
+        yield f"source '{source}' is kept for what the filter fills in"
 
 
 def to_columns(
@@ -80,16 +94,46 @@ def read_artifact(path: Path, classes: Sequence[ClassEntry]) -> dict[str, list[d
     """Class id -> its rows, for the classes that have any.
 
     Raises:
-        UserError: the file is missing or of another schema, or describes a class that is not
-            in the class table.
+        UserError: the file is missing or damaged, its rows are not in the order in which they are
+            written, or it describes a class that is not in the class table or has another name.
     """
     rows_of: dict[str, list[dict[str, Any]]] = {}
-    for row in read_table(path, SCHEMA).to_pylist():
-        rows_of.setdefault(row["class_id"], []).append(row)
-    unknown = next(iter(set(rows_of) - {class_entry.class_id for class_entry in classes}), None)
-    if unknown is not None:
-        raise UserError(f"{path}: class '{unknown}' is not in the class table; run `dvc repro`")
+    name_of = {class_entry.class_id: class_entry.name for class_entry in classes}
+    rows = read_table(path, SCHEMA, sentence_faults).to_pylist()
+    for row in rows:
+        class_id, name = row["class_id"], row["class_name"]
+        if class_id not in name_of:
+            raise UserError(
+                f"{path}: class '{class_id}' is not in the class table; run `dvc repro`"
+            )
+        if name != name_of[class_id]:
+            raise UserError(
+                f"{path}: class '{class_id}' is called '{name}', in the class table "
+                f"'{name_of[class_id]}'; run `dvc repro`"
+            )
+        rows_of.setdefault(class_id, []).append(row)
+    _check_order(path, rows, list(name_of))
     return rows_of
+
+
+def _check_order(path: Path, rows: Sequence[dict[str, Any]], class_ids: Sequence[str]) -> None:
+    """Raise UserError unless the rows are by class, those of a prompt together, and by sample: of
+    two sentences that say the same the filter keeps the first."""
+    label_of = {class_id: label for label, class_id in enumerate(class_ids)}
+    seen: set[tuple[str, ...]] = set()
+    for number, (previous, row) in enumerate(pairwise(rows), start=1):
+        group, group_before = (tuple(r[name] for name in SAMPLE[:-1]) for r in (row, previous))
+        seen.add(group_before)
+        if group == group_before:
+            ordered = row["sample_index"] > previous["sample_index"]
+        else:
+            rises = label_of[row["class_id"]] >= label_of[previous["class_id"]]
+            ordered = rises and group not in seen
+        if not ordered:
+            raise UserError(
+                f"{path}: row {number} of class '{row['class_id']}' is not where it is written: by "
+                "class, prompt and sample; run `dvc repro`"
+            )
 
 
 def classes_without_sentence(answers: Answers, classes: Sequence[ClassEntry]) -> list[str]:

@@ -5,15 +5,16 @@ captions. descriptions.parquet beside it has the same sentences as descriptions 
 and for each the same class, prompt and sample.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from pipeline.common import rows as table_rows
 from pipeline.common.errors import UserError
 from pipeline.common.tables import read_table, write_table
-from pipeline.descriptions.artifact import DESCRIPTIONS
+from pipeline.descriptions.artifact import DESCRIPTIONS, SAMPLE
 from pipeline.descriptions.interface import Sentence
 
 FILE = "captions.parquet"
@@ -29,14 +30,21 @@ SCHEMA = pa.schema(
         ("tokens", pa.int32()),  # as in descriptions.parquet
     ]
 )
-KEY = ("class_id", "source", "prompt_set", "prompt_id", "sample_index")  # of one sentence
 Row = dict[str, Any]
+
+
+def caption_faults(table: pa.Table) -> Iterator[str]:
+    """What is wrong with the rows of captions.parquet; see `pipeline.common.rows`."""
+    yield from table_rows.complete(table)
+    yield from table_rows.unique(table, SAMPLE)
+    for column, least in (("image", 0), ("sample_index", 0), ("tokens", 1)):
+        yield from table_rows.at_least(table, column, least)
 
 
 def with_images(columns: Mapping[str, Sequence[Any]], sentences: Iterable[Sentence]) -> list[Row]:
     """The rows of `columns`, those of the artifact, that are captions, each with its `image`."""
     image_of = {
-        tuple(getattr(sentence, name) for name in KEY): sentence.image
+        tuple(getattr(sentence, name) for name in SAMPLE): sentence.image
         for sentence in sentences
         if sentence.image is not None
     }
@@ -56,7 +64,7 @@ def write_captions(folder: Path, rows: Iterable[Row]) -> None:
     label_of = {class_id: index for index, class_id in enumerate(classes)}
     captions.sort(key=lambda row: (label_of[row["class_id"]], row["image"]))
     columns = {name: [row[name] for row in captions] for name in SCHEMA.names}
-    write_table(folder / FILE, columns, SCHEMA)
+    write_table(folder / FILE, columns, SCHEMA, caption_faults)
 
 
 def read_captions(artifact: Path, rows: Sequence[Row]) -> list[Row]:
@@ -70,7 +78,7 @@ def read_captions(artifact: Path, rows: Sequence[Row]) -> list[Row]:
     file = artifact.with_name(FILE)
     if artifact.name != DESCRIPTIONS.name or not file.exists():
         return list(rows)
-    captions = {_key(row): row for row in read_table(file, SCHEMA).to_pylist()}
+    captions = {_key(row): row for row in read_table(file, SCHEMA, caption_faults).to_pylist()}
     sentences = {_key(row): row["sentence"] for row in rows}
     for key, caption in captions.items():
         if sentences.get(key) != caption["sentence"]:
@@ -85,4 +93,4 @@ def read_captions(artifact: Path, rows: Sequence[Row]) -> list[Row]:
 
 
 def _key(row: Row) -> tuple[Any, ...]:
-    return tuple(row[name] for name in KEY)
+    return tuple(row[name] for name in SAMPLE)

@@ -7,7 +7,7 @@ of the base model re-runs no description.
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 from pydantic import Field
 
+from pipeline.common import rows as table_rows
 from pipeline.common.bounds import Count
 from pipeline.common.errors import UserError
 from pipeline.common.options import check_defined
@@ -32,6 +33,18 @@ SCHEMA = pa.schema(
         ("score", pa.float32()),  # cosine of the texts, or mean probability on the class's images
     ]
 )
+
+
+def confusion_faults(table: pa.Table) -> Iterator[str]:
+    """What is wrong with the rows of a file of confusable classes, of which `none` has none; see
+    `pipeline.common.rows`."""
+    if table.num_rows:
+        yield from table_rows.complete(table)
+    yield from table_rows.counted(table, "class_id", "rank")
+    yield from table_rows.unique(table, ["class_id", "confused_with"])
+    for row, values in enumerate(table.select(["class_id", "confused_with"]).to_pylist()):
+        if values["class_id"] == values["confused_with"]:
+            yield f"row {row}: class '{values['class_id']}' is confused with itself"
 
 
 class TextConfusionParams(Section):
@@ -160,21 +173,21 @@ def read_confusions(
         table: the whole class table, which names the other classes and says what they mean.
 
     Raises:
-        UserError: no such file, a class has no confusable class in it while others have, or one
+        UserError: no such file, a class has no confusable class in it (of `none` none has), or one
             that the class table does not have.
     """
     path = FOLDER / f"{name}.parquet"
     again = "run `dvc repro stages/dvc.yaml:describe`, which makes it from the class table"
     entry_of = {class_entry.class_id: class_entry for class_entry in table}
     others_of: dict[str, list[ClassEntry]] = {}
-    for row in read_table(path, SCHEMA).to_pylist():
-        other = row["confused_with"]
-        if other not in entry_of:
-            raise UserError(f"{path}: class '{other}' is not in the class table; {again}")
-        others_of.setdefault(row["class_id"], []).append(entry_of[other])
+    for row in read_table(path, SCHEMA, confusion_faults).to_pylist():
+        for class_id in (row["class_id"], row["confused_with"]):
+            if class_id not in entry_of:
+                raise UserError(f"{path}: class '{class_id}' is not in the class table; {again}")
+        others_of.setdefault(row["class_id"], []).append(entry_of[row["confused_with"]])
     ids = [class_entry.class_id for class_entry in classes]
     missing = [class_id for class_id in ids if class_id not in others_of]
-    if others_of and missing:
+    if (others_of or name != NO_CONFUSIONS) and missing:
         raise UserError(
             f"{path}: no confusable class for class '{missing[0]}' ({len(missing)} classes in "
             f"all); {again}"

@@ -6,7 +6,7 @@ model, and a change of the base model re-runs no description.
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 from PIL import Image
 from pydantic import Field
 
+from pipeline.common import rows as table_rows
 from pipeline.common.bounds import Count
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section
@@ -23,6 +24,7 @@ from pipeline.images.classes import ClassEntry
 
 FOLDER = Path("data/exemplars")
 NO_EXEMPLARS = "none"
+PNG = b"\x89PNG\r\n\x1a\n"  # how such a file begins
 MOST_TOGETHER = 64  # images in one message
 SCHEMA = pa.schema(
     [
@@ -33,6 +35,19 @@ SCHEMA = pa.schema(
         ("png", pa.binary()),
     ]
 )
+
+
+def exemplar_faults(table: pa.Table) -> Iterator[str]:
+    """What is wrong with the rows of a file of exemplars, of which `none` has none; see
+    `pipeline.common.rows`."""
+    if table.num_rows:
+        yield from table_rows.complete(table)
+    yield from table_rows.counted(table, "class_id", "rank")
+    yield from table_rows.unique(table, ["image"])
+    yield from table_rows.at_least(table, "image", 0)
+    for row, png in enumerate(table["png"]):
+        if not png.as_py().startswith(PNG):
+            yield f"column 'png' holds no PNG file in row {row}"
 
 
 class ImagesByNumber(Protocol):
@@ -83,25 +98,32 @@ def to_png(pixels: np.ndarray) -> bytes:
 
 
 def read_exemplars(
-    name: str, classes: Sequence[ClassEntry], together: bool = True
+    name: str, classes: Sequence[ClassEntry], table: Sequence[ClassEntry], together: bool = True
 ) -> dict[str, list[Exemplar]]:
     """Class id -> its images, best first; empty for the set `none`.
 
     Args:
+        table: the whole class table.
         together: a class's images are shown in one message.
 
     Raises:
-        UserError: no such file, one of `classes` has no image in it while others have, or more
-            than fit one message.
+        UserError: no such file, one of `classes` has no image in it (of `none` none has), or more
+            than fit one message, or the class table lacks a class of it.
     """
     path = FOLDER / f"{name}.parquet"
+    known = {class_entry.class_id for class_entry in table}
     images_of: dict[str, list[Exemplar]] = {}
-    for row in read_table(path, SCHEMA).to_pylist():
+    for row in read_table(path, SCHEMA, exemplar_faults).to_pylist():
+        if row["class_id"] not in known:
+            raise UserError(
+                f"{path}: class '{row['class_id']}' is not in the class table; "
+                f"run `dvc repro stages/dvc.yaml:exemplars@{name}`"
+            )
         images_of.setdefault(row["class_id"], []).append(Exemplar(row["image"], row["png"]))
     missing = [
         class_entry.class_id for class_entry in classes if class_entry.class_id not in images_of
     ]
-    if images_of and missing:
+    if (images_of or name != NO_EXEMPLARS) and missing:
         raise UserError(
             f"{path}: no exemplar for class '{missing[0]}' ({len(missing)} classes in all); "
             f"run `dvc repro stages/dvc.yaml:exemplars@{name}`"

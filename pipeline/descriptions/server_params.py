@@ -7,7 +7,7 @@ from pydantic import Field
 from pipeline.common.bounds import FewOrZero
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section
-from pipeline.common.secrets import NAME_OF_VARIABLE
+from pipeline.common.secrets import is_variable
 
 WHERE = "describe.options.openai"
 URLS = "SAFT_BASE_URL"  # environment: where a model runs changes no result
@@ -36,7 +36,7 @@ def api_key(variable: str | None) -> str:
     """The key in an environment variable; "none" without a variable, the client insists on one."""
     if variable is None:
         return "none"
-    if not NAME_OF_VARIABLE.fullmatch(variable):  # nor is it shown: it may be the key
+    if not is_variable(variable):  # nor is it shown: it may be the key
         raise UserError(
             f"{WHERE}: api_key_env is the name of an environment variable in capitals, such as "
             "OPENAI_API_KEY; this is none, and a key must not stand there"

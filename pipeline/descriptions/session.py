@@ -17,6 +17,7 @@ from pipeline.descriptions.artifact import (
     DESCRIPTIONS,
     SCHEMA,
     classes_without_sentence,
+    sentence_faults,
     to_columns,
 )
 from pipeline.descriptions.captions import with_images, write_captions
@@ -136,7 +137,7 @@ def write_artifact(answers: Answers, classes: Sequence[ClassEntry], backend: str
     columns = to_columns(answers.sentences, classes, count_tokens)
     count = len(columns["sentence"])
     with replacing_directory(DESCRIPTIONS.parent) as output:
-        write_table(output / DESCRIPTIONS.name, columns, SCHEMA)
+        write_table(output / DESCRIPTIONS.name, columns, SCHEMA, sentence_faults)
         write_captions(output, with_images(columns, answers.sentences))
         provenance = {"backend": backend, "sentences": count}
         write_json(output / PROVENANCE.name, provenance | answers.provenance)

@@ -14,7 +14,7 @@ from pipeline.images.classes import (
     read_classes,
     read_own_templates,
 )
-from pipeline.zeroshot.text_tables import TextTable
+from pipeline.zeroshot.text_tables import DESCRIPTIONS, TextTable, file_of, texts_of
 
 Templates = dict[str, list[Template] | Literal["openai", "own"]]
 
@@ -69,6 +69,22 @@ def read_filled(texts: str, dataset: str, templates: Templates, folder: Path) ->
     source_templates = read_own_templates(dataset, folder)
     chosen = templates_of(texts, dataset, templates, source_templates)
     return fill(texts, read_classes(dataset, folder), chosen)
+
+
+def read_texts(texts: str, dataset: str, classes: Sequence[ClassEntry]) -> TextTable:
+    """The texts of the classes of an image set under a text set, as stage `texts` or `filter` wrote
+    them.
+
+    Raises:
+        UserError: a file is missing or damaged, or of other classes or templates than it says.
+    """
+    table = texts_of(texts, dataset, [class_entry.class_id for class_entry in classes])
+    if texts != DESCRIPTIONS and table != fill(texts, classes, table.templates):
+        raise UserError(
+            f"{file_of(texts, dataset)}: not its templates filled with the names of the classes of "
+            f"'{dataset}'; run `dvc repro`"
+        )
+    return table
 
 
 def fill(texts: str, classes: Sequence[ClassEntry], templates: Sequence[str]) -> TextTable:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section
 from pipeline.common.progress import counter
+from pipeline.evaluation.finite_margins import check_finite_margins
 from pipeline.evaluation.interface import Outcome, Settings, Targets, empty_outcome
 from pipeline.evaluation.verdicts import verdict, verified_logits
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
@@ -96,6 +97,7 @@ def run(
                 part = images[batch], adversarial[batch], labels[batch]
                 _record_verdicts(classifier, outcome, rows[batch.numpy()], part, settings)
             bar.update(len(rows))
+    check_finite_margins(outcome.margin, targets.numbers, classifier.where)
     return outcome._replace(note="; ".join([*note, *_warning_notes(warned)]))
 
 

@@ -21,12 +21,13 @@ import torch
 from pipeline.clip.device import arithmetic
 from pipeline.common.atomic import replacing_file
 from pipeline.common.scratch import loaded_code
+from pipeline.evaluation.finite_margins import check_finite_margins
 from pipeline.evaluation.interface import Targets
 from pipeline.evaluation.verdicts import verdict
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 
 BROKEN = (OSError, ValueError, LookupError, EOFError, OverflowError, MemoryError, RecursionError,
-          NotImplementedError)  # fmt: skip
+          NotImplementedError, TypeError)  # fmt: skip
 # the files of this package that decide a verdict
 LAUNCHING = ("cuda_graph.py",)  # loaded by some attacks
 CLASSIFYING = ("clean_predictions.py", "interface.py", "verdicts.py", "zero_shot_classifier.py")
@@ -45,10 +46,15 @@ class Clean(NamedTuple):
 def clean_predictions(
     classifier: ZeroShotClassifier, targets: Targets, batch_size: int, device: torch.device
 ) -> Clean:
-    """Classify the unperturbed images, in float32."""
+    """Classify the unperturbed images, in float32.
+
+    Raises:
+        UserError: a margin is not finite.
+    """
     batches = targets.batches(batch_size, device)
     verdicts = [verdict(classifier(images), labels) for images, labels in batches]
     prediction, _, margin, confidence = map(np.concatenate, zip(*verdicts, strict=True))
+    check_finite_margins(margin, targets.numbers, classifier.where)
     return Clean(prediction.astype(np.int32), margin, confidence)
 
 
@@ -78,13 +84,15 @@ def cached_clean_predictions(
 
 
 def _read(path: Path, count: int) -> Clean | None:
-    """None where there is no file or it cannot be read: it is then computed again."""
+    """None where there is no file, or it cannot be read or used: it is then computed again."""
     try:
         with np.load(path) as arrays:
             kept = Clean(**{name: arrays[name] for name in Clean._fields})
+            usable = all(values.shape == (count,) for values in kept)
+            usable = usable and all(bool(np.isfinite(values).all()) for values in kept)
     except (*BROKEN, zipfile.BadZipFile, zlib.error):
         return None
-    return kept if all(values.shape == (count,) for values in kept) else None
+    return kept if usable else None
 
 
 def _key(classifier: ZeroShotClassifier, targets: Targets, conditions: str) -> str:

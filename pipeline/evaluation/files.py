@@ -4,31 +4,40 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from safetensors.numpy import save
 
 from pipeline.clip.precision import describe_precision
 from pipeline.common.atomic import replacing_directory
+from pipeline.common.errors import UserError
 from pipeline.common.tables import write_json, write_table
 from pipeline.cost.meter import Spent
 from pipeline.evaluation.evaluate import evenly_spaced
 from pipeline.evaluation.interface import Outcome, Targets
 from pipeline.evaluation.session import Attack, AttackedModel, Inputs, record_attack
 from pipeline.images.image_set import dropped, read_notes
-from pipeline.results.files import PREDICTIONS
+from pipeline.results.files import PREDICTIONS, prediction_faults, verdict_faults
 
 
 def write_verdicts(
     output: Path, attack: Attack, attacked: AttackedModel, inputs: Inputs, spent: Spent
 ) -> None:
     """Write predictions.parquet, metrics.json and examples.safetensors as a whole, once what they
-    cost is kept, too."""
+    cost is kept, too.
+
+    Raises:
+        UserError: the verdicts contradict each other.
+    """
+    table = pa.Table.from_pydict(attacked.columns, schema=PREDICTIONS)
+    for fault in verdict_faults(table, len(inputs.images.classes)):
+        raise UserError(f"{attack.name} on {inputs.model}: {fault}; nothing was written")
     outcome, band = attacked.outcome, inputs.params.band
     about = threat_model(inputs) | attack_metadata(attack, inputs, outcome.note)
     results = attacked.accuracies | recheck_statistics(outcome, band)
     examples = clean_examples(inputs.targets, inputs.params.examples)
     examples["perturbation"] = outcome.perturbations
     with replacing_directory(output) as out:
-        write_table(out / "predictions.parquet", attacked.columns, PREDICTIONS)
+        write_table(out / "predictions.parquet", attacked.columns, PREDICTIONS, prediction_faults)
         write_json(out / "metrics.json", about | results)
         # as bytes: safetensors' own writer hides a full disk behind an error of its own
         (out / "examples.safetensors").write_bytes(save(examples))

@@ -22,7 +22,7 @@ from pipeline.common.atomic import replacing_file
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section
 from pipeline.evaluation.interface import Outcome, Run, Settings, Targets
-from pipeline.evaluation.outcomes import merge, part_of, positions
+from pipeline.evaluation.outcomes import PER_IMAGE, merge, part_of, positions
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.results.files import EVALUATION
 
@@ -170,4 +170,17 @@ def _read(file: Path, numbers: np.ndarray, origins: Mapping[str, str]) -> Outcom
         raise UserError(f"{file}: made with other {', '.join(differing[:3])}; {again}")
     if part_numbers != numbers.tolist():
         raise UserError(f"{file}: of other images than this device would attack; {again}")
+    fault = _fault(arrays, len(numbers))
+    if fault:
+        raise UserError(f"{file}: {fault}; {again}")
     return Outcome(**arrays, **plain)
+
+
+def _fault(arrays: Mapping[str, np.ndarray], count: int) -> str:
+    """What is wrong with the arrays of an outcome on `count` images; "" if nothing."""
+    for name, values in arrays.items():
+        if name in PER_IMAGE and values.shape != (count,):
+            return f"{name} has the shape {values.shape}, not ({count},)"
+        if name != "zero_gradient" and not np.isfinite(values).all():
+            return f"{name} is not finite"
+    return ""

@@ -1,8 +1,9 @@
-"""Models that cannot be judged by one forward: randomised ones, and ones that keep state.
+"""Models that cannot be judged by one forward: randomised ones, ones that keep state, broken ones.
 
 A verdict of this project is one float32 forward, in whatever batch the image happens to be. That
 means nothing for a model whose two forwards of an image differ, or whose logits of an image depend
-on the rest of its batch (batch norm on the batch's own statistics). Such a model is refused.
+on the rest of its batch (batch norm on the batch's own statistics). Such a model is refused, and so
+is one whose features are not finite or zero: every image would be of class 0, under any attack.
 """
 
 import torch
@@ -33,13 +34,12 @@ def check_deterministic(
 
     Raises:
         UserError: the logits of an image differ by more than TOLERANCE times the classifier's
-            scale, or are not finite.
+            scale; or its feature is not finite, or zero.
     """
     images = targets.read(slice(0, IMAGES), device)[0]
     if not len(images):
         return
-    logits = _logits(classifier, images)
-    _check_finite(logits, name)
+    logits = _usable_logits(classifier, images, name)
     mixed = _logits(classifier, torch.cat([1 - images, images]))[len(images) :]
     difference = _largest_difference(logits, mixed)
     if difference <= TOLERANCE * classifier.scale:
@@ -59,16 +59,23 @@ def check_deterministic(
 
 
 @torch.no_grad()
+def _usable_logits(classifier: ZeroShotClassifier, images: Tensor, name: str) -> Tensor:
+    features = classifier.judged_features(images)
+    logits = classifier.logits(features).double()
+    fault = "" if logits.isfinite().all() else "its logits are not finite"
+    if not fault and not features.any(1).all():
+        fault = "its feature of an image is zero"
+    if fault:
+        raise UserError(
+            f"params.yaml: evaluate.models: '{name}': {fault}; its weights are damaged or need "
+            "another config, take it out of the list"
+        )
+    return logits
+
+
+@torch.no_grad()
 def _logits(classifier: ZeroShotClassifier, images: Tensor) -> Tensor:
     return classifier(images).double()
-
-
-def _check_finite(logits: Tensor, name: str) -> None:
-    if not logits.isfinite().all():
-        raise UserError(
-            f"params.yaml: evaluate.models: '{name}': its logits are not finite; its weights are "
-            "damaged or need another config, take it out of the list"
-        )
 
 
 def _largest_difference(first: Tensor, second: Tensor) -> float:

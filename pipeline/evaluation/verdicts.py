@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pipeline.common.errors import UserError
+from pipeline.evaluation.finite_margins import check_finite_margins
 from pipeline.evaluation.interface import (
     Outcome,
     Settings,
@@ -65,9 +66,12 @@ class Recorder:
             final: bool (B,) the image's last iterate.
 
         Raises:
-            UserError: a margin of that forward is off by more than half of the guard band.
+            UserError: a margin of that forward is off by more than half of the guard band, or not
+                finite.
         """
         claimed = verdict(logits, slots.labels)
+        numbers = slots.targets.numbers[slots.rows]
+        check_finite_margins(claimed.margin, numbers, self.classifier.where)
         doubtful = claimed.misclassified | (claimed.margin < self.settings.guard_band)
         is_open = self._outcome.fooled_at[slots.rows] < 0
         slot_indices = np.flatnonzero((doubtful & is_open) | final)
@@ -75,6 +79,7 @@ class Recorder:
         if not len(slot_indices):
             return leaving
         judged = self._confirm(slots, perturbation, slot_indices)
+        check_finite_margins(judged.margin, numbers[slot_indices], self.classifier.where)
         self._compare(claimed.margin[slot_indices], judged.margin)
         decided = is_open[slot_indices] & (judged.misclassified | final[slot_indices])
         self._write(slots, perturbation, slot_indices, judged, decided)

@@ -31,6 +31,7 @@ class ZeroShotClassifier(nn.Module):
             bicubic interpolation *inside* the model, so that the perturbation lives at theirs.
         ascended: a frozen copy of the encoder in a lower precision, or compiled, that attacks go
             through in its place.
+        where: the folder of the model, for messages.
     """
 
     class_features: Tensor
@@ -46,10 +47,11 @@ class ZeroShotClassifier(nn.Module):
         scale: float,
         resize: bool = False,
         ascended: ImageEncoder | None = None,
+        where: str = "the model",
     ):
         super().__init__()
         self.encoder, self.scale, self.resize = encoder, scale, resize
-        self.ascended = ascended
+        self.ascended, self.where = ascended, where
         self._resizing: dict[int, Tensor] = {}
         self.register_buffer("class_features", class_features)
         self.register_buffer("attacker_features", attacker_features)
@@ -78,7 +80,8 @@ class ZeroShotClassifier(nn.Module):
     def in_float32(self) -> "ZeroShotClassifier":
         """The same classifier, sharing its weights, that attacks go through in float32."""
         texts = self.class_features, self.attacker_features, self.attacker_captions
-        return ZeroShotClassifier(self.encoder, *texts, self.scale, self.resize).eval()
+        exact = ZeroShotClassifier(self.encoder, *texts, self.scale, self.resize, where=self.where)
+        return exact.eval()
 
     def logits(self, features: Tensor) -> Tensor:
         """(B, C) logits that decide."""
@@ -137,8 +140,9 @@ def load_classifier(
     """
     loaded = clip.load(folder)
     encoder = clip.image_encoder(loaded)
-    width = texts.captions.shape[-1]
-    clip.check_fit(encoder, encoder.image_size if native else size, width, str(folder))
+    for read in (texts, seen):
+        width = read.captions.shape[-1]
+        clip.check_fit(encoder, encoder.image_size if native else size, width, str(folder))
     class_features, attacker_features = (torch.from_numpy(t.class_features) for t in (texts, seen))
     captions = torch.from_numpy(seen.captions)
     resize = size != encoder.image_size
@@ -146,6 +150,6 @@ def load_classifier(
     ascended = frozen_copy(encoder, precision, compiled) if lower else None
     scale = clip.logit_scale(loaded)
     classifier = ZeroShotClassifier(
-        encoder, class_features, attacker_features, captions, scale, resize, ascended
+        encoder, class_features, attacker_features, captions, scale, resize, ascended, str(folder)
     )
     return classifier.requires_grad_(False).to(device).eval()

@@ -7,8 +7,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline.clip.model import Clip, ImageEncoder, check_fit, image_encoder, to_float_pixels
+from pipeline.clip.model import (
+    BROKEN,
+    Clip,
+    ImageEncoder,
+    check_fit,
+    image_encoder,
+    to_float_pixels,
+)
 from pipeline.common.errors import UserError
+from pipeline.common.finite import check_unit_norm
 from pipeline.common.progress import track
 from pipeline.images.image_set import ImageSet, open_images
 from pipeline.images.streaming import Pixels, depth, prefetch
@@ -51,13 +59,17 @@ def set_features(
     """Encode at most `per_class` images of each class of the packed set `dataset`; None: all.
 
     Raises:
-        UserError: the set is missing, of another size than the model's, or lacks a class.
+        UserError: the set is missing, of another size than the model's, or lacks a class; or a
+            feature is not finite or zero.
     """
     images = open_images(dataset)
     encoder = image_encoder(model)
     check_fit(encoder, images.pixels.shape[-1], encoder.visual.output_dim, dataset)
     numbers = sample_per_class(images, per_class)
     features = encode_images(encoder, images.pixels, numbers, device)
+    check_unit_norm(
+        features.numpy(), model.where, lambda row: f"image {numbers[row]} of {dataset}", BROKEN
+    )
     return SetFeatures(images, numbers, images.labels[numbers], features)
 
 

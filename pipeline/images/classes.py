@@ -9,7 +9,7 @@ may name.
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import TypeAdapter, ValidationError
 
+from pipeline.common import rows
 from pipeline.common.atomic import replacing_file
 from pipeline.common.errors import UserError
+from pipeline.common.params import Template
 from pipeline.common.tables import read_table, write_table
 
 CLASSES = Path("data/classes")
@@ -28,6 +31,16 @@ EVALUATED, CHECKED = Path("data/evaluated_classes"), Path("data/checked_classes"
 CLASS_SCHEMA = pa.schema([("label", pa.int32()), ("class_id", pa.string()), ("name", pa.string())])
 GLOSS_SCHEMA = CLASS_SCHEMA.append(pa.field("gloss", pa.string()))
 TEMPLATES = b"templates"
+
+
+def class_faults(table: pa.Table) -> Iterator[str]:
+    """What is wrong with the rows of a class table; see `pipeline.common.rows`."""
+    yield from rows.complete(table)
+    if table["label"].to_pylist() != list(range(len(table))):
+        yield f"labels are not 0..{len(table) - 1} in order"
+    yield from rows.not_blank(table, "class_id")
+    yield from rows.unique(table, ["class_id"])
+    yield from rows.not_blank(table, "name")
 
 
 @dataclass(frozen=True)
@@ -43,10 +56,10 @@ class ClassEntry:
 def read_classes(name: str, folder: Path = CLASSES) -> list[ClassEntry]:
     """The class table of set `name`, in label order."""
     path = folder / f"{name}.parquet"
-    rows = read_table(path, _schema(path)).to_pylist()
-    if [row["label"] for row in rows] != list(range(len(rows))):
-        raise UserError(f"{path}: labels are not 0..{len(rows) - 1} in order")
-    return [ClassEntry(row["class_id"], row["name"], row.get("gloss") or "") for row in rows]
+    table = read_table(path, _schema(path), class_faults)
+    return [
+        ClassEntry(row["class_id"], row["name"], row.get("gloss", "")) for row in table.to_pylist()
+    ]
 
 
 def _schema(path: Path) -> pa.Schema:
@@ -58,10 +71,18 @@ def _schema(path: Path) -> pa.Schema:
 
 
 def read_own_templates(name: str, folder: Path = CLASSES) -> list[str]:
-    """The templates that belong to the data set of set `name`; [] where it has none."""
+    """The templates that belong to the data set of set `name`; [] where it has none.
+
+    Raises:
+        UserError: the table is missing or damaged, or they are no templates.
+    """
     path = folder / f"{name}.parquet"
-    metadata = read_table(path, _schema(path)).schema.metadata or {}
-    return list(json.loads(metadata.get(TEMPLATES, b"[]")))
+    metadata = read_table(path, _schema(path), class_faults).schema.metadata or {}
+    try:
+        return TypeAdapter(list[Template]).validate_json(metadata.get(TEMPLATES, b"[]"))
+    except ValidationError:
+        again = f"run `dvc repro -f stages/dvc.yaml:prepare@{name}`"
+        raise UserError(f"{path}: its own templates are no list of templates; {again}") from None
 
 
 def fill_templates(templates: Sequence[str], classes: Sequence[ClassEntry]) -> list[list[str]]:
@@ -84,7 +105,7 @@ def write_classes(path: Path, classes: Sequence[ClassEntry], templates: Sequence
         schema, columns["gloss"] = GLOSS_SCHEMA, [class_entry.gloss for class_entry in classes]
     if templates:
         schema = schema.with_metadata({TEMPLATES: json.dumps(list(templates))})
-    write_table(path, columns, schema)
+    write_table(path, columns, schema, class_faults)
 
 
 def copy_classes(name: str, folder: Path) -> None:

@@ -31,6 +31,7 @@ ORIENTATION = 274  # the EXIF tag
 FULL_RANGE = ("PNG", "PPM")  # formats whose wide integers PIL gives as 0..65535
 DARK = 4  # 16-bit images whose values all lie below this part of the range are remarked on
 LARGEST = Image.MAX_IMAGE_PIXELS or 89_478_485  # pixels of an image that is resized before a crop
+STRIP = 1 << 20  # pixels that are scaled at once
 
 Resize = Literal["stretch", "crop", "native"]
 
@@ -101,8 +102,7 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
         remarks.append("EXIF rotation not applied")
     if image.mode.startswith("I"):
         remarks.append("16-bit grey scaled to 8 bits")
-        grey = np.asarray(image, dtype=np.float64) / 257
-        image = Image.fromarray(grey.round().clip(0, 255).astype(np.uint8))
+        image = _eight_bits(image)
         remarks += _darkness(image)
     elif image.mode == "CMYK":
         remarks.append("CMYK converted")
@@ -137,6 +137,18 @@ def is_image(path: Path) -> bool:
         return True
     except UNREADABLE:
         return False
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit grey scaled to 8 bits, in strips: as floats a large image would fill the memory."""
+    width, height = image.size
+    scaled = np.empty((height, width), dtype=np.uint8)
+    rows = max(1, STRIP // width)
+    for top in range(0, height, rows):
+        strip = image.crop((0, top, width, min(top + rows, height)))
+        grey = np.asarray(strip, dtype=np.float64) / 257
+        scaled[top : top + rows] = grey.round().clip(0, 255)
+    return Image.fromarray(scaled)
 
 
 def reason(error: Exception) -> str:

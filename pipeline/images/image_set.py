@@ -9,25 +9,57 @@ A set `<name>` is
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from pipeline.common import rows
 from pipeline.common.errors import UserError, one_line
+from pipeline.common.params import Section, validate
 from pipeline.common.tables import read_json, read_table
 from pipeline.images.classes import ClassEntry, check_labels, read_classes
 from pipeline.images.data_root import locate
 from pipeline.images.decoding import Decoded, Encoded, Resize
-from pipeline.images.streaming import FILE_SCHEMA, Pixels, StreamedPixels
+from pipeline.images.streaming import FILE_SCHEMA, Pixels, StreamedPixels, file_faults
 
 IMAGES = Path("data/images")
 PACKED, STREAMED, SUMMARY = "images.npy", "files.parquet", "summary.json"
 ITEM_SCHEMA = pa.schema([("label", pa.int32()), ("source", pa.string()), ("caption", pa.string())])
+
+
+def item_faults(table: pa.Table) -> Iterator[str]:
+    """What is wrong with the rows of items.parquet; see `pipeline.common.rows`."""
+    yield from rows.complete(table, nullable=["caption"])
+    yield from rows.at_least(table, "label", 0)
+
+
+class PerClass(Section, extra="ignore"):
+    """Images of the class with the fewest, and of the one with the most."""
+
+    minimum: int
+    maximum: int
+
+
+class Dropped(Section, extra="ignore"):
+    """An image that was left out."""
+
+    source: str
+
+
+class Summary(Section, extra="ignore"):
+    """What stages rely on of summary.json."""
+
+    images: int
+    classes: int
+    images_per_class: PerClass
+    size: int
+    streamed: bool
+    sha256: str
+    dropped: list[Dropped]
 
 
 @dataclass(frozen=True)
@@ -91,25 +123,45 @@ def open_images(name: str) -> ImageSet:
     """Open set `name` without reading its pixels.
 
     Raises:
-        UserError: a file is missing or broken, the row counts differ, or a label has no class.
+        UserError: a file is missing or broken, the files are not of one set, or a label has no
+            class.
     """
     folder = IMAGES / name
-    pixels = _streamed(folder, name) if (folder / STREAMED).exists() else _packed(folder)
-    items = read_table(folder / "items.parquet", ITEM_SCHEMA)
+    streamed = (folder / STREAMED).exists()
+    pixels = _streamed(folder, name) if streamed else _packed(folder)
+    items = read_table(folder / "items.parquet", ITEM_SCHEMA, item_faults)
     labels = items["label"].to_numpy().astype(np.int64)
     classes = read_classes(name)
+    again = f"run `dvc repro -f stages/dvc.yaml:prepare@{name}`"
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or len(pixels) != len(labels):
         raise UserError(
             f"{folder}: images.npy holds {pixels.dtype} {pixels.shape}, "
-            f"items.parquet {len(labels)} rows; run `dvc repro -f stages/dvc.yaml:prepare@{name}`"
+            f"items.parquet {len(labels)} rows; {again}"
         )
     check_labels(labels, len(classes), str(folder / "items.parquet"))
+    summary, per_class = read_summary(name), np.bincount(labels, minlength=len(classes))
+    for what, stated, actual in (
+        ("streamed", summary.streamed, streamed),
+        ("images", summary.images, len(labels)),
+        ("shape", (3, summary.size, summary.size), pixels.shape[1:]),
+        ("classes", summary.classes, len(classes)),
+        ("fewest images of a class", summary.images_per_class.minimum, per_class.min()),
+        ("most images of a class", summary.images_per_class.maximum, per_class.max()),
+    ):
+        if stated != actual:
+            raise UserError(f"{folder}: {what}: {SUMMARY} says {stated}, it is {actual}; {again}")
     return ImageSet(name, pixels, labels, items["caption"].to_pylist(), classes)
+
+
+def read_summary(name: str) -> Summary:
+    """summary.json of set `name`."""
+    path = IMAGES / name / SUMMARY
+    return validate(read_json(path), Summary, str(path))
 
 
 def dropped(name: str) -> int:
     """How many images of set `name` could not be read and were left out by `prepare`."""
-    return len(read_json(IMAGES / name / SUMMARY)["dropped"])
+    return len(read_summary(name).dropped)
 
 
 def read_notes(name: str) -> list[str]:
@@ -131,7 +183,7 @@ def checksum(name: str) -> str:
     streamed = IMAGES / name / STREAMED
     if streamed.exists():
         return hashlib.sha256(streamed.read_bytes()).hexdigest()
-    return read_json(IMAGES / name / SUMMARY)["sha256"]
+    return read_summary(name).sha256
 
 
 def content_files(name: str) -> list[Path]:
@@ -143,25 +195,32 @@ def content_files(name: str) -> list[Path]:
 def _packed(folder: Path) -> np.ndarray:
     path = folder / PACKED
     try:
-        return np.load(path, mmap_mode="r")
+        pixels = np.load(path, mmap_mode="r")
     except FileNotFoundError:
         raise UserError(f"{path}: not found; run `dvc repro` first") from None
     except (ValueError, EOFError, OSError, OverflowError, MemoryError, RecursionError) as error:
         raise UserError(f"{path}: not a packed image file: {one_line(error)}") from None
+    # no archive of arrays, no transposed one, and not a byte more than its header says
+    if not isinstance(pixels, np.memmap) or not pixels.flags.c_contiguous:
+        raise UserError(f"{path}: not a packed image file: not one array in C order")
+    if path.stat().st_size != pixels.offset + pixels.nbytes:
+        raise UserError(f"{path}: not a packed image file: longer than its header says")
+    return pixels
 
 
 def _streamed(folder: Path, name: str) -> StreamedPixels:
     path = folder / STREAMED
-    files = read_table(path, FILE_SCHEMA)
-    metadata = pq.read_schema(path).metadata or {}
-    if not {b"root", b"size", b"resize"} <= set(metadata):
+    files = read_table(path, FILE_SCHEMA, file_faults)
+    metadata = files.schema.metadata or {}
+    resize: Any = metadata.get(b"resize", b"").decode(errors="replace")
+    size = metadata.get(b"size", b"")
+    if b"root" not in metadata or resize not in get_args(Resize) or not size.isdigit():
         again = f"run `dvc repro -f stages/dvc.yaml:prepare@{name}`"
         raise UserError(f"{path}: not written by prepare; {again}")
     root = locate(metadata[b"root"].decode())
     if not root.is_dir():
         raise UserError(f"{root}: not found, the images of set '{name}' are streamed from there")
-    resize: Any = metadata[b"resize"].decode()
-    return StreamedPixels(files, root, int(metadata[b"size"]), resize, name)
+    return StreamedPixels(files, root, int(size), resize, name)
 
 
 def check_classes(images: ImageSet, key: str) -> None:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from pipeline.common import rows
 from pipeline.common.errors import UserError
 from pipeline.images.decoding import UNREADABLE, Encoded, Resize, decode_bytes, read_bytes, reason
 
@@ -25,6 +26,14 @@ N = TypeVar("N")
 FILE_SCHEMA = pa.schema(
     [("path", pa.string()), ("offset", pa.int64()), ("length", pa.int64()), ("crc32", pa.int64())]
 )  # crc32: of the bytes, so that a file that was replaced is noticed, whatever its length
+
+
+def file_faults(table: pa.Table) -> Iterator[str]:
+    """What is wrong with the rows of files.parquet; see `pipeline.common.rows`."""
+    yield from rows.complete(table)
+    for column, least in (("offset", 0), ("length", 1), ("crc32", 0)):
+        yield from rows.at_least(table, column, least)
+
 
 STREAMED_DEPTH = 4  # batches of a streamed set that are decoded ahead
 

@@ -3,10 +3,16 @@
 from pydantic import Field
 
 from pipeline.clip import model as clip
-from pipeline.common.params import Section
+from pipeline.common.params import Section, validate
 from pipeline.common.tables import read_json
 from pipeline.models.interface import BaseModel, ModelCardOrigin
 from pipeline.models.pretraining import FOLDER, ORIGIN
+
+
+class Origin(Section):
+    """origin.json, which stage `pretrain` writes: Markdown."""
+
+    origin: str
 
 
 class Params(Section):
@@ -24,4 +30,5 @@ def build(params: Params) -> BaseModel:
 
 def about(params: Params) -> ModelCardOrigin:
     """Size and training of the small model."""
-    return ModelCardOrigin(read_json(FOLDER / params.training / ORIGIN)["origin"])
+    path = FOLDER / params.training / ORIGIN
+    return ModelCardOrigin(validate(read_json(path), Origin, str(path)).origin)

@@ -12,7 +12,7 @@ from pipeline.prepare.folders import read_lines
 
 
 def ids_of_folders(names: Sequence[str], root: Path) -> tuple[dict[str, str], list[str]]:
-    """Class id -> its folder in `root`, sorted by id; and what to say of names that are no ids.
+    """Class id -> its folder in `root`, sorted by id; and what to note of names that are no ids.
 
     An id is the folder's name in NFC, so that a folder that macOS named is the same class.
 

@@ -28,7 +28,7 @@ from pipeline.common.tables import read_json, write_json, write_table
 from pipeline.images import image_set as layout
 from pipeline.images.classes import check_labels, write_classes
 from pipeline.images.decoding import UNREADABLE, Decoded, reason
-from pipeline.images.image_set import ITEM_SCHEMA, ImageSource, check_name
+from pipeline.images.image_set import ITEM_SCHEMA, ImageSource, check_name, item_faults
 from pipeline.images.streaming import workers
 from pipeline.prepare.pixel_files import CHUNK, compacting, working_file, write_pixels
 from pipeline.prepare.summary import Findings, summarise
@@ -93,7 +93,7 @@ def pack(
             columns: dict[str, list[Any]] = {
                 key: [getattr(item, key) for item in items] for key in ITEM_SCHEMA.names
             }
-            write_table(folder / "items.parquet", columns, ITEM_SCHEMA)
+            write_table(folder / "items.parquet", columns, ITEM_SCHEMA, item_faults)
             summary = summarise(source, numbers, findings, digest)
             write_json(folder / layout.SUMMARY, summary)
             write_classes(classes, source.classes, source.templates)

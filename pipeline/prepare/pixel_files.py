@@ -20,7 +20,7 @@ from pipeline.images import image_set as layout
 from pipeline.images.data_root import locate
 from pipeline.images.decoding import Encoded, read_bytes, reason
 from pipeline.images.image_set import FileSource, ImageSource
-from pipeline.images.streaming import FILE_SCHEMA, workers
+from pipeline.images.streaming import FILE_SCHEMA, file_faults, workers
 
 COMPACTED = "compacted"  # in the resume state: how many rows have moved to the front
 CHUNK = 256  # images whose pixels or bytes are in memory before they are written
@@ -139,5 +139,6 @@ def _write_files(
                 for key, value in zip(columns, row, strict=True):
                     columns[key].append(value)
     metadata = {"root": files.root, "size": str(source.size), "resize": files.resize}
-    write_table(folder / layout.STREAMED, columns, FILE_SCHEMA.with_metadata(metadata))
+    schema = FILE_SCHEMA.with_metadata(metadata)
+    write_table(folder / layout.STREAMED, columns, schema, file_faults)
     return digest.hexdigest()

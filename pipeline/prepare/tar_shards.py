@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 from pipeline.common.errors import UserError, first_line
 from pipeline.common.text_files import one_form
 from pipeline.images.decoding import ENDINGS, Encoded
+from pipeline.prepare.walking import is_stray
 
 HIDDEN = "hidden members of shards"
-STRAY = re.compile(r"__MACOSX|@eaDir|PaxHeaders?(\.\d+)?")  # folders that archivers leave behind
+PAX = re.compile(r"PaxHeaders?(\.\d+)?")  # what a tar without support for them makes of headers
 LABEL_KEYS = ("label", "cls", "class", "class_id", "target")  # of JSON
 LONGEST = 1 << 20  # bytes of a label's file that are read
 SHOWN = 40  # most characters of a label in a message
@@ -79,9 +80,7 @@ def read_shard(path: Path, names: Sequence[str]) -> Shard:
 
 def _is_hidden(name: PurePosixPath) -> bool:
     """Whether a member is a left-over of a system or an archiver, such as macOS's "._s0.png"."""
-    return any(
-        (part.startswith(".") and part != "..") or STRAY.fullmatch(part) for part in name.parts
-    )
+    return any(part != ".." and (is_stray(part) or PAX.fullmatch(part)) for part in name.parts)
 
 
 def _labels(

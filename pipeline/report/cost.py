@@ -5,7 +5,8 @@ Times differ from run to run and the page must not: `saft cost` shows them.
 
 from typing import Any
 
-from pipeline.report.inputs import Inputs, TrainedOn
+from pipeline.report.inputs import Inputs
+from pipeline.report.training import TrainedOn
 
 
 def cost_view(inputs: Inputs) -> list[dict[str, Any]]:

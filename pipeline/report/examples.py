@@ -10,7 +10,8 @@ from pipeline.common.errors import UserError
 from pipeline.report.drawing import picture
 from pipeline.report.lead import best_other
 from pipeline.results.accuracy import Accuracies
-from pipeline.results.evaluated import EXAMPLES, EvaluatedSet, model_title
+from pipeline.results.evaluated import EvaluatedSet, model_title
+from pipeline.results.examples import EXAMPLES
 
 
 def shown_models(mean: Accuracies, reference: str) -> list[str]:

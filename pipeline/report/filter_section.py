@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.descriptions.sources import REPEATED, TEMPLATE
-from pipeline.report.inputs import FilterSettings
 from pipeline.report.labels import labels_view
+from pipeline.report.training import FilterSettings
 from pipeline.report.training_figures import score_histogram
 
 Row = dict[str, Any]

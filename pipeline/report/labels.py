@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, first_line
 from pipeline.common.text_files import read_text
 from pipeline.results.statistics import wilson
 
 LABELS = Path("data/labels/sentences.tsv")
 TRUE = frozenset({"visual", "not_visual"})
 LABEL_NAMES = TRUE | {"false", "off_topic"}
+COLUMNS = ("class_id", "sentence", "label")
 Row = dict[str, Any]
 
 
@@ -23,11 +24,18 @@ def read_rows(path: Path = LABELS) -> list[dict[str, str]]:
     """The rows of the table of labels; [] where there is none.
 
     Raises:
-        UserError: a label is not one of LABEL_NAMES.
+        UserError: it cannot be read, lacks a column, or a label is not one of LABEL_NAMES.
     """
-    if not path.is_file():
+    if not path.exists():
         return []
-    rows = list(csv.DictReader(read_text(path).split("\n"), delimiter="\t"))
+    reader = csv.DictReader(read_text(path).split("\n"), delimiter="\t")
+    try:
+        columns, rows = reader.fieldnames or (), list(reader)
+    except csv.Error as error:
+        raise UserError(f"{path}: cannot be read: {first_line(error)}") from None
+    missing = [name for name in COLUMNS if name not in columns]
+    if missing:
+        raise UserError(f"{path}: no column '{missing[0]}' in its first line, parted by tabs")
     for number, row in enumerate(rows, start=2):
         if row.get("label") not in LABEL_NAMES:
             raise UserError(

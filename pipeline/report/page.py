@@ -23,9 +23,10 @@ from pipeline.report.figure_views import (
     training_view,
 )
 from pipeline.report.filter_section import decimal, filter_view, number, signed
-from pipeline.report.inputs import Inputs, Training
+from pipeline.report.inputs import Inputs
 from pipeline.report.lead import lead_view
 from pipeline.report.sizes import size_view
+from pipeline.report.training import Training
 from pipeline.report.views import (
     epsilon_view,
     further_view,

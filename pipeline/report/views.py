@@ -7,7 +7,8 @@ from typing import Any
 
 from pipeline.report.inputs import Inputs
 from pipeline.results.accuracy import Accuracies, accuracies, means, measures, rows
-from pipeline.results.evaluated import NORMS, EvaluatedSet, model_title, options_text
+from pipeline.results.evaluated import EvaluatedSet, model_title
+from pipeline.results.metrics import NORMS, options_text
 from pipeline.results.same_texts import same_texts_remark
 
 SPACES = {

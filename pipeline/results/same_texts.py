@@ -4,16 +4,20 @@ Their text features are equal, so no model can tell them apart: of two equal log
 and the second class is never predicted.
 """
 
+import sys
 from collections.abc import Sequence
 
+from pipeline.common.text_files import one_form
 from pipeline.images.classes import ClassEntry, fill_templates
+
+QUOTES = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")  # that ftfy makes straight for CLIP
 
 
 def same_texts(class_ids: Sequence[str], texts: Sequence[Sequence[str]]) -> list[list[str]]:
     """The groups of two or more classes with the same texts, each in the order of `class_ids`.
 
-    Case, white space and the order of a class's texts do not count: CLIP's tokenizer sees neither
-    of the first two, and a class feature is a mean.
+    Case, white space, the kind of quotes, Unicode forms and the order of a class's texts do not
+    count: CLIP's tokenizer sees none but the last, and a class feature is a mean.
 
     Args:
         class_ids: C ids, each once.
@@ -23,9 +27,29 @@ def same_texts(class_ids: Sequence[str], texts: Sequence[Sequence[str]]) -> list
     """
     groups: dict[tuple[str, ...], list[str]] = {}
     for class_id, own_texts in zip(class_ids, texts, strict=True):
-        folded = sorted(" ".join(text.casefold().split()) for text in own_texts)
+        folded = sorted(one_form(text.translate(QUOTES)).casefold() for text in own_texts)
         groups.setdefault(tuple(folded), []).append(class_id)
     return [ids for ids in groups.values() if len(ids) > 1]
+
+
+def say_same_texts(
+    dataset: str, texts: str, class_ids: Sequence[str], strings: Sequence[str]
+) -> None:
+    """Print one line on stderr if classes have the same texts.
+
+    Args:
+        class_ids, strings: of each text of the text set `texts` its class and itself.
+    """
+    texts_of: dict[str, list[str]] = {}
+    for class_id, string in zip(class_ids, strings, strict=True):
+        texts_of.setdefault(class_id, []).append(string)
+    groups = same_texts(list(texts_of), list(texts_of.values()))
+    if groups:
+        print(
+            f"warning: {describe_same_texts(dataset, texts, groups)}: no model can tell them "
+            f"apart, and only '{groups[0][0]}' is ever predicted; give one another name",
+            file=sys.stderr,
+        )
 
 
 def describe_same_texts(dataset: str, texts: str, groups: Sequence[Sequence[str]]) -> str:

@@ -22,6 +22,7 @@ from pipeline.evaluation.clean_predictions import clean_predictions
 from pipeline.evaluation.devices import Worker, distribute
 from pipeline.evaluation.interface import Run, Settings, Targets
 from pipeline.evaluation.params import EvaluateParams
+from pipeline.evaluation.stateful import check_deterministic
 from pipeline.evaluation.worker import Subject
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 
@@ -52,6 +53,7 @@ def measure_model(
     params, device = inputs.params, inputs.device
     load = session.loader(inputs, params.precision, params.compile)
     classifier = load(device)
+    check_deterministic(classifier, inputs.targets, inputs.model, device)
     if not team:
         session.watch(meter, classifier, params.precision)
     subjects = [Subject(way, inputs.images.name) for way in (load, session.loader(inputs))]

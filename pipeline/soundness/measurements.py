@@ -4,14 +4,19 @@ One file of data/checks/ is the measurements of one model on one image set.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
 from pipeline.common.bounds import MOST, CountOrZero, Radius
 from pipeline.common.bounds import Count as Images
-from pipeline.common.params import Section
+from pipeline.common.errors import UserError
+from pipeline.common.finite import AGAIN
+from pipeline.common.params import PARAMS_FILE, Section, validate
+from pipeline.common.tables import read_json
 from pipeline.results.evaluated import model_title
+from pipeline.results.files import checks_file
 
 ALLOWED = 0.01  # share of images, but at least one image, that rounding may move
 Measured = Annotated[float, Field(ge=0, le=MOST)]
@@ -28,6 +33,15 @@ class PrecisionCounts(Section):
     changed: CountOrZero
 
 
+class CheckSettings(Section, extra="ignore"):
+    """What `evaluate.checks` of params.yaml and every file of data/checks/ have to say alike."""
+
+    images: int
+    epsilons_255: list[float]
+    large_epsilon_255: float
+    steps: int
+
+
 class CheckMeasurements(Section):
     """data/checks/<set>/<model>.json; see `pipeline.soundness.measure.measure`."""
 
@@ -39,6 +53,56 @@ class CheckMeasurements(Section):
     curve: list[Count] = Field(min_length=2)
     large: Count
     steps: list[Count] = Field(min_length=2)
+
+
+def read_measured(
+    dataset: str, model: str, epsilon_255: float, settings: CheckSettings
+) -> CheckMeasurements:
+    """The file of a model on an image set.
+
+    Raises:
+        UserError: it is missing, of another set, model or epsilon, not what `settings` ask for, or
+            counts more images than there are.
+    """
+    path = checks_file(dataset, model)
+    counts = validate(read_json(path), CheckMeasurements, str(path))
+    named = {"dataset": dataset, "model": model, "epsilon_255": epsilon_255}
+    steps = settings.steps
+    points = {
+        "images": min(settings.images, counts.images),
+        "curve": [0.0, *sorted(settings.epsilons_255)],
+        "large": settings.large_epsilon_255,
+        "steps": [steps // 4, steps // 2, steps, 2 * steps],
+    }
+    measured = {
+        "images": counts.images,
+        "curve": [epsilon for epsilon, _ in counts.curve],
+        "large": counts.large[0],
+        "steps": [number for number, _ in counts.steps],
+    }
+    for key, value in named.items():
+        if getattr(counts, key) != value:
+            raise UserError(f"{path}: {key} is {getattr(counts, key)}, not {value}; {AGAIN}")
+    for key, value in points.items():
+        if measured[key] != value:
+            raise UserError(
+                f"{path}: {key} is {measured[key]}, but {value} by {PARAMS_FILE}: "
+                f"evaluate.checks; {AGAIN}"
+            )
+    _check_counts(counts, path)
+    return counts
+
+
+def _check_counts(counts: CheckMeasurements, path: Path) -> None:
+    """Raise UserError if a count of images is none of 0..images. (That an attack leaves more of
+    them right than a weaker one is for the checks to judge.)"""
+    right = [count for _, count in (*counts.curve, counts.large, *counts.steps)]
+    if counts.precision is not None:
+        precision = counts.precision
+        right += [precision.right, precision.right_in_float32, precision.changed]
+    for count in (min(right), max(right)):
+        if not 0 <= count <= counts.images:
+            raise UserError(f"{path}: {count} of {counts.images} images are right; {AGAIN}")
 
 
 class Check(NamedTuple):

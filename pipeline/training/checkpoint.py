@@ -83,14 +83,26 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     their step counts where the host can read them. Never runs code from the file.
 
     Raises:
-        UserError: the file is damaged or holds more than tensors and plain values.
+        UserError: the file is damaged, holds more than tensors and plain values, or a number that
+            is not finite.
     """
     path = folder / "state.pt"
     if not path.exists():
         return None
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except Exception:  # of bytes that are no pickle, torch.load raises anything
         raise UserError(f"{path}: not a resume state; delete it to start afresh") from None
+    if not _finite(state):
+        raise UserError(f"{path}: holds numbers that are not finite; delete it to start afresh")
+    return state
+
+
+def _finite(value: Any) -> bool:
+    """Whether every tensor in it is."""
+    if isinstance(value, Tensor):
+        return bool(value.isfinite().all())
+    items = value.values() if isinstance(value, dict) else value
+    return not isinstance(value, dict | list | tuple) or all(map(_finite, items))

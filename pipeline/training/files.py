@@ -23,7 +23,7 @@ from pipeline.training.objective import MethodInputs
 from pipeline.training.recipe import Recipe
 from pipeline.training.session import Finished
 from pipeline.zeroshot import text_sets
-from pipeline.zeroshot.text_tables import DESCRIPTIONS
+from pipeline.zeroshot.text_tables import DESCRIPTIONS, TEMPLATE, check_text_set
 
 
 def check_evaluated() -> None:
@@ -41,12 +41,14 @@ def read_texts(class_ids: Sequence[str]) -> tuple[Tensor, Tensor]:
     """Unit-norm features of the descriptions, float32 (C, K, D), and of the template, (C, D).
 
     Raises:
-        UserError: a class has none.
+        UserError: a class has none, or a file is of other texts.
     """
     descriptions, template = text_sets.training_files()
-    captions = text_sets.read_embeddings(descriptions, class_ids)
-    features = text_sets.read_class_features(template, class_ids)
-    return torch.from_numpy(captions), torch.from_numpy(features)
+    described = text_sets.read_texts(descriptions, class_ids)
+    check_text_set(descriptions, described.name, DESCRIPTIONS)
+    filled = text_sets.read_texts(template, class_ids, others=False)
+    check_text_set(template, filled.name, TEMPLATE)
+    return torch.from_numpy(described.captions), torch.from_numpy(filled.class_features)
 
 
 def origins(recipe: Recipe, device: torch.device, ranks: Ranks) -> dict[str, str]:

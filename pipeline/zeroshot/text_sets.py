@@ -9,20 +9,30 @@
 `pipeline.zeroshot.text_tables` has the texts themselves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.common.errors import UserError
+from pipeline.common.finite import AGAIN, check_unit_norm
 from pipeline.common.tables import read_table
-from pipeline.zeroshot.text_tables import DESCRIPTIONS, SCHEMA, TEMPLATE, read_origin
+from pipeline.zeroshot.text_tables import (
+    DESCRIPTIONS,
+    SCHEMA,
+    TEMPLATE,
+    check_same_classes,
+    check_text_set,
+    origin_of,
+    text_faults,
+)
 
 EMBEDDINGS = Path("data/embeddings")
 TRAINING = Path("data/training_embeddings")
 CLASSIFYING, ATTACKER = "texts", "attacker"  # the two folders of a model and text set
+SHORTEST_MEAN = 1e-3  # of a class's unit-norm texts: those of one class point the same way
 
 
 class TextSet(NamedTuple):
@@ -54,6 +64,16 @@ def schema(width: int) -> pa.Schema:
     return SCHEMA.append(pa.field("embedding", pa.list_(pa.float32(), width)))
 
 
+def embedding_faults(table: pa.Table) -> Iterator[str]:
+    """What is wrong with the rows of a table of embeddings; see `pipeline.common.rows`."""
+    yield from text_faults(table)
+    column = table["embedding"].combine_chunks()
+    if column.type.list_size < 1:
+        yield "column 'embedding' has no numbers"
+    if column.flatten().null_count:
+        yield "column 'embedding' has a number without a value"
+
+
 def folder_of(model: str, texts: str) -> Path:
     """The embeddings of a text set by a model."""
     return EMBEDDINGS / model / texts
@@ -74,35 +94,74 @@ def read_embeddings(path: Path, class_ids: Sequence[str]) -> np.ndarray:
     """Embeddings of the classes, in their order: float32 (C, K, D), unit norm.
 
     Raises:
-        UserError: a class of `class_ids` is missing, or classes differ in their slots.
+        UserError: a class of `class_ids` is missing, the rows are damaged, or an embedding is not
+            of unit norm.
     """
-    table = read_table(path, schema(1))
+    return _captions(read_table(path, schema(1), embedding_faults), path, class_ids)
+
+
+def _captions(table: pa.Table, path: Path, class_ids: Sequence[str]) -> np.ndarray:
     width = table.schema.field("embedding").type.list_size
     flat = table["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, width)
+    ids = table["class_id"].to_pylist()
+    check_embeddings(flat, ids, table["text"], str(path))
     rows: dict[str, list[int]] = {}
-    for row, class_id in enumerate(table["class_id"].to_pylist()):
+    for row, class_id in enumerate(ids):
         rows.setdefault(class_id, []).append(row)
     missing = [class_id for class_id in class_ids if class_id not in rows]
     if missing:
         raise UserError(
             f"{path}: no embedding for class '{missing[0]}' ({len(missing)} classes in all)"
         )
-    if len({len(rows[class_id]) for class_id in class_ids}) > 1:
-        raise UserError(f"{path}: classes differ in their number of captions")
     return np.stack([flat[rows[class_id]] for class_id in class_ids])
 
 
-def read_texts(path: Path, class_ids: Sequence[str]) -> TextSet:
-    """A file of texts/ or attacker/, with the classes in the order of `class_ids`."""
-    captions = read_embeddings(path, class_ids)
-    return TextSet(*read_origin(path), captions)
+def check_embeddings(
+    vectors: np.ndarray,
+    class_ids: Sequence[str],
+    texts: Sequence[Any],
+    where: str,
+    advice: str = AGAIN,
+) -> None:
+    """Raise UserError, `where` first, then class and text, unless all of float32 (N, D) are finite
+    and of unit norm."""
+    check_unit_norm(
+        vectors, where, lambda row: f"class '{class_ids[row]}', text '{texts[row]}',", advice
+    )
+
+
+def read_texts(path: Path, class_ids: Sequence[str], others: bool = True) -> TextSet:
+    """A file of texts/ or attacker/, with the classes in the order of `class_ids`.
+
+    Args:
+        others: it may hold classes beside these.
+
+    Raises:
+        UserError: see `read_embeddings`; or the texts of a class cancel each other out.
+    """
+    table = read_table(path, schema(1), embedding_faults)
+    captions = _captions(table, path, class_ids)
+    if not others:
+        check_same_classes(path, table["class_id"].unique().to_pylist(), class_ids)
+    texts = TextSet(*origin_of(table, path), captions)
+    lengths = np.linalg.norm(captions.mean(1), axis=1)
+    if lengths.min() < SHORTEST_MEAN:
+        class_id = class_ids[int(lengths.argmin())]
+        raise UserError(f"{path}: the texts of class '{class_id}' cancel each other out; {AGAIN}")
+    return texts
 
 
 def read_pair(
     model: str, texts: str, dataset: str, class_ids: Sequence[str]
 ) -> tuple[TextSet, TextSet]:
-    """The texts that classify an image set under a text set, and those that the attacker sees."""
-    classifying, seen = (read_texts(path, class_ids) for path in pair_files(model, texts, dataset))
+    """The texts that classify an image set under a text set, and those that the attacker sees.
+
+    Raises:
+        UserError: a file is missing or damaged, or of another text set or of other classes.
+    """
+    paths = pair_files(model, texts, dataset)
+    classifying, seen = (read_texts(path, class_ids, others=False) for path in paths)
+    check_text_set(paths[0], classifying.name, texts)
     return classifying, seen
 
 

@@ -6,14 +6,15 @@ A text set is a name in `embed.texts` (templates), or "descriptions".
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from pipeline.common import rows
 from pipeline.common.errors import UserError
+from pipeline.common.params import Section, validate
 from pipeline.common.tables import read_table, write_table
 
 TEXTS = Path("data/texts")
@@ -23,6 +24,21 @@ SAME = "same"  # evaluate.attacker: the attacker sees the texts that classify
 KEPT = TEXTS / DESCRIPTIONS / "kept.parquet"
 METADATA = b"text set"
 SCHEMA = pa.schema([("class_id", pa.string()), ("slot", pa.int32()), ("text", pa.string())])
+
+
+def text_faults(table: pa.Table) -> Iterator[str]:
+    """What is wrong with the rows of a table of texts, with embeddings or without: every class has
+    the slots 0..K-1, each once and in order. See `pipeline.common.rows`."""
+    yield from rows.complete(table)
+    yield from rows.counted(table, "class_id", "slot")
+    yield from rows.equally_many(table, "class_id")
+
+
+class TextOrigin(Section):
+    """What a file of texts or embeddings says of itself."""
+
+    name: str
+    templates: list[str]
 
 
 class TextTable(NamedTuple):
@@ -71,7 +87,7 @@ def file_of(texts: str, dataset: str) -> Path:
 
 def write_texts(path: Path, table: TextTable) -> None:
     """Write the strings of a text set."""
-    write_table(path, table.columns, SCHEMA.with_metadata(table.metadata))
+    write_table(path, table.columns, SCHEMA.with_metadata(table.metadata), text_faults)
 
 
 def read_table_of(path: Path) -> TextTable:
@@ -80,32 +96,66 @@ def read_table_of(path: Path) -> TextTable:
     Raises:
         UserError: it is missing or broken, or names no text set.
     """
-    table = read_table(path, SCHEMA)
-    name, templates = read_origin(path)
+    table = read_table(path, SCHEMA, text_faults)
+    name, templates = origin_of(table, path)
     class_ids, slots, texts = (table[key].to_pylist() for key in SCHEMA.names)
     return TextTable(name, templates, class_ids, slots, texts)
 
 
-def read_origin(path: Path) -> tuple[str, list[str]]:
-    """The text set of a file of texts or embeddings, and its templates.
+def origin_of(table: pa.Table, path: Path) -> tuple[str, list[str]]:
+    """The text set of a table of texts or embeddings, read from `path`, and its templates.
 
     Raises:
-        UserError: the file names none.
+        UserError: it names none.
     """
-    origin = json.loads((pq.read_schema(path).metadata or {}).get(METADATA, b"null"))
-    if not isinstance(origin, dict):
+    try:
+        values = json.loads((table.schema.metadata or {}).get(METADATA, b"null"))
+    except (ValueError, RecursionError):
+        values = None
+    if values is None:
         raise UserError(f"{path}: names no text set; run `dvc repro`")
-    return origin["name"], origin["templates"]
+    origin = validate(values, TextOrigin, f"{path}: its text set")
+    return origin.name, origin.templates
+
+
+def check_same_classes(path: Path, table_ids: Sequence[str], class_ids: Sequence[str]) -> None:
+    """Check that the file `path`, whose rows are of `table_ids`, is about the classes `class_ids`.
+
+    Raises:
+        UserError: it lacks one, or is about another.
+    """
+    known = set(table_ids)
+    missing = [class_id for class_id in class_ids if class_id not in known]
+    unknown = sorted(known - set(class_ids))
+    if missing:
+        raise UserError(
+            f"{path}: nothing of class '{missing[0]}' ({len(missing)} classes in all); "
+            "run `dvc repro`"
+        )
+    if unknown:
+        raise UserError(
+            f"{path}: class '{unknown[0]}' is not in the class table ({len(unknown)} classes in "
+            "all); run `dvc repro`"
+        )
+
+
+def check_text_set(path: Path, name: str, expected: str) -> None:
+    """Raise UserError unless the text set `name`, which the file `path` holds, is the expected."""
+    if name != expected:
+        raise UserError(f"{path}: holds text set '{name}', not '{expected}'; run `dvc repro`")
 
 
 def texts_of(texts: str, dataset: str, class_ids: Sequence[str]) -> TextTable:
     """The texts of the classes of an image set under a text set.
 
     Raises:
-        UserError: a class has no description.
+        UserError: a class has no description, or the file is of another text or image set.
     """
-    table = read_table_of(file_of(texts, dataset))
+    path = file_of(texts, dataset)
+    table = read_table_of(path)
+    check_text_set(path, table.name, texts)
     if texts != DESCRIPTIONS:
+        check_same_classes(path, table.class_ids, class_ids)
         return table
     missing = sorted(set(class_ids) - set(table.class_ids))
     if missing:

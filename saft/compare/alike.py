@@ -5,7 +5,8 @@ from typing import Any
 
 from pipeline.clip.folders import FINETUNED
 from pipeline.common.errors import UserError
-from pipeline.results.evaluated import SHARED, EvaluatedSet
+from pipeline.results.evaluated import EvaluatedSet
+from pipeline.results.metrics import SHARED
 from saft.compare.table import ComparedRun, other_models
 
 IMAGES = ["number", "label"]
@@ -13,11 +14,17 @@ VERDICTS = ["clean_prediction", "robust_any"]
 
 
 def check_alike(runs: Sequence[ComparedRun]) -> None:
-    """Raise UserError unless all runs were evaluated alike: same threat model, attacks, texts,
-    images and models, and the same verdicts on those that no run made."""
+    """Raise UserError unless all runs were trained and evaluated alike: same section `finetune` but
+    for the method, same threat model, attacks, texts, images and models, and the same verdicts on
+    those that no run made."""
     for run in runs:
         check_trains(run.sets[0].models, run.label)
     for run in runs[1:]:
+        for key in {**runs[0].training, **run.training}:
+            values = [one.training.get(key) for one in (runs[0], run)]
+            if values[0] != values[1]:
+                labels = runs[0].label, run.label
+                raise UserError(_unlike(*labels, f"finetune.{key}", *values, how="trained"))
         for ours, theirs in zip(runs[0].sets, run.sets, strict=False):
             _check_alike(runs[0].label, ours, run.label, theirs)
         names = [[evaluated.about.dataset for evaluated in r.sets] for r in (runs[0], run)]
@@ -46,9 +53,11 @@ def _check_alike(first: str, ours: EvaluatedSet, second: str, theirs: EvaluatedS
                 raise UserError(f"{first} and {second} differ in {what}: run both again")
 
 
-def _unlike(first: str, second: str, key: str, ours: Any, theirs: Any) -> str:
+def _unlike(
+    first: str, second: str, key: str, ours: Any, theirs: Any, *, how: str = "evaluated"
+) -> str:
     return (
-        f"{first} and {second} were evaluated differently: {key} is {ours} against {theirs}; "
+        f"{first} and {second} were {how} differently: {key} is {ours} against {theirs}; "
         "run both again with the same params.yaml"
     )
 

@@ -8,17 +8,31 @@ from typing import NamedTuple
 from pipeline.clip.folders import MODEL, RECIPE
 from pipeline.common import registry
 from pipeline.common.errors import UserError
-from pipeline.common.params import PARAMS_FILE, read_value
+from pipeline.common.params import (
+    PARAMS_FILE,
+    Section,
+    read_params,
+    read_value,
+    section_of,
+    validate,
+)
 from pipeline.common.tables import read_json
 from pipeline.images.classes import EVALUATED
-from pipeline.results.evaluated import read_evaluated
+from pipeline.results.agreement import Agreed
+from pipeline.results.evaluated import check_evaluated, read_evaluated
 from pipeline.results.files import EVALUATION
 from saft.compare.table import ComparedRun
 from saft.dvc_experiments import fetch, run
 
 # what the table does not show and would take half the evaluation's time
 LEFT_OUT = ("evaluate.last_images=0", "evaluate.checks.datasets=[]")
+# keys of section `finetune` that say what a method is, or nothing of what is trained
+DIFFERS = ("method", "options", "checkpoint_seconds")
 NEEDED = (str(EVALUATION), str(EVALUATED), str(MODEL), PARAMS_FILE.name)
+
+
+class _Trained(Section, extra="ignore"):
+    title: str
 
 
 class Spec(NamedTuple):
@@ -84,26 +98,28 @@ def read_run(spec: Spec) -> ComparedRun:
         UserError: there is no such experiment, or an output of it is not in the cache.
     """
     from pipeline.cost.files import read_cost  # with torch: seconds to import
+    from pipeline.report.training import check_recipe
 
     root = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
         fetch(spec.experiment, NEEDED, Path(folder), "run it without --no-run")
         with contextlib.chdir(folder):
-            texts = read_value("evaluate.texts", list[str])[0]
-            attacks = read_value("evaluate.attacks", list[str])
-            models = read_value("evaluate.models", list[str])
-            return ComparedRun(
-                _label(spec),
-                [
-                    read_evaluated(name, texts, attacks, first_epsilon(), models)
-                    for name in read_value("evaluate.datasets", list[str])
-                ],
-                read_cost(MODEL / "open_clip_model.safetensors", root),
-            )
+            values = read_params()
+            evaluate, training = values["evaluate"], values["finetune"]
+            check_recipe(read_json(RECIPE), training, RECIPE)
+            setting = evaluate["attacks"], evaluate["epsilons_255"][0], evaluate["models"]
+            sets = [
+                read_evaluated(name, evaluate["texts"][0], *setting)
+                for name in evaluate["datasets"]
+            ]
+            check_evaluated(sets, section_of(values, "evaluate", Agreed))
+            alike = {key: training[key] for key in training if key not in DIFFERS}
+            cost = read_cost(MODEL / "open_clip_model.safetensors", root)
+            return ComparedRun(_label(spec), sets, cost, alike)
 
 
 def _label(spec: Spec) -> str:
     """The method's title, with the options that were changed."""
-    title = read_json(RECIPE)["title"]
+    title = validate(read_json(RECIPE), _Trained, str(RECIPE)).title
     options = ", ".join(f"{k} = {v}" for k, v in spec.options.items())
     return f"{title} ({options})" if options else title

@@ -12,7 +12,8 @@ import numpy as np
 
 from pipeline.clip.folders import FINETUNED
 from pipeline.results.accuracy import verdicts
-from pipeline.results.evaluated import NORMS, EvaluatedSet, options_text
+from pipeline.results.evaluated import EvaluatedSet
+from pipeline.results.metrics import NORMS, options_text
 from pipeline.results.statistics import Paired, Share, paired, wilson
 
 MEAN = "mean"
@@ -20,11 +21,13 @@ MEAN = "mean"
 
 class ComparedRun(NamedTuple):
     """One method: its label in the table, its evaluated image sets in the order of
-    evaluate.datasets, and what its training cost (None where it was not measured)."""
+    evaluate.datasets, what its training cost (None where it was not measured), and its section
+    `finetune` but for the method and its options."""
 
     label: str
     sets: list[EvaluatedSet]
     cost: dict[str, Any] | None
+    training: dict[str, Any]
 
 
 class TableRow(NamedTuple):

@@ -5,12 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-
 from pipeline.common.atomic import replacing_directory
 from pipeline.common.errors import UserError
 from pipeline.common.tables import read_json, read_table, write_json, write_table
-from pipeline.descriptions.artifact import DESCRIPTIONS, SCHEMA
+from pipeline.descriptions.artifact import DESCRIPTIONS, SCHEMA, sentence_faults
 from pipeline.descriptions.captions import read_captions, write_captions
 from pipeline.descriptions.sources import PROVENANCE
 from saft.descriptions.merging import Merged
@@ -40,8 +38,7 @@ def read(path: Path) -> Artifact:
             f"{file}: not found; `dvc pull {STAGE}` fetches what your team made, "
             f"`dvc repro {STAGE}` makes it"
         )
-    table = read_table(file, SCHEMA)
-    _check_complete(table, file)
+    table = read_table(file, SCHEMA, sentence_faults)
     class_rows: dict[str, list[dict[str, Any]]] = {}
     for row in read_captions(file, table.to_pylist()):
         class_rows.setdefault(row["class_id"], []).append(row)
@@ -73,21 +70,12 @@ def write_merged(output: Path, artifacts: Sequence[Artifact], merged: Merged) ->
         provenance |= {"prefer": "first", "preferred_classes": merged.preferred}
     try:
         with replacing_directory(output.resolve()) as folder:
-            write_table(folder / DESCRIPTIONS.name, columns, SCHEMA)
+            write_table(folder / DESCRIPTIONS.name, columns, SCHEMA, sentence_faults)
             write_captions(folder, merged.rows)
             write_json(folder / PROVENANCE.name, provenance)
     except OSError as error:
         reason = f"cannot be written: {error.strerror}; nothing was written"
         raise UserError(f"{output}: {reason}") from None
-
-
-def _check_complete(table: pa.Table, file: Path) -> None:
-    empty_columns = [name for name in SCHEMA.names if table[name].null_count]
-    if empty_columns or not len(table):
-        fault = (
-            f"column '{empty_columns[0]}' has empty cells" if empty_columns else "holds no sentence"
-        )
-        raise UserError(f"{file}: {fault}; make it again")
 
 
 def _provenance(file: Path) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, printable
 from pipeline.descriptions.artifact import DESCRIPTIONS
 from saft.descriptions import merging, text
 from saft.descriptions.artifacts import Artifact, read_inputs, write_merged
@@ -38,7 +38,8 @@ def show(
     figures = collect(path)
     if not classes:
         del figures["classes"]
-    typer.echo(json.dumps(figures, indent=2) if as_json else "\n".join(text.lines(figures)))
+    lines = map(printable, text.lines(figures))
+    typer.echo(json.dumps(figures, indent=2) if as_json else "\n".join(lines))
 
 
 @app.command()
@@ -58,12 +59,12 @@ def merge(
     if merged.conflicts and prefer is None:
         _refuse(merged.conflicts, artifacts)
     write_merged(output, artifacts, merged)
-    typer.echo("\n".join([f"{output}:", *merging.outcome_lines(merged, table)]))
+    typer.echo("\n".join(map(printable, [f"{output}:", *merging.outcome_lines(merged, table)])))
 
 
 def _refuse(conflicts: Sequence[merging.Conflict], artifacts: Sequence[Artifact]) -> None:
     inputs = [str(artifact.path) for artifact in artifacts]
-    typer.echo("\n".join(merging.conflict_lines(conflicts, inputs)), err=True)
+    typer.echo("\n".join(map(printable, merging.conflict_lines(conflicts, inputs))), err=True)
     raise UserError(
         f"classes that differ between inputs: {len(conflicts)}; remove each from all inputs but "
         "one, or take it from the first that has it with --prefer first; nothing was written"

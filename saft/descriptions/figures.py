@@ -11,7 +11,7 @@ from pipeline.common.tables import read_table
 from pipeline.descriptions.artifact import DESCRIPTIONS
 from pipeline.descriptions.tokens import count_tokens
 from pipeline.filtering.cleaning import CleaningParams
-from pipeline.filtering.table import FILTERED
+from pipeline.filtering.table import FILTERED, filtered_faults
 from pipeline.filtering.table import SCHEMA as FILTERED_SCHEMA
 from pipeline.images.classes import CLASSES, ClassEntry, read_classes
 from saft.descriptions import datasheet
@@ -55,4 +55,6 @@ def _filtered(path: Path, sentences: int) -> dict[str, Any] | None:
     """What the filter did with the project's artifact; None: `path` is another, or none ran."""
     if path.resolve() != DESCRIPTIONS.resolve() or not FILTERED.exists():
         return None
-    return datasheet.filtered(read_table(FILTERED, FILTERED_SCHEMA).to_pylist(), sentences)
+    return datasheet.filtered(
+        read_table(FILTERED, FILTERED_SCHEMA, filtered_faults).to_pylist(), sentences
+    )

@@ -15,7 +15,7 @@ import typer
 
 from pipeline.common.atomic import replacing_file
 from pipeline.common.errors import UserError, listed
-from pipeline.common.params import PARAMS_FILE, read_params
+from pipeline.common.params import PARAMS_FILE, Section, read_params, validate
 from pipeline.common.tables import read_json
 from pipeline.images.classes import EVALUATED
 from pipeline.results.files import EVALUATION, METRICS
@@ -98,9 +98,22 @@ def _check(values: dict[str, Any]) -> None:
         raise UserError(listed(problems, 3, "; "))
 
 
+class _Counts(Section, extra="ignore"):
+    passed: int
+    failed: int
+
+
+class _Judged(Section, extra="ignore"):
+    """What of reports/metrics.json stands below the table."""
+
+    checks: _Counts
+
+
 def read_table(experiment: str, values: dict[str, Any], page: Path) -> str:
     """The table of an experiment, from DVC's cache; its report is copied to `page`."""
-    from pipeline.results.evaluated import read_evaluated
+    from pipeline.common.params import section_of
+    from pipeline.results.agreement import Agreed
+    from pipeline.results.evaluated import check_evaluated, read_evaluated
     from saft.evaluate.table import caption, checks_lines, markdown
 
     evaluate = values["evaluate"]
@@ -113,7 +126,9 @@ def read_table(experiment: str, values: dict[str, Any], page: Path) -> str:
                 for epsilon in evaluate["epsilons_255"]
                 for dataset in evaluate["datasets"]
             ]
-            checks = checks_lines(read_json(METRICS)["checks"], values)
+            check_evaluated(results, section_of(values, "evaluate", Agreed))
+            counts = validate(read_json(METRICS), _Judged, str(METRICS)).checks
+            checks = checks_lines(counts.model_dump(), values)
         with replacing_file(page) as partial:
             shutil.copyfile(Path(folder) / PAGE, partial)
     table = markdown(results, values["report"]["reference"])

@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.results.accuracy import rows
-from pipeline.results.evaluated import NORMS, EvaluatedSet, model_title, options_text
+from pipeline.results.evaluated import EvaluatedSet, model_title
+from pipeline.results.metrics import NORMS, options_text
 from saft.compare.table import change_text, share_text
 
 

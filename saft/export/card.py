@@ -12,10 +12,10 @@ from typing import Any
 import jinja2
 
 from pipeline.clip.folders import BASE, FINETUNED
-from pipeline.common.errors import UserError, listed
+from pipeline.common.errors import UserError, listed, printable
 from pipeline.report.page import percent
-from pipeline.results.evaluated import NORMS, options_text
 from pipeline.results.files import METRICS
+from pipeline.results.metrics import NORMS, options_text
 from saft.export.inputs import Inputs
 
 TEMPLATE = Path(__file__).with_name("model_card.md.j2")
@@ -29,7 +29,7 @@ def render(inputs: Inputs, name: str, layout: str = "open_clip") -> str:
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"percent": percent, "cell": cell, "quoted": json.dumps}
+    environment.filters |= {"percent": percent, "cell": cell, "line": line, "quoted": json.dumps}
     measured = [metrics[0] for metrics in inputs.measured.values()]
     first = next(iter(inputs.measured.values()))
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
@@ -110,7 +110,12 @@ def texts_line(templates: list[str]) -> str:
 
 def cell(text: str) -> str:
     """`text` within a cell of a Markdown table."""
-    return " ".join(str(text).split()).replace("|", "\\|")
+    return line(text).replace("|", "\\|")
+
+
+def line(text: str) -> str:
+    """`text` within a line of Markdown, without tags of HTML."""
+    return printable(" ".join(str(text).split())).replace("<", "&lt;")
 
 
 def _options(options: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """`saft export DEST`: the fine-tuned model as a folder for open_clip or transformers and the
 Hugging Face hub, or its image encoder as one file."""
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,7 +69,11 @@ def export(dest: Path, layout: Layout) -> list[str]:
         "open_clip": f'open_clip.create_model_and_transforms("local-dir:{dest}")',
         "transformers": f'transformers.CLIPModel.from_pretrained("{dest}")',
     }[layout]
-    return [f"{dest}: {call}", proof, f"to share it: hf upload <user>/{name} {dest}"]
+    return [
+        f"{dest}: {call}",
+        proof,
+        f"to share it: hf upload <user>/{shlex.quote(name)} {shlex.quote(str(dest))}",
+    ]
 
 
 def check_free(dest: Path, layout: Layout) -> None:

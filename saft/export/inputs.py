@@ -24,8 +24,8 @@ from pipeline.common.tables import read_json
 from pipeline.images.classes import CLASSES, read_classes
 from pipeline.models.pretraining import FOLDER
 from pipeline.prepare.facts import published_facts
-from pipeline.results.evaluated import Metrics
 from pipeline.results.files import METRICS, evaluation_folder
+from pipeline.results.metrics import Metrics
 from pipeline.results.seen_classes import read_seen
 from saft.export.lineage import FINETUNE, LOCK, Lock, check_measured
 from saft.references import PRETRAIN
@@ -44,6 +44,39 @@ class EvaluatedNames(Section, extra="ignore"):
 class _Checks(Section, extra="ignore"):
     passed: int
     failed: int
+
+
+class TrainedUnder(Section, extra="ignore"):
+    """The training attack of recipe.json."""
+
+    norm: str
+    epsilon_255: float
+    step_255: float
+    steps: int
+    random_start: bool
+
+
+class Trained(Section, extra="ignore"):
+    """What of recipe.json a card tells; attack: None for a method that trains on clean images."""
+
+    title: str
+    dataset: str
+    options: dict[str, Any]
+    attack: TrainedUnder | None
+    images: int
+    steps: int
+    batch_size: int
+    epochs: int
+    optimiser: str
+    learning_rate: float
+    warmup_steps: int
+    momentum: float
+    weight_decay: float
+    last_blocks: int | None
+    gradient_clip: float | None
+    averaging: float | None
+    mix_alpha: float
+    seed: int
 
 
 class Results(Section, extra="ignore"):
@@ -101,6 +134,7 @@ def read_inputs(lock: Lock) -> Inputs:
     folders = {name: _folders(named, name) for name in compared}
     check_measured(lock, {name: sum(of.values(), []) for name, of in folders.items()})
     recipe = read_json(RECIPE)
+    validate(recipe, Trained, str(RECIPE))
     trained = read_classes(TRAINED_CLASSES, record_folder(FINETUNED))
     return Inputs(
         recipe=recipe,

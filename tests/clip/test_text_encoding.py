@@ -85,3 +85,14 @@ def test_what_cannot_be_read_is_encoded_again(loaded, tmp_path, content):
     np.testing.assert_array_equal(encoder(TEXTS), features)
     assert encoder.encoded == 2
     np.testing.assert_array_equal(np.load(file), features)
+
+
+@pytest.mark.parametrize("damage", [np.nan, 10, 0])
+def test_kept_features_that_are_none_are_encoded_again(loaded, tmp_path, damage):
+    features = OnceEncoder(loaded, CPU)(TEXTS)
+    [file] = (tmp_path / ".scratch/texts").iterdir()
+    np.save(file, features * np.float32(damage))
+    encoder = OnceEncoder(loaded, CPU)
+    np.testing.assert_array_equal(encoder(TEXTS), features)
+    assert encoder.encoded == 2
+    np.testing.assert_array_equal(np.load(file), features)

@@ -194,3 +194,11 @@ def test_modes_follow_the_umask(project):
     finally:
         os.umask(before)
     assert [oct(Path(name).stat().st_mode & 0o777) for name in "xy"] == ["0o640", "0o750"]
+
+
+def test_errors_about_what_is_being_written_name_the_target(project):
+    with (
+        pytest.raises(UserError, match=r"^x\.parquet: row 1 is bad, of data/x\.parquet$"),
+        replacing_file(Path("data/x.parquet")) as partial,
+    ):
+        raise UserError(f"{partial.name}: row 1 is bad, of {partial}")

@@ -43,7 +43,7 @@ def named(source: ImageSource) -> list[tuple[str, str]]:
 def test_what_nobody_sees_in_a_table_changes_nothing(class_folders: Path, table: bytes) -> None:
     source = opened(class_folders, table)
     assert named(source) == [("n00", "crane"), ("n01", "owl"), ("n02", "polar bear")]
-    assert source.remarks == []
+    assert source.notes == []
 
 
 def test_a_table_in_utf_16_is_named(class_folders: Path) -> None:
@@ -59,7 +59,7 @@ def test_unicode_forms_of_a_name_are_one_class(
     source = opened(class_folders, f"n00\tcrane\n{written}\tcoffee house\n")
     assert named(source) == [(NFC, "coffee house"), ("n00", "crane"), ("n01", "n01")]
     assert {item.source.split("/")[0] for item in source.items} == {folder, "n00", "n01"}
-    said = "\n".join(source.remarks)
+    said = "\n".join(source.notes)
     assert (f"1 folder names are in decomposed Unicode (NFD), as macOS writes them, e.g. '{NFC}'"
             in said) == (folder == NFD)  # fmt: skip
     assert ("classes.tsv: 1 class ids differ from their folders in form alone" in said) == (
@@ -73,7 +73,7 @@ def test_a_no_break_space_in_an_id_is_a_space(class_folders: Path) -> None:
     (class_folders / "n02").rename(class_folders / "polar bear")
     source = opened(class_folders, "polar\u00a0bear\ticebear\n")
     assert named(source)[-1] == ("polar bear", "icebear")
-    assert "differ from their folders in form alone" in source.remarks[0]
+    assert "differ from their folders in form alone" in source.notes[0]
 
 
 def test_two_folders_or_lines_of_one_look_are_refused(class_folders: Path) -> None:
@@ -113,9 +113,9 @@ def test_what_was_taken_for_the_same_is_in_the_summary(
         pack(source, name, IMAGES / name, CLASSES / f"{name}.parquet")
         return json.loads((IMAGES / name / "summary.json").read_text())
 
-    assert not {"remarks", "left_out"} & set(packed("usual")), "as before where nothing is to say"
+    assert not {"notes", "left_out"} & set(packed("usual")), "as before where nothing is to say"
     (class_folders / "n02").rename(class_folders / NFD)
     summary = packed("set")
-    assert len(summary["remarks"]) == 1
-    assert f"set: {summary['remarks'][0]}" in lines("set", summary)
+    assert len(summary["notes"]) == 1
+    assert f"set: {summary['notes'][0]}" in lines("set", summary)
     assert [entry.class_id for entry in open_images("set").classes] == [NFC, "n00", "n01"]

@@ -67,7 +67,7 @@ def test_an_exemplar_file_carries_the_images_themselves(tmp_path, monkeypatch):
     first = (exemplars.FOLDER / "near.parquet").read_bytes()
     write_table(exemplars.FOLDER / "near.parquet", columns, exemplars.SCHEMA)
     assert (exemplars.FOLDER / "near.parquet").read_bytes() == first
-    images_of = exemplars.read_exemplars("near", CLASSES)
+    images_of = exemplars.read_exemplars("near", CLASSES, CLASSES)
     assert [[e.image for e in images_of[c]] for c in ("n1", "n2")] == [[2, 0], [1]]
     back = np.asarray(Image.open(io.BytesIO(images_of["n1"][0].png))).transpose(2, 0, 1)
     np.testing.assert_array_equal(back, pixels[2])
@@ -75,9 +75,9 @@ def test_an_exemplar_file_carries_the_images_themselves(tmp_path, monkeypatch):
     with pytest.raises(
         UserError, match="no exemplar for class 'n3'.*dvc repro stages/dvc.yaml:exemplars@near"
     ):
-        exemplars.read_exemplars("near", more)
+        exemplars.read_exemplars("near", more, more)
     with pytest.raises(UserError, match=r"far\.parquet: not found"):
-        exemplars.read_exemplars("far", CLASSES)
+        exemplars.read_exemplars("far", CLASSES, CLASSES)
 
 
 def test_the_committed_file_has_no_exemplar():

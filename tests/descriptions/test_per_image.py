@@ -193,13 +193,13 @@ def test_an_exemplar_set_of_all_images_is_for_images_one_by_one(tmp_path, monkey
     assert validate(entry, ExemplarParams, "params.yaml: exemplars.all").images_per_class is None
     columns = {
         "class_id": ["n2"] * 65, "rank": range(65), "image": range(65), "similarity": [0.5] * 65,
-        "png": [b"png"] * 65,
+        "png": [exemplars.PNG] * 65,
     }  # fmt: skip
     write_table(exemplars.FOLDER / "all.parquet", columns, exemplars.SCHEMA)
-    images = exemplars.read_exemplars("all", [ANT], together=False)
+    images = exemplars.read_exemplars("all", [ANT], [ANT], together=False)
     assert [exemplar.image for exemplar in images["n2"]] == list(range(65))
     with pytest.raises(UserError, match="class 'n2' has 65 images, of which a message takes at m"):
-        exemplars.read_exemplars("all", [ANT])
+        exemplars.read_exemplars("all", [ANT], [ANT])
 
 
 def test_too_many_images_of_a_class_that_is_not_described_are_no_error(tmp_path, monkeypatch):
@@ -208,6 +208,8 @@ def test_too_many_images_of_a_class_that_is_not_described_are_no_error(tmp_path,
     picked = [[(number, 0.5) for number in numbers] for numbers in (range(65), [65])]
     columns = exemplars.to_columns([ANT, BEE], picked, pixels)
     write_table(exemplars.FOLDER / "all.parquet", columns, exemplars.SCHEMA)
-    assert [exemplar.image for exemplar in exemplars.read_exemplars("all", [BEE])["n1"]] == [65]
+    assert [
+        exemplar.image for exemplar in exemplars.read_exemplars("all", [BEE], [ANT, BEE])["n1"]
+    ] == [65]
     with pytest.raises(UserError, match="class 'n2' has 65 images"):
-        exemplars.read_exemplars("all", [BEE, ANT])
+        exemplars.read_exemplars("all", [BEE, ANT], [BEE, ANT])

@@ -17,6 +17,7 @@ from pipeline.images.decoding import UNREADABLE, Resize, decode_bytes, reason
 from tests.faults.fuzzing import fuzz, report
 
 SIZE = 16
+PIXELS = 1_000_000  # of an image; what only takes long because it is large is no finding
 RESIZES: tuple[Resize, ...] = ("stretch", "crop", "native")
 
 
@@ -47,6 +48,7 @@ def seeds() -> list[bytes]:
 def attempt(data: bytes) -> str:
     """What is wrong with the decoding of some bytes; "" if nothing is."""
     resize = RESIZES[len(data) % len(RESIZES)]
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, PIXELS
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -54,6 +56,8 @@ def attempt(data: bytes) -> str:
     except UNREADABLE as error:
         words = reason(error)
         return "" if words and "\n" not in words else f"a reason of no or several lines: {words!r}"
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
     if pixels.shape != (3, SIZE, SIZE) or pixels.dtype != np.uint8:
         return f"pixels of shape {pixels.shape} and type {pixels.dtype}"
     return "" if all(isinstance(remark, str) for remark in remarks) else f"remarks {remarks!r}"

@@ -9,8 +9,9 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +37,12 @@ from tests.conftest import folder_params
 from tests.faults.contained import contained
 
 DEEP = 100_000
+
+
+def sampled(cases: Iterable[str], *slow: str) -> list[Any]:
+    """Names of cases for parametrize; those that are `slow` are of the campaign only."""
+    marks = pytest.mark.campaign
+    return [pytest.param(name, marks=marks) if name in slow else name for name in cases]
 
 
 def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:
@@ -88,6 +95,7 @@ def test_an_image_bomb_is_one_unreadable_image(class_folders, tmp_path, monkeypa
     assert not (tmp_path / "images").exists()
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("kind", ["gif", "tiff", "png"])
 def test_of_many_frames_the_first_is_read(class_folders, tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
@@ -294,7 +302,7 @@ CHECKPOINTS = {
 }
 
 
-@pytest.mark.parametrize("name", CHECKPOINTS)
+@pytest.mark.parametrize("name", sampled(CHECKPOINTS, "zip bomb"))
 def test_a_checkpoint_with_code_or_without_end(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "model.pt"
@@ -351,7 +359,7 @@ YAMLS = {
 }
 
 
-@pytest.mark.parametrize("name", YAMLS)
+@pytest.mark.parametrize("name", sampled(YAMLS, "deep"))
 def test_yaml_that_stands_for_more_than_it_says(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "params.yaml"
@@ -367,6 +375,7 @@ def test_yaml_of_a_size_that_no_parameters_have(tmp_path):
     assert contained(lambda: read_params(file)).startswith(f"{file}: {2**34} bytes")
 
 
+@pytest.mark.campaign
 def test_a_table_of_300_million_rows_in_two_megabytes(tmp_path):
     file = tmp_path / "classes.parquet"
     zeros = pa.array(np.zeros(30_000_000, np.int32))
@@ -409,6 +418,7 @@ ANSWERS = {
 }
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("name", ANSWERS)
 def test_an_answer_that_is_hostile_to_regular_expressions(name):
     assert contained(lambda: parse_answer(ANSWERS[name])) == ""

@@ -16,7 +16,7 @@ import pytest
 from tests.faults import extreme_project, extreme_runs
 from tests.faults.extreme_values import Keys, changed, extremes, leaves, stages_of
 
-SAMPLE, SEED = 100, 16  # of `make test`
+SAMPLE, SEED = 60, 16  # of `make test`
 TRACEBACK = "Traceback (most recent call last)"
 # ends of a process: of a stage that is done, that said why it cannot, that was stopped
 # what the project has not: published data and weights, a server, vLLM
@@ -96,6 +96,7 @@ def findings(projects: Any, chosen: list[tuple[Keys, Any]], monkeypatch: Any) ->
     return lines
 
 
+@pytest.mark.campaign
 def test_the_parameters_themselves_are_accepted_by_check_and_stages(projects, monkeypatch):
     project, report = projects
     monkeypatch.chdir(project)

@@ -20,7 +20,7 @@ from pipeline.report.filter_section import (
     origin,
     signed,
 )
-from pipeline.report.inputs import FilterSettings
+from pipeline.report.training import FilterSettings
 from tests.support.report_inputs import PARAMS, sentence_row, write_rows
 
 SETTINGS = FilterSettings.model_validate(

@@ -13,15 +13,16 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from pipeline.common.errors import UserError
-from pipeline.common.tables import write_json, write_table
+from pipeline.common.tables import read_table, write_json, write_table
 from pipeline.filtering.table import SCHEMA
 from pipeline.report import inputs as report_inputs
 from pipeline.report import page as report
 from pipeline.report.drawing import picture
+from pipeline.report.training import SENTENCES
 from pipeline.results.files import METRICS
 from pipeline.results.statistics import accuracy_per_iterate, disjoint, paired, wilson
 from stages import report as stage
-from tests.support.report_inputs import PARAMS, SIZE
+from tests.support.report_inputs import PARAMS, SIZE, change_verdicts
 
 OUTPUTS = (METRICS, report.ACCURACY, report.PAGE)
 DIGITS = "data/evaluation/digits/template/pgd/4"
@@ -110,7 +111,7 @@ def test_page_shows_every_set_and_sentence_escaped(tree: Path) -> None:
     assert "<title>Demo &lt;report&gt; &amp; more</title>" in page
     for name in ("shapes", "digits"):
         assert f"<b>{name}</b>" in page
-    rows = report_inputs.read_table(report_inputs.SENTENCES, SCHEMA).to_pylist()
+    rows = read_table(SENTENCES, SCHEMA).to_pylist()
     for row in rows:
         assert html.escape(row["sentence"]) in page
     assert "<even>" not in page
@@ -155,12 +156,11 @@ def test_one_set_without_examples_last_iterate_checks_or_planted(tree: Path) -> 
     empty = np.zeros((0, 3, SIZE, SIZE), dtype=np.float32)
     none = {"numbers": np.zeros(0, dtype=np.int64), "clean": empty, "perturbation": empty}
     for model in ("base", "finetuned"):
-        path = tree / DIGITS / model / "metrics.json"
-        metrics = json.loads(path.read_text())
-        write_json(path, metrics | {"robust_last": None, "budget": 1})
-        save_file(none, path.with_name("examples.safetensors"))
-    rows = report_inputs.read_table(report_inputs.SENTENCES, SCHEMA).to_pydict()
-    write_table(report_inputs.SENTENCES, rows | {"source": ["llm"] * len(rows["source"])}, SCHEMA)
+        folder = tree / DIGITS / model
+        change_verdicts(folder, {"budget": 1}, robust_last=[None] * 120)
+        save_file(none, folder / "examples.safetensors")
+    rows = read_table(SENTENCES, SCHEMA).to_pydict()
+    write_table(SENTENCES, rows | {"source": ["llm"] * len(rows["source"])}, SCHEMA)
     page = report.render(report_inputs.read_inputs())
     assert "No examples were kept" in page
     assert "planted" not in page

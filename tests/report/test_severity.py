@@ -7,13 +7,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.common.tables import write_table
 from pipeline.prepare.wnids import all_wnids
 from pipeline.report import page as report
 from pipeline.report.inputs import read_inputs
-from pipeline.results.files import PREDICTIONS, evaluation_folder
+from pipeline.results.files import evaluation_folder
 from pipeline.results.hypernyms import ancestor_heights, read_hypernyms
-from tests.support.report_inputs import PARAMS, make_tree, write_classes
+from tests.support.report_inputs import PARAMS, change_verdicts, make_tree, write_classes
 
 WNIDS = all_wnids()[:1000:100]
 HEADING = "<h3>Mistake severity</h3>"
@@ -76,9 +75,10 @@ def test_the_page_has_the_same_numbers_and_names_the_sets_without(tree: Path) ->
 
 
 def test_a_model_without_a_mistake_says_so(tree: Path) -> None:
-    columns = pq.read_table(predictions_file("pgd", "base")).to_pydict()
-    columns["clean_prediction"] = columns["label"]
-    write_table(predictions_file("pgd", "base"), columns, PREDICTIONS)
+    labels = pq.read_table(predictions_file("pgd", "base"))["label"]
+    for attack in ("pgd", "apgd_ce"):
+        folder = predictions_file(attack, "base").parent
+        change_verdicts(folder, clean_prediction=labels)
     assert row(section(), "base")[:3] == ["no mistake", "", "0"]
     measured = report.metrics(read_inputs())["beyond"]["digits"]["base"]["severity"]
     assert measured["clean"] == {"wrong": 0}

@@ -107,7 +107,7 @@ def test_the_page_says_in_which_space_the_ball_lies(tree: Path) -> None:
     for file in (tree / "data/evaluation").rglob("metrics.json"):
         file.write_text(json.dumps(json.loads(file.read_text()) | {"space": "native"}))
     said = "measured on the pixels of the images as packed, which the model resizes ([0, 1], before"
-    assert said in rendered(tree)
+    assert said in rendered(tree, PARAMS.replace("space: model", "space: native"))
 
 
 def test_columns_and_measures_are_accuracies_and_never_rates(tree: Path) -> None:

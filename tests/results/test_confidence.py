@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.common.tables import write_table
 from pipeline.results.confidence import (
     calibrated_errors,
     calibration_errors,
@@ -13,7 +13,8 @@ from pipeline.results.confidence import (
     mean_margins,
 )
 from pipeline.results.evaluated import EvaluatedSet, read_evaluated
-from pipeline.results.files import PREDICTIONS, evaluation_folder
+from pipeline.results.files import evaluation_folder
+from tests.support.report_inputs import change_verdicts
 
 MODELS = ["finetuned", "base"]
 
@@ -42,15 +43,12 @@ def test_every_state_is_of_the_first_attack() -> None:
 
 def test_a_fooled_image_counts_with_the_confidence_of_its_error() -> None:
     """Nine of ten images are wrong, and the model is sure of every one."""
-    columns = pq.read_table(file("pgd", "base")).to_pydict()
-    count = len(columns["label"])
-    fooled = [i % 10 != 0 for i in range(count)]
-    columns |= {"clean_prediction": columns["label"]}
-    columns["adversarial_prediction"] = [
-        (label + wrong) % 10 for label, wrong in zip(columns["label"], fooled, strict=True)
-    ]
-    columns |= {f"{state}_confidence": [1.0] * count for state in ("clean", "adversarial")}
-    write_table(file("pgd", "base"), columns, PREDICTIONS)
+    labels = pq.read_table(file("pgd", "base"))["label"].to_numpy()
+    changes = {f"{state}_confidence": np.ones(len(labels)) for state in ("clean", "adversarial")}
+    changes |= {"clean_prediction": labels}
+    changes |= {"adversarial_prediction": (labels + (np.arange(len(labels)) % 10 != 0)) % 10}
+    for attack in ("pgd", "apgd_ce"):
+        change_verdicts(file(attack, "base").parent, **changes)
     assert calibration_errors(read(), "clean")["base"] == pytest.approx(0, abs=1e-9)
     assert calibration_errors(read(), "adversarial")["base"] == pytest.approx(0.9)
     # a calibrated model with these confidences makes no error at all

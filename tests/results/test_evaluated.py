@@ -11,8 +11,9 @@ from safetensors.numpy import load_file, save_file
 
 from pipeline.common.errors import UserError
 from pipeline.common.tables import write_json, write_table
-from pipeline.results.evaluated import SHARED, EvaluatedSet, Metrics, read_evaluated
+from pipeline.results.evaluated import EvaluatedSet, read_evaluated
 from pipeline.results.files import PREDICTIONS, evaluation_folder
+from pipeline.results.metrics import SHARED, Metrics
 from tests.support.report_inputs import ATTACKS, write_set
 
 STRENGTHS = {"finetuned": 0.6, "other": 0.3, "base": 0.02}
@@ -102,7 +103,8 @@ def test_other_images_are_refused(tree: Path) -> None:
     columns = pq.read_table(path).to_pydict()
     columns["number"] = [number + 1 for number in columns["number"]]
     write_table(path, columns, PREDICTIONS)
-    assert "apgd_ce/4/base: not the images of data/evaluation/shapes/template/pgd/4" in refused()
+    first = "data/evaluation/shapes/template/pgd/4/finetuned/predictions.parquet"
+    assert f"apgd_ce/4/base/predictions.parquet: not the images of {first}" in refused()
 
 
 def test_examples_are_one_clean_image_and_a_perturbation_for_each_model(tree: Path) -> None:

@@ -1,6 +1,9 @@
 """Classes that a text set cannot tell apart, by their texts alone."""
 
+import unicodedata
+
 import pytest
+from open_clip import tokenize
 
 from pipeline.images.classes import ClassEntry, fill_templates
 from pipeline.results.same_texts import describe_same_texts, same_texts, same_texts_remark
@@ -26,6 +29,18 @@ def test_one_text_of_several_in_common_does_not_make_them_the_same() -> None:
 def test_what_clip_does_not_see_makes_no_difference() -> None:
     assert same_texts(["a", "b"], [["Cardigan "], ["cardigan"]]) == [["a", "b"]]
     assert same_texts(["a", "b"], [["it flies", "a bird"], ["a bird", "it flies"]]) == [["a", "b"]]
+
+
+def test_forms_that_clips_tokenizer_makes_one_are_the_same() -> None:
+    decomposed = unicodedata.normalize("NFD", "café")
+    for one, other in (
+        ("café", decomposed),
+        ("polar bear", "polar\u00a0bear"),
+        ("o'o", "o\u2019o"),
+    ):
+        assert tokenize(f"a {one}.").equal(tokenize(f"a {other}."))
+        assert same_texts(["a", "b"], [[f"a {one}."], [f"a {other}."]]) == [["a", "b"]]
+    assert same_texts(["a", "b"], [["café"], ["cafe"]]) == []
 
 
 def test_the_clause_names_set_text_set_and_ids() -> None:

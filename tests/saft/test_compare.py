@@ -39,7 +39,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[compare.Compar
         monkeypatch.chdir(folder)
         setting = ("template", list(ATTACKS), EPSILON, list(strengths))
         sets = [read_evaluated(name, *setting) for name in ("shapes", "digits")]
-        compared.append(compare.ComparedRun(label, sets, cost))
+        compared.append(compare.ComparedRun(label, sets, cost, {"epochs": 3}))
     return compared
 
 
@@ -128,6 +128,10 @@ def test_runs_that_were_evaluated_differently_are_refused(runs: list[compare.Com
         (without("finetuned"), "TeCoA: evaluate.models is base, fare2; add finetuned"),
         (changed(options={"steps": 7}), "options is .* against {'steps': 7}"),
         (changed(seed=4), "SAFT and TeCoA were evaluated differently: seed is 3 against 4"),
+        (
+            other._replace(training={"epochs": 9}),
+            "SAFT and TeCoA were trained differently: finetune.epochs is 3 against 9",
+        ),
         (other._replace(sets=other.sets[:1]), r"evaluate.datasets is \['shapes', 'digits'\]"),
         (
             other._replace(

@@ -134,7 +134,7 @@ def test_what_the_filter_kept_is_shown_for_the_projects_own_artifact_only():
     project(n1=["A tall grey bird.", "It is grey."])
     rows = pq.read_table(PARQUET).to_pylist()
     blank = dict.fromkeys(filtered.SCHEMA.names) | {"shortened": False}
-    verdicts = [{"kept": True, "rank": 0}, {"kept": False, "reason": "similarity"}]
+    verdicts = [{"kept": True, "rank": 0, "score": 0.8}, {"kept": False, "reason": "similarity"}]
     table = [blank | row | verdict for row, verdict in zip(rows, verdicts, strict=True)]
     columns = {name: [row[name] for row in table] for name in filtered.SCHEMA.names}
     write_table(Path("data/filtered/descriptions.parquet"), columns, filtered.SCHEMA)
@@ -165,10 +165,12 @@ def test_wrong_artifacts_are_one_line_that_names_the_file():
         "show", "other.parquet"
     )
     write_table(Path("none.parquet"), {name: [] for name in SCHEMA.names}, SCHEMA)
-    assert "none.parquet: holds no sentence" in bad("show", "none.parquet")
+    assert "none.parquet: holds no row" in bad("show", "none.parquet")
     columns = {name: [None] for name in SCHEMA.names} | {"class_id": ["n1"]}
     write_table(Path("holes.parquet"), columns, SCHEMA)
-    assert "holes.parquet: column 'class_name' has empty cells" in bad("show", "holes.parquet")
+    assert "holes.parquet: column 'class_name' has no value in row 0" in bad(
+        "show", "holes.parquet"
+    )
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,9 @@ from pipeline.evaluation.interface import Targets
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.images.classes import ClassEntry
 from pipeline.results.accuracy import accuracies as accuracies_of
-from pipeline.results.evaluated import AttackResult, EvaluatedSet, Metrics
+from pipeline.results.evaluated import AttackResult, EvaluatedSet
 from pipeline.results.files import PREDICTIONS
+from pipeline.results.metrics import Metrics
 from pipeline.soundness.checks import run_checks
 from tests.support.classifiers import (
     CPU,

@@ -18,7 +18,7 @@ import pytest
 from pipeline.clip.folders import BASE_MODEL
 from pipeline.common.tables import read_table, write_table
 from pipeline.descriptions import captions
-from pipeline.descriptions.artifact import SCHEMA
+from pipeline.descriptions.artifact import SAMPLE, SCHEMA
 from pipeline.descriptions.exemplars import FOLDER as EXEMPLARS
 from pipeline.descriptions.exemplars import SCHEMA as EXEMPLAR_SCHEMA
 from pipeline.descriptions.exemplars import to_columns, to_png
@@ -103,7 +103,7 @@ def test_each_caption_is_of_the_image_that_was_shown(project, server):
         (r["class_id"], r["image"]) for r in rows
     )
     sentences = read_table(FOLDER / "descriptions.parquet", SCHEMA).to_pylist()
-    key = [*captions.KEY, "sentence", "tokens"]
+    key = [*SAMPLE, "sentence", "tokens"]
     assert {tuple(r[k] for k in key) for r in rows} == {tuple(r[k] for k in key) for r in sentences}
     made = json.loads((FOLDER / "provenance.json").read_text())
     assert (made["per_image"], made["images"], made["exemplars_per_class"]) == (True, IMAGES, 6)

@@ -10,7 +10,7 @@ import torch
 from pipeline.clip import model as clip
 from pipeline.clip.folders import clip_folder as folder_of_model
 from pipeline.clip.text_encoding import encode_texts
-from pipeline.images.classes import CHECKED, CLASSES, EVALUATED
+from pipeline.images.classes import CHECKED, CLASSES, EVALUATED, ClassEntry, write_classes
 from pipeline.zeroshot.text_sets import EMBEDDINGS, TRAINING, read_pair, training_files
 from pipeline.zeroshot.text_sets import read_texts as read_encoded
 from pipeline.zeroshot.text_tables import KEPT, kept_descriptions, read_table_of, write_texts
@@ -57,6 +57,39 @@ def test_templates_are_filled_for_every_set_in_use_and_for_no_other(project: Pat
     table = read_table_of(project / "data/texts/template/tiny.parquet")
     assert (table.name, table.templates) == ("template", ["my {}", "{}"])
     assert table.texts == [text for name in IDS for text in (f"my {name}", name)]
+
+
+def test_classes_of_one_name_are_said_with_both_ids(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_params(project)
+    named = [ClassEntry("n00", "crane"), ClassEntry("n01", "owl"), ClassEntry("n02", "Crane")]
+    for folder in (EVALUATED, CHECKED, CLASSES):
+        write_classes(folder / "tiny.parquet", named, [])
+    texts.main("template")
+    line = (
+        "warning: classes 'n00' and 'n02' of 'tiny' have the same texts in text set 'template': no "
+        "model can tell them apart, and only 'n00' is ever predicted; give one another name\n"
+    )
+    assert capsys.readouterr().err == line
+    embed_training.main()
+    assert line in capsys.readouterr().err, "of the set trained on too"
+    rows = [
+        {"class_id": class_id, "sentence": "It is tall.", "rank": 0, "kept": True}
+        for class_id in IDS
+    ]
+    write_texts(KEPT, kept_descriptions(rows))
+    embed_training.main()
+    said = capsys.readouterr().err
+    assert "classes 'n00', 'n01' and 'n02' of 'tiny' have the same texts in text set 'desc" in said
+
+
+def test_classes_of_different_names_are_nothing_to_say(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_params(project)
+    texts.main("template")
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.usefixtures("device")

@@ -1,17 +1,20 @@
 """A made-up input tree of the report; `python -m tests.support.report_inputs FOLDER` writes one."""
 
 import hashlib
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
 from pipeline.common.tables import write_json, write_table
 from pipeline.filtering.table import SCHEMA
 from pipeline.images.classes import CLASS_SCHEMA
+from pipeline.results.confidence import STATES
 from pipeline.results.files import PREDICTIONS, checks_file, evaluation_folder
 
 STEPS = 20
@@ -30,10 +33,22 @@ evaluate:
   datasets: [shapes, digits]
   attacks: [pgd, apgd_ce]
   texts: [template, unseen]
-  checks: {datasets: [shapes], images: 40}
+  checks:
+    {datasets: [shapes], images: 40, epsilons_255: [1, 4, 8], large_epsilon_255: 64, steps: 20}
+  attacker: same
+  norm: linf
+  space: model
+  robust: any
+  seed: 3
+  options: {pgd: {steps: 20, step_255: 1.0}, apgd_ce: {steps: 20}}
   strict: false
   images: null
-finetune: {dataset: shapes, options: {saft: {attention_refinement: 0.08}}, seed: 1}
+finetune:
+  dataset: shapes
+  method: saft
+  options: {saft: {learning_rate: null, attention_refinement: 0.08}}
+  attack: {norm: linf, steps: null}
+  seed: 1
 filter:
   top_k: 2
   reference: class_name
@@ -159,11 +174,36 @@ def accuracies(verdicts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "clean": share_of(verdicts["clean_prediction"] == verdicts["label"]),
         "robust_any": share_of(verdicts["robust_any"]),
-        "robust_last": share_of(np.array(last)),
+        "robust_last": share_of(np.array(last)) if last else None,
         "note": "",
         "judged": len(last),
         "largest_margin_difference": None,
     }
+
+
+def change_verdicts(folder: Path, metrics: Mapping[str, Any] | None = None, **changes: Any) -> None:
+    """Other columns in the folder of an evaluation, with all that follows from the predictions:
+    margins, `fooled_at`, what is robust, and the counts of metrics.json.
+
+    Args:
+        metrics: other keys of metrics.json.
+    """
+    values = json.loads((folder / "metrics.json").read_text()) | dict(metrics or {})
+    columns = pq.read_table(folder / "predictions.parquet").to_pydict() | changes
+    columns = {k: v if k == "robust_last" else np.array(v) for k, v in columns.items()}
+    right = {state: columns[f"{state}_prediction"] == columns["label"] for state in STATES}
+    for state in STATES:
+        margin = np.abs(columns[f"{state}_margin"])
+        columns[f"{state}_margin"] = np.where(right[state], margin, -margin)
+    latest = np.clip(columns["fooled_at"], 0, values["budget"] - 1)
+    columns["fooled_at"] = np.where(right["adversarial"], -1, latest)
+    columns["robust_any"] = right["clean"] & right["adversarial"]
+    columns["robust_last"] = [
+        None if last is None else bool(robust)
+        for last, robust in zip(columns["robust_last"], columns["robust_any"], strict=True)
+    ]
+    write_table(folder / "predictions.parquet", columns, PREDICTIONS)
+    write_json(folder / "metrics.json", values | accuracies(columns) | {"note": values["note"]})
 
 
 def share_of(flags: np.ndarray) -> dict[str, Any]:
@@ -229,7 +269,7 @@ def write_sentences(root: Path) -> None:
     write_rows(root, rows)
 
 
-def write_training(root: Path, steps: int = 240) -> None:
+def write_training(root: Path, steps: int = 30) -> None:
     terms = "cross_entropy,attention_refinement,attention_constraint"
     lines = [f"step,learning_rate,loss,{terms},adversarial_accuracy,clean_accuracy"]
     rng = np.random.default_rng(0)
@@ -249,7 +289,8 @@ def make_tree(root: Path) -> None:
     write_set(root, "digits", 120, BASE_AND_TUNED | {"finetuned": 0.3}, 2)
     write_checks(root, "shapes", list(BASE_AND_TUNED))
     write_about(root, "base")
-    write_about(root, "finetuned", source="finetune", defended="true")
+    tuned = "`base`, fine-tuned by SAFT on image set `shapes`"
+    write_about(root, "finetuned", source="finetune", origin=tuned, defended="true")
     write_record(root)
     (root / "params.yaml").write_text(PARAMS, encoding="utf-8")
 
@@ -259,6 +300,7 @@ def write_record(root: Path) -> None:
     write_sentences(root)
     write_training(root)
     recipe = {"method": "saft", "title": "SAFT", "seed": 1, "epochs": 3, "steps": 30}
+    recipe |= {"dataset": "shapes", "options": {"attention_refinement": 0.08}}
     recipe |= {"images": 1280, "attack": {"norm": "linf", "steps": 2}}
     write_json(root / TRAINED / "recipe.json", recipe)
     write_json(root / TRAINED / "provenance.json", {"backend": "bundled", "files": ["a"]})

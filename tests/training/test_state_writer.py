@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from pipeline.common.errors import UserError
 from pipeline.training import checkpoint
 from pipeline.training.checkpoint import StateWriter, load_state
 from stages.runner import explain
@@ -75,3 +76,10 @@ def test_a_failing_write_does_not_hide_an_interrupt(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "write_bytes", full_disk)
     with pytest.raises(KeyboardInterrupt):
         save_all(tmp_path, 1, KeyboardInterrupt())
+
+
+def test_a_state_with_a_number_that_is_none_is_refused(tmp_path):
+    weight = torch.tensor([1.0, math.nan])
+    checkpoint.save_state(tmp_path, {"step": 1, "optimiser": {"state": [{"momentum": weight}]}})
+    with pytest.raises(UserError, match=r"state\.pt: holds numbers .* delete it to start afresh"):
+        load_state(tmp_path)

@@ -98,6 +98,32 @@ def test_parquet_of_another_schema_is_refused(tmp_path):
 
 
 def test_classes_with_different_numbers_of_texts_are_refused(tmp_path):
-    write_described(tmp_path / "e.parquet", {"a": ["x"], "b": ["y", "z"]})
-    with pytest.raises(UserError, match="differ in their number of captions"):
+    columns = {"class_id": ["a", "b", "b"], "slot": [0, 0, 1], "text": ["x", "y", "z"]}
+    vectors = {"embedding": [[1.0, 0.0]] * 3}
+    write_table(tmp_path / "e.parquet", columns | vectors, embed.schema(2))
+    message = r"e\.parquet: class_id 'b' has 2 rows, 'a' 1; run `dvc repro`"
+    with pytest.raises(UserError, match=message):
         embed.read_embeddings(tmp_path / "e.parquet", ["a", "b"])
+    with pytest.raises(UserError, match=r"f\.parquet: class_id 'b' has 2 rows, 'a' 1; nothing was"):
+        write_described(tmp_path / "f.parquet", {"a": ["x"], "b": ["y", "z"]})
+    assert not (tmp_path / "f.parquet").exists()
+
+
+def test_texts_that_cancel_each_other_out_are_no_class(tmp_path):
+    columns = {"class_id": ["a", "a", "b", "b"], "slot": [0, 1] * 2, "text": list("wxyz")}
+    columns["embedding"] = [[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]
+    table = TextTable(
+        "template", ["a {}", "{}"], *(columns[k] for k in ("class_id", "slot", "text"))
+    )
+    path = tmp_path / "e.parquet"
+    write_encoded(path, table, lambda _: np.array(columns["embedding"], dtype=np.float32))
+    with pytest.raises(UserError, match="e.parquet: the texts of class 'b' cancel each other out"):
+        embed.read_texts(path, ["a", "b"])
+
+
+@pytest.mark.parametrize("factor", [np.nan, 0, 10])
+def test_embeddings_without_unit_norm_are_not_written(tmp_path, factor):
+    table = TextTable("template", ["{}"], ["a"], [0], ["x"])
+    with pytest.raises(UserError, match=r"^e\.parquet: the feature of class 'a', text 'x',"):
+        write_encoded(tmp_path / "e.parquet", table, lambda _: np.ones((1, 1), np.float32) * factor)
+    assert not (tmp_path / "e.parquet").exists()

@@ -16,7 +16,9 @@ from pipeline.zeroshot.text_tables import (
     write_texts,
 )
 
-TABLE = TextTable("t", ["a {}", "the {}"], ["n1", "n1", "n2"], [0, 1, 0], ["a ant", "the ant", "b"])
+TABLE = TextTable(
+    "t", ["a {}", "the {}"], ["n1", "n1", "n2", "n2"], [0, 1, 0, 1], ["a ant", "the ant", "b", "c"]
+)
 
 
 def row(class_id: str, rank: int | None, text: str) -> dict[str, object]:
@@ -25,9 +27,10 @@ def row(class_id: str, rank: int | None, text: str) -> dict[str, object]:
 
 @pytest.fixture
 def kept(tmp_path, monkeypatch) -> None:
-    """Two kept descriptions of n1 and one of n2."""
+    """Two kept descriptions of n1 and of n2."""
     monkeypatch.chdir(tmp_path)
     rows = [row("n1", 0, "six legs"), row("n1", None, "no"), row("n1", 1, "x"), row("n2", 0, "y")]
+    rows.append(row("n2", 1, "z"))
     write_texts(KEPT, kept_descriptions(rows))
 
 
@@ -54,15 +57,15 @@ def test_the_kept_descriptions_are_slots_by_rank_of_one_file_for_all_sets():
     assert file_of(DESCRIPTIONS, "x") == file_of(DESCRIPTIONS, "y") == KEPT
     table = read_table_of(KEPT)
     assert (table.name, table.templates) == (DESCRIPTIONS, [])
-    assert table.class_ids == ["n1", "n1", "n2"]
-    assert table.slots == [0, 1, 0]
-    assert table.texts == ["six legs", "x", "y"]
+    assert table.class_ids == ["n1", "n1", "n2", "n2"]
+    assert table.slots == [0, 1, 0, 1]
+    assert table.texts == ["six legs", "x", "y", "z"]
 
 
 @pytest.mark.usefixtures("kept")
 def test_the_descriptions_of_a_set_are_those_of_its_classes():
-    assert texts_of(DESCRIPTIONS, "x", ["n2"]).texts == ["y"]
-    assert texts_of(DESCRIPTIONS, "x", ["n2", "n1"]).texts == ["six legs", "x", "y"]
+    assert texts_of(DESCRIPTIONS, "x", ["n2"]).texts == ["y", "z"]
+    assert texts_of(DESCRIPTIONS, "x", ["n2", "n1"]).texts == ["six legs", "x", "y", "z"]
 
 
 @pytest.mark.usefixtures("kept")
