@@ -64,7 +64,10 @@ def test_dvc_repro_dry_runs_through_every_stage(checkout, profile):
 
 @pytest.mark.parametrize(
     ("chosen", "stage", "other"),
-    [("names", "confusions@names", "image_"), ("photos", "image_confusions@photos", "names")],
+    [
+        ("names", "confusions@names", "image_"),
+        ("photos", "image_confusions@photos", "confusions@names"),
+    ],
 )
 def test_contrast_questions_need_the_chosen_confusable_classes_alone(
     checkout, chosen, stage, other

@@ -33,7 +33,7 @@ CASES = {
     "pipeline/filtering/similarity.py": {"filter"},
     "pipeline/descriptions/sources.py": {"describe", "filter", "report"},
     "pipeline/zeroshot/text_sets.py": READS_TEXTS,
-    "pipeline/zeroshot/text_tables.py": READS_TEXTS | {"names", "filter", "texts"},
+    "pipeline/zeroshot/text_tables.py": READS_TEXTS | {"names", "filter", "texts", "report"},
     "pipeline/distributed/orphans.py": {"finetune", "evaluate", "check"},
     "pipeline/results/files.py": {"evaluate", "check", "report"},
     "pipeline/filtering/table.py": {"filter", "report"},
