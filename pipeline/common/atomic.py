@@ -11,7 +11,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -70,14 +70,13 @@ def _replace_directory(partial: Path, path: Path, before: tuple[int, int] | None
     try:
         if before is not None:
             _rename(path, aside)
-        try:
-            _rename(partial, path)
-        except OSError as error:
-            if aside.exists() and not path.exists():
-                _rename(aside, path)
-            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-                raise changed from None
-            raise
+        _rename(partial, path)
+    except BaseException as error:  # Ctrl-C too
+        if aside.exists() and not path.exists():
+            _rename(aside, path)
+        if isinstance(error, OSError) and error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise changed from None
+        raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 
@@ -126,7 +125,8 @@ def _remove_dead(folder: Path) -> None:
     for path in folder.glob(".partial-*-*-*"):
         host, pid = path.name.split("-")[1:3]
         if pid.isdigit() and (_ended(int(pid)) if host == HOST else _old(path)):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(True)
+            with suppress(OSError):  # another user's, in a folder such as /tmp
+                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _ended(pid: int) -> bool:

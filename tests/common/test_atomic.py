@@ -202,3 +202,38 @@ def test_errors_about_what_is_being_written_name_the_target(project):
         replacing_file(Path("data/x.parquet")) as partial,
     ):
         raise UserError(f"{partial.name}: row 1 is bad, of {partial}")
+
+
+def test_an_interrupt_between_the_two_renames_loses_no_folder(project, monkeypatch):
+    with replacing_directory(Path("x")) as partial:
+        (partial / "a").write_text("old")
+    replace = os.replace
+
+    def interrupted(source, target):
+        replace(source, target)
+        if Path(source) == Path("x"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt), replacing_directory(Path("x")) as partial:
+        (partial / "a").write_text("new")
+    assert Path("x/a").read_text() == "old"
+    assert names(PARTIALS) == []
+
+
+def test_a_dead_partial_that_may_not_be_removed_stops_no_write(project, monkeypatch):
+    """In a folder such as /tmp nobody removes what is another user's."""
+    PARTIALS.mkdir(parents=True)
+    dead = PARTIALS / f".partial-{atomic.HOST}-999999999-0"
+    dead.touch()
+
+    def refused(path, missing_ok=False):
+        if path.name == dead.name:
+            raise PermissionError(errno.EPERM, "Operation not permitted", str(path))
+        unlink(path, missing_ok)
+
+    unlink = Path.unlink
+    monkeypatch.setattr(Path, "unlink", refused)
+    with replacing_file(Path("x")) as partial:
+        partial.write_text("whole")
+    assert (Path("x").read_text(), dead.exists()) == ("whole", True)
