@@ -25,7 +25,7 @@ PARAMS_FILE = Path("params.yaml")
 SECRET = (
     "holds a key or password, and the file is in git; take it out, export it as an environment "
     "variable in capitals, and name that variable in describe.options.openai.api_key_env (a URL "
-    "with a user: export SAFT_BASE_URL)"
+    "with a password: export SAFT_BASE_URL)"
 )
 MOST_BYTES = 16 * 2**20  # of a file of parameters
 

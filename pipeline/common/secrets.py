@@ -19,13 +19,15 @@ SHORTEST = 8  # characters of a variable's value that is taken for a secret
 _WORDS = r"api[-_]?key|(?:access|auth)[-_]?token|token|(?:client[-_]?)?secret|password|passwd|sig"
 _QUERY = re.compile(rf"([?&;](?:[\w-]*[-_])?(?:key|{_WORDS})=)[^&;#\s'\"<>)]+", re.IGNORECASE)
 _USER = re.compile(r"(//)[^/\s@'\"<>]+@")
+# a short word as a user, "ssh://git@host", is no secret; a password or what looks like a token is
+_USER_WITH_SECRET = re.compile(r"//(?![A-Za-z][A-Za-z._-]{0,18}@)[^/\s@'\"<>]+@")
 # OpenAI and those like it, the hub, Google, GitHub, AWS, Slack, GitLab; JSON web tokens
 _TOKEN = re.compile(
-    r"\b(?:sk-[\w-]{16,}|hf_\w{20,}|AIza[\w-]{30,}|gh[opusr]_\w{30,}|github_pat_\w{30,}"
-    r"|AKIA[0-9A-Z]{16}|xox[abps]-[\w-]{10,}|glpat-[\w-]{16,}|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]+)"
+    r"\b(?:sk-(?=[\w-]*\d)[\w-]{16,}|hf_[A-Za-z0-9]{20,}|AIza[\w-]{30,}|gh[opusr]_\w{30,}"
+    r"|github_pat_\w{30,}|AKIA[0-9A-Z]{16}|xox[abps]-[\w-]{10,}|glpat-[\w-]{16,}"
+    r"|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]+)"
 )
 _SCHEME = re.compile(r"\b((?:Bearer|Basic) +)(?=\S*\d)[\w.~+/=-]{8,}")
-_PATTERNS = (_QUERY, _USER, _SCHEME)
 _KEY = re.compile(rf"(?:x[-_])?(?:{_WORDS}|authorization|bearer)", re.IGNORECASE)
 _VARIABLE = re.compile(r"[A-Z_]*(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PAT)")
 _NAME_OF_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
@@ -92,7 +94,7 @@ def _named_so(key: str, value: str, above: str) -> bool:
 
 
 def _looks_so(text: str) -> bool:
-    return any(pattern.search(text) for pattern in (*_PATTERNS, _TOKEN))
+    return any(p.search(text) for p in (_QUERY, _USER_WITH_SECRET, _SCHEME, _TOKEN))
 
 
 def _of_environment() -> list[str]:

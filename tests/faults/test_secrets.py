@@ -76,6 +76,15 @@ def test_what_is_shown_holds_no_secret(token, monkeypatch):
     assert secrets.redacted(harmless) == harmless
 
 
+@pytest.mark.parametrize("text", [
+    "ssh://git@github.com/a/b", "https://john@bitbucket.org/a", "hf_datasets_imagenet_1k_wds",
+    "/data/hf_hub_openai_clip_vit_base_patch16", "sk-learn-logistic-regression",
+    "https://host/v1?api-version=2024-06-01",
+])  # fmt: skip
+def test_harmless_values_are_not_refused(text):
+    assert list(secrets.in_values({"root": text})) == []
+
+
 @pytest.mark.parametrize("profile", sorted((ROOT / "profiles").glob("protocol-*")))
 def test_no_committed_profile_is_taken_for_a_secret(profile):
     from saft.use.profiles import rendered
