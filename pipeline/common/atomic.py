@@ -1,8 +1,8 @@
 """Outputs appear whole or not at all: write elsewhere on the same file system, then rename.
 
-What is unfinished is in .scratch/partial/ of the working folder, which no stage depends on and
-which git and DVC ignore. A target outside the working folder, or on another file system than it,
-has it beside itself. What a killed process left there goes with the next write.
+What is unfinished is in .scratch/partial/ of the project's folder, which no stage depends on and
+which git and DVC ignore. A target outside it, or on another file system, has it beside itself.
+What a killed process left there goes with the next write.
 """
 
 import errno
@@ -18,6 +18,7 @@ from pathlib import Path
 from pipeline.common.errors import UserError
 from pipeline.common.storage import naming_target
 
+PROJECT = Path("dvc.yaml")  # is in the folder of a project, which has .scratch/, too
 PARTIALS = Path(".scratch/partial")
 HOST = "".join(c if c.isalnum() else "_" for c in socket.gethostname())[:64]
 FOREIGN_SECONDS = 7 * 24 * 3600  # age at which the partial of another host counts as left over
@@ -68,7 +69,7 @@ def _replace_directory(partial: Path, path: Path, before: tuple[int, int] | None
     if _identity(path) != before:
         raise changed
     try:
-        if before is not None:
+        if before is not None and not _is_empty(path):  # an empty folder can be renamed onto
             _rename(path, aside)
         _rename(partial, path)
     except BaseException as error:  # Ctrl-C too
@@ -79,6 +80,10 @@ def _replace_directory(partial: Path, path: Path, before: tuple[int, int] | None
         raise
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 def _rename(source: Path, target: Path) -> None:
@@ -105,7 +110,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def _partial(path: Path) -> Path:
     """An unused path on the file system of `path`, whose folder exists."""
     folder = path.parent
-    if Path(os.path.abspath(path)).is_relative_to(Path.cwd()):
+    if PROJECT.is_file() and Path(os.path.abspath(path)).is_relative_to(Path.cwd()):
         try:
             PARTIALS.mkdir(parents=True, exist_ok=True)
             if PARTIALS.stat().st_dev == folder.stat().st_dev and os.access(PARTIALS, os.W_OK):

@@ -20,6 +20,7 @@ from pipeline.results.metrics import Metrics
 from pipeline.zeroshot.text_tables import SAME
 
 AGAIN = "run `dvc repro`"
+OF_A_SET = ("images", "dropped", "classes", "set_notes", "pixels")
 DIRECT = ("norm", "space", "robust", "seed")
 # of two devices: float32 sums in another order move a cosine by 1e-6, a logit by 100 times that
 MARGIN_TOLERANCE = 0.05
@@ -60,7 +61,12 @@ class Rule(NamedTuple):
 # a key is (image set, text set, attack, epsilon, model)
 RULES = (
     Rule(lambda key: (), ("norm", "space", "robust", "seed", "precision", "guard_band")),
-    Rule(lambda key: key[0], ("images", "dropped", "classes", "pixels"), ("number",), "images"),
+    Rule(
+        lambda key: key[0],
+        ("images", "dropped", "classes", "set_notes", "pixels"),
+        ("number",),
+        "images",
+    ),
     Rule(lambda key: key[0], (), ("label",), "labels"),
     Rule(lambda key: key[2], ("title", "options", "budget")),
     Rule(lambda key: key[:2], ("texts", "attacker")),

@@ -20,6 +20,7 @@ def names(folder: Path) -> list[str]:
 @pytest.fixture
 def project(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "dvc.yaml").touch()
     return tmp_path
 
 

@@ -202,7 +202,7 @@ def test_a_disk_that_is_full_at_the_end_leaves_no_half_consumed_state(
     expected = uninterrupted(source_of(), drop)
     with monkeypatch.context() as patch:
         patch.setattr(prepare, step, full_disk)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(UserError, match="No space left"):
             pack(source_of(), drop)
     assert pack(source_of(), drop) == expected
     assert open_images("s").labels.tolist() == [k // 4 for k in range(TOTAL) if k != 2 or not drop]

@@ -14,6 +14,7 @@ from pipeline.common.errors import printable
 from pipeline.descriptions.artifact import SCHEMA as ARTIFACT
 from pipeline.report import inputs as report_inputs
 from pipeline.report import page as report
+from pipeline.report import training as report_training
 from saft.export import card
 from stages.runner import stage
 from tests.support.artifact_rows import row
@@ -49,8 +50,8 @@ def test_nothing_gets_into_the_page_unescaped(tree: Path) -> None:
     before = report.render(report_inputs.read_inputs())
     for name in CLASSES:
         _replaced(Path(f"data/evaluated_classes/{name}.parquet"), "name", HOSTILE)
-    _replaced(report_inputs.SENTENCES, "sentence", HOSTILE)
-    _replaced(report_inputs.SENTENCES, "class_name", HOSTILE)
+    _replaced(report_training.SENTENCES, "sentence", HOSTILE)
+    _replaced(report_training.SENTENCES, "class_name", HOSTILE)
     params = Path("params.yaml")
     title = "<script>alert(1)</script>{{ 7 * 191 }}"
     params.write_text(params.read_text().replace("Demo <report> & more", title))

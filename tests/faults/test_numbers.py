@@ -148,8 +148,9 @@ def project(packed: Path, clip_folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     rows = [
         {"class_id": class_entry.class_id, "class_name": class_entry.name,
          "sentence": f"A {word} {class_entry.name}",
-         "prompt_set": "", "prompt_id": "p", "sample_index": 0, "source": "llm", "tokens": 5}
-        for class_entry in read_classes("tiny") for word in ("big kind", "small kind")
+         "prompt_set": "", "prompt_id": "p", "sample_index": index, "source": "llm", "tokens": 5}
+        for class_entry in read_classes("tiny")
+        for index, word in enumerate(("big kind", "small kind"))
     ]  # fmt: skip
     write_table(DESCRIPTIONS, {key: [row[key] for row in rows] for key in SCHEMA.names}, SCHEMA)
     write_texts(KEPT, kept_descriptions([row | {"rank": 0, "kept": True} for row in rows[::2]]))

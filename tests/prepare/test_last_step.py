@@ -31,6 +31,7 @@ def project(tmp_path, class_folders, monkeypatch) -> Path:
     folder = tmp_path / "project"
     folder.mkdir()
     monkeypatch.chdir(folder)
+    (folder / "dvc.yaml").touch()
     return folder
 
 

@@ -339,7 +339,7 @@ def test_params_that_are_a_folder_are_one_line(tmp_path, monkeypatch):
     Path("params.yaml").mkdir()
     done = CliRunner().invoke(app, ["check"])
     assert done.exit_code == 1
-    assert done.stderr == "error: saft check: [Errno 21] Is a directory: 'params.yaml'\n"
+    assert done.stderr == "error: saft check: params.yaml: cannot be read: Is a directory\n"
 
 
 def test_what_depends_on_a_change_runs_too():

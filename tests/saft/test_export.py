@@ -349,7 +349,7 @@ def test_a_write_that_fails_is_one_line_and_leaves_nothing(project, monkeypatch)
         raise OSError(28, "No space left on device", "weights")
 
     monkeypatch.setattr(shutil, "copyfile", full)
-    assert "weights: No space left on device" in refused()
+    assert "No space left on device" in refused()
 
 
 def test_edits_of_params_yaml_after_the_training_change_nothing(project):

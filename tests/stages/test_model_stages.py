@@ -40,6 +40,9 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
+ATTACK = {"norm": "linf", "epsilon_255": 1, "step_255": 1, "steps": 2, "random_start": True}
+
+
 @pytest.fixture
 def project(packed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Set "tiny", and params.yaml with a small CLIP of it."""
@@ -116,7 +119,7 @@ def test_a_model_is_told_of_as_params_yaml_does(local: Path) -> None:
     [
         ({}, "mine", "params.yaml: models has no 'mine', only none"),
         ({"finetuned": LOCAL}, "finetuned", "'finetuned' is what fine-tuning makes; name it oth"),
-        ({"a.b": LOCAL}, "a.b", "'a.b': a name has letters, digits, _ and - only"),
+        ({"a.b": LOCAL}, "a.b", "'a.b' cannot be a name"),
         ({"mine": LOCAL}, "mine", "params.yaml: models.mine: missing key 'options'"),
         ({"mine": LOCAL | {"options": {"paht": "x"}}}, "mine", "models.mine.options: "),
         ({"mine": LOCAL | {"options": {}, "source": "magic"}}, "mine",
@@ -153,7 +156,7 @@ def test_weights_that_are_no_numbers_are_refused(local: Path, capsys) -> None:
 def tuned(project: Path, clip_folder: Path) -> Path:
     """A fine-tuned model and what was written before it, made up."""
     shutil.copytree(clip_folder, MODEL)
-    recipe = {"title": "SAFT", "dataset": "tiny", "attack": {"norm": "linf"}}
+    recipe = {"title": "SAFT", "dataset": "tiny", "attack": ATTACK}
     write_json(RECIPE, recipe)
     (MODEL / "training.csv").write_text("step,loss\n0,1.0\n")
     for name in ("filtered/descriptions.parquet", "descriptions/provenance.json"):
@@ -165,7 +168,8 @@ def tuned(project: Path, clip_folder: Path) -> Path:
 
 @pytest.mark.parametrize(("attack", "defended"), [({"norm": "linf"}, "true"), (None, "unknown")])
 def test_the_fine_tuned_model_has_the_record_of_its_training(tuned, attack, defended) -> None:
-    recipe = json.loads(RECIPE.read_text()) | {"attack": attack}
+    written = json.loads(RECIPE.read_text())
+    recipe = written | {"attack": attack and ATTACK | attack}
     write_json(RECIPE, recipe)
     record.main()
     files = contents(record_folder("finetuned"))

@@ -18,6 +18,7 @@ import pytest
 from pipeline.clip.folders import BASE_MODEL
 from pipeline.common.tables import read_table, write_table
 from pipeline.descriptions import captions
+from pipeline.descriptions import exemplars as pipeline_exemplars
 from pipeline.descriptions.artifact import SAMPLE, SCHEMA
 from pipeline.descriptions.exemplars import FOLDER as EXEMPLARS
 from pipeline.descriptions.exemplars import SCHEMA as EXEMPLAR_SCHEMA
@@ -226,9 +227,12 @@ def test_what_cannot_be_described_is_one_line(project, server, capsys, changes, 
     assert (server.bodies, FOLDER.exists()) == ([], False)
 
 
-def test_a_backend_without_a_model_is_named_before_too_many_images_are(project, server, capsys):
+def test_a_backend_without_a_model_is_named_before_too_many_images_are(
+    project, server, capsys, monkeypatch
+):
+    monkeypatch.setattr(pipeline_exemplars, "MOST_TOGETHER", 2)
     images = open_images("tiny")
-    picked = [[(number, 0.5) for number in [0] * 70] for _ in images.classes]
+    picked = [[(number, 0.5) for number in range(3)] for _ in images.classes]
     columns = to_columns(images.classes, picked, images.pixels)
     write_table(EXEMPLARS / "every.parquet", columns, EXEMPLAR_SCHEMA)
     ask(project, server, **{"describe.backend": "bundled", "describe.per_image": False})
@@ -239,4 +243,4 @@ def test_a_backend_without_a_model_is_named_before_too_many_images_are(project, 
     ask(project, server, **{"describe.per_image": False, "describe.prompts": "visual"})
     capsys.readouterr()
     assert fails(describe.main) == 1
-    assert "class 'n00' has 70 images, of which a message takes at most 64" in one_line(capsys)
+    assert "class 'n00' has 3 images, of which a message takes at most 2" in one_line(capsys)

@@ -207,7 +207,7 @@ def test_stages_before_their_inputs(project, capsys):
 
 
 def test_a_nan_loss_leaves_no_model(project, capsys):
-    rate = {"finetune.options.saft.learning_rate": 1e30}
+    rate = {"finetune.options.saft.learning_rate": 1e6}
     set_params(project, **rate, **{"finetune.epochs": 5, "finetune.warmup_steps": 0})
     shutil.rmtree(project / MODEL)
     assert fails(finetune.main) == 1
@@ -241,7 +241,7 @@ def test_pretraining_that_diverges_or_cannot_start_leaves_no_model(project, caps
     small = {"width": 32, "layers": 1, "patch_size": 4, "steps": 3, "batch_size": 8}
     small |= {"text_width": 32, "text_layers": 1, "captions": "captions.json"}
     for change, message in (
-        ({"learning_rate": 1e30}, r"pretrain.small: the loss is nan at step \d; lower its learn"),
+        ({"learning_rate": 1e6}, r"pretrain.small: the loss is nan at step \d; lower its learn"),
         ({"patch_size": 5}, "pretrain.small: patches of 5 pixels do not tile images of 16"),
         ({"templates": []}, "key 'templates'.*at least 1 item"),
         ({"templates": ["hello"]}, r"key 'templates.0'.*needs exactly one \{\}"),
@@ -273,7 +273,7 @@ def test_a_local_model_that_cannot_be_used_is_refused_at_once(project, capsys, c
     local |= {"defended": False, "licence": None, "citation": None}
     set_params(project, models={"mine": local})
     assert fails(model_stage.main, "mine") == 1
-    assert re.search(f"{clip.CONFIG_FILE}: not an open_clip config.*{message}", one_line(capsys))
+    assert re.search(f"{clip.CONFIG_FILE}: .*{message}", one_line(capsys))
     assert not (project / MODELS / "mine").exists()
 
 

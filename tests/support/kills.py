@@ -89,5 +89,6 @@ def _run(folder: Path, log: Path, command: tuple[str, ...], prepare: Prepare) ->
     sys.path.insert(0, str(folder))
     sys.argv = list(command)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores, and all below it
     prepare()
     runpy.run_module(command[0], run_name="__main__", alter_sys=True)

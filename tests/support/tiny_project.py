@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from pipeline.clip.folders import BASE, FINETUNED, clip_folder
 from pipeline.common.params import read_params
-from pipeline.common.tables import write_table
+from pipeline.common.tables import read_json, write_json, write_table
 from pipeline.embeddings.encoded import write_encoded
 from pipeline.embeddings.templates import fill
 from pipeline.images.classes import CHECKED, CLASSES, EVALUATED, read_classes
@@ -70,3 +70,8 @@ def keep_one_class() -> None:
     file = Path("data/images/tiny/items.parquet")
     items = pq.read_table(file)
     write_table(file, items.to_pydict() | {"label": [0] * len(items)}, items.schema)
+    file = Path("data/images/tiny/summary.json")
+    per_class = {"minimum": len(items), "maximum": len(items)}
+    summary = read_json(file)
+    summary["images_per_class"] |= per_class
+    write_json(file, summary | {"classes": 1})
