@@ -122,7 +122,7 @@ def _partial(path: Path) -> Path:
 
 
 def _name() -> str:
-    return f".partial-{HOST}-{os.getpid()}-{next(_NUMBERS)}"
+    return f".partial-{HOST}-{os.getpid()}-{next(_NUMBERS)}.tmp"  # torch.save needs an ending
 
 
 def _remove_dead(folder: Path) -> None:

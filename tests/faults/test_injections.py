@@ -29,11 +29,14 @@ ESCAPES = "\x1b[2J\x1b]0;owned\x07\x9b31mred\r\x08\x00\u2028\u202e"
 TAG = re.compile(r"</?([a-zA-Z][a-zA-Z0-9-]*)([^<>]*)>")
 
 
-def _replaced(file: Path, column: str, texts: list[str]) -> None:
-    """Put hostile texts into a column of a table, in turn."""
+def _replaced(file: Path, column: str, texts: list[str], of: str | None = None) -> None:
+    """Put hostile texts into a column of a table, in turn: one a row, or one for each value of
+    column `of`."""
     table = pq.read_table(file)
     number = table.schema.get_field_index(column)
-    values = pa.array([texts[i % len(texts)] for i in range(len(table))], pa.string())
+    keys = table[of].to_pylist() if of else list(range(len(table)))
+    text_of = {key: texts[i % len(texts)] for i, key in enumerate(dict.fromkeys(keys))}
+    values = pa.array([text_of[key] for key in keys], pa.string())
     pq.write_table(table.set_column(number, table.schema.field(number), values), file)
 
 
@@ -51,7 +54,7 @@ def test_nothing_gets_into_the_page_unescaped(tree: Path) -> None:
     for name in CLASSES:
         _replaced(Path(f"data/evaluated_classes/{name}.parquet"), "name", HOSTILE)
     _replaced(report_training.SENTENCES, "sentence", HOSTILE)
-    _replaced(report_training.SENTENCES, "class_name", HOSTILE)
+    _replaced(report_training.SENTENCES, "class_name", HOSTILE, of="class_id")
     params = Path("params.yaml")
     title = "<script>alert(1)</script>{{ 7 * 191 }}"
     params.write_text(params.read_text().replace("Demo <report> & more", title))

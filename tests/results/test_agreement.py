@@ -23,7 +23,7 @@ OTHER_ATTACK = evaluation_folder("shapes", "template", "apgd_ce", 4, "base")
 # what two attacks on one image set share, and another value of it
 SHARED: dict[str, Any] = {
     "norm": "l2", "space": "native", "robust": "last", "seed": 4, "precision": "bf16",
-    "guard_band": 0.5, "dropped": 1, "classes": 7, "pixels": 32, "attacker__name": "x",
+    "guard_band": 0.5, "dropped": 1, "pixels": 32, "attacker__name": "x",
     "texts__templates": [],
 }  # fmt: skip
 

@@ -232,7 +232,10 @@ def test_a_backend_without_a_model_is_named_before_too_many_images_are(
 ):
     monkeypatch.setattr(pipeline_exemplars, "MOST_TOGETHER", 2)
     images = open_images("tiny")
-    picked = [[(number, 0.5) for number in range(3)] for _ in images.classes]
+    picked = [
+        [(number, 0.5) for number in range(3 * label, 3 * label + 3)]
+        for label in range(len(images.classes))
+    ]
     columns = to_columns(images.classes, picked, images.pixels)
     write_table(EXEMPLARS / "every.parquet", columns, EXEMPLAR_SCHEMA)
     ask(project, server, **{"describe.backend": "bundled", "describe.per_image": False})

@@ -19,6 +19,6 @@ def refused(dest: object = "robust-clip", *options: str) -> str:
     before = sorted(Path().rglob("*"))
     output = export(dest, *options, status=1)
     assert sorted(Path().rglob("*")) == before
-    assert output.startswith("error: saft export: ")
+    assert output.startswith("error: saft export: "), output
     assert output.count("\n") == 1
     return output
