@@ -31,8 +31,20 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not an open_clip config: {error!r}") from None
     check_config(config, str(path))
-    _check_own_parts(config["model_cfg"], path)
-    return config
+    model = without_absent_parts(config["model_cfg"])
+    _check_own_parts(model, path)
+    return config | {"model_cfg": model}
+
+
+def without_absent_parts(model: dict[str, Any]) -> dict[str, Any]:
+    """A model_cfg without the keys of parts of another library that are null: open_clip takes
+    `hf_model_name: null`, which other programs write out, for a text tower of the hub."""
+    kept = {k: v for k, v in model.items() if v is not None or k != "multimodal_cfg"}
+    for section, keys in ELSEWHERE.items():
+        values = model.get(section)
+        if isinstance(values, dict):
+            kept[section] = {k: v for k, v in values.items() if v is not None or k not in keys}
+    return kept
 
 
 def check_config(config: dict[str, Any], where: str) -> None:

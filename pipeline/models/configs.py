@@ -8,7 +8,7 @@ from typing import Any
 
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
-from pipeline.clip.config import CONFIG_FILE
+from pipeline.clip.config import CONFIG_FILE, without_absent_parts
 from pipeline.clip.model import preprocess_config
 from pipeline.common.errors import UserError
 from pipeline.common.text_files import read_text
@@ -28,7 +28,7 @@ def read_repository_config(path: Path, what: str) -> dict[str, Any]:
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise UserError(f"{what}: {CONFIG_FILE} is not usable: {error!r}") from None
     return {
-        "model_cfg": config["model_cfg"],
+        "model_cfg": without_absent_parts(config["model_cfg"]),
         "preprocess_cfg": preprocessing(config.get("preprocess_cfg", {})),
     }
 

@@ -76,3 +76,17 @@ def test_a_sound_folder_loads_without_a_question(clip_folder: Path, asked):
     assert clip.load(clip_folder).config
     assert folders.load(clip_folder).config
     assert asked == []
+
+
+def test_keys_of_other_parts_that_name_none_hinder_nobody(clip_folder: Path, tmp_path: Path, asked):
+    folder = tmp_path / "model"
+    shutil.copytree(clip_folder, folder)
+    config = json.loads((folder / CONFIG_FILE).read_text())
+    sound = folders.load(clip_folder).config
+    model = config["model_cfg"]
+    model["multimodal_cfg"] = None
+    model["vision_cfg"]["timm_model_name"] = None
+    model["text_cfg"] |= dict.fromkeys(("hf_model_name", "hf_tokenizer_name", "tokenizer_kwargs"))
+    (folder / CONFIG_FILE).write_text(json.dumps(config))
+    assert folders.load(folder).config == sound
+    assert asked == []

@@ -88,6 +88,30 @@ def test_margins_of_another_device_are_the_same_and_those_of_another_model_are_n
             refused(f"{path}: not the clean margins of {FIRST}/predictions.parquet")
 
 
+@pytest.mark.usefixtures("tree")
+def test_of_two_nearly_equal_classes_another_device_may_predict_the_other() -> None:
+    path = OTHER_ATTACK / "predictions.parquet"
+    verdicts = pq.read_table(path)
+    wrong = verdicts["clean_prediction"].to_numpy() != verdicts["label"].to_numpy()
+    confidence = verdicts["clean_confidence"].to_numpy()
+    tied, sure = (np.flatnonzero(wrong & mask)[0] for mask in (confidence < 0.5, confidence > 0.6))
+    for row, passes in ((tied, True), (sure, False)):
+        damage.column(path, "clean_prediction", lambda v, row=row: other_class(v, verdicts, row))
+        if passes:
+            check_evaluated([read()], read_section("evaluate", Agreed))
+        else:
+            refused(f"{path}: not the clean predictions of {FIRST}/predictions.parquet")
+
+
+def other_class(predictions: np.ndarray, verdicts: pa.Table, row: int) -> np.ndarray:
+    """The predictions with another wrong class of 6 in a row."""
+    label = verdicts["label"][row].as_py()
+    taken = (label, predictions[row])
+    changed = predictions.copy()
+    changed[row] = next(number for number in range(6) if number not in taken)
+    return changed
+
+
 def test_params_are_those_of_the_section(tree: Path) -> None:
     text = Path("params.yaml").read_text()
     for key, old, new in (
