@@ -57,7 +57,7 @@ def out_of_memory(error: BaseException) -> bool:
 def _storage(error: OSError) -> str:
     if error.errno in FULL:
         return full(Path(error.filename or "."), error.errno)
-    return f"{error.filename or 'a file'}: {error.strerror}"
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
 
 
 def _innermost(error: BaseException) -> str:
