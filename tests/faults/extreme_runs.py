@@ -89,23 +89,23 @@ def run(stage: tuple[str, ...], project: Path) -> Ended:
     """The end of a stage in a copy of the project, in a process of its own of limited time and
     memory; what it writes is thrown away."""
     with tempfile.TemporaryDirectory(dir=project.parent, ignore_cleanup_errors=True) as folder:
-        place = linked_copy(project, Path(folder) / "project")
+        project_copy = linked_copy(project, Path(folder) / "project")
         printed = Path(folder) / "printed"
         child = os.fork()
         if child == 0:
-            _child(stage, place, printed)
+            _child(stage, project_copy, printed)
         status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         text = printed.read_text(errors="replace") if printed.exists() else ""
     return Ended(status, text)
 
 
-def _child(stage: tuple[str, ...], place: Path, printed: Path) -> None:
+def _child(stage: tuple[str, ...], project_copy: Path, printed: Path) -> None:
     status = 97
     try:
         out = os.open(printed, os.O_WRONLY | os.O_CREAT)
         os.dup2(out, 1)
         os.dup2(out, 2)
-        os.chdir(place)
+        os.chdir(project_copy)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, WAIT)
         signal.setitimer(signal.ITIMER_PROF, SECONDS)

@@ -70,7 +70,7 @@ def main(
     """Decode mutated images and print what is wrong with how they are treated."""
     figures = fuzz(seeds(), attempt, seconds, random.randrange(2**31) if seed is None else seed)
     report(figures, seconds)
-    raise SystemExit(1 if figures.found else 0)
+    raise SystemExit(1 if figures.findings else 0)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ Mutation = Callable[[random.Random, bytes], bytes]
 
 
 class Figures(NamedTuple):
-    """runs, and what was found: the input, and what it led to."""
+    """runs, and findings: the input, and what it led to."""
 
     runs: int
-    found: list[tuple[bytes, str]]
+    findings: list[tuple[bytes, str]]
 
 
 def _flip(rng: random.Random, data: bytes) -> bytes:
@@ -70,7 +70,7 @@ def fuzz(
         attempt: what is wrong with how an input was treated; "" if nothing is. Whatever it
             raises is wrong.
     """
-    rng, runs, found = random.Random(seed), 0, []
+    rng, runs, findings = random.Random(seed), 0, []
     end = time.process_time() + seconds
     while time.process_time() < end:
         data = mutated(rng, rng.choice(inputs), inputs)
@@ -82,13 +82,13 @@ def fuzz(
         if not wrong and time.process_time() - began > SLOW:
             wrong = f"{time.process_time() - began:.1f} s"
         if wrong:
-            found.append((data, wrong))
+            findings.append((data, wrong))
         runs += 1
-    return Figures(runs, found)
+    return Figures(runs, findings)
 
 
 def report(figures: Figures, seconds: float) -> None:
     """Print the figures, and each kind of finding once."""
-    print(f"{figures.runs} inputs in {seconds:.0f} s, {len(figures.found)} findings")
-    for wrong, data in {wrong: data for data, wrong in figures.found}.items():
+    print(f"{figures.runs} inputs in {seconds:.0f} s, {len(figures.findings)} findings")
+    for wrong, data in {wrong: data for data, wrong in figures.findings}.items():
         print(f"  {wrong}: {data[:200]!r}{' ...' if len(data) > 200 else ''}")

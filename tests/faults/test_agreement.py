@@ -136,8 +136,9 @@ WITHIN = [
 TOGETHER = [
     *(Case(key, everywhere("unseen", **{key: value}), (*both(UNSEEN, FIRST), f"{key} is"))
       for key, value in {"norm": "l2", "space": "native", "robust": "last", "seed": 4, "dropped": 1,
-                         "classes": 7, "pixels": 32, "title": "x", "precision": "bf16",
+                         "pixels": 32, "title": "x", "precision": "bf16",
                          "guard_band": 0.5, "options": {"steps": 3}, "budget": 30}.items()),
+    Case("classes", everywhere("unseen", classes=7), (str(UNSEEN), "7 classes, the class table")),
     *(Case(f"{key} of an attack", metrics(APGD, **{key: value}), both(APGD, FIRST))
       for key, value in {"norm": "l2", "space": "native", "seed": 4, "dropped": 1,
                          "texts__templates": ["x {}"], "attacker__name": "x"}.items()),
