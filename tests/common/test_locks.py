@@ -36,7 +36,7 @@ def test_a_second_holder_is_refused_and_the_next_is_not(lock):
 
 def test_an_empty_lock_file_that_was_left_there_holds_nobody_up(lock):
     lock.touch()
-    with held(lock, "busy"):
+    with held(lock, "busy"), pytest.raises(UserError, match="busy"), held(lock, "busy"):
         pass
 
 

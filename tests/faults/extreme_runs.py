@@ -49,6 +49,7 @@ def hold(values: dict[str, Any], monkeypatch: Any) -> None:
         return copy.deepcopy(values) if file == params.PARAMS_FILE else PARSE(text, file)
 
     monkeypatch.setattr(params, "_parse", parse)
+    params._checked.cache_clear()  # the text of the file is the same
 
 
 def check(values: dict[str, Any], monkeypatch: Any) -> list[str]:

@@ -6,14 +6,14 @@ grows no faster than the answer; what was cut off never gives more than what was
 
 import json
 import random
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from ruamel.yaml import YAML
 
 from pipeline.descriptions.answer_log import Reply
 from pipeline.descriptions.messages import parse_answer, parse_reply
-from tests.faults.fuzzing import fuzz, report
+from tests.faults.fuzzing import command
 from tests.support.project import ROOT
 
 # what the answers of models are made of, apart from words
@@ -63,15 +63,5 @@ def attempt(data: bytes) -> str:
     return ""
 
 
-def main(
-    seconds: Annotated[float, typer.Option(help="of the processor")] = 300,
-    seed: Annotated[int | None, typer.Option(help="of the mutations; none: a new one")] = None,
-) -> None:
-    """Read mutated answers and print what is wrong with how they are treated."""
-    figures = fuzz(seeds(), attempt, seconds, random.randrange(2**31) if seed is None else seed)
-    report(figures, seconds)
-    raise SystemExit(1 if figures.findings else 0)
-
-
 if __name__ == "__main__":
-    typer.run(main)
+    typer.run(command(seeds, attempt))

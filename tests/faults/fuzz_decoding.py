@@ -5,16 +5,15 @@ for an unreadable image, with a reason of one line.
 """
 
 import io
-import random
 import warnings
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import typer
 from PIL import Image
 
 from pipeline.images.decoding import UNREADABLE, Resize, decode_bytes, reason
-from tests.faults.fuzzing import fuzz, report
+from tests.faults.fuzzing import command
 
 SIZE = 16
 PIXELS = 1_000_000  # of an image; what only takes long because it is large is no finding
@@ -63,15 +62,5 @@ def attempt(data: bytes) -> str:
     return "" if all(isinstance(remark, str) for remark in remarks) else f"remarks {remarks!r}"
 
 
-def main(
-    seconds: Annotated[float, typer.Option(help="of the processor")] = 300,
-    seed: Annotated[int | None, typer.Option(help="of the mutations; none: a new one")] = None,
-) -> None:
-    """Decode mutated images and print what is wrong with how they are treated."""
-    figures = fuzz(seeds(), attempt, seconds, random.randrange(2**31) if seed is None else seed)
-    report(figures, seconds)
-    raise SystemExit(1 if figures.findings else 0)
-
-
 if __name__ == "__main__":
-    typer.run(main)
+    typer.run(command(seeds, attempt))

@@ -3,7 +3,9 @@
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+import typer
 
 SLOW = 2.0  # seconds of the processor that one input may take
 Mutation = Callable[[random.Random, bytes], bytes]
@@ -92,3 +94,20 @@ def report(figures: Figures, seconds: float) -> None:
     print(f"{figures.runs} inputs in {seconds:.0f} s, {len(figures.findings)} findings")
     for wrong, data in {wrong: data for data, wrong in figures.findings}.items():
         print(f"  {wrong}: {data[:200]!r}{' ...' if len(data) > 200 else ''}")
+
+
+def command(
+    seeds: Callable[[], Sequence[bytes]], attempt: Callable[[bytes], str]
+) -> Callable[[float, int | None], None]:
+    """The command line of a fuzz target, for `typer.run`."""
+
+    def main(
+        seconds: Annotated[float, typer.Option(help="of the processor")] = 300,
+        seed: Annotated[int | None, typer.Option(help="of the mutations; none: a new one")] = None,
+    ) -> None:
+        """Treat mutated inputs and print what is wrong with how they are treated."""
+        figures = fuzz(seeds(), attempt, seconds, random.randrange(2**31) if seed is None else seed)
+        report(figures, seconds)
+        raise SystemExit(1 if figures.findings else 0)
+
+    return main

@@ -26,5 +26,7 @@ def test_what_is_wrong_would_be_found():
         return "not so" if b"\xff" in data else ""
 
     assert fuzz([b"abc" * 20], attempt, 0.1, SEED).findings
-    found = fuzz([b"abc" * 20], lambda data: str(1 // (len(data) - 60)), 0.2, SEED).findings
-    assert "ZeroDivisionError: integer division or modulo by zero" in {wrong for _, wrong in found}
+    findings = fuzz([b"abc" * 20], lambda data: str(1 // (len(data) - 60)), 0.2, SEED).findings
+    assert "ZeroDivisionError: integer division or modulo by zero" in {
+        wrong for _, wrong in findings
+    }

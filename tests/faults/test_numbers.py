@@ -183,9 +183,12 @@ def test_a_number_that_is_none_is_refused(
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_sound_project_passes(project: Path, stage: str) -> None:
+def test_the_sound_project_passes(
+    project: Path, capsys: pytest.CaptureFixture[str], stage: str
+) -> None:
     main, arguments = STAGES[stage]
     main(*arguments)
+    assert "error:" not in capsys.readouterr().err
 
 
 def test_how_many_there_are() -> None:

@@ -82,7 +82,7 @@ def test_signals_that_end_a_process_end_a_stage_like_an_interrupt(capsys, number
         signal.signal(number, before)
 
 
-def test_a_signal_that_is_ignored_stays_ignored(monkeypatch):
+def test_a_signal_that_is_ignored_stays_ignored(capsys):
     """As by nohup."""
 
     @stage("demo")
@@ -92,8 +92,10 @@ def test_a_signal_that_is_ignored_stays_ignored(monkeypatch):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         main()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+    assert "interrupted" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -197,9 +197,11 @@ def of_image_set() -> Iterator[Artifact]:
     named = [damage.another_file("data/classes/other.parquet"), damage.cell("name", "disc")]
     named += [damage.cell("name", " "), damage.cell("class_id", ""), damage.cell("label", 2)]
     yield _table("data/classes/tiny.parquet", "describe", classes.CLASS_SCHEMA, named)
-    own = [damage.metadata(classes.TEMPLATES, text) for text in (b"x", b'["a"]', b'{"a": 1}', b"")]
+    templates = [
+        damage.metadata(classes.TEMPLATES, text) for text in (b"x", b'["a"]', b'{"a": 1}', b"")
+    ]
     tables = "data/evaluated_classes/tiny.parquet", "texts", classes.CLASS_SCHEMA
-    yield _table(*tables, [*named[1:], *own])
+    yield _table(*tables, [*named[1:], *templates])
     items = [damage.another_file(f"{other}/items.parquet"), damage.cell("label", 1)]
     yield _table("data/images/tiny/items.parquet", stage, image_set.ITEM_SCHEMA, items)
     files = damage.cell("path", "gone.png"), damage.cell("length", 3), damage.cell("crc32", 0)

@@ -41,8 +41,8 @@ from tests.support.tiny_project import write_params
 SIZE, IMAGES = 16, 5
 SETS = {"tiny": ("n00", "n01", "n02"), "other": ("m00", "m01", "m02", "m03")}
 SENTENCES = {
-    class_id: [f"A photo of a {colour} {thing} on a rug.", f"It is a {colour} {thing} with a lid."]
-    for class_id, colour, thing in (
+    class_id: [f"A photo of a {colour} {noun} on a rug.", f"It is a {colour} {noun} with a lid."]
+    for class_id, colour, noun in (
         ("n00", "red", "ball"), ("n01", "blue", "cup"), ("n02", "green", "box"),
         ("m00", "black", "hat"), ("m01", "white", "shoe"), ("m02", "brown", "bag"),
         ("m03", "grey", "coat"),

@@ -96,15 +96,15 @@ def ended(process: subprocess.Popen[bytes]) -> bool:
 
 def members(group: int) -> list[int]:
     """The processes of a group, but for those that have ended."""
-    found = []
+    numbers = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, _, pgrp = stat.read_text().rpartition(")")[2].split()[:3]
         except (FileNotFoundError, ProcessLookupError):
             continue
         if int(pgrp) == group and state != "Z":
-            found.append(int(stat.parent.name))
-    return found
+            numbers.append(int(stat.parent.name))
+    return numbers
 
 
 def wait_for(condition, seconds: float = SECONDS) -> None:
