@@ -123,6 +123,28 @@ def test_too_little_memory_names_the_key_that_needs_less(error, monkeypatch, cap
     assert "out of memory; lower finetune.batch_size in params.yaml" in lines[0]
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("share", [1.0, 0.001], ids=["beyond-the-card", "beyond-a-share-of-it"])
+def test_a_full_card_names_the_key_that_needs_less(share, monkeypatch, capsys):
+    """With the error that CUDA itself raises; `share` of the card's memory is what may be used."""
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    gib = torch.cuda.mem_get_info()[1] / 2**30
+
+    @stage("evaluate")
+    def main() -> None:
+        torch.empty(1 + int(2 * share * gib), 2**30, dtype=torch.uint8, device="cuda")
+
+    torch.cuda.set_per_process_memory_fraction(share)
+    try:
+        assert fails(main) == 1
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert "out of memory; lower evaluate.batch_size in params.yaml" in lines[0]
+    assert torch.ones(2, device="cuda").sum().item() == 2
+
+
 @pytest.mark.parametrize("name", [n for n in STAGES if n not in ("names", "classes")])
 def test_every_stage_says_what_needs_less_memory(name, monkeypatch, capsys):
     monkeypatch.delenv("DVC_STAGE", raising=False)
