@@ -18,6 +18,7 @@ from stages import STARTED
 
 P = ParamSpec("P")
 INTERRUPTED = 130
+WHOLE = "nothing is half-written"  # an error may come after the last rename
 # what makes a stage need less memory: the key that it grows with, or else what there is to do
 SMALLER = {
     "pretrain": "the batch_size of its entry in section pretrain",
@@ -55,11 +56,11 @@ def stage(name: str) -> Callable[[Callable[P, None]], Callable[P, None]]:
 def explain(error: BaseException, name: str) -> tuple[str, int]:
     """Line and exit status for an error of stage `name`."""
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted; nothing was written", INTERRUPTED
+        return f"interrupted; {WHOLE}", INTERRUPTED
     line = failures.explain(error, name)
     if failures.out_of_memory(error):
         line += f"; {_smaller(name)}"
-    return line if isinstance(error, UserError) else f"{line}; nothing was written", 1
+    return line if isinstance(error, UserError) else f"{line}; {WHOLE}", 1
 
 
 def _smaller(name: str) -> str:

@@ -20,9 +20,18 @@ from pipeline.common.storage import naming_target
 
 PROJECT = Path("dvc.yaml")  # is in the folder of a project, which has .scratch/, too
 PARTIALS = Path(".scratch/partial")
-HOST = "".join(c if c.isalnum() else "_" for c in socket.gethostname())[:64]
+NAMESPACE = Path("/proc/self/ns/pid")  # containers of one host name each count their processes
 FOREIGN_SECONDS = 7 * 24 * 3600  # age at which the partial of another host counts as left over
 _NUMBERS = count()
+
+
+def _host() -> str:
+    """What tells which processes a process id can be asked of, in letters, digits and "_"."""
+    name = "".join(c if c.isalnum() else "_" for c in socket.gethostname())[:64]
+    return f"{name}_{NAMESPACE.stat().st_ino}" if NAMESPACE.exists() else name
+
+
+HOST = _host()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ hub, fetched once (data.download: true) and checked against the hub's sha256.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -28,7 +29,7 @@ from pipeline.prepare.display_names import id_note
 from pipeline.prepare.folders import read_lines
 from pipeline.prepare.hub_shards import HUB, fetch, folder_of
 from pipeline.prepare.selection import sample_images, select_classes, without_images
-from pipeline.prepare.tar_shards import HIDDEN, read_shard
+from pipeline.prepare.tar_shards import read_shard
 
 SHOWN = 5  # classes without an image that a remark names
 
@@ -91,7 +92,10 @@ def open_source(params: Params) -> ImageSource:
     label_of = {int(class_id): label for label, class_id in enumerate(class_ids)}
     items = [SourceImage(label_of[labels[i]], images[i].source) for i in numbers]
     encoded = [images[i].file for i in numbers]
-    hidden = [member for shard in shards for member in shard.hidden]
+    left_out: dict[str, list[str]] = defaultdict(list)
+    for shard in shards:
+        for reason, members in shard.left_out.items():
+            left_out[reason] += members
 
     def pixels(index: int) -> Decoded:
         return decode(encoded[index], params.size, params.resize)
@@ -104,7 +108,7 @@ def open_source(params: Params) -> ImageSource:
         _templates(folder / "zeroshot_classification_templates.txt"),
         FileSource(root, encoded, params.resize),
         params.stream,
-        {HIDDEN: hidden} if hidden else {},
+        left_out,
         [
             *_distractors([names[int(class_id)] for class_id in absent], len(class_ids)),
             *id_note(names, "classnames.txt has to hold names"),

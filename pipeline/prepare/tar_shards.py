@@ -8,8 +8,9 @@ import contextlib
 import json
 import re
 import tarfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from pipeline.images.decoding import ENDINGS, Encoded
 from pipeline.prepare.walking import is_stray
 
 HIDDEN = "hidden members of shards"
+LINKS = "members of shards that are links elsewhere or sparse"
 PAX = re.compile(r"PaxHeaders?(\.\d+)?")  # what a tar without support for them makes of headers
 LABEL_KEYS = ("label", "cls", "class", "class_id", "target")  # of JSON
 LONGEST = 1 << 20  # bytes of a label's file that are read
@@ -35,10 +37,55 @@ class ShardImage(NamedTuple):
 
 
 class Shard(NamedTuple):
-    """What a shard holds, in its order; hidden: members that are left out."""
+    """What a shard holds, in its order; left_out: the images that are left out, by reason."""
 
     images: list[ShardImage]
-    hidden: list[str]
+    left_out: dict[str, list[str]]
+
+
+@dataclass
+class _Index:
+    """What the members of a shard read so far are; images and labels by their key."""
+
+    path: Path
+    images: dict[str, Encoded] = field(default_factory=dict)
+    labels: dict[str, Members] = field(default_factory=lambda: {".cls": {}, ".json": {}})
+    left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    stored: dict[str, Encoded] = field(default_factory=dict)  # by the member's whole name
+    end: int = 0  # where the last member's content ends, in bytes
+
+    def add(self, member: tarfile.TarInfo) -> None:
+        self.end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+        name = PurePosixPath(member.name)
+        key, ending = str(name.with_suffix("")), name.suffix.lower()
+        file = self._file(member)
+        if member.isdir():
+            return
+        if _is_hidden(name):
+            self.left_out[HIDDEN].append(f"{_source(self.path)}/{name}")
+        elif ending in self.labels and file:
+            self.labels[ending][key] = member
+        elif ending in ENDINGS and not file:
+            self.left_out[LINKS].append(f"{_source(self.path)}/{name}")
+        elif ending in ENDINGS and file:
+            if key in self.images:
+                raise UserError(f"{self.path}: two images are called {key}")
+            self.images[key] = file
+
+    def _file(self, member: tarfile.TarInfo) -> Encoded | None:
+        """Where the content is; None of a link elsewhere, a device, a sparse file (which says more
+        than is there). A hard link is how tar stores a file that it has stored already."""
+        if member.isfile() and not member.issparse():
+            self.stored[member.name] = Encoded(self.path, member.offset_data, member.size)
+        elif member.islnk() and member.linkname in self.stored:
+            self.stored[member.name] = self.stored[member.linkname]
+        else:
+            return None
+        return self.stored[member.name]
+
+
+def _source(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
 
 
 def read_shard(path: Path, names: Sequence[str]) -> Shard:
@@ -50,32 +97,18 @@ def read_shard(path: Path, names: Sequence[str]) -> Shard:
     Raises:
         UserError: it is damaged, or an image has no label or one that is no class.
     """
-    files: dict[str, Encoded] = {}
-    label_members: dict[str, Members] = {".cls": {}, ".json": {}}
-    hidden, end = [], 0
+    index = _Index(path)
     try:
         with tarfile.open(path, "r:") as tar:
             for member in tar:
-                end = member.offset_data + -(-member.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-                name = PurePosixPath(member.name)
-                key, ending = str(name.with_suffix("")), name.suffix.lower()
-                if not member.isfile() or member.issparse():
-                    continue  # a link or a device says nothing, a sparse file more than is there
-                if _is_hidden(name):
-                    hidden.append(f"{path.parent.name}/{path.name}/{name}")
-                elif ending in label_members:
-                    label_members[ending][key] = member
-                elif ending in ENDINGS:
-                    if key in files:
-                        raise UserError(f"{path}: two images are called {key}")
-                    files[key] = Encoded(path, member.offset_data, member.size)
-            _check_whole(path, end, sorted(set(label_members[".cls"]) - set(files)))
-            labels = dict(_labels(tar, path, files, label_members, names))
+                index.add(member)
+            _check_whole(path, index.end, sorted(set(index.labels[".cls"]) - set(index.images)))
+            labels = dict(_labels(tar, path, index.images, index.labels, names))
     except (tarfile.TarError, ValueError, EOFError, OSError) as error:
         raise UserError(f"{path}: cannot be read: {first_line(error)}; get it again") from None
-    _check_labels(path, files, labels, len(names))
-    return Shard([ShardImage(labels[k], f"{path.parent.name}/{path.name}/{k}", file)
-                  for k, file in files.items()], hidden)  # fmt: skip
+    _check_labels(path, index.images, labels, len(names))
+    images = [ShardImage(labels[k], f"{_source(path)}/{k}", f) for k, f in index.images.items()]
+    return Shard(images, dict(index.left_out))
 
 
 def _is_hidden(name: PurePosixPath) -> bool:

@@ -231,6 +231,33 @@ def test_hidden_members_are_left_out_and_counted(project, layout):
     assert "left_out" not in json.loads((IMAGES / "w/summary.json").read_text())
 
 
+def test_a_hard_link_is_the_image_it_links_to_and_other_links_are_counted(project):
+    """tar stores a file of two names once, and links kept as links hold no image."""
+    write(project / "wds")
+    packed("w")
+    with tarfile.open(project / "wds/test/0.tar", "a") as tar:
+        for name, kind, target in [
+            ("again.webp", tarfile.LNKTYPE, "s0000.webp"),
+            ("again.cls", tarfile.LNKTYPE, "s0000.cls"),
+            ("dangling.webp", tarfile.LNKTYPE, "none.webp"),
+            ("symbolic.webp", tarfile.SYMTYPE, "../pictures/s0000.webp"),
+            ("symbolic.cls", tarfile.SYMTYPE, "../pictures/s0000.cls"),
+        ]:
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, target
+            tar.addfile(link)
+    labels = labels_by_source()
+    assert labels["again"] == labels["s0000"]
+    assert not {"dangling", "symbolic"} & set(labels)
+    images = packed("linked")
+    sources = [item.source for item in webdataset.open_source(params("wds")).items]
+    first, again = (sources.index(f"test/0.tar/{key}") for key in ("s0000", "again"))
+    np.testing.assert_array_equal(images.pixels[again], images.pixels[first])
+    links = {"count": 2, "first": "test/0.tar/dangling.webp"}
+    summary = json.loads((IMAGES / "linked/summary.json").read_text())
+    assert summary["left_out"] == {"members of shards that are links elsewhere or sparse": links}
+
+
 @pytest.mark.parametrize(
     "label",
     ["2", "2.0", "002", " 2\n", "\ufeff2", '"2"', '{"label": 2}', '{"cls": 2.0, "id": 9}', "+2",

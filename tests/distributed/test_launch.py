@@ -82,7 +82,7 @@ at_work = pytest.fixture(name="at_work")(lambda tmp_path: (yield from started(tm
 def test_an_interrupt_ends_all_ranks(at_work, tmp_path, sent):
     at_work.send_signal(sent)
     assert at_work.wait(40) == 130
-    assert lines(at_work.stderr.read()) == ["[demo] error: interrupted; nothing was written"]
+    assert lines(at_work.stderr.read()) == ["[demo] error: interrupted; nothing is half-written"]
     assert not any(alive(pid) for pid in ranks_of(tmp_path))
 
 

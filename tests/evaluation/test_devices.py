@@ -281,7 +281,7 @@ def test_an_interrupt_ends_the_workers(project, seconds):
             os.killpg(running.pid, signal.SIGKILL)
     assert running.returncode == 130
     messages = [line for line in lines(error) if "%|" not in line]  # but for a bar
-    assert messages == ["[evaluate] error: interrupted; nothing was written"]
+    assert messages == ["[evaluate] error: interrupted; nothing is half-written"]
     wait_for(lambda: not any(alive(pid) for pid in pids), 10)
     assert not (project / "data/evaluation").exists()
 

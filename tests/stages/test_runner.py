@@ -76,7 +76,7 @@ def test_signals_that_end_a_process_end_a_stage_like_an_interrupt(capsys, number
     before = signal.signal(number, signal.SIG_DFL)  # nohup, below which tests may run, ignores one
     try:
         assert fails(main) == 130
-        assert "interrupted; nothing was written" in capsys.readouterr().err
+        assert "interrupted; nothing is half-written" in capsys.readouterr().err
         assert signal.getsignal(number) is signal.SIG_DFL
     finally:
         signal.signal(number, before)
