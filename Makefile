@@ -20,7 +20,7 @@ test: $(STAMP)
 # kills, full disks, damaged artifacts, extreme parameters, planted secrets: all of tests/faults, of
 # which `make test` runs a sample; docs/trust.md says what each of them shows
 test-faults: $(STAMP)
-	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "" tests/faults
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "" tests/faults
 
 # the describe stage through the real vLLM engine and server, on a CPU: 4 GB, minutes
 test-vllm:

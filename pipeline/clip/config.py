@@ -84,7 +84,10 @@ def text_context(folder: Path) -> int | None:
 def _check_config(config: dict[str, Any]) -> None:
     """Raise LookupError, TypeError or ValueError unless what this pipeline uses is there; pixels
     are divided by std."""
-    config["model_cfg"]["vision_cfg"]
+    model = config["model_cfg"]
+    for section in (model["vision_cfg"], model.get("text_cfg") or {}):
+        if not isinstance(section, dict):
+            raise TypeError("model_cfg.vision_cfg and text_cfg must be objects")
     for key in ("mean", "std"):
         values = config["preprocess_cfg"][key]
         if len(values) != 3 or not all(type(value) in (int, float) for value in values):

@@ -8,7 +8,7 @@ from typing import Any
 
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg
 
-from pipeline.clip.config import CONFIG_FILE, without_absent_parts
+from pipeline.clip.config import CONFIG_FILE, ELSEWHERE, without_absent_parts
 from pipeline.clip.model import preprocess_config
 from pipeline.common.errors import UserError
 from pipeline.common.text_files import read_text
@@ -38,7 +38,7 @@ def check_layout(model: dict[str, Any], what: str) -> None:
     with its own tokenizer; `what` names it."""
     image, text = model["vision_cfg"], model.get("text_cfg", {})
     reason = ""
-    if "hf_tokenizer_name" in text or "hf_model_name" in text:
+    if any(key in text for key in ELSEWHERE["text_cfg"]):
         reason = "its tokenizer is one of the Hugging Face hub, only CLIP's own is supported"
     elif "vocab_path" in text:
         reason = (

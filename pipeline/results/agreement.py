@@ -62,12 +62,7 @@ class Rule(NamedTuple):
 # a key is (image set, text set, attack, epsilon, model)
 RULES = (
     Rule(lambda key: (), ("norm", "space", "robust", "seed", "precision", "guard_band")),
-    Rule(
-        lambda key: key[0],
-        ("images", "dropped", "classes", "set_notes", "pixels"),
-        ("number",),
-        "images",
-    ),
+    Rule(lambda key: key[0], OF_A_SET, ("number",), "images"),
     Rule(lambda key: key[0], (), ("label",), "labels"),
     Rule(lambda key: key[2], ("title", "options", "budget")),
     Rule(lambda key: key[:2], ("texts", "attacker")),

@@ -202,6 +202,7 @@ def test_a_tag_beside_a_repository_is_refused(cache):
 @pytest.mark.parametrize(
     ("section", "change", "reason"),
     [
+        ("text_cfg", {"tokenizer_kwargs": {"strip": True}}, "its tokenizer is one of the Hugging"),
         ("text_cfg", {"hf_tokenizer_name": "org/bert"}, "its tokenizer is one of the Hugging"),
         ("text_cfg", {"vocab_path": "bert.txt"}, "its tokenizer is a vocabulary of its own (text_"),
         ("text_cfg", {"magic": 1}, "its config has keys that open_clip does not know (magic)"),

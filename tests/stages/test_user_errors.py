@@ -262,6 +262,8 @@ def test_pretraining_that_diverges_or_cannot_start_leaves_no_model(project, caps
         (lambda c: c["preprocess_cfg"].pop("std"), "KeyError.'std'"),
         (lambda c: c["preprocess_cfg"].update(mean=None), "NoneType"),
         (lambda c: c["model_cfg"]["text_cfg"].update(hf_tokenizer_name="x"), "not supported"),
+        (lambda c: c["model_cfg"].update(vision_cfg=float("nan")), "must be objects"),
+        (lambda c: c["model_cfg"].update(text_cfg=[3]), "must be objects"),
     ],
 )
 def test_a_local_model_that_cannot_be_used_is_refused_at_once(project, capsys, change, message):

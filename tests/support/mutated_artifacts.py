@@ -78,11 +78,14 @@ def _evaluation() -> Iterator[tuple[str, list[damage.Mutation]]]:
             damage.cell("model", "base", row=1),
         ],
     )
-    keys = [*Metrics.model_fields, "clean.correct", "robust_any.images", "texts.name"]
+    fields = Metrics.model_fields.items()
+    keys = [name for name, field in fields if field.is_required()]
+    keys += ["clean.correct", "robust_any.images", "texts.name"]
+    optional = [name for name, field in fields if not field.is_required()]
     yield (
         "metrics.json",
         [
-            *damage.of_json(*keys),
+            *damage.of_json(*keys, optional=optional),
             *(damage.json_value(key, 7) for key in ("images", "classes", "pixels")),
             damage.json_value("model", "base"),
         ],

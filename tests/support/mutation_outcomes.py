@@ -103,7 +103,11 @@ OUTCOMES: dict[str, dict[str, str]] = {
         "data/embeddings/base/template/texts/tiny.parquet in its place": SEEN,
     },
     "data/models/base/clip/open_clip_config.json": {"first key twice": NO_EFFECT},
-    "data/models/finetuned/clip/recipe.json": {"a key more": COPIED, "dataset: 'gone'": ELSEWHERE},
+    "data/models/finetuned/clip/recipe.json": {
+        "a key more": COPIED,
+        "byte order mark": COPIED,
+        "dataset: 'gone'": ELSEWHERE,
+    },
     "data/evaluation/tiny/template/pgd/4/finetuned/predictions.parquet": {
         "zero_gradient: null": UNMEASURED,
         **_REORDERED,

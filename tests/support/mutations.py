@@ -6,7 +6,7 @@ artifact, in `tests.support.mutated_artifacts`.
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +73,8 @@ def of_table(schema: pa.Schema) -> Iterator[Mutation]:
             yield f"{field.name}: not UTF-8", _not_utf8(field.name)
 
 
-def of_json(*keys: str) -> Iterator[Mutation]:
-    """Of a JSON object in which `keys` are relied on; dots descend."""
+def of_json(*keys: str, optional: Sequence[str] = ()) -> Iterator[Mutation]:
+    """Of a JSON object in which `keys` are relied on, `optional` where they are; dots descend."""
     yield from of_bytes()
     yield "byte order mark", lambda file: file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
     yield "UTF-16", lambda file: file.write_text(file.read_text("utf-8"), "utf-16")
@@ -87,6 +87,7 @@ def of_json(*keys: str) -> Iterator[Mutation]:
     yield "a key more", lambda file: _edit(file, lambda values: values.update(more=1))
     for key in keys:
         yield f"{key}: not there", lambda file, key=key: _set(file, key)
+    for key in (*keys, *optional):
         yield f"{key}: another type", lambda file, key=key: _set(file, key, {"x": ["y"]})
         yield f"{key}: NaN", lambda file, key=key: _set(file, key, float("nan"))
 
