@@ -15,7 +15,7 @@ from pipeline.cost.meter import Spent
 from pipeline.evaluation.evaluate import evenly_spaced
 from pipeline.evaluation.interface import Outcome, Targets
 from pipeline.evaluation.session import Attack, AttackedModel, Inputs, record_attack
-from pipeline.images.image_set import dropped, read_notes
+from pipeline.images.image_set import told_of
 from pipeline.results.files import PREDICTIONS, prediction_faults, verdict_faults
 
 
@@ -60,7 +60,6 @@ def attack_metadata(attack: Attack, inputs: Inputs, note: str) -> dict[str, Any]
 def threat_model(inputs: Inputs) -> dict[str, Any]:
     """What the attacker may do, to which model and images."""
     params, images = inputs.params, inputs.images
-    notes = read_notes(images.name)
     return {
         **{key: getattr(params, key) for key in ("norm", "space", "robust", "seed")},
         "model": inputs.model,
@@ -70,9 +69,8 @@ def threat_model(inputs: Inputs) -> dict[str, Any]:
         "guard_band": params.band or None,
         "dataset": images.name,
         "images": len(inputs.targets.labels),
-        "dropped": dropped(images.name),
         "classes": len(images.classes),
-        **({"set_notes": notes} if notes else {}),
+        **told_of(images.name),
     }
 
 

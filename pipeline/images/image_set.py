@@ -50,6 +50,13 @@ class Dropped(Section, extra="ignore"):
     source: str
 
 
+class LeftOut(Section, extra="ignore"):
+    """Files of one kind that are no part of the set."""
+
+    count: int
+    first: str
+
+
 class Summary(Section, extra="ignore"):
     """What stages rely on of summary.json."""
 
@@ -60,6 +67,8 @@ class Summary(Section, extra="ignore"):
     streamed: bool
     sha256: str
     dropped: list[Dropped]
+    left_out: dict[str, LeftOut] = {}
+    notes: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -159,14 +168,17 @@ def read_summary(name: str) -> Summary:
     return validate(read_json(path), Summary, str(path))
 
 
-def dropped(name: str) -> int:
-    """How many images of set `name` could not be read and were left out by `prepare`."""
-    return len(read_summary(name).dropped)
+def told_of(name: str) -> dict[str, Any]:
+    """What whoever computes with set `name` has to tell of it, for a JSON file: "dropped", how many
+    images `prepare` could not read and left out, and "set_notes", its `note_lines`, if any."""
+    summary = read_summary(name)
+    notes = note_lines(summary.model_dump())
+    return {"dropped": len(summary.dropped), **({"set_notes": notes} if notes else {})}
 
 
 def read_notes(name: str) -> list[str]:
     """The `note_lines` of set `name`."""
-    return note_lines(read_json(IMAGES / name / SUMMARY))
+    return list(told_of(name).get("set_notes", []))
 
 
 def note_lines(summary: Mapping[str, Any]) -> list[str]:

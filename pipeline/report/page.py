@@ -151,6 +151,7 @@ def _training(training: Training) -> dict[str, Any]:
     return {
         "method": training.recipe.title,
         "dataset": training.dataset,
+        "recipe": training.recipe,
         "figures": training_view(training.log),
         "filter": filter_view(
             training.sentences, training.filter, training.provenance, training.labels

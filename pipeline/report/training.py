@@ -37,12 +37,15 @@ class Provenance(Section, extra="ignore"):
 
 
 class TrainedOn(Section, extra="ignore"):
-    """What the page tells of recipe.json. images: of the training set; steps: of the
-    optimiser; attack: None for a method that trains on clean images."""
+    """What the page tells of recipe.json. images: of the training set; dropped, set_notes: what
+    `prepare` left out of it; steps: of the optimiser; attack: None for a method that trains on
+    clean images."""
 
     title: str
     dataset: str
     images: int
+    dropped: int = 0
+    set_notes: list[str] = []
     epochs: int
     steps: int
     attack: _Attack | None

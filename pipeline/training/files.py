@@ -17,7 +17,7 @@ from pipeline.common.tables import write_json
 from pipeline.cost import meter
 from pipeline.cost.files import Training
 from pipeline.distributed.ranks import Ranks
-from pipeline.images.image_set import content_files
+from pipeline.images.image_set import content_files, told_of
 from pipeline.training.batches import steps_per_epoch, total_steps
 from pipeline.training.objective import MethodInputs
 from pipeline.training.recipe import Recipe
@@ -67,9 +67,12 @@ def write_model(
 
     Args:
         title: the method's.
+
+    Of the training set recipe.json tells what `prepare` left out of it, where it left out anything.
     """
     images = finished.images
     used = {"title": title, "images": images, "steps": total_steps(images, recipe)}
+    used |= {key: value for key, value in told_of(recipe.dataset).items() if value}
     with replacing_directory(folder) as out:
         clip.write_files(base.model, base.config, out)
         log = pd.DataFrame(finished.rows).astype({"step": int})

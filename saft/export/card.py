@@ -6,6 +6,7 @@ the same bytes.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +52,20 @@ def render(inputs: Inputs, name: str, layout: str = "open_clip") -> str:
     )
 
 
+def _left_out(recipe: Mapping[str, Any]) -> list[str]:
+    """What `prepare` left out of the training set."""
+    dropped = recipe.get("dropped", 0)
+    unreadable = [f"{dropped} unreadable ones were left out"] if dropped else []
+    return [*unreadable, *recipe.get("set_notes", [])]
+
+
 def training_rows(inputs: Inputs) -> list[tuple[str, str]]:
     """(what, value) of the recipe, in the order of the card."""
     recipe, attack = inputs.recipe, inputs.recipe["attack"]
     rows = [
         ("method", f"{recipe['title']}{_options(recipe['options'])}"),
         ("image set", f"`{recipe['dataset']}`: {inputs.classes:,} classes"),
-        ("images", f"{recipe['images']:,}"),
+        ("images", "; ".join([f"{recipe['images']:,}", *_left_out(recipe)])),
         ("steps", f"{recipe['steps']:,} of {recipe['batch_size']} images"),
         ("epochs", recipe["epochs"]),
         ("optimiser", recipe["optimiser"]),

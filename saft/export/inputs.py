@@ -64,6 +64,8 @@ class Trained(Section, extra="ignore"):
     options: dict[str, Any]
     attack: TrainedUnder | None
     images: int
+    dropped: int = 0
+    set_notes: list[str] = []
     steps: int
     batch_size: int
     epochs: int

@@ -129,6 +129,18 @@ def test_page_shows_every_set_and_sentence_escaped(tree: Path) -> None:
     assert "options.saft.attention_refinement" in page
 
 
+def test_the_page_tells_what_prepare_left_out_of_the_training_set(tree: Path) -> None:
+    stage.main()
+    before = (tree / report.PAGE).read_text()
+    path = tree / "data/about/finetuned/recipe.json"
+    recipe = json.loads(path.read_text())
+    write_json(path, recipe | {"dropped": 3, "set_notes": ["links: 2 left out, e.g. <b>"]})
+    stage.main()
+    told = " · 3 unreadable images of the set were left out · links: 2 left out, e.g. &lt;b&gt;"
+    (start,) = re.findall(r"lowest to highest(?=\.)", before)
+    assert (tree / report.PAGE).read_text() == before.replace(f"{start}.", f"{start}{told}.")
+
+
 def test_page_is_self_contained(tree: Path) -> None:
     page = report.render(report_inputs.read_inputs())
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)

@@ -404,6 +404,14 @@ def test_a_method_without_attack_promises_no_robustness(inputs):
     assert "withstand" not in card
 
 
+def test_the_card_tells_what_prepare_left_out_of_the_training_set(inputs):
+    told = {"dropped": 2, "set_notes": ["links: 3 left out, e.g. a.jpg"]}
+    card = model_card.render(replace(inputs, recipe=inputs.recipe | told), "name")
+    images = f"{inputs.recipe['images']:,}"
+    (row,) = [line for line in card.splitlines() if line.startswith("| images |")]
+    assert f"{images}; 2 unreadable ones were left out; links: 3 left out, e.g. a.jpg" in row
+
+
 def test_limits_name_norm_and_radius_of_training_and_evaluation(inputs):
     attack = inputs.recipe["attack"] | {"norm": "l2", "epsilon_255": 128.0}
     card = model_card.render(replace(inputs, recipe=inputs.recipe | {"attack": attack}), "name")

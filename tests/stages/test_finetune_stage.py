@@ -73,3 +73,19 @@ def test_the_stage_gives_the_same_bytes_twice(trainable):
     assert set(first) == {clip.WEIGHTS_FILE, clip.CONFIG_FILE, "recipe.json", "training.csv"}
     train(averaging=0.5, mix_alpha=0.25)
     assert outputs()[clip.WEIGHTS_FILE] != first[clip.WEIGHTS_FILE]
+
+
+def test_what_prepare_left_out_of_the_training_set_is_in_the_recipe(trainable):
+    """And nothing is where it left out nothing, so that nobody's bytes change."""
+    train()
+    recipe, weights = json.loads(RECIPE.read_text()), (MODEL / clip.WEIGHTS_FILE).read_bytes()
+    assert not {"dropped", "set_notes"} & set(recipe)
+    (file,) = Path("data/images").glob(f"{recipe['dataset']}/summary.json")
+    summary = json.loads(file.read_text())
+    summary["dropped"] = [{"source": "a.jpg", "reason": "truncated"}]
+    summary["left_out"] = {"links": {"count": 2, "first": "b"}}
+    file.write_text(json.dumps(summary))
+    train()
+    told = {"dropped": 1, "set_notes": ["links: 2 left out, e.g. b"]}
+    assert json.loads(RECIPE.read_text()) == recipe | told
+    assert (MODEL / clip.WEIGHTS_FILE).read_bytes() == weights
