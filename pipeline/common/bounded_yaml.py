@@ -4,6 +4,8 @@ Ten lines of aliases (*name) or merged keys (<<) can stand for billions of value
 stand for what it is part of.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -19,12 +21,16 @@ Size = tuple[int, int]  # values in all, levels
 class _Bounded(SafeConstructor):
     def construct_document(self, node: Node) -> Any:
         """What `node` stands for, unless that is too much."""
-        values, levels = _size(node, {})
-        if values > MOST_VALUES:
-            raise YAMLError(f"more than {MOST_VALUES:,} values; an alias (*name) counts each time")
-        if levels > DEEPEST:
-            raise YAMLError(f"more than {DEEPEST} levels of keys and lists")
+        _check_size(node)
         return super().construct_document(node)
+
+
+def _check_size(node: Node) -> None:
+    values, levels = _size(node, {})
+    if values > MOST_VALUES:
+        raise YAMLError(f"more than {MOST_VALUES:,} values; an alias (*name) counts each time")
+    if levels > DEEPEST:
+        raise YAMLError(f"more than {DEEPEST} levels of keys and lists")
 
 
 def _size(node: Node, sizes: dict[Node, Size | None]) -> Size:
@@ -54,8 +60,27 @@ def load_bounded(text: str) -> Any:
     """
     yaml = YAML(typ="safe", pure=True)
     yaml.Constructor = _Bounded
-    try:
+    with _yaml_errors():
         return yaml.load(text)
+
+
+def compose_bounded(text: str) -> Node | None:
+    """The nodes of a YAML 1.2 document; None of an empty one.
+
+    Raises:
+        YAMLError: it is not valid, or stands for too much.
+    """
+    with _yaml_errors():
+        root = YAML(typ="safe", pure=True).compose(text)
+        if root is not None:
+            _check_size(root)
+    return root
+
+
+@contextmanager
+def _yaml_errors() -> Iterator[None]:
+    try:
+        yield
     except YAMLError:
         raise
     except RecursionError:

@@ -25,9 +25,9 @@ from pipeline.common.text_files import read_text
 
 PARAMS_FILE = Path("params.yaml")
 SECRET = (
-    "holds a key or password, and the file is in git; take it out, export it as an environment "
-    "variable in capitals, and name that variable in describe.options.openai.api_key_env (a URL "
-    "with a password: export SAFT_BASE_URL)"
+    "holds a key or password, or looks so, and the file is in git; take it out (a server's key: "
+    "export it as an environment variable, whose name, as OPENAI_API_KEY, is what "
+    "describe.options.openai.api_key_env takes; a URL with a password: export SAFT_BASE_URL)"
 )
 MOST_BYTES = 16 * 2**20  # of a file of parameters
 
@@ -80,7 +80,7 @@ def read_params(file: Path = PARAMS_FILE) -> dict[str, Any]:
 
 @lru_cache(maxsize=1)  # a stage reads several sections, and parsing takes 30 ms
 def _checked(text: str, file: Path) -> dict[str, Any]:
-    values = _parse(text, file)
+    values = parse(text, file)
     if not isinstance(values, dict):
         raise UserError(f"{file}: expected sections, found {type(values).__name__}")
     for key in secrets.in_values(values):
@@ -99,7 +99,12 @@ def _text(file: Path) -> str:
         raise UserError(f"{file}: not found; run from the folder that holds it") from None
 
 
-def _parse(text: str, file: Path) -> Any:
+def parse(text: str, file: Path) -> Any:
+    """What the YAML `text` of `file` holds.
+
+    Raises:
+        UserError: it is not YAML, has a key twice, or stands for more than fits.
+    """
     try:
         return load_bounded(text)
     except DuplicateKeyError as error:

@@ -19,18 +19,32 @@ SHORTEST = 8  # characters of a variable's value that is taken for a secret
 _WORDS = r"api[-_]?key|(?:access|auth)[-_]?token|token|(?:client[-_]?)?secret|password|passwd|sig"
 _QUERY = re.compile(rf"([?&;](?:[\w-]*[-_])?(?:key|{_WORDS})=)[^&;#\s'\"<>)]+", re.IGNORECASE)
 _USER = re.compile(r"(//)[^/\s@'\"<>]+@")
-# a short word as a user, "ssh://git@host", is no secret; a password or what looks like a token is
-_USER_WITH_SECRET = re.compile(r"//(?![A-Za-z][A-Za-z._-]{0,18}@)[^/\s@'\"<>]+@")
-# OpenAI and those like it, the hub, Google, GitHub, AWS, Slack, GitLab; JSON web tokens
+# OpenAI and those like it, the hub, Google, GitHub, AWS, Slack, GitLab; JSON web tokens. After
+# "sk-" comes a run of 16 letters and digits, of which "sk-learn-digits-version-1" has none
 _TOKEN = re.compile(
-    r"\b(?:sk-(?=[\w-]*\d)[\w-]{16,}|hf_[A-Za-z0-9]{20,}|AIza[\w-]{30,}|gh[opusr]_\w{30,}"
+    r"\b(?:sk-(?=(?:[\w-]*[-_])?(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{16})[\w-]{16,}"
+    r"|hf_[A-Za-z0-9]{20,}|AIza[\w-]{30,}|gh[opusr]_\w{30,}"
     r"|github_pat_\w{30,}|AKIA[0-9A-Z]{16}|xox[abps]-[\w-]{10,}|glpat-[\w-]{16,}"
     r"|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]+)"
 )
 _SCHEME = re.compile(r"\b((?:Bearer|Basic) +)(?=\S*\d)[\w.~+/=-]{8,}")
+# what a file of parameters may not hold: narrower than what is hidden, since it refuses the file
+_REFUSED = (
+    _TOKEN,
+    re.compile(rf"[?&;](?:[\w-]*[-_])?(?:key|{_WORDS})=[^&;#\s'\"<>)]{{8,}}", re.IGNORECASE),
+    re.compile(r"//[^/\s@:]*:[^/\s@]+@"),  # a password
+    # a token as the user; a short word, "https://git@host" or "//nas01@work", is none
+    re.compile(r"https?://(?![A-Za-z][\w.-]{0,18}@)[^/\s@]+@"),
+    re.compile(r"\bBearer +(?=\S*\d)[\w.~+/=-]{16,}"),
+    re.compile(r"\bBasic +(?=\S*\d)[A-Za-z0-9+/]{16,}={0,2}(?![\w-])"),
+    re.compile(r"\bauthorization['\"]?: *(?:Bearer|Basic) +[\w.~+/=-]{8,}", re.IGNORECASE),
+)
 _KEY = re.compile(rf"(?:x[-_])?(?:{_WORDS}|authorization|bearer)", re.IGNORECASE)
-_VARIABLE = re.compile(r"[A-Z_]*(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PAT)")
-_NAME_OF_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
+_VARIABLE = re.compile(r"\w*(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PAT)(?:_?\d+)?", re.IGNORECASE)
+# OPENAI_API_KEY_2, openai_api_key: in capitals, or words with at most three digits at their ends
+_NAME_OF_VARIABLE = re.compile(
+    r"_?[A-Z][A-Z0-9_]{0,63}|_?(?:[A-Za-z]{1,24}\d{0,3}_){1,8}[A-Za-z]{0,24}\d{0,3}"
+)
 
 
 def redacted(text: str, secrets: Iterable[str] = ()) -> str:
@@ -44,7 +58,7 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def is_variable(text: str) -> bool:
-    """Whether a text is the name of an environment variable, in capitals, and no pasted key."""
+    """Whether a text is the name of an environment variable and no pasted key."""
     return bool(_NAME_OF_VARIABLE.fullmatch(text)) and not _looks_so(text)
 
 
@@ -88,13 +102,13 @@ def in_values(values: Any, path: str = "") -> Iterator[str]:
 def _named_so(key: str, value: str, above: str) -> bool:
     """Whether a key of a mapping says that its value is a secret, or should be no secret's own."""
     if key == "api_key_env":
-        return not is_variable(value)
+        return bool(value) and not is_variable(value)
     in_query = above.endswith("query") and key.lower() == "key"
     return bool(value) and (in_query or bool(_KEY.fullmatch(key)))
 
 
 def _looks_so(text: str) -> bool:
-    return any(p.search(text) for p in (_QUERY, _USER_WITH_SECRET, _SCHEME, _TOKEN))
+    return any(pattern.search(text) for pattern in _REFUSED)
 
 
 def _of_environment() -> list[str]:

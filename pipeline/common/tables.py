@@ -43,6 +43,8 @@ def read_table(path: Path, schema: pa.Schema, faults: Faults | None = None) -> p
     Raises:
         UserError: missing file, not Parquet, another schema, or a row is not as it has to be.
     """
+    if path.is_dir():  # which Arrow takes for a table of many files, or of none
+        raise UserError(f"{path}: is a folder, not a Parquet file; remove it and run `dvc repro`")
     try:
         table = pq.read_table(path)
         table.validate(full=True)  # of damaged bytes that are Parquet, the text need not be UTF-8

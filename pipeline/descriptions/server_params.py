@@ -38,7 +38,7 @@ def api_key(variable: str | None) -> str:
         return "none"
     if not is_variable(variable):  # nor is it shown: it may be the key
         raise UserError(
-            f"{WHERE}: api_key_env is the name of an environment variable in capitals, such as "
+            f"{WHERE}: api_key_env is the name of an environment variable, such as "
             "OPENAI_API_KEY; this is none, and a key must not stand there"
         )
     key = os.environ.get(variable, "").strip()

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.common import rows
+from pipeline.common.bounds import Count
 from pipeline.common.errors import UserError, one_line
 from pipeline.common.params import Section, validate
 from pipeline.common.tables import read_json, read_table
@@ -53,7 +54,7 @@ class Dropped(Section, extra="ignore"):
 class LeftOut(Section, extra="ignore"):
     """Files of one kind that are no part of the set."""
 
-    count: int
+    count: Count
     first: str
 
 

@@ -11,27 +11,49 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.clip.folders import BASE, BASE_MODEL, MODEL, MODELS, clip_folder
+from pipeline.common.bounded_yaml import load_bounded
 from pipeline.common.errors import UserError
+from pipeline.common.params import PARAMS_FILE, Section
 from pipeline.results.files import EVALUATION, METRICS
 
 LOCK, MADE_FROM = Path("dvc.lock"), Path("stages/dvc.lock")
 FINETUNE = "stages/dvc.yaml:finetune"  # as `dvc repro` is given it
 
 
+class Item(Section, extra="ignore"):
+    """A dependency or output of a stage."""
+
+    path: str
+    md5: str | None = None
+
+
+class Stage(Section, extra="ignore"):
+    """A stage as a lock file has it. params: file of parameters -> dotted key -> value."""
+
+    deps: list[Item] = []
+    outs: list[Item] = []
+    params: dict[str, dict[str, Any]] = {}
+
+
+class LockFile(Section, extra="ignore"):
+    """dvc.lock or stages/dvc.lock."""
+
+    stages: dict[str, Stage]
+
+
 class Lock:
     """The stages of all lock files; one is looked up by its output, since names of former stages
     stay in them."""
 
-    def __init__(self, stages: Iterable[dict[str, Any]]):
-        self._makers = {out["path"]: stage for stage in stages for out in stage.get("outs", [])}
+    def __init__(self, stages: Iterable[Stage]):
+        self._makers = {out.path: stage for stage in stages for out in stage.outs}
 
     def params(self, output: Path) -> dict[str, Any]:
         """The values of params.yaml that `output` was made with, by dotted key."""
-        return self._maker(output).get("params", {}).get("params.yaml", {})
+        return self._maker(output).params.get(PARAMS_FILE.name, {})
 
     def output_hash(self, output: Path) -> str:
         """Hash of `output` as its stage wrote it."""
@@ -41,15 +63,16 @@ class Lock:
         """Hash of `dependency` as the stage that made `output` read it."""
         return self._hash(output, "deps", dependency)
 
-    def _maker(self, output: Path) -> dict[str, Any]:
+    def _maker(self, output: Path) -> Stage:
         if output.as_posix() not in self._makers:
             raise UserError(f"{LOCK}, {MADE_FROM}: no stage has made {output}; run `dvc repro`")
         return self._makers[output.as_posix()]
 
     def _hash(self, output: Path, kind: Literal["deps", "outs"], path: Path) -> str:
-        for item in self._maker(output).get(kind, []):
-            if item["path"] == path.as_posix():
-                return str(item.get("md5"))
+        stage = self._maker(output)
+        for item in stage.deps if kind == "deps" else stage.outs:
+            if item.path == path.as_posix():
+                return str(item.md5)
         raise UserError(f"{LOCK}, {MADE_FROM}: {output} was made without {path}; run `dvc repro`")
 
 
@@ -62,14 +85,14 @@ def read_lock() -> Lock:
     return Lock([stage for file in (LOCK, MADE_FROM) for stage in _stages(file)])
 
 
-def _stages(file: Path) -> list[dict[str, Any]]:
+def _stages(file: Path) -> list[Stage]:
     try:
-        stages = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))["stages"]
-        return list(dict(stages).values())
+        lock = LockFile.model_validate(load_bounded(file.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise UserError(f"{file}: not found; `dvc repro` makes it") from None
-    except (YAMLError, UnicodeDecodeError, LookupError, TypeError, ValueError, AttributeError):
+    except (OSError, YAMLError, ValueError):  # the last is pydantic's and UnicodeDecodeError, too
         raise UserError(f"{file}: not a lock file of DVC; run `dvc repro`") from None
+    return list(lock.stages.values())
 
 
 def digest(path: Path) -> str:

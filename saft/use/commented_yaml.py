@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode
 
+from pipeline.common.bounded_yaml import compose_bounded
 from pipeline.common.errors import UserError
 
 INDENT = "  "
@@ -52,7 +52,7 @@ def compose(text: str, file: Path) -> MappingNode:
         UserError: it is not; names `file`.
     """
     try:
-        root = YAML(typ="safe", pure=True).compose(text)
+        root = compose_bounded(text)
     except YAMLError as error:
         raise UserError(f"{file}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(root, MappingNode):

@@ -9,12 +9,9 @@ import subprocess
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from pipeline.common.atomic import replacing_file
 from pipeline.common.errors import UserError, listed
-from pipeline.common.params import PARAMS_FILE
+from pipeline.common.params import PARAMS_FILE, parse
 from pipeline.common.text_files import decode_text
 from saft.use import commented_yaml, overlay
 
@@ -35,22 +32,23 @@ class Profile(NamedTuple):
         Raises:
             UserError: it is not YAML.
         """
-        try:
-            return YAML(typ="safe", pure=True).load(decode_text(self.content, self.file))
-        except YAMLError as error:
-            reason = " ".join(str(error).split())
-            raise UserError(f"{self.file}: not valid YAML: {reason}") from None
+        return parse(decode_text(self.content, self.file), self.file)
 
 
 def profiles(folder: Path = FOLDER) -> dict[str, str]:
-    """Name -> first comment line, of every profile, sorted by name.
+    """Name -> first comment line, of every profile, sorted by name; hidden files, as editors and
+    systems leave them, are none.
 
     Raises:
         UserError: there is no folder of profiles.
     """
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder} here; run it in the project's folder")
-    return {file.stem: _about(file) for file in sorted(folder.glob("*.yaml"))}
+    return {file.stem: _about(file) for file in _files(folder)}
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.glob("*.yaml") if not file.name.startswith("."))
 
 
 def find(name: str) -> Profile:
@@ -154,7 +152,7 @@ def write(profile: Profile) -> None:
 
 def _is_a_profile(file: Path) -> bool:
     content = file.read_bytes()
-    return any(content == _rendered_if_sound(profile) for profile in FOLDER.glob("*.yaml"))
+    return any(content == _rendered_if_sound(profile) for profile in _files(FOLDER))
 
 
 def _rendered_if_sound(file: Path) -> bytes | None:
@@ -172,7 +170,10 @@ def _read(file: Path) -> bytes:
 
 
 def _about(file: Path) -> str:
-    first = _read(file).decode("utf-8-sig", errors="replace").partition("\n")[0]
+    try:
+        first = _read(file).decode("utf-8-sig", errors="replace").partition("\n")[0]
+    except UserError as error:  # of one profile; the others can be used
+        return str(error)
     return first.lstrip("# ").rstrip() if first.startswith("#") else ""
 
 

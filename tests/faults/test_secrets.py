@@ -79,7 +79,10 @@ def test_what_is_shown_holds_no_secret(token, monkeypatch):
 @pytest.mark.parametrize("text", [
     "ssh://git@github.com/a/b", "https://john@bitbucket.org/a", "hf_datasets_imagenet_1k_wds",
     "/data/hf_hub_openai_clip_vit_base_patch16", "sk-learn-logistic-regression",
-    "https://host/v1?api-version=2024-06-01",
+    "https://host/v1?api-version=2024-06-01", "https://host/v1?sort_key=name",
+    "/data/sk-learn-digits-version-1", "/mnt/sk-imagenet-2024-train/images", "//nas01@work/share",
+    "Smith et al., Basic 3D-objects, 2020", "of Russakovsky et al.; Basic n02084071-classes",
+    "https://openreview.net/pdf?key=3ca", "the Bearer n02084071-bears of 2020-2021",
 ])  # fmt: skip
 def test_harmless_values_are_not_refused(text):
     assert list(secrets.in_values({"root": text})) == []
@@ -249,6 +252,14 @@ def test_a_redirect_elsewhere_does_not_get_the_key(project, monkeypatch, capfd):
         server.stop()
         elsewhere.stop()
     assert holding({"stderr": capfd.readouterr().err.encode()}, KEY) == []
+
+
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY_2", "openai_api_key", "_MY_KEY", "HF_TOKEN"])
+def test_names_of_variables_are_taken_and_what_they_hold_is_hidden(name, monkeypatch):
+    assert list(secrets.in_values({"api_key_env": name})) == []
+    assert list(secrets.in_values({"api_key_env": ""})) == []
+    monkeypatch.setenv(name, "abcdef123456secretvalue")
+    assert secrets.shown("you sent abcdef123456secretvalue") == "you sent ***"
 
 
 def test_a_pasted_key_is_not_the_name_of_a_variable(monkeypatch):

@@ -273,6 +273,9 @@ def test_without_sound_lock_files_nothing_is_exported(project, file, output):
     text = Path(file).read_text()
     Path(file).write_text("schema: '2.0'\nstages: 3\n")
     assert f": {file}: not a lock file of DVC" in refused()
+    for stages in ("{report: 3}", "{report: {outs: 5}}", "{report: {outs: [{md5: x}]}}"):
+        Path(file).write_text(f"schema: '2.0'\nstages: {stages}\n")
+        assert f": {file}: not a lock file of DVC" in refused()
     Path(file).write_text(text.replace(output, "data/other"))
     message = f"dvc.lock, stages/dvc.lock: no stage has made {output}; run `dvc repro`"
     assert message in refused()

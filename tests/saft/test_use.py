@@ -231,6 +231,40 @@ def test_an_invalid_profile_leaves_params_untouched(checkout, old, new, message)
     assert sorted(p.name for p in checkout.iterdir() if "partial" in p.name) == []
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "b0: &b0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+        + "".join(f"b{n}: &b{n} [{', '.join(10 * [f'*b{n - 1}'])}]\n" for n in range(1, 10)),
+        f"epochs: {'9' * 5000}\n",
+        "epochs: 2024-13-45\n",
+        f"a: {'[' * 3000}{']' * 3000}\n",
+    ],
+    ids=["an alias bomb", "a number too long", "a date that is none", "too many levels"],
+)
+@pytest.mark.parametrize("extends", ["", "extends: one\n"])
+def test_a_profile_that_stands_for_too_much_is_one_line_naming_it(checkout, text, extends):
+    before = params()
+    overlay("odd", extends + text)
+    said = saft("use", "odd", status=1)
+    assert said.count("\n") == 1
+    assert "profiles/odd.yaml" in said
+    assert "does not expect" not in said
+    assert params() == before
+
+
+def test_what_editors_and_systems_leave_among_the_profiles_is_none(checkout):
+    Path("profiles/.#one.yaml").symlink_to("me@host.1234:1")
+    Path("profiles/._one.yaml").write_bytes(b"\0\5\x16\7")
+    Path("profiles/gone.yaml").symlink_to("nowhere.yaml")
+    listed = saft("profiles").splitlines()
+    assert [line.split()[0] for line in listed] == ["gone", "one", "two"]
+    assert "cannot be read" in listed[0]
+    saft("use", "one")
+    assert params() == profile("one")
+    assert "profiles/gone.yaml: cannot be read" in saft("use", "gone", status=1)
+
+
 def test_an_overlay_becomes_a_complete_file(checkout):
     overlay("short", "# Shorter.\nextends: two\nfinetune:\n  epochs: 1  # for a look\n")
     shown = saft("use", "short")
