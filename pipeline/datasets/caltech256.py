@@ -4,9 +4,9 @@ from pathlib import Path
 
 from pipeline.images.classes import ClassEntry
 from pipeline.prepare.catalogue import CatalogueParams, Listing, make_open_source
+from pipeline.prepare.directories import class_folders
 from pipeline.prepare.facts import Archive, Facts, Split
 from pipeline.prepare.folders import listing_of, plain_name
-from pipeline.prepare.walking import class_folders
 
 FOLDER = "caltech256/256_ObjectCategories"
 FACTS = Facts(

@@ -5,9 +5,9 @@ from pathlib import Path
 from pipeline.common.errors import UserError
 from pipeline.prepare import torchvision_readers as tv
 from pipeline.prepare.catalogue import CatalogueParams, Listing, make_open_source
+from pipeline.prepare.directories import class_folders
 from pipeline.prepare.facts import Archive, Facts, Split
 from pipeline.prepare.folders import listing_of
-from pipeline.prepare.walking import class_folders
 
 FOLDER = "eurosat/2750"
 NAMES = {

@@ -18,11 +18,12 @@ from pipeline.images.data_root import ROOT_VARIABLE, locate
 from pipeline.images.decoding import Decoded, Encoded, Resize, decode
 from pipeline.images.image_set import FileSource, ImageSource, SourceImage
 from pipeline.prepare.class_tables import by_folder_ids, ids_of_folders, read_class_table
+from pipeline.prepare.directories import class_folders
 from pipeline.prepare.display_names import DisplayNames, case_note, id_note, named
 from pipeline.prepare.folder_level import level_notes
 from pipeline.prepare.label_table import read_label_table
 from pipeline.prepare.selection import sample_images, select_classes
-from pipeline.prepare.walking import LeftOut, class_folders, images_of
+from pipeline.prepare.walking import LeftOut, images_of
 
 
 class Params(Section):

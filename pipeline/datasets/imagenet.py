@@ -4,9 +4,9 @@ from pathlib import Path
 
 from pipeline.common.errors import UserError
 from pipeline.prepare.catalogue import Listing, make_open_source
+from pipeline.prepare.directories import check_folder, class_folders, subfolders
 from pipeline.prepare.facts import Facts, Split
 from pipeline.prepare.folders import listing_of
-from pipeline.prepare.walking import check_folder, class_folders, subfolders
 from pipeline.prepare.wnids import WnidParams, class_entries
 
 FACTS = Facts(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from pipeline.common.errors import UserError
 from pipeline.prepare.catalogue import Listing, make_open_source
+from pipeline.prepare.directories import class_folders
 from pipeline.prepare.facts import Archive, Facts, Split
 from pipeline.prepare.folders import listing_of
-from pipeline.prepare.walking import class_folders
 from pipeline.prepare.wnids import WnidParams, all_wnids, class_entries
 
 FOLDER = "imagenetv2-matched-frequency-format-val"

@@ -11,9 +11,9 @@ from pathlib import Path
 from pipeline.common.errors import UserError
 from pipeline.images.decoding import Encoded
 from pipeline.prepare.catalogue import Listing, make_open_source
+from pipeline.prepare.directories import class_folders, image_names
 from pipeline.prepare.facts import Archive, Facts, Split
 from pipeline.prepare.folders import listing_of, read_lines
-from pipeline.prepare.walking import class_folders, image_names
 from pipeline.prepare.wnids import WnidParams, class_entries
 
 FOLDER = "tiny-imagenet-200"

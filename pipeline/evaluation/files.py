@@ -15,7 +15,8 @@ from pipeline.cost.meter import Spent
 from pipeline.evaluation.evaluate import evenly_spaced
 from pipeline.evaluation.interface import Outcome, Targets
 from pipeline.evaluation.session import Attack, AttackedModel, Inputs, record_attack
-from pipeline.images.image_set import told_of
+from pipeline.images.image_set import IMAGES
+from pipeline.images.set_summary import told_of
 from pipeline.results.files import PREDICTIONS, prediction_faults, verdict_faults
 
 
@@ -70,7 +71,7 @@ def threat_model(inputs: Inputs) -> dict[str, Any]:
         "dataset": images.name,
         "images": len(inputs.targets.labels),
         "classes": len(images.classes),
-        **told_of(images.name),
+        **told_of(IMAGES / images.name),
     }
 
 

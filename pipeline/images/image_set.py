@@ -18,17 +18,16 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.common import rows
-from pipeline.common.bounds import Count
 from pipeline.common.errors import UserError, one_line
-from pipeline.common.params import Section, validate
-from pipeline.common.tables import read_json, read_table
+from pipeline.common.tables import read_table
 from pipeline.images.classes import ClassEntry, check_labels, read_classes
 from pipeline.images.data_root import locate
 from pipeline.images.decoding import Decoded, Encoded, Resize
+from pipeline.images.set_summary import SUMMARY, read_summary
 from pipeline.images.streaming import FILE_SCHEMA, Pixels, StreamedPixels, file_faults
 
 IMAGES = Path("data/images")
-PACKED, STREAMED, SUMMARY = "images.npy", "files.parquet", "summary.json"
+PACKED, STREAMED = "images.npy", "files.parquet"
 ITEM_SCHEMA = pa.schema([("label", pa.int32()), ("source", pa.string()), ("caption", pa.string())])
 
 
@@ -36,40 +35,6 @@ def item_faults(table: pa.Table) -> Iterator[str]:
     """What is wrong with the rows of items.parquet; see `pipeline.common.rows`."""
     yield from rows.complete(table, nullable=["caption"])
     yield from rows.at_least(table, "label", 0)
-
-
-class PerClass(Section, extra="ignore"):
-    """Images of the class with the fewest, and of the one with the most."""
-
-    minimum: int
-    maximum: int
-
-
-class Dropped(Section, extra="ignore"):
-    """An image that was left out."""
-
-    source: str
-
-
-class LeftOut(Section, extra="ignore"):
-    """Files of one kind that are no part of the set."""
-
-    count: Count
-    first: str
-
-
-class Summary(Section, extra="ignore"):
-    """What stages rely on of summary.json."""
-
-    images: int
-    classes: int
-    images_per_class: PerClass
-    size: int
-    streamed: bool
-    sha256: str
-    dropped: list[Dropped]
-    left_out: dict[str, LeftOut] = {}
-    notes: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -149,7 +114,7 @@ def open_images(name: str) -> ImageSet:
             f"items.parquet {len(labels)} rows; {again}"
         )
     check_labels(labels, len(classes), str(folder / "items.parquet"))
-    summary, per_class = read_summary(name), np.bincount(labels, minlength=len(classes))
+    summary, per_class = read_summary(folder), np.bincount(labels, minlength=len(classes))
     for what, stated, actual in (
         ("streamed", summary.streamed, streamed),
         ("images", summary.images, len(labels)),
@@ -163,40 +128,13 @@ def open_images(name: str) -> ImageSet:
     return ImageSet(name, pixels, labels, items["caption"].to_pylist(), classes)
 
 
-def read_summary(name: str) -> Summary:
-    """summary.json of set `name`."""
-    path = IMAGES / name / SUMMARY
-    return validate(read_json(path), Summary, str(path))
-
-
-def told_of(name: str) -> dict[str, Any]:
-    """What whoever computes with set `name` has to tell of it, for a JSON file: "dropped", how many
-    images `prepare` could not read and left out, and "set_notes", its `note_lines`, if any."""
-    summary = read_summary(name)
-    notes = note_lines(summary.model_dump())
-    return {"dropped": len(summary.dropped), **({"set_notes": notes} if notes else {})}
-
-
-def read_notes(name: str) -> list[str]:
-    """The `note_lines` of set `name`."""
-    return list(told_of(name).get("set_notes", []))
-
-
-def note_lines(summary: Mapping[str, Any]) -> list[str]:
-    """What a summary.json says that `prepare` left out beside the images, and what else it notes,
-    in one line each; [] for most sets."""
-    left_out = summary.get("left_out", {}).items()
-    lines = [f"{kind}: {what['count']} left out, e.g. {what['first']}" for kind, what in left_out]
-    return [*lines, *summary.get("notes", [])]
-
-
 def checksum(name: str) -> str:
     """sha256 of the pixels of set `name`, or, where it is streamed, of the table of its files and
     how they are resized."""
     streamed = IMAGES / name / STREAMED
     if streamed.exists():
         return hashlib.sha256(streamed.read_bytes()).hexdigest()
-    return read_summary(name).sha256
+    return read_summary(IMAGES / name).sha256
 
 
 def content_files(name: str) -> list[Path]:

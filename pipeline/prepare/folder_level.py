@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.common.errors import UserError, listed
-from pipeline.prepare.walking import image_names, subfolders
+from pipeline.prepare.directories import image_names, subfolders
 
 SPLITS = frozenset({
     "train", "training", "val", "valid", "validation", "test", "testing", "eval", "dev",

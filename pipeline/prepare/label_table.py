@@ -13,7 +13,8 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.common.errors import UserError, listed
 from pipeline.common.text_files import one_form, read_text
-from pipeline.prepare.walking import LeftOut, image_names
+from pipeline.prepare.directories import image_names
+from pipeline.prepare.walking import LeftOut
 
 FILE_COLUMNS = ("file_name", "filename", "file", "image", "image_name", "path", "id")
 LABEL_COLUMNS = ("label", "class", "class_id", "class_name", "category", "breed", "species")

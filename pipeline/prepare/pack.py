@@ -25,10 +25,10 @@ from pipeline.common.errors import UserError, listed
 from pipeline.common.params import Section
 from pipeline.common.progress import counter
 from pipeline.common.tables import read_json, write_json, write_table
-from pipeline.images import image_set as layout
 from pipeline.images.classes import check_labels, write_classes
 from pipeline.images.decoding import UNREADABLE, Decoded, reason
 from pipeline.images.image_set import ITEM_SCHEMA, ImageSource, check_name, item_faults
+from pipeline.images.set_summary import SUMMARY
 from pipeline.images.streaming import workers
 from pipeline.prepare.pixel_files import CHUNK, compacting, working_file, write_pixels
 from pipeline.prepare.summary import Findings, summarise
@@ -95,7 +95,7 @@ def pack(
             }
             write_table(folder / "items.parquet", columns, ITEM_SCHEMA, item_faults)
             summary = summarise(source, numbers, findings, digest)
-            write_json(folder / layout.SUMMARY, summary)
+            write_json(folder / SUMMARY, summary)
             write_classes(classes, source.classes, source.templates)
         scratch.clear(state)  # last: until then a killed run goes on from it
     return summary

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.images.image_set import ImageSource, note_lines
+from pipeline.images.image_set import ImageSource
+from pipeline.images.set_summary import note_lines
 
 Remarks = dict[int, list[str]]
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from pipeline.common.errors import UserError, first_line
 from pipeline.common.text_files import one_form
 from pipeline.images.decoding import ENDINGS, Encoded
-from pipeline.prepare.walking import is_stray
+from pipeline.prepare.directories import is_stray
 
 HIDDEN = "hidden members of shards"
 LINKS = "members of shards that are links elsewhere or sparse"

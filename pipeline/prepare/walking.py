@@ -18,20 +18,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.common.errors import UserError, listed
-from pipeline.images.decoding import ENDINGS, is_image
-from pipeline.images.image_set import check_name
+from pipeline.images.decoding import is_image
+from pipeline.prepare.directories import ending_of, has_image_ending, is_folder, is_stray, scan
 
-# what archivers, file servers, systems and Python leave behind, in lower case
-STRAY_FOLDERS = frozenset({
-    "__macosx", "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "@tmp",
-    "$recycle.bin", "recycler", "system volume information", "lost+found", "found.000",
-    "network trash folder", "temporary items", "__pycache__",
-})  # fmt: skip
 STRAY_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})  # not counted
 FOLDERS = "hidden folders and folders of programs"
 LINKS = "folders that links lead to twice"
 BESIDE = "images beside the class folders"
-TABLES = (".csv", ".tsv")  # endings of tables of labels
 ORDINARY = re.compile(r"\.[a-z][a-z0-9]{0,7}")  # an ending that says what a file is
 
 LeftOut = dict[str, list[str]]
@@ -43,67 +36,6 @@ class FolderImages(NamedTuple):
 
     files: list[list[Path]]
     left_out: LeftOut
-
-
-def is_stray(name: str) -> bool:
-    """Whether a folder of that name is hidden or one that programs leave behind."""
-    return name.startswith(".") or name.lower() in STRAY_FOLDERS
-
-
-def subfolders(folder: Path) -> list[str]:
-    """Names of the folders in `folder`, sorted, without those that programs leave behind."""
-    entries = _scan(folder)
-    return sorted(entry.name for entry in entries if _is_dir(entry) and not is_stray(entry.name))
-
-
-def image_names(folder: Path) -> list[str]:
-    """Names of the image files in `folder` itself, by their endings, sorted, hidden ones left
-    out."""
-    return sorted(
-        entry.name
-        for entry in _scan(folder)
-        if _has_image_ending(entry.name) and not _is_dir(entry)
-    )
-
-
-def class_folders(root: Path) -> list[str]:
-    """Names of the folders in `root`, sorted, hidden ones left out.
-
-    Raises:
-        UserError: no folder, fewer than two in it, or a name that is not UTF-8.
-    """
-    check_folder(root)
-    names = subfolders(root)
-    for name in names:
-        check_name(name, str(root))
-    if len(names) < 2:
-        raise UserError(
-            f"{root}: holds {len(names)} class folders; {_expected_layout(root, names)}"
-        )
-    return names
-
-
-def _expected_layout(root: Path, names: Sequence[str]) -> str:
-    """What to do with a folder that holds at most one folder."""
-    question = "is it the folder *of* class folders?"
-    if names and (below := len(subfolders(root / names[0]))) > 1:
-        return f"{question} {root / names[0]} holds {below}"
-    files = sorted(entry.name for entry in _scan(root) if not _is_dir(entry))
-    images = image_names(root)
-    if not images:
-        return question
-    tables = [name for name in files if _ending(name) in TABLES and name != "classes.tsv"]
-    listing = f"; if {tables[0]} has the label of each, set labels: {tables[0]}" if tables else ""
-    return (
-        f"its {len(images)} images ({images[0]}) have to be in one folder per class, "
-        f"{root.name}/<class id>/{images[0]}{listing}"
-    )
-
-
-def check_folder(path: Path) -> None:
-    """Raise UserError unless `path` is a folder."""
-    if not path.is_dir():
-        raise UserError(f"{path}: is no folder; extract the archive again")
 
 
 def images_of(root: Path, names: Sequence[str]) -> FolderImages:
@@ -142,13 +74,13 @@ class _Walk:
 
     def __post_init__(self) -> None:
         self.real_root = os.path.realpath(self.root)
-        for entry in _scan(self.root):
-            if _is_dir(entry):
+        for entry in scan(self.root):
+            if is_folder(entry):
                 if is_stray(entry.name):
                     self.leave_out(FOLDERS, entry.path)
                 else:  # no link leads to another class's images
                     self.read[os.path.realpath(entry.path)] = ""
-            elif _has_image_ending(entry.name):
+            elif has_image_ending(entry.name):
                 self.leave_out(BESIDE, entry.path)
 
     def leave_out(self, kind: str, path: str) -> None:
@@ -185,10 +117,10 @@ class _Walk:
         paths, pending = [], [(str(folder), real)]
         while pending:
             parent, real_parent = pending.pop()
-            for entry in _scan(parent):
-                if _has_image_ending(entry.name):
+            for entry in scan(parent):
+                if has_image_ending(entry.name):
                     paths.append(Path(entry.path))  # even a folder: decoding says that it is one
-                if not _is_dir(entry):
+                if not is_folder(entry):
                     self._take_file(entry, paths)
                 elif is_stray(entry.name):
                     self.leave_out(FOLDERS, entry.path)
@@ -204,9 +136,9 @@ class _Walk:
     def _take_file(self, entry: "os.DirEntry[str]", paths: list[Path]) -> None:
         """Append a file without an ending that is an image to `paths`, count what is none."""
         name = entry.name
-        if name.startswith(".") or name.lower() in STRAY_FILES or _has_image_ending(name):
+        if name.startswith(".") or name.lower() in STRAY_FILES or has_image_ending(name):
             return
-        ending = _ending(name)
+        ending = ending_of(name)
         if not ending and os.path.isfile(entry.path) and is_image(Path(entry.path)):
             paths.append(Path(entry.path))
         else:
@@ -238,26 +170,3 @@ def _kind_of(ending: str) -> str:
     if not ending:
         return "files without an ending that are no images"
     return f"files ending in {ending}" if ORDINARY.fullmatch(ending) else "files of other endings"
-
-
-def _has_image_ending(name: str) -> bool:
-    return _ending(name) in ENDINGS and not name.startswith(".")
-
-
-def _ending(name: str) -> str:
-    return os.path.splitext(name)[1].lower()
-
-
-def _is_dir(entry: "os.DirEntry[str]") -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself
-        return False
-
-
-def _scan(folder: str | Path) -> "list[os.DirEntry[str]]":
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be read: {(error.strerror or '').lower()}") from None

@@ -12,8 +12,8 @@ from typing import Literal
 from pipeline.common.errors import UserError
 from pipeline.images.classes import ClassEntry
 from pipeline.prepare.catalogue import CatalogueParams, Listing
+from pipeline.prepare.directories import class_folders
 from pipeline.prepare.folders import listing_of, plain_name
-from pipeline.prepare.walking import class_folders
 
 
 class WnidParams(CatalogueParams):

@@ -17,7 +17,8 @@ from pipeline.common.tables import write_json
 from pipeline.cost import meter
 from pipeline.cost.files import Training
 from pipeline.distributed.ranks import Ranks
-from pipeline.images.image_set import content_files, told_of
+from pipeline.images.image_set import IMAGES, content_files
+from pipeline.images.set_summary import told_of
 from pipeline.training.batches import steps_per_epoch, total_steps
 from pipeline.training.objective import MethodInputs
 from pipeline.training.recipe import Recipe
@@ -72,7 +73,7 @@ def write_model(
     """
     images = finished.images
     used = {"title": title, "images": images, "steps": total_steps(images, recipe)}
-    used |= {key: value for key, value in told_of(recipe.dataset).items() if value}
+    used |= {key: value for key, value in told_of(IMAGES / recipe.dataset).items() if value}
     with replacing_directory(folder) as out:
         clip.write_files(base.model, base.config, out)
         log = pd.DataFrame(finished.rows).astype({"step": int})

@@ -11,7 +11,8 @@ from pipeline.common.errors import UserError
 from pipeline.datasets import webdataset
 from pipeline.images.classes import ClassEntry, read_own_templates
 from pipeline.images.data_root import downloads_allowed, locate
-from pipeline.images.image_set import IMAGES, note_lines, open_images, read_notes
+from pipeline.images.image_set import IMAGES, open_images
+from pipeline.images.set_summary import note_lines, told_of
 from pipeline.images.streaming import is_streamed
 from pipeline.prepare.catalogue import split_of
 from pipeline.prepare.download import how_to_get, is_fetchable, missing_paths
@@ -92,7 +93,7 @@ def _packed(name: str) -> SetState:
         is_streamed(images.pixels),
         tuple(images.classes),
         tuple(read_own_templates(name)),
-        warnings=tuple(read_notes(name)),
+        warnings=tuple(told_of(IMAGES / name).get("set_notes", ())),
     )
 
 

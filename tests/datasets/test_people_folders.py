@@ -15,7 +15,8 @@ from pipeline.common.errors import UserError
 from pipeline.datasets import imagefolder
 from pipeline.images.classes import read_classes
 from pipeline.images.decoding import Encoded, decode
-from pipeline.images.image_set import ImageSource, note_lines
+from pipeline.images.image_set import ImageSource
+from pipeline.images.set_summary import note_lines
 from pipeline.prepare import walking
 from pipeline.prepare.pack import pack
 from pipeline.prepare.summary import lines
