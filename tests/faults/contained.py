@@ -5,8 +5,11 @@ import resource
 import signal
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from pipeline.common.errors import UserError
 
@@ -49,3 +52,9 @@ def _limited(function: Callable[[], object], said: Path) -> int:
         said.write_text(traceback.format_exc()[-3000:], encoding="utf-8", errors="replace")
         return 2
     return 0
+
+
+def sampled(cases: Iterable[str], *slow: str) -> list[Any]:
+    """Names of cases for parametrize; those that are `slow` are of the campaign only."""
+    marks = pytest.mark.campaign
+    return [pytest.param(name, marks=marks) if name in slow else name for name in cases]

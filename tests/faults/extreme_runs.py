@@ -22,7 +22,7 @@ from tests.faults.extreme_project import linked_copy
 SECONDS = 0.8  # of the processor; a stage that computes that long has accepted its parameters
 WAIT = 5.0  # seconds that it may also sleep
 MEMORY = 3 * 2**30  # bytes a stage may take beyond what this process has
-PARSE = params._parse
+PARSE = params.parse
 STILL_RUNNING = (-signal.SIGALRM, -signal.SIGPROF)
 
 
@@ -48,7 +48,7 @@ def hold(values: dict[str, Any], monkeypatch: Any) -> None:
     def parse(text: str, file: Path) -> Any:
         return copy.deepcopy(values) if file == params.PARAMS_FILE else PARSE(text, file)
 
-    monkeypatch.setattr(params, "_parse", parse)
+    monkeypatch.setattr(params, "parse", parse)
     params._checked.cache_clear()  # the text of the file is the same
 
 
