@@ -2,7 +2,8 @@
 
 What is unfinished is in .scratch/partial/ of the project's folder, which no stage depends on and
 which git and DVC ignore. A target outside it, or on another file system, has it beside itself.
-What a killed process left there goes with the next write.
+What a killed process left there goes with the next write, what one of another host or container
+left after a week.
 """
 
 import errno

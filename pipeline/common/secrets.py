@@ -19,31 +19,32 @@ SHORTEST = 8  # characters of a variable's value that is taken for a secret
 _WORDS = r"api[-_]?key|(?:access|auth)[-_]?token|token|(?:client[-_]?)?secret|password|passwd|sig"
 _QUERY = re.compile(rf"([?&;](?:[\w-]*[-_])?(?:key|{_WORDS})=)[^&;#\s'\"<>)]+", re.IGNORECASE)
 _USER = re.compile(r"(//)[^/\s@'\"<>]+@")
-# OpenAI and those like it, the hub, Google, GitHub, AWS, Slack, GitLab; JSON web tokens. After
-# "sk-" comes a run of 16 letters and digits, of which "sk-learn-digits-version-1" has none
+# OpenAI and those like it, the hub, Google, GitHub, AWS, Slack, GitLab; JSON web tokens
 _TOKEN = re.compile(
-    r"\b(?:sk-(?=(?:[\w-]*[-_])?(?=[A-Za-z]*\d)(?=\d*[A-Za-z])[A-Za-z0-9]{16})[\w-]{16,}"
-    r"|hf_[A-Za-z0-9]{20,}|AIza[\w-]{30,}|gh[opusr]_\w{30,}"
+    r"\b(?:sk-(?=[\w-]*\d)[\w-]{16,}|hf_[A-Za-z0-9]{20,}|AIza[\w-]{30,}|gh[opusr]_\w{30,}"
     r"|github_pat_\w{30,}|AKIA[0-9A-Z]{16}|xox[abps]-[\w-]{10,}|glpat-[\w-]{16,}"
     r"|eyJ[\w-]{8,}\.eyJ[\w-]{8,}\.[\w-]+)"
 )
 _SCHEME = re.compile(r"\b((?:Bearer|Basic) +)(?=\S*\d)[\w.~+/=-]{8,}")
 # what a file of parameters may not hold: narrower than what is hidden, since it refuses the file
+_ISSUER = r"access|account|auth|secret|private|signing|subscription"
 _REFUSED = (
-    _TOKEN,
-    re.compile(rf"[?&;](?:[\w-]*[-_])?(?:key|{_WORDS})=[^&;#\s'\"<>)]{{8,}}", re.IGNORECASE),
+    re.compile(rf"[?&;](?:[\w-]*[-_])?(?:{_WORDS}|(?:{_ISSUER})[-_]?key)=[^&;#\s]", re.IGNORECASE),
+    re.compile(r"[?&;]key=[^&;#\s]{8,}", re.IGNORECASE),
     re.compile(r"//[^/\s@:]*:[^/\s@]+@"),  # a password
-    # a token as the user; a short word, "https://git@host" or "//nas01@work", is none
-    re.compile(r"https?://(?![A-Za-z][\w.-]{0,18}@)[^/\s@]+@"),
-    re.compile(r"\bBearer +(?=\S*\d)[\w.~+/=-]{16,}"),
-    re.compile(r"\bBasic +(?=\S*\d)[A-Za-z0-9+/]{16,}={0,2}(?![\w-])"),
-    re.compile(r"\bauthorization['\"]?: *(?:Bearer|Basic) +[\w.~+/=-]{8,}", re.IGNORECASE),
+    # a token as the user; a short word, as in "https://git@host" or "ssh://user01@host", is none
+    re.compile(r"\w://(?![A-Za-z][A-Za-z._-]{0,18}\d{0,3}@)[^/\s@]+@"),
+)
+# "sk-learn-digits-version-1", "n02084071-classes", "3D-objects": no token, though it has digits
+_WORDS_AND_NUMBERS = re.compile(
+    r"(?:[A-Za-z]{0,16}\d{0,8}[A-Za-z]?[-_.])*[A-Za-z]{0,16}\d{0,8}[A-Za-z]?"
 )
 _KEY = re.compile(rf"(?:x[-_])?(?:{_WORDS}|authorization|bearer)", re.IGNORECASE)
 _VARIABLE = re.compile(r"\w*(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PAT)(?:_?\d+)?", re.IGNORECASE)
-# OPENAI_API_KEY_2, openai_api_key: in capitals, or words with at most three digits at their ends
+# OPENAI_API_KEY_2 in capitals; in small letters what ends as names of keys do, openai_api_key
 _NAME_OF_VARIABLE = re.compile(
-    r"_?[A-Z][A-Z0-9_]{0,63}|_?(?:[A-Za-z]{1,24}\d{0,3}_){1,8}[A-Za-z]{0,24}\d{0,3}"
+    r"_?[A-Z][A-Z0-9_]{0,63}"
+    r"|_?(?:[A-Za-z]{1,24}\d{0,3}_){0,8}(?i:key|token|secret|password|passwd|pat)(?:_?\d{1,3})?"
 )
 
 
@@ -108,6 +109,10 @@ def _named_so(key: str, value: str, above: str) -> bool:
 
 
 def _looks_so(text: str) -> bool:
+    tokens = [match[0] for match in _TOKEN.finditer(text)]
+    tokens += [match[0][len(match[1]) :] for match in _SCHEME.finditer(text)]
+    if not all(_WORDS_AND_NUMBERS.fullmatch(token) for token in tokens):
+        return True
     return any(pattern.search(text) for pattern in _REFUSED)
 
 

@@ -67,7 +67,8 @@ def full(path: Path, number: int | None = None) -> str:
     """That `path` could not be written, on which file system, and what it has; one line."""
     usage, reason = shutil.disk_usage(_existing(path)), os.strerror(number or errno.ENOSPC)
     free = f"{usage.free / 1e9:.1f} of {usage.total / 1e9:.1f} GB are free on {mount_point(path)}"
-    cure = "raise `ulimit -f`" if number == errno.EFBIG else "make room there"
+    too_large = "raise `ulimit -f`, or use a file system for files of that size,"
+    cure = too_large if number == errno.EFBIG else "make room there"
     return f"{_target(path)}: {reason}: {free}; {cure} and run again"
 
 

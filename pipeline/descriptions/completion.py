@@ -99,7 +99,13 @@ def own_words(error: openai.APIStatusError, hidden: Sequence[str]) -> str:
     if isinstance(body, dict):
         body = body.get("message") or body.get("detail") or body
     text = body if isinstance(body, str) else json.dumps(body) if body else error.message
-    return first_words(redacted(text, hidden))
+    return redacted_words(text, hidden)
+
+
+def redacted_words(text: str, hidden: Sequence[str]) -> str:
+    """The first words of a text without secrets; more than is shown is searched for them, since
+    they get shorter, but not all of what a server may send."""
+    return first_words(redacted(first_words(text, 10 * SHOWN), hidden))
 
 
 def _body(error: openai.APIStatusError) -> Any:

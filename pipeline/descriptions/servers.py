@@ -16,7 +16,7 @@ import openai
 from pipeline.common import secrets
 from pipeline.common.errors import UserError
 from pipeline.descriptions.answer_log import Reply
-from pipeline.descriptions.completion import own_words, refusal_in, reply_of
+from pipeline.descriptions.completion import own_words, redacted_words, refusal_in, reply_of
 from pipeline.descriptions.messages import Query
 from pipeline.descriptions.notices import say
 from pipeline.descriptions.rate_limit import LONGEST, heeding, wait_asked_for
@@ -171,7 +171,7 @@ def reason(error: Exception, params: ServerParams, hidden: Sequence[str]) -> str
 
 
 def _words(error: BaseException, hidden: Sequence[str]) -> str:
-    return secrets.redacted(" ".join(str(error).split()), hidden)[:400]
+    return redacted_words(str(error), hidden)
 
 
 def _advice(status: int, params: ServerParams) -> str:

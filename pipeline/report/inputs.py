@@ -82,8 +82,11 @@ def read_inputs() -> Inputs:
     training = None
     if FINETUNED in evaluate.models:
         training = read_training(settings, about[FINETUNED], evaluate.datasets)
+    images = {evaluated.about.dataset: evaluated.about.images for evaluated in sets[0]}
     checks = [
-        read_measured(dataset, model, evaluate.epsilons_255[0], evaluate.checks)
+        read_measured(
+            dataset, model, evaluate.epsilons_255[0], evaluate.checks, images.get(dataset, 0)
+        )
         for dataset in evaluate.checks.datasets
         for model in evaluate.models
     ]

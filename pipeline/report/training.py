@@ -23,6 +23,9 @@ from pipeline.results.seen_classes import read_seen
 
 TRAINED = ABOUT / FINETUNED
 RECIPE, LOG = TRAINED / "recipe.json", TRAINED / "training.csv"
+# keys of section finetune: told otherwise or not at all; null means that it is not done
+NOT_IN_RECIPE = ("options", "attack", "checkpoint_seconds")
+OFF_IF_NULL = ("last_blocks", "gradient_clip", "averaging")
 SENTENCES, PROVENANCE = TRAINED / "descriptions.parquet", TRAINED / "provenance.json"
 
 
@@ -127,12 +130,14 @@ def read_training(settings: dict[str, Any], about: About, datasets: Sequence[str
 
 
 def check_recipe(recipe: Mapping[str, Any], params: Mapping[str, Any], path: Path) -> None:
-    """Raise UserError unless a recipe.json, at `path`, says what section `finetune` does; where
-    that says null, it is as published."""
+    """Raise UserError unless a recipe.json, at `path`, says what section `finetune` does. Where
+    that says null, it is as published, but for what is then not done at all."""
     for key, expected in _expected(params):
-        trained_by: Any = recipe
-        for part in key.split("."):
-            trained_by = (trained_by or {}).get(part, expected)
+        section, _, name = key.rpartition(".")
+        values = recipe["attack"] if section else recipe
+        if values is None:  # of a method that trains on clean images
+            continue
+        trained_by = values.get(name, "missing")
         if trained_by != expected:
             where = f"finetune.{_key(key, params)}"
             raise UserError(
@@ -143,10 +148,10 @@ def check_recipe(recipe: Mapping[str, Any], params: Mapping[str, Any], path: Pat
 def _expected(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Keys of recipe.json, of its attack with a dot, and what section `finetune` asks for."""
     options = dict(params["options"].get(params["method"], {}))
-    plain = {key: params[key] for key in params if key not in ("options", "attack")}
+    plain = {key: params[key] for key in params if key not in NOT_IN_RECIPE}
     plain["learning_rate"] = options.pop("learning_rate", None)
     plain |= {f"attack.{key}": value for key, value in params["attack"].items()}
-    yield from ((key, value) for key, value in plain.items() if value is not None)
+    yield from ((k, value) for k, value in plain.items() if value is not None or k in OFF_IF_NULL)
     yield "options", options
 
 

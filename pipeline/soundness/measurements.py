@@ -56,9 +56,12 @@ class CheckMeasurements(Section):
 
 
 def read_measured(
-    dataset: str, model: str, epsilon_255: float, settings: CheckSettings
+    dataset: str, model: str, epsilon_255: float, settings: CheckSettings, evaluated: int = 0
 ) -> CheckMeasurements:
     """The file of a model on an image set.
+
+    Args:
+        evaluated: images of the set that the model was evaluated on: so many the set has.
 
     Raises:
         UserError: it is missing, of another set, model or epsilon, not what `settings` ask for, or
@@ -69,7 +72,7 @@ def read_measured(
     named = {"dataset": dataset, "model": model, "epsilon_255": epsilon_255}
     steps = settings.steps
     points = {
-        "images": min(settings.images, counts.images),
+        "images": min(settings.images, max(counts.images, evaluated)),
         "curve": [0.0, *sorted(settings.epsilons_255)],
         "large": settings.large_epsilon_255,
         "steps": [steps // 4, steps // 2, steps, 2 * steps],

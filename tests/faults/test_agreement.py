@@ -4,6 +4,7 @@ the file, and the other file or the key of params.yaml that it disagrees with.
 `-m "" -s` runs all and prints how many.
 """
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from pipeline.common.tables import write_json
 from pipeline.report import page
 from pipeline.report.training import LOG, RECIPE, SENTENCES
 from pipeline.results.files import checks_file, evaluation_folder
@@ -162,6 +164,20 @@ TOGETHER = [
     Case("larger perturbation", examples(PGD, perturbation=lambda a: a * 2),
          (f"{PGD}/examples", "more than the attack's")),
 ]  # fmt: skip
+
+
+def without(file: Path, key: str) -> None:
+    values = json.loads(file.read_text())
+    del values[key]
+    write_json(file, values)
+
+
+def switched_off(key: str) -> None:
+    """In params.yaml, but not in the training."""
+    edited(Path("params.yaml"), "\nfinetune:", f"\nfinetune:\n  {key}: null")()
+    damage.json_file(RECIPE, **{key: 2})
+
+
 PARAMS = [
     *(Case(f"{key} of params.yaml", everywhere(**{key: value}), by_params(FIRST, key))
       for key, value in {"space": "native", "robust": "last", "seed": 4}.items()),
@@ -182,6 +198,8 @@ PARAMS = [
            (f"{CHECKS}: {key} is", "params.yaml: evaluate.checks"))
       for key, value in {"curve": [[0, 38], [4, 2]], "large": [32, 0], "images": 41,
                          "steps": [[5, 20], [10, 20], [20, 20]]}.items()),
+    Case("checks of few images", lambda: damage.json_file(CHECKS, images=1),
+         (f"{CHECKS}: images is 1, but 40 by params.yaml: evaluate.checks",)),
     Case("checks count too many", lambda: damage.json_file(CHECKS, large=[64, 41]),
          (f"{CHECKS}: 41 of 40 images",)),
     Case("checks NaN", lambda: damage.json_file(CHECKS, large=[np.nan, 0]), (f"{CHECKS}: ", "NaN")),
@@ -194,6 +212,12 @@ RECIPES = [
           ("method", "tecoa", "method", "method"),
           ("attack__norm", "l2", "attack.norm", "attack.norm"),
           ("options", {"attention_refinement": 1.0}, "options", "options.saft"))),
+    *(Case(f"recipe without {key}", lambda key=key: without(RECIPE, key),
+           (f"{RECIPE}: {key} is missing", "params.yaml: finetune."))
+      for key in ("seed", "method", "options")),
+    *(Case(f"{key} that params.yaml has off", lambda key=key: switched_off(key),
+           (f"{RECIPE}: {key} is 2, but None in params.yaml: finetune.{key}",))
+      for key in ("averaging", "last_blocks", "gradient_clip")),
     Case("another method's title", lambda: damage.json_file(RECIPE, title="TeCoA"),
          (f"{ABOUT}: origin is", f"by {RECIPE}")),
     Case("clean training", lambda: damage.json_file(RECIPE, attack=None),

@@ -96,6 +96,17 @@ def test_no_committed_profile_is_taken_for_a_secret(profile):
     assert list(secrets.in_values(values)) == []
 
 
+@pytest.mark.parametrize("value", [
+    "sk-lf-3f2b8c1e-9a4d-4c1e-8b2a-1f2e3d4c5b6a", "sk-helicone-a1b2c3d-e4f5g6h-i7j8k9l-m0n1o2p",
+    "sk-Xw3_9fLk2-aQ7pZr5tYb1c", "https://h/v1?password=hunter2", "https://h/v1?x_access_key=abc1",
+    "HTTPS://0123456789abcdef0123456789@h/v1", "ssh://0123456789abcdef0123456789@h/v1",
+    "http://tok3n1234567890abc@h", "http://:pass@h", "Bearer abc12345xyz", "Basic YWRtaW46MTIz",
+])  # fmt: skip
+def test_keys_of_many_issuers_are_refused(value):
+    assert list(secrets.in_values({"root": value})) == ["root"]
+    assert list(secrets.in_values({"url": f"{value} of it"})) == ["url"]
+
+
 def _planted(plant: str, secret: str) -> dict[str, Any]:
     values = YAML(typ="safe", pure=True).load(DEMO.read_text())
     PLANTS[plant](values["describe"]["options"]["openai"], secret)
@@ -265,7 +276,7 @@ def test_names_of_variables_are_taken_and_what_they_hold_is_hidden(name, monkeyp
 def test_a_pasted_key_is_not_the_name_of_a_variable(monkeypatch):
     from pipeline.descriptions.server_params import api_key
 
-    for pasted in (KEY, *TOKENS, "0123456789abcdef", "abcdef0123456789"):
+    for pasted in (KEY, *TOKENS, "0123456789abcdef", "abcdef0123456789", "swordfish_123"):
         with pytest.raises(UserError) as caught:
             api_key(pasted)
         assert pasted not in str(caught.value)

@@ -306,7 +306,7 @@ def of_results() -> Iterator[Artifact]:
     keys += "image_size", "text_tower", "image_tower", "citation"
     models = damage.another_file("data/about/base/about.json")
     yield Artifact(f"{about}/about.json", report, [*damage.of_json(*keys), models])
-    keys = "title", "images", "epochs", "steps", "attack"
+    keys = "title", "dataset", "method", "seed", "options", "images", "epochs", "steps", "attack"
     yield Artifact(f"{about}/recipe.json", report, [*damage.of_json(*keys)])
     yield Artifact(f"{about}/provenance.json", report, [*damage.of_json("backend")])
     yield Artifact(f"{about}/training.csv", report, [*damage.of_bytes(), *_log()])
