@@ -8,6 +8,7 @@ from pipeline.common.names import fault
 from pipeline.descriptions import prompts
 from pipeline.descriptions.confusions import NO_CONFUSIONS, in_both
 from pipeline.descriptions.exemplars import NO_EXEMPLARS
+from pipeline.results.matrix import MATRIX, repetitions
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, SAME, TEMPLATE
 
 Values = dict[str, Any]
@@ -24,8 +25,6 @@ RESERVED = {
 }
 PRETRAIN = "pretrain"  # the model source whose option `training` is an entry of section pretrain
 NAME_SETS = {"pretrain", "describe", "finetune", "evaluate"}  # the sections that name image sets
-# lists of section evaluate of which DVC makes stages, so that a name twice is one stage twice
-MATRIX = ("models", "datasets", "attacks", "texts", "epsilons_255")
 
 
 def not_plain(names: Iterable[str], key: str) -> Iterator[str]:
@@ -162,9 +161,10 @@ def _evaluated(models: Values, evaluate: Values) -> Iterator[str]:
 
 def _repeated(evaluate: Values) -> Iterator[str]:
     for key in MATRIX:
-        values = evaluate[key]  # 4 and 4.0 are the same radius
-        for value in dict.fromkeys(value for value in values if values.count(value) > 1):
-            yield f"evaluate.{key} names {value} {values.count(value)} times; once is enough"
+        values: Any = evaluate
+        for part in key.split(".")[1:]:
+            values = values[part]
+        yield from repetitions(key, values)
 
 
 def _reference(report: Values, evaluate: Values) -> Iterator[str]:

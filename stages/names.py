@@ -1,9 +1,8 @@
 """Check that what params.yaml names is there: `python -m stages.names`.
 
-`dvc repro` runs it first. Of an unknown name DVC itself would only say that a file is missing, and
-only at the turn of the stage that needs it. And DVC removes the outputs of a stage before the stage
-could refuse: what it makes stages of depends on data/names, whose text is always the same, so that
-no set "../../docs" removes docs/ and no other change of a name re-runs anything.
+`dvc repro` runs it first. Of an unknown name DVC would only say, late, that a file is missing. And
+it removes the outputs of a stage before the stage could refuse: what it makes stages of depends on
+data/names, whose text is always the same, so that no set "../../docs" removes docs/.
 """
 
 from pathlib import Path
@@ -14,9 +13,11 @@ import typer
 from pipeline.clip.folders import FINETUNED
 from pipeline.common import options
 from pipeline.common.atomic import replacing_file
-from pipeline.common.params import read_value
+from pipeline.common.errors import UserError
+from pipeline.common.params import PARAMS_FILE, read_value
 from pipeline.descriptions import confusions
 from pipeline.descriptions.exemplars import NO_EXEMPLARS
+from pipeline.results.matrix import MATRIX, repetitions
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, SAME
 from stages.runner import stage
 
@@ -31,6 +32,9 @@ def main() -> None:
     options.check_plugins()
     check_sets()
     options.check_evaluated_names(DESCRIPTIONS, FINETUNED)
+    for key in MATRIX:
+        for fault in repetitions(key, read_value(key, list[Any])):
+            raise UserError(f"{PARAMS_FILE}: {fault}")
     texts = [*read_value("embed.texts", dict[str, Any]), DESCRIPTIONS, SAME]
     options.check_defined([read_value("evaluate.attacker", str)], texts, "evaluate.attacker")
     with replacing_file(CHECKED) as partial:

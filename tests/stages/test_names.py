@@ -1,9 +1,12 @@
 """The stage `names`: an unknown name of params.yaml is one line before anything runs."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pipeline.common.params import read_value
+from pipeline.results.matrix import MATRIX
 from stages import names
 from tests.support.dvc_stages import ROOT_FILE, STAGES_OF
 from tests.support.failures import fails, one_line
@@ -67,6 +70,18 @@ def test_an_unknown_name_is_one_line_with_the_known_ones(
     write(tmp_path, **{key: value})
     assert fails(names.main) == 1
     assert f"params.yaml: {message}" in one_line(capsys)
+
+
+@pytest.mark.parametrize("key", MATRIX)
+def test_what_is_named_twice_is_refused(tmp_path, monkeypatch, capsys, key):
+    """DVC makes one stage of each name, so that the second would count for nothing."""
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path)
+    first = read_value(key, list[Any])[0] if read_value(key, list[Any]) else "tiny"
+    write(tmp_path, **{key: [first, first]})
+    assert fails(names.main) == 1
+    assert f"params.yaml: {key} names {first} 2 times; once is enough" in one_line(capsys)
+    assert not names.CHECKED.exists()
 
 
 def test_dvc_begins_with_it():
