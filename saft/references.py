@@ -45,6 +45,8 @@ def references(values: Values, sound: set[str]) -> Iterator[str]:
                 yield f"{key}: prepare.sets has no set '{name}', only {', '.join(known)}"
     if {"embed", "evaluate"} <= sound:
         yield from _text_sets(values["embed"]["texts"], values["evaluate"])
+    if {"embed", "finetune"} <= sound:
+        yield from _training_texts(values["embed"]["texts"], values["finetune"])
     if "describe" in sound:
         yield from _described(values)
     if "confusions" in sound:
@@ -95,6 +97,19 @@ def _text_sets(texts: Values, evaluate: Values) -> Iterator[str]:
             yield f"{key}: '{name}' is not a text set; embed.texts has {', '.join(sorted(known))}"
     if TEMPLATE not in texts and FINETUNED in evaluate["models"]:
         yield f"embed.texts has no '{TEMPLATE}', which methods without descriptions train on"
+
+
+def _training_texts(texts: Values, finetune: Values) -> Iterator[str]:
+    known = f"embed.texts has {', '.join(sorted(texts))}"
+    for name in finetune["texts"]:
+        if name not in texts:
+            yield f"finetune.texts: '{name}' is not a text set; {known}"
+    attacked, seen = finetune["attack"]["texts"], [DESCRIPTIONS, TEMPLATE, *finetune["texts"]]
+    if attacked is not None and attacked not in seen:
+        yield (
+            f"finetune.attack.texts: training sees no text set '{attacked}', only "
+            f"{', '.join(seen)}; add it to finetune.texts"
+        )
 
 
 def _described(values: Values) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Encode what fine-tuning sees, by the base model: `python -m stages.embed_training`.
 
-Reads the kept descriptions, `embed.texts.template`, the class table of the training set and
-data/models/base/clip/; writes data/training_embeddings/.
+Reads the kept descriptions, text set `template` and those of finetune.texts, the class table of
+the training set and data/models/base/clip/; writes data/training_embeddings/.
 """
 
 import typer
@@ -11,12 +11,13 @@ from pipeline.clip.device import deterministic_device
 from pipeline.clip.folders import BASE_MODEL
 from pipeline.clip.text_encoding import OnceEncoder
 from pipeline.common.atomic import replacing_directory
+from pipeline.common.options import check_defined
 from pipeline.common.params import read_section, read_value
 from pipeline.embeddings.encoded import write_encoded
 from pipeline.embeddings.templates import EmbedParams, read_filled
 from pipeline.images.classes import CLASSES
 from pipeline.results.same_texts import say_same_texts
-from pipeline.zeroshot.text_sets import TRAINING, training_files
+from pipeline.zeroshot.text_sets import TRAINING, training_file
 from pipeline.zeroshot.text_tables import (
     DESCRIPTIONS,
     KEPT,
@@ -29,17 +30,20 @@ from stages.runner import stage
 
 @stage("embed_training")
 def main() -> None:
-    """Write the embeddings of the kept descriptions and of the template."""
+    """Write the embeddings of the kept descriptions, the template and finetune.texts."""
     dataset, sets = read_value("finetune.dataset", str), read_section("embed", EmbedParams).texts
-    tables = read_table_of(KEPT), read_filled(TEMPLATE, dataset, sets[TEMPLATE], CLASSES)
-    check_text_set(KEPT, tables[0].name, DESCRIPTIONS)
-    for table in tables:
+    names = [TEMPLATE, *read_value("finetune.texts", list[str])]
+    check_defined(names, sets, "finetune.texts")
+    tables = {DESCRIPTIONS: read_table_of(KEPT)}
+    check_text_set(KEPT, tables[DESCRIPTIONS].name, DESCRIPTIONS)
+    tables |= {name: read_filled(name, dataset, sets[name], CLASSES) for name in names}
+    for table in tables.values():
         say_same_texts(dataset, table.name, table.class_ids, table.texts)
     encoder = OnceEncoder(clip.load(BASE_MODEL), deterministic_device())
     with replacing_directory(TRAINING) as folder:
-        for path, table in zip(training_files(), tables, strict=True):
-            write_encoded(folder / path.name, table, encoder)
-    print(f"{len(tables[0].texts)} descriptions, {len(tables[1].texts)} texts of the template")
+        for name, table in tables.items():
+            write_encoded(folder / training_file(name).name, table, encoder)
+    print(", ".join(f"{name}: {len(table.texts)} texts" for name, table in tables.items()))
 
 
 if __name__ == "__main__":

@@ -44,9 +44,10 @@ def run(ranks: Ranks) -> None:
     check_precision(recipe.precision, "finetune.precision", device)
     images, base = open_images(recipe.dataset), clip.load(BASE_MODEL)
     check_classes(images, "finetune.dataset")
-    texts = files.read_texts([c.class_id for c in images.classes])
-    inputs = session.method_inputs(base, *texts, images, recipe, device, ranks)
-    with work_folder("finetune", files.origins(recipe, device, ranks), ranks) as folder:
+    texts = files.read_texts([c.class_id for c in images.classes], params.texts)
+    inputs = session.method_inputs(base, *texts[:2], images, recipe, device, ranks, texts.others)
+    origins = files.origins(recipe, device, ranks, params.texts)
+    with work_folder("finetune", origins, ranks) as folder:
         seconds = params.checkpoint_seconds
         finished = session.train_by_method(method, options, inputs, recipe, folder, seconds)
         clip.check_finite(base.model, f"finetune: {advice(recipe)}")

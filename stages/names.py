@@ -37,6 +37,7 @@ def main() -> None:
             raise UserError(f"{PARAMS_FILE}: {fault}")
     texts = [*read_value("embed.texts", dict[str, Any]), DESCRIPTIONS, SAME]
     options.check_defined([read_value("evaluate.attacker", str)], texts, "evaluate.attacker")
+    options.check_defined(read_value("finetune.texts", list[str]), texts[:-2], "finetune.texts")
     with replacing_file(CHECKED) as partial:
         partial.write_text(TEXT, encoding="utf-8")
 

@@ -10,65 +10,53 @@ gradients. Paper and release train at 2/255 and 4/255, and publish a ViT-B/32 at
 that radius is the default, for it is what the other methods train with. As the velocity is
 normalised too, its sign under l-infinity is that of the last gradient: the momentum has a say
 only where that is exactly zero.
+
+`distance: cosine` is Sim-CLIP (arXiv 2407.14971) as released (speedlab-git/SimCLIP 2388a87):
+loss = mean of 1 - cos(F(x_adv), F0(x)), while the attack still ascends the squared distance. The
+release halves it and adds a second half without a gradient; the rate takes up the factor. Its own
+recipe: rate 1e-3, weight decay 1e-5, 10 000 steps in batches of 64. What its paper writes is
+method `simclip`.
 """
 
+from typing import Literal
+
 from torch import Tensor
+from torch.nn import functional as F
 
 from pipeline.clip.model import ImageEncoder
-from pipeline.training.frozen_features import precompute_on_clean_images
-from pipeline.training.objective import (
-    Batch,
-    MethodInputs,
-    MethodParams,
-    PerImage,
-    Published,
-    TrainingAttack,
+from pipeline.training.embedding_distance import (
+    FARE_PROTOCOL,
+    EmbeddingAttack,
+    base_embeddings,
 )
+from pipeline.training.objective import Batch, MethodInputs, MethodParams
 
 TITLE = "FARE"
-PUBLISHED = Published(
-    optimiser="adamw",
-    learning_rate=1e-5,
-    momentum=0.9,
-    weight_decay=1e-4,
-    epochs=2,
-    batch_size=128,
-    warmup_steps=1400,
-    attack=TrainingAttack(
-        norm="linf", epsilon_255=1, step_255=1, steps=10, momentum=0.9, random_start=True
-    ),
-)
+PUBLISHED = FARE_PROTOCOL
 
 
 class Params(MethodParams):
-    """`finetune.options.fare`: the learning rate only."""
+    """`finetune.options.fare`; published: l2."""
+
+    distance: Literal["l2", "cosine"]
 
 
 def build(params: Params, inputs: MethodInputs) -> "Fare":
     """Encode every clean image once with the base model, then forget it."""
-    embeddings = precompute_on_clean_images(
-        inputs, lambda features, _: features.embedding.float(), "base embeddings"
-    )
-    return Fare(embeddings)
+    return Fare(base_embeddings(inputs), params.distance)
 
 
-class Fare:
+class Fare(EmbeddingAttack):
     """The objective. embeddings: (N, D) of the base model, not normalised."""
 
-    kept_per_image: tuple[PerImage, ...] = ("width",)
-
-    def __init__(self, embeddings: Tensor) -> None:
-        self.embeddings = embeddings
-
-    def attack_loss(self, encoder: ImageEncoder, images: Tensor, batch: Batch) -> Tensor:
-        """Squared distance to the clean image's base embedding, summed over the batch."""
-        return self._distances(encoder, images, batch).sum()
+    def __init__(self, embeddings: Tensor, distance: Literal["l2", "cosine"]) -> None:
+        super().__init__(embeddings)
+        self.distance = distance
 
     def losses(self, encoder: ImageEncoder, images: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """The mean squared distance; there is nothing to classify with."""
-        return {"loss": self._distances(encoder, images, batch).mean()}
-
-    def _distances(self, encoder: ImageEncoder, images: Tensor, batch: Batch) -> Tensor:
-        """(B,) squared l2 distances."""
+        """The mean distance; there is nothing to classify with."""
+        if self.distance == "l2":
+            return {"loss": self.distances(encoder, images, batch).mean()}
         embedding = encoder(images).embedding.float()
-        return (embedding - self.embeddings[batch.numbers]).square().sum(1)
+        cosines = F.cosine_similarity(embedding, self.embeddings[batch.numbers], dim=1)
+        return {"loss": (1 - cosines).mean()}

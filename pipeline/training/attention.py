@@ -39,16 +39,32 @@ def attention_map(tokens: Tensor, text: Tensor, norm: TokenNorm = "token") -> Te
     return (similarity - low) / spread.clamp_min(EPS)
 
 
-def upsampling_factor(grid: int, size: int) -> Tensor:
-    """Lower-triangular L (grid, grid), float32, with |U v| = |L^T v| for U the 1-D bilinear
-    upsampling (align_corners False) from `grid` to `size` samples.
+def upsampling(grid: int, size: int) -> Tensor:
+    """U (size, grid), float32: the 1-D bilinear upsampling (align_corners False) from `grid` to
+    `size` samples. Two-dimensional upsampling is U m U^T, two products of matrices: unlike an
+    interpolation its backward is deterministic on CUDA."""
+    return _upsampling(grid, size).float()
 
-    Two-dimensional upsampling is U m U^T, and its Frobenius norm is |L^T m L|: the size x
-    size map never needs to exist (and no non-deterministic backward on CUDA).
+
+def upsampling_factor(grid: int, size: int) -> Tensor:
+    """Lower-triangular L (grid, grid), float32, with |U v| = |L^T v| for U the `upsampling`.
+
+    The Frobenius norm of an upsampled map U m U^T is |L^T m L|: the size x size map never needs to
+    exist.
     """
-    identity = torch.eye(grid, dtype=torch.float64)[None]
-    upsample = F.interpolate(identity, size=size, mode="linear", align_corners=False)[0].T
+    upsample = _upsampling(grid, size)
     return torch.linalg.cholesky(upsample.T @ upsample).float()
+
+
+def _upsampling(grid: int, size: int) -> Tensor:
+    identity = torch.eye(grid, dtype=torch.float64)[None]
+    return F.interpolate(identity, size=size, mode="linear", align_corners=False)[0].T
+
+
+def upsampled(maps: Tensor, upsampling: Tensor) -> Tensor:
+    """(..., size, size) maps of (..., T) maps of a square patch grid; `upsampling` is U."""
+    side = upsampling.shape[1]
+    return upsampling @ maps.unflatten(-1, (side, side)) @ upsampling.T
 
 
 def map_distance(first: Tensor, second: Tensor, factor: Tensor) -> Tensor:

@@ -15,7 +15,13 @@ from pipeline.clip.model import ImageEncoder
 from pipeline.common.bounds import Weight
 from pipeline.training.attention import TokenNorm, attention_map, map_distance, upsampling_factor
 from pipeline.training.frozen_features import precompute_on_clean_images
-from pipeline.training.objective import Batch, MethodInputs, MethodParams, PerImage
+from pipeline.training.objective import (
+    Batch,
+    FixedObjective,
+    MethodInputs,
+    MethodParams,
+    PerImage,
+)
 from pipeline.zeroshot.ensemble import ensemble_accuracy, ensemble_cross_entropy, ensemble_logits
 
 
@@ -28,7 +34,7 @@ class AttentionParams(MethodParams):
     attention_norm: TokenNorm
 
 
-class AttentionGuided:
+class AttentionGuided(FixedObjective):
     """The objective. texts: (C, K, D) unit norm; maps: (N, T), the base model's attention on
     the clean images, computed once, after which the base model is forgotten."""
 

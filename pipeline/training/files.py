@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import torch
@@ -24,6 +25,7 @@ from pipeline.training.objective import MethodInputs
 from pipeline.training.recipe import Recipe
 from pipeline.training.session import Finished
 from pipeline.zeroshot import text_sets
+from pipeline.zeroshot.text_sets import TextSet
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, TEMPLATE, check_text_set
 
 
@@ -38,24 +40,45 @@ def check_evaluated() -> None:
     check_evaluated_names(DESCRIPTIONS, FINETUNED)
 
 
-def read_texts(class_ids: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Unit-norm features of the descriptions, float32 (C, K, D), and of the template, (C, D).
+class TrainingTexts(NamedTuple):
+    """Unit-norm float32 features of the descriptions, (C, K, D), of the template, (C, D), and of
+    each of finetune.texts by name, (C, K, D)."""
+
+    descriptions: Tensor
+    template: Tensor
+    others: dict[str, Tensor]
+
+
+def read_texts(class_ids: Sequence[str], names: Sequence[str]) -> TrainingTexts:
+    """What fine-tuning sees of texts; names: finetune.texts.
 
     Raises:
         UserError: a class has none, or a file is of other texts.
     """
-    descriptions, template = text_sets.training_files()
-    described = text_sets.read_texts(descriptions, class_ids)
-    check_text_set(descriptions, described.name, DESCRIPTIONS)
-    filled = text_sets.read_texts(template, class_ids, others=False)
-    check_text_set(template, filled.name, TEMPLATE)
-    return torch.from_numpy(described.captions), torch.from_numpy(filled.class_features)
+    described = _read_texts(DESCRIPTIONS, class_ids, others=True)
+    filled = _read_texts(TEMPLATE, class_ids, others=False)
+    others = {name: _read_texts(name, class_ids, others=False).captions for name in names}
+    return TrainingTexts(
+        torch.from_numpy(described.captions),
+        torch.from_numpy(filled.class_features),
+        {name: torch.from_numpy(captions) for name, captions in others.items()},
+    )
 
 
-def origins(recipe: Recipe, device: torch.device, ranks: Ranks) -> dict[str, str]:
-    """What the weights of a training follow from, see `hash_origins`."""
+def _read_texts(name: str, class_ids: Sequence[str], others: bool) -> TextSet:
+    path = text_sets.training_file(name)
+    texts = text_sets.read_texts(path, class_ids, others)
+    check_text_set(path, texts.name, name)
+    return texts
+
+
+def origins(
+    recipe: Recipe, device: torch.device, ranks: Ranks, names: Sequence[str]
+) -> dict[str, str]:
+    """What the weights of a training follow from, see `hash_origins`; names: finetune.texts."""
     model = [BASE_MODEL / name for name in (clip.CONFIG_FILE, clip.WEIGHTS_FILE)]
-    inputs = [*content_files(recipe.dataset), *model, *text_sets.training_files()]
+    texts = map(text_sets.training_file, [DESCRIPTIONS, TEMPLATE, *names])
+    inputs = [*content_files(recipe.dataset), *model, *texts]
     values = {"recipe": recipe.as_dict(), "processes": ranks.size}
     return hash_origins(values, inputs, device)
 

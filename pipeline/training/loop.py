@@ -30,8 +30,8 @@ State = dict[str, Any]
 
 class Resume(NamedTuple):
     """state: what `save` was given in an earlier, interrupted run, or None; save: stores {step,
-    encoder, optimiser, average}, which go on changing after it returns; due: whether to call it
-    after so many steps."""
+    encoder, objective, optimiser, average}, which go on changing after it returns; due: whether to
+    call it after so many steps."""
 
     state: State | None
     save: Callable[[State], None]
@@ -66,7 +66,7 @@ def finetune(
     average = weights.copies(trained) if recipe.averaging else []
     optimiser = make_optimiser(trained, recipe)
     encoder.eval()
-    first = _restore(resume.state, encoder, optimiser, average)
+    first = _restore(resume.state, encoder, objective, optimiser, average)
     ascents = make_ascents(encoder, recipe)
     if recipe.compile:
         compile_blocks(encoder.visual)
@@ -75,6 +75,7 @@ def finetune(
     for step, batch in enumerate(batches, first):
         rate = _set_rate(optimiser, recipe, step, total)
         log = train_step(encoder, objective, optimiser, batch, step, recipe, ascents, ranks)
+        objective.after_step(batch, step)
         rows.append((step, rate, log))
         if recipe.averaging:
             weights.average_(average, trained, recipe.averaging)
@@ -84,7 +85,7 @@ def finetune(
             rows = []
         if save:
             clip.check_finite(encoder, advice(recipe))
-            resume.save(_state(step + 1, encoder, optimiser, average))
+            resume.save(_state(step + 1, encoder, objective, optimiser, average))
     if recipe.averaging:
         weights.assign_(trained, average)
     weights.mix_(trained, base, recipe.mix_alpha)
@@ -116,24 +117,31 @@ def _fetched(rows: list[tuple[int, float, StepLog]], recipe: Recipe) -> list[dic
 def _restore(
     state: State | None,
     encoder: ImageEncoder,
+    objective: Objective,
     optimiser: torch.optim.Optimizer,
     average: list[Tensor],
 ) -> int:
-    """Load a state into all three; the step to go on with."""
+    """Load a state into all four; the step to go on with."""
     if state is None:
         return 0
     encoder.load_state_dict(state["encoder"])
+    objective.restore(state["objective"])
     optimiser.load_state_dict(state["optimiser"])
     weights.assign_(average, state["average"])
     return state["step"]
 
 
 def _state(
-    step: int, encoder: ImageEncoder, optimiser: torch.optim.Optimizer, average: list[Tensor]
+    step: int,
+    encoder: ImageEncoder,
+    objective: Objective,
+    optimiser: torch.optim.Optimizer,
+    average: list[Tensor],
 ) -> State:
     return {
         "step": step,
         "encoder": encoder.state_dict(),
+        "objective": objective.state(),
         "optimiser": optimiser.state_dict(),
         "average": average,
     }

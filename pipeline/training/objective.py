@@ -8,19 +8,22 @@ A method module has
 Mathematics that several methods share is in the other modules of `pipeline.training`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from torch import Tensor
 
 from pipeline.clip.model import ImageEncoder
 from pipeline.common.bounds import Rate
-from pipeline.common.params import Section
+from pipeline.common.errors import UserError
+from pipeline.common.params import PARAMS_FILE, Section
 from pipeline.distributed.ranks import SINGLE, Ranks
 from pipeline.images.streaming import Pixels
 from pipeline.zeroshot.pgd_step import Norm
+from pipeline.zeroshot.text_tables import DESCRIPTIONS, TEMPLATE
 
 Optimiser = Literal["sgd", "adamw"]
 
@@ -41,9 +44,10 @@ class MethodInputs(NamedTuple):
 
     encoder: the image encoder, still at its base weights;
     texts: (C, K, D) and template: (C, D), float32 unit-norm features of the descriptions and
-    of the text set "template"; scale: exp(logit scale);
+    of the text set "template"; others: (C, K, D) those of each text set of finetune.texts, by
+    name; scale: exp(logit scale);
     pixels: uint8 (N, 3, S, S); labels: (N,) int64; both memory-mapped or in RAM;
-    ranks: the processes that train together.
+    ranks: the processes that train together; seed: of what a method draws at random.
     """
 
     encoder: ImageEncoder
@@ -54,12 +58,33 @@ class MethodInputs(NamedTuple):
     labels: np.ndarray
     batch_size: int
     ranks: Ranks = SINGLE
+    seed: int = 0
+    others: Mapping[str, Tensor] = MappingProxyType({})
+
+    def text_set(self, name: str, key: str) -> Tensor:
+        """(C, K, D) unit-norm features of a text set.
+
+        Args:
+            key: of params.yaml, which names it.
+
+        Raises:
+            UserError: training does not see it.
+        """
+        sets = {DESCRIPTIONS: self.texts, TEMPLATE: self.template[:, None], **self.others}
+        if name not in sets:
+            known = ", ".join(sets)
+            raise UserError(
+                f"{PARAMS_FILE}: {key}: training sees no text set '{name}', only {known}; "
+                "add it to finetune.texts"
+            )
+        return sets[name]
 
 
 AttackLoss = Callable[[ImageEncoder, Tensor, Batch], Tensor]
 
 
 PerImage = Literal["patches", "classes", "width"]
+ObjectiveState = dict[str, Any]
 
 
 class Objective(Protocol):
@@ -81,6 +106,30 @@ class Objective(Protocol):
         adversarial ones, (B, 3, S, S) in [0, 1], detached from the attack; the clean ones
         where there is no attack."""
 
+    def after_step(self, batch: Batch, step: int) -> None:
+        """What the objective itself learns, after the encoder's step on `batch`; the last call of
+        `losses` was of that step."""
+
+    def state(self) -> ObjectiveState:
+        """What `after_step` has changed so far: tensors, numbers, and containers of them."""
+
+    def restore(self, state: ObjectiveState) -> None:
+        """Take the place of an objective that was in this state."""
+
+
+class FixedObjective:
+    """The part of an objective that learns nothing itself."""
+
+    def after_step(self, batch: Batch, step: int) -> None:
+        """Nothing to learn."""
+
+    def state(self) -> ObjectiveState:
+        """Nothing to keep."""
+        return {}
+
+    def restore(self, state: ObjectiveState) -> None:
+        """Nothing to take up again."""
+
 
 class MethodParams(Section):
     """What every method has under `finetune.options.<method>`; None: as published."""
@@ -92,7 +141,8 @@ class MethodParams(Section):
 class TrainingAttack:
     """Projected gradient ascent on a method's attack loss. epsilon_255, step_255: radius and
     step in 1/255 of the pixel range; momentum: on normalised gradients, 0 for none;
-    random_start: else from the clean image."""
+    random_start: else from the clean image; texts: text set whose cross-entropy is ascended in
+    place of the method's own loss."""
 
     norm: Norm
     epsilon_255: float
@@ -100,6 +150,7 @@ class TrainingAttack:
     steps: int
     momentum: float
     random_start: bool
+    texts: str | None = None
 
 
 @dataclass(frozen=True)

@@ -33,12 +33,14 @@ class AttackParams(Section):
     steps: Count | None
     momentum: Momentum | None
     random_start: bool | None
+    texts: Name | None
 
 
 class FinetuneParams(Section):
     """Section `finetune` of params.yaml, where every key is explained; None: as published."""
 
     dataset: Name
+    texts: list[Name]
     method: Name
     options: dict[str, dict[str, Any]]
     optimiser: Optimiser | None

@@ -1,8 +1,9 @@
 """A training from its inputs to its log; shared by the stage, the benchmarks and the tests."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -24,6 +25,7 @@ from pipeline.training.loop import Resume, State, finetune
 from pipeline.training.objective import MethodInputs, MethodParams, Objective
 from pipeline.training.recipe import Recipe
 from pipeline.training.shared_state import load_state
+from pipeline.training.text_attack import attacked_on
 from pipeline.training.weights import train_last_blocks
 
 Rows = list[dict[str, float]]
@@ -46,12 +48,13 @@ def method_inputs(
     recipe: Recipe,
     device: torch.device,
     ranks: Ranks = SINGLE,
+    others: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> MethodInputs:
     """The image encoder of `base` on `device`, with gradients for what the recipe trains, and all
     else that a method is built from.
 
     Args:
-        texts: float32 (C, K, D), template: (C, D), both of unit norm.
+        texts: float32 (C, K, D), template: (C, D), others: (C, K, D) by name, all of unit norm.
 
     Raises:
         UserError: images or texts do not fit the model.
@@ -70,6 +73,8 @@ def method_inputs(
         labels=images.labels,
         batch_size=recipe.batch_size,
         ranks=ranks,
+        seed=recipe.seed,
+        others={name: captions.to(device) for name, captions in others.items()},
     )
 
 
@@ -132,7 +137,7 @@ def train_by_method(
     device = inputs.texts.device
     meter = Meter(device)
     meter.watch(inputs.encoder, recipe.precision)  # before the method copies it
-    objective = method.build(options, inputs)
+    objective = attacked_on(method.build(options, inputs), inputs, recipe)
     state = load_state(folder, inputs.ranks)
     first, total = state["step"] if state else 0, total_steps(len(inputs.pixels), recipe)
     seconds = state_seconds if inputs.ranks.first else math.inf

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.clip.model import ImageEncoder
-from pipeline.training.objective import Batch, PerImage
+from pipeline.training.objective import Batch, FixedObjective, PerImage
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -16,7 +16,7 @@ def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     return (logits.detach().argmax(1) == labels).float().mean()
 
 
-class TemplateClassifier:
+class TemplateClassifier(FixedObjective):
     """The part of an objective that classifies by the template.
 
     template: (C, D) unit-norm text features; scale: the factor on cosines.

@@ -6,6 +6,7 @@
     data/training_embeddings/          what fine-tuning sees, by the base model
         descriptions.parquet           K rows per class (slot k = rank k)
         template.parquet
+        <text set>.parquet             each of finetune.texts
 `pipeline.zeroshot.text_tables` has the texts themselves.
 """
 
@@ -85,9 +86,14 @@ def pair_files(model: str, texts: str, dataset: str) -> tuple[Path, Path]:
     return folder / CLASSIFYING / name, folder / ATTACKER / name
 
 
+def training_file(texts: str) -> Path:
+    """The file of a text set that fine-tuning sees."""
+    return TRAINING / f"{texts}.parquet"
+
+
 def training_files() -> tuple[Path, Path]:
-    """The files of the descriptions and of the template that fine-tuning sees."""
-    return TRAINING / f"{DESCRIPTIONS}.parquet", TRAINING / f"{TEMPLATE}.parquet"
+    """The files of the descriptions and of the template, which fine-tuning always sees."""
+    return training_file(DESCRIPTIONS), training_file(TEMPLATE)
 
 
 def read_embeddings(path: Path, class_ids: Sequence[str]) -> np.ndarray:

@@ -36,7 +36,7 @@ def measure_passes(method: ModuleType, options: MethodParams) -> EncoderPasses:
     """Build the method's objective on a tiny random encoder and take its losses once."""
     with contextlib.redirect_stderr(io.StringIO()), torch.random.fork_rng():  # progress bars
         encoder, forwards = counting_encoder()
-        objective = method.build(options, tiny_inputs(encoder))
+        objective = method.build(options, tiny_inputs(encoder, options))
         setup = sum(count for count, _ in forwards)
         forwards.clear()
         images, labels = torch.rand(BATCH, 3, SIDE, SIDE), torch.arange(BATCH)
@@ -64,8 +64,9 @@ def counting_encoder() -> tuple[ImageEncoder, list[tuple[int, bool]]]:
     return encoder, forwards
 
 
-def tiny_inputs(encoder: ImageEncoder) -> MethodInputs:
-    """Random texts and black images for `counting_encoder`."""
+def tiny_inputs(encoder: ImageEncoder, options: MethodParams) -> MethodInputs:
+    """Random texts and black images for `counting_encoder`; whatever an option names is a text
+    set."""
     texts = torch.nn.functional.normalize(torch.rand(CLASSES, CAPTIONS, WIDTH), dim=-1)
     return MethodInputs(
         encoder=encoder,
@@ -75,4 +76,5 @@ def tiny_inputs(encoder: ImageEncoder) -> MethodInputs:
         pixels=np.zeros((IMAGES, 3, SIDE, SIDE), dtype=np.uint8),
         labels=np.arange(IMAGES) % CLASSES,
         batch_size=BATCH,
+        others={str(name): texts[:, :1] for name in options.model_dump().values()},
     )

@@ -174,7 +174,7 @@ TRACKED = {
     "image_confusions": {"confusions.images.${key}", "describe.dataset"},
     "filter": {"filter", "describe.dataset"},
     "texts": {"embed.texts.${key}", "evaluate.datasets", "evaluate.checks.datasets"},
-    "embed_training": {"embed.texts.template", "finetune.dataset"},
+    "embed_training": {"embed.texts", "finetune.dataset", "finetune.texts"},
     "record": set(),
     # what it says of the run: all that a value can change
     "report": set(read_params(DEMO)) - {"data"},

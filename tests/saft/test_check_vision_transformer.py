@@ -163,7 +163,11 @@ def test_memory_of_a_frozen_encoder_under_attack():
 EXPECTED = {
     "saft": (2, 0, 1, 0, ("patches",)),
     "tga_zsr": (2, 0, 1, 0, ("patches",)),
+    "comp_tga": (2, 0, 1, 0, ("patches", "patches")),
     "tecoa": (1, 0, 0, 0, ()),
+    "ucat": (1, 0, 1, 0, ("classes",)),
+    "simclip": (2, 0, 1, 0, ("width",)),
+    "lore": (2, 0, 1, 0, ("width",)),
     "pmg_aft": (2, 1, 0, 1, ()),
     "fare": (1, 0, 1, 0, ("width",)),
     "agft": (1, 0, 1, 0, ("classes",)),

@@ -11,7 +11,7 @@ from pipeline.clip.folders import BASE_MODEL
 from pipeline.embeddings.encoded import write_encoded
 from pipeline.embeddings.templates import fill
 from pipeline.images.classes import read_classes
-from pipeline.zeroshot.text_sets import training_files
+from pipeline.zeroshot.text_sets import training_file, training_files
 from pipeline.zeroshot.text_tables import kept_descriptions
 from stages import finetune
 from tests.support.project import DEMO
@@ -41,6 +41,8 @@ def write_inputs(clip_folder: Path) -> None:
     descriptions, template = training_files()
     write_encoded(descriptions, kept_descriptions(rows), encode)
     write_encoded(template, fill("template", classes, ["a {}"]), encode)
+    negated = fill("negated", classes, ["not a {}"])
+    write_encoded(training_file("negated"), negated, encode)
 
 
 def write_params(**changes: Any) -> None:

@@ -15,6 +15,7 @@ from pipeline.training.loop import Resume, finetune
 from pipeline.training.objective import MethodInputs, TrainingAttack
 from pipeline.training.recipe import Recipe
 from pipeline.training.session import method_inputs
+from pipeline.training.text_attack import attacked_on
 
 CPU = torch.device("cpu")
 N, C, K, WIDTH, SIZE = 10, 3, 2, 16, 16
@@ -23,7 +24,16 @@ MAPS = {"attention_refinement": 0.08, "attention_constraint": 0.05, "attention_n
 OPTIONS: dict[str, dict[str, Any]] = {
     "saft": MAPS,
     "tga_zsr": MAPS,
+    "comp_tga": MAPS
+    | {"attention_refinement": 0.1, "attention_constraint": 0.07, "negative": "negated"},
     "pmg_aft": {"variant": "paper", "general": 1.0, "clean": 1.0},
+    "ucat": {"calibration": 300.0, "temperature": 0.5, "clean_model": "base"},
+    "fare": {"distance": "l2"},
+    "lore": {
+        "rho": 0.1,
+        "steps_per_multiplier_step": 2,
+        "multiplier_learning_rate": 1e-2,
+    },
     "agft": {"scale_ratio": 1.8, "target_temperature": 0.4},
 }
 ATTACK = TrainingAttack("linf", epsilon_255=4, step_255=2, steps=2, momentum=0, random_start=True)
@@ -65,8 +75,9 @@ def inputs_of(
 
     pixels = rng.integers(0, 256, size=(images, 3, SIZE, SIZE), dtype=np.uint8)
     texts, template = unit(C, K, WIDTH).to(device), unit(C, WIDTH).to(device)
+    others = {"negated": unit(C, 1, WIDTH).to(device)}
     return MethodInputs(
-        encoder.to(device), texts, template, SCALE, pixels, np.arange(images) % C, batch_size=4
+        encoder.to(device), texts, template, SCALE, pixels, np.arange(images) % C, 4, others=others
     )
 
 
@@ -90,10 +101,13 @@ class Run:
         self.device, self.model = device, clip.load(folder)
         random = inputs_of(clip.image_encoder(self.model))
         texts = random.texts, random.template
-        self.inputs = method_inputs(self.model, *texts, random, chosen, device, ranks)
+        self.inputs = method_inputs(
+            self.model, *texts, random, chosen, device, ranks, random.others
+        )
         self.inputs = self.inputs._replace(scale=SCALE)
         self.encoder, self.recipe = self.inputs.encoder, chosen
-        self.objective = objective_of(chosen.method, self.inputs, **chosen.options)
+        objective = objective_of(chosen.method, self.inputs, **chosen.options)
+        self.objective = attacked_on(objective, self.inputs, chosen)
 
     def go(
         self, state: Any = None, save: Any = lambda state: None, every: int = 2

@@ -13,6 +13,7 @@ from pipeline.common.errors import UserError
 from pipeline.training import checkpoint, weights
 from pipeline.training.batches import batch_indices
 from pipeline.training.loop import Resume, finetune
+from pipeline.training.objective import FixedObjective
 from pipeline.training.step import make_optimiser
 from tests.support.training_runs import N, Run, changed, objective_of, recipe
 
@@ -72,16 +73,18 @@ def test_a_resumed_run_ends_with_the_same_bits(clip_folder, tmp_path, changes):
     assert not changed(second.weights(), whole.weights())
 
 
-@pytest.mark.parametrize("forgotten", ["optimiser", "average"])
+@pytest.mark.parametrize("forgotten", ["optimiser", "average", "objective"])
 def test_every_part_of_the_state_counts(clip_folder, tmp_path, forgotten):
     """The comparison above can fail."""
-    chosen = recipe(averaging=0.7)
+    chosen = recipe(averaging=0.7, method="lore", learning_rate=1e-4)
     whole, first, second = (Run(clip_folder, chosen) for _ in range(3))
     whole.go()
     states = []
     first.go(save=lambda state: states.append(checkpoint.save_state(tmp_path, state)), every=4)
     state = checkpoint.load_state(tmp_path)
-    if forgotten == "average":
+    if forgotten == "objective":
+        state["objective"] = second.objective.state()
+    elif forgotten == "average":
         state["average"] = [torch.zeros_like(value) for value in state["average"]]
     else:
         state["optimiser"]["state"] = {}
@@ -168,7 +171,7 @@ def test_averaging_is_the_moving_average_of_the_weights(clip_folder):
     assert changed(plain.weights(), averaged.weights())
 
 
-class Poisoned:
+class Poisoned(FixedObjective):
     """An objective whose loss, or whose gradient alone, is `value` from the given call on."""
 
     def __init__(self, objective, step: int, value: float, where: str) -> None:

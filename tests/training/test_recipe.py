@@ -17,6 +17,7 @@ NAMES = registry.names("pipeline.methods")
 TWO_STEP_PGD = TrainingAttack("linf", 1, 1, 2, 0, True)
 SECTION: dict[str, Any] = {
     "dataset": "x",
+    "texts": [],
     "method": "tecoa",
     "options": {},
     "optimiser": None,
@@ -29,6 +30,7 @@ SECTION: dict[str, Any] = {
         "steps": None,
         "momentum": None,
         "random_start": None,
+        "texts": None,
     },
     "epochs": None,
     "batch_size": None,
@@ -63,6 +65,8 @@ def resolved(method: str, rate: float | None = None, **changes: Any) -> Recipe:
     [
         ("saft", Published("sgd", 1e-4, 0.9, 0.0, 10, 128, 1000, TWO_STEP_PGD)),
         ("tga_zsr", Published("sgd", 1e-4, 0.9, 0.0, 10, 128, 1000, TWO_STEP_PGD)),
+        ("comp_tga", Published("sgd", 1e-4, 0.9, 0.0, 10, 128, 1000, TWO_STEP_PGD)),
+        ("ucat", Published("sgd", 1e-4, 0.9, 0.0, 10, 256, 1000, TWO_STEP_PGD)),
         ("tecoa", Published("sgd", 1e-5, 0.9, 0.0, 10, 256, 1000, TWO_STEP_PGD)),
         ("pmg_aft", Published("sgd", 5e-5, 0.9, 0.0, 10, 256, 1000, TWO_STEP_PGD)),
         ("agft", Published("sgd", 4e-4, 0.9, 0.0, 10, 256, 1000, TWO_STEP_PGD)),
@@ -73,6 +77,20 @@ def resolved(method: str, rate: float | None = None, **changes: Any) -> Recipe:
             Published(
                 "adamw", 1e-5, 0.9, 1e-4, 2, 128, 1400,
                 TrainingAttack("linf", 1, 1, 10, 0.9, True),
+            ),
+        ),
+        (
+            "simclip",
+            Published(
+                "adamw", 1e-3, 0.9, 1e-5, 1, 64, 1400,
+                TrainingAttack("linf", 1, 1, 10, 0.9, True),
+            ),
+        ),
+        (
+            "lore",
+            Published(
+                "adamw", 1e-5, 0.9, 1e-4, 2, 448, 1400,
+                TrainingAttack("linf", 1, 0.25, 10, 0.9, True),
             ),
         ),
     ],
