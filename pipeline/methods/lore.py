@@ -72,7 +72,7 @@ class Lore(EmbeddingAttack):
         self.optimiser = torch.optim.Adam(
             self.network.parameters(), lr=params.multiplier_learning_rate
         )
-        self._excess = torch.zeros(())  # over the bound, per image of the last batch
+        self._excess = torch.zeros(0)  # over the bound, per image of the last batch
 
     def losses(self, encoder: ImageEncoder, images: Tensor, batch: Batch) -> dict[str, Tensor]:
         """One forward of the adversarial and clean halves. `drift`: the mean of the clean images'

@@ -126,7 +126,7 @@ def _filter(plan: Plan, _: str) -> float:
 
 
 def _embed_training(plan: Plan, _: str) -> float:
-    texts = DESCRIPTIONS, TEMPLATE
+    texts = DESCRIPTIONS, TEMPLATE, *plan.finetune.texts
     count = sum(text_sets.count(plan, name, plan.finetune.dataset) for name in texts)
     return _text_flop(plan, BASE) * count
 

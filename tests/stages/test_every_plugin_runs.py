@@ -58,7 +58,7 @@ def test_every_attack_leaves_its_verdicts_and_its_threat_model(project: Path) ->
 
 def test_an_unknown_name_stops_dvc_before_any_work_and_lists_those_known(project: Path) -> None:
     for change, message in (
-        ("finetune.method=magic", "finetune.method: 'magic' is not one of agft, fare"),
+        ("finetune.method=magic", "finetune.method: 'magic' is not one of agft, comp_tga, fare"),
         ("evaluate.attacks=[pgd,magic]", "evaluate.attacks: 'magic' is not one of apgd_ce"),
         ("evaluate.datasets=[magic]", "evaluate.datasets: 'magic' is not one of pairs"),
         ("evaluate.texts=[magic]", "evaluate.texts: 'magic' is not one of template"),

@@ -11,10 +11,17 @@ from pipeline.clip import model as clip
 from pipeline.clip.folders import clip_folder as folder_of_model
 from pipeline.clip.text_encoding import encode_texts
 from pipeline.images.classes import CHECKED, CLASSES, EVALUATED, ClassEntry, write_classes
-from pipeline.zeroshot.text_sets import EMBEDDINGS, TRAINING, read_pair, training_files
+from pipeline.zeroshot.text_sets import (
+    EMBEDDINGS,
+    TRAINING,
+    read_pair,
+    training_file,
+    training_files,
+)
 from pipeline.zeroshot.text_sets import read_texts as read_encoded
 from pipeline.zeroshot.text_tables import KEPT, kept_descriptions, read_table_of, write_texts
 from stages import checked_classes, classes, embed, embed_training, texts
+from tests.support.failures import fails
 from tests.support.tiny_project import tiny_project, write_params
 
 IDS = ["n00", "n01", "n02"]
@@ -149,7 +156,16 @@ def test_the_training_has_the_kept_descriptions_and_the_template(project: Path) 
     assert template.captions.shape == (3, 1, 16)
     expected = encoded("n02 has trait 1.")
     np.testing.assert_allclose(descriptions.captions[2, 1], expected, atol=1e-6)
-    assert sorted(TRAINING.iterdir()) == sorted(training_files())
+    negated = read_encoded(training_file("negated"), IDS)
+    assert negated.templates == ["This is not a photo of a {}"]
+    assert sorted(TRAINING.iterdir()) == sorted([*training_files(), training_file("negated")])
+
+
+def test_a_text_set_for_training_that_there_is_not_is_named(project: Path, capsys) -> None:
+    write_params(project, **{"finetune.texts": ["negated", "magic"]})
+    assert fails(embed_training.main) == 1
+    assert "finetune.texts: 'magic' is not one of" in capsys.readouterr().err
+    assert not TRAINING.exists()
 
 
 @pytest.mark.parametrize(

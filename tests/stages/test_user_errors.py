@@ -27,7 +27,7 @@ from pipeline.images.image_set import IMAGES, open_images
 from pipeline.models.pretraining import FOLDER as PRETRAINED
 from pipeline.prepare.pack import pack
 from pipeline.training.checkpoint import save_state
-from pipeline.zeroshot.text_sets import pair_files, training_files
+from pipeline.zeroshot.text_sets import pair_files, training_file, training_files
 from pipeline.zeroshot.text_tables import kept_descriptions
 from stages import classes, describe, embed, embed_training, evaluate, finetune, prepare, pretrain
 from stages import exemplars as exemplars_stage
@@ -62,6 +62,8 @@ def project(packed, clip_folder, monkeypatch):
     write_encoded(descriptions, kept_descriptions(rows), encode)
     for path in (template, *pair_files("base", "template", "tiny")):
         write_encoded(path, fill("template", read_classes("tiny"), ["a {}"]), encode)
+    negated = fill("negated", read_classes("tiny"), ["not a {}"])
+    write_encoded(training_file("negated"), negated, encode)
     return packed
 
 
@@ -291,7 +293,7 @@ def test_bad_params_stop_a_stage_before_any_work(project, capsys):
     assert "params.yaml: finetune: key 'momentum'" in one_line(capsys)
     set_params(project, **{"finetune.method": "magic"})
     assert fails(finetune.main) == 1
-    assert "finetune.method: 'magic' is not one of agft, fare, ft_adv" in one_line(capsys)
+    assert "finetune.method: 'magic' is not one of agft, comp_tga, fare, ft_adv" in one_line(capsys)
 
 
 @pytest.mark.parametrize(
