@@ -58,13 +58,13 @@ class Meter:
 
 class Run(NamedTuple):
     """What was measured. stage: as DVC calls it; images: see `Cost`; model_cfg: open_clip's, of
-    the encoder; last_blocks: how many of its blocks were trained, None for all; processes: that
-    shared the work."""
+    the encoder; trained: positions of its trained blocks, None for all; processes: that shared the
+    work."""
 
     stage: str
     images: int
     model_cfg: dict[str, Any]
-    last_blocks: int | None = None
+    trained: range | None = None
     processes: int = 1
 
 
@@ -80,8 +80,7 @@ def record(
 def measured(run: Run, spent: Spent, device: torch.device) -> Cost:
     """The cost of what has just ended; the products are timed now, on the device as it is."""
     flop = {
-        name: work.flop(counted, run.model_cfg, run.last_blocks)
-        for name, counted in spent.work.items()
+        name: work.flop(counted, run.model_cfg, run.trained) for name, counted in spent.work.items()
     }
     known = {name: value for name, value in flop.items() if value}
     speeds = {name: matrix_flop(device, name) for name in sorted(known)}

@@ -69,17 +69,23 @@ def matrix_weights(vit: Vit, blocks: int) -> int:
 
 def weights(vit: Vit) -> int:
     """Weights of the image encoder."""
-    embedding = 3 * vit.patch**2 * vit.width + (1 + vit.tokens) * vit.width
-    blocks = vit.layers * block_weights(vit.width, vit.hidden)
-    return embedding + blocks + 4 * vit.width + vit.width * vit.output
+    return trained_weights(vit, range(vit.layers))
 
 
-def trained_weights(vit: Vit, last_blocks: int | None) -> int:
-    """Weights that `finetune.last_blocks` leaves to train: those blocks, ln_post and proj."""
-    if last_blocks is None:
-        return weights(vit)
-    blocks = last_blocks * block_weights(vit.width, vit.hidden)
-    return blocks + 2 * vit.width + vit.width * vit.output
+def trained_weights(vit: Vit, trained: range, rank: int | None = None) -> int:
+    """Weights of the blocks at some positions, with what comes before the first block of all and
+    after the last, where they are among them. rank: of LoRA, whose factors of their matrices are
+    all that is trained then."""
+    if rank is not None:  # (rows + columns) of W x 3W, W x W, W x M, M x W
+        return len(trained) * rank * (8 * vit.width + 2 * vit.hidden)
+    before = 3 * vit.patch**2 * vit.width + (1 + vit.tokens) * vit.width + 2 * vit.width
+    after = 2 * vit.width + vit.width * vit.output
+    blocks = len(trained) * block_weights(vit.width, vit.hidden)
+    return (
+        blocks
+        + (before if trained.start == 0 else 0)
+        + (after if trained.stop == vit.layers else 0)
+    )
 
 
 def text_weights(model_cfg: dict[str, Any]) -> int:
@@ -121,12 +127,16 @@ def ascend_flop(vit: Vit) -> float:
     return forward_flop(vit) + _patches(vit) + blocks + _projection(vit)
 
 
-def descend_flop(vit: Vit, last_blocks: int | None = None) -> float:
-    """FLOPs of a forward and the gradients for the weights that are trained."""
-    count = vit.layers if last_blocks is None else last_blocks
-    blocks = count * (2 * _linear(vit) + ATTENTION_BACKWARD * _attention(vit))
-    patches = _patches(vit) if last_blocks is None else 0
-    return forward_flop(vit) + patches + blocks + 2 * _projection(vit)
+def descend_flop(vit: Vit, trained: range | None = None) -> float:
+    """FLOPs of a forward and the gradients for the weights of the blocks at some positions, None
+    for all: the gradient passes through the blocks behind them."""
+    chosen = range(vit.layers) if trained is None else trained
+    passed = vit.layers - chosen.stop
+    blocks = len(chosen) * 2 * _linear(vit) + passed * _linear(vit)
+    blocks += (len(chosen) + passed) * ATTENTION_BACKWARD * _attention(vit)
+    patches = _patches(vit) if chosen.start == 0 else 0
+    projection = (2 if chosen.stop == vit.layers else 1) * _projection(vit)
+    return forward_flop(vit) + patches + blocks + projection
 
 
 def text_flop(model_cfg: dict[str, Any]) -> float:
@@ -137,7 +147,7 @@ def text_flop(model_cfg: dict[str, Any]) -> float:
     return text["layers"] * block + 2 * width * model_cfg["embed_dim"]
 
 
-def saved_bytes(vit: Vit, trained: int, frozen: int, precision: Precision = "float32") -> int:
+def saved_bytes(vit: Vit, trained: range, pixels: bool, precision: Precision = "float32") -> int:
     """Bytes that autograd keeps of one image from forward to backward.
 
     A block whose weights are trained keeps both norms' inputs (2 of T W, float32) and, as its
@@ -147,17 +157,22 @@ def saved_bytes(vit: Vit, trained: int, frozen: int, precision: Precision = "flo
     Beside them: T H of attention, 4 T of the norms; ln_post, ln_pre, pixels.
 
     Args:
-        trained, frozen: how many blocks of either kind the graph goes through.
+        trained: positions of the blocks whose weights have gradients.
+        pixels: whether the pixels have one; else the graph begins at the first trained block.
         precision: of the blocks.
     """
     tokens, quick, number = vit.tokens, int(vit.quick), BLOCK_NUMBER[precision]
-    kept = trained * (6 * vit.width + (2 + quick) * vit.hidden)
+    first = 0 if pixels else trained.start if trained else vit.layers
+    frozen = vit.layers - first - len(trained)
+    kept = len(trained) * (6 * vit.width + (2 + quick) * vit.hidden)
     kept += frozen * (4 * vit.width + (1 + quick) * vit.hidden)
-    norms = (trained + frozen) * (2 * vit.width + vit.heads + 4)
-    ends = (2 if trained else 1) * vit.width * tokens  # ln_post: input, output for the projection
-    if trained + frozen == vit.layers:  # the graph reaches the pixels
+    norms = (vit.layers - first) * (2 * vit.width + vit.heads + 4)
+    ends = vit.width * tokens  # ln_post: its input
+    if trained and trained.stop == vit.layers:  # and its output, for the projection's weights
         ends += vit.width * tokens
-    if trained == vit.layers:  # and the patches' weights
+    if first == 0:  # ln_pre
+        ends += vit.width * tokens
+    if trained and trained.start == 0:  # the pixels, for the patches' weights
         ends += 3 * vit.image_size**2
     return tokens * (number * kept + FLOAT * norms) + FLOAT * ends
 

@@ -25,7 +25,7 @@ TRAINED = ABOUT / FINETUNED
 RECIPE, LOG = TRAINED / "recipe.json", TRAINED / "training.csv"
 # keys of section finetune: told otherwise or not at all; null means that it is not done
 NOT_IN_RECIPE = ("options", "attack", "texts", "checkpoint_seconds")
-OFF_IF_NULL = ("last_blocks", "gradient_clip", "averaging", "attack.texts")
+OFF_IF_NULL = ("blocks", "lora", "gradient_clip", "averaging", "attack.texts")
 SENTENCES, PROVENANCE = TRAINED / "descriptions.parquet", TRAINED / "provenance.json"
 
 

@@ -21,6 +21,7 @@ from pipeline.distributed.ranks import Ranks
 from pipeline.images.image_set import IMAGES, content_files
 from pipeline.images.set_summary import told_of
 from pipeline.training.batches import steps_per_epoch, total_steps
+from pipeline.training.blocks import block_range
 from pipeline.training.objective import MethodInputs
 from pipeline.training.recipe import Recipe
 from pipeline.training.session import Finished
@@ -111,9 +112,9 @@ def record_cost(
     """Keep what the training cost for the model in `folder`, and print a line on it."""
     count, steps = finished.images, finished.steps
     seen = min(steps * recipe.batch_size, recipe.epochs * count)
-    run = meter.Run(
-        "finetune", seen, base.config["model_cfg"], recipe.last_blocks, inputs.ranks.size
-    )
+    layers = len(inputs.encoder.visual.transformer.resblocks)
+    trained = block_range(recipe.blocks, layers)
+    run = meter.Run("finetune", seen, base.config["model_cfg"], trained, inputs.ranks.size)
     per_epoch = finished.spent.seconds / steps * steps_per_epoch(count, recipe)
     training = Training(recipe.method, title, per_epoch, steps)
     device = inputs.texts.device

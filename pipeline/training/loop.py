@@ -19,6 +19,7 @@ from pipeline.distributed.ranks import SINGLE, Ranks
 from pipeline.images.streaming import Pixels
 from pipeline.training import weights
 from pipeline.training.batches import read_batches, total_steps
+from pipeline.training.lora import merge_lora
 from pipeline.training.objective import Objective
 from pipeline.training.recipe import Recipe
 from pipeline.training.step import StepLog, advice, check_finite_step, make_optimiser, train_step
@@ -62,7 +63,8 @@ def finetune(
         UserError: loss or gradient is not finite; that step is not taken and nothing saved.
     """
     trained = weights.trained(encoder)
-    base = weights.copies(trained) if recipe.mix_alpha < 1 else []
+    mixed = recipe.mix_alpha < 1 and recipe.lora is None
+    base = weights.copies(trained) if mixed else []
     average = weights.copies(trained) if recipe.averaging else []
     optimiser = make_optimiser(trained, recipe)
     encoder.eval()
@@ -88,7 +90,10 @@ def finetune(
             resume.save(_state(step + 1, encoder, objective, optimiser, average))
     if recipe.averaging:
         weights.assign_(trained, average)
-    weights.mix_(trained, base, recipe.mix_alpha)
+    if recipe.lora is None:
+        weights.mix_(trained, base, recipe.mix_alpha)
+    else:
+        merge_lora(encoder, recipe.mix_alpha)
 
 
 def _set_rate(optimiser: torch.optim.Optimizer, recipe: Recipe, step: int, total: int) -> float:

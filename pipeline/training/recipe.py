@@ -20,6 +20,8 @@ from pipeline.common.bounds import (
 )
 from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, Section
+from pipeline.training.blocks import Blocks
+from pipeline.training.lora import Lora, LoraParams
 from pipeline.training.objective import MethodParams, Optimiser, Published, TrainingAttack
 from pipeline.zeroshot.pgd_step import Norm
 
@@ -51,7 +53,8 @@ class FinetuneParams(Section):
     batch_size: Count | None
     warmup_steps: CountOrZero | None
     mix_alpha: Share
-    last_blocks: Count | None
+    blocks: Blocks | None
+    lora: LoraParams | None
     gradient_clip: Limit | None
     averaging: float | None = Field(gt=0, lt=1)
     precision: Precision
@@ -80,7 +83,8 @@ class Recipe:
     batch_size: int
     warmup_steps: int
     mix_alpha: float
-    last_blocks: int | None
+    blocks: str | None
+    lora: Lora | None
     gradient_clip: float | None
     averaging: float | None
     precision: Precision
@@ -102,12 +106,13 @@ def resolve(params: FinetuneParams, published: Published, options: MethodParams)
     _check_optimiser(params, published, options)
     keys = ("optimiser", "momentum", "weight_decay", "epochs", "batch_size", "warmup_steps")
     filled = {key: _or_published(getattr(params, key), getattr(published, key)) for key in keys}
-    taken = ("dataset", "method", "mix_alpha", "last_blocks", "gradient_clip", "averaging")
+    taken = ("dataset", "method", "mix_alpha", "blocks", "gradient_clip", "averaging")
     taken += ("precision", "compile", "seed")
     return Recipe(
         **{key: getattr(params, key) for key in taken},
         **filled,
         options=options.model_dump(exclude={"learning_rate"}),
+        lora=None if params.lora is None else Lora(**params.lora.model_dump()),
         learning_rate=_or_published(options.learning_rate, published.learning_rate),
         attack=_attack(params.attack, published.attack),
     )

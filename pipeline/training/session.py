@@ -19,14 +19,15 @@ from pipeline.cost.meter import Meter, Spent
 from pipeline.distributed.ranks import SINGLE, Ranks
 from pipeline.images.streaming import Pixels
 from pipeline.training.batches import total_steps
+from pipeline.training.blocks import train_blocks
 from pipeline.training.checkpoint import StateWriter
 from pipeline.training.last_epoch import last_epoch
 from pipeline.training.loop import Resume, State, finetune
+from pipeline.training.lora import add_lora
 from pipeline.training.objective import MethodInputs, MethodParams, Objective
 from pipeline.training.recipe import Recipe
 from pipeline.training.shared_state import load_state
 from pipeline.training.text_attack import attacked_on
-from pipeline.training.weights import train_last_blocks
 
 Rows = list[dict[str, float]]
 
@@ -63,7 +64,9 @@ def method_inputs(
     set_precision(encoder.visual, recipe.precision)
     clip.check_fit(encoder, images.pixels.shape[-1], texts.shape[-1], str(BASE_MODEL))
     clip.train_only_image_encoder(base, encoder)
-    train_last_blocks(encoder, recipe.last_blocks)
+    train_blocks(encoder, recipe.blocks)
+    if recipe.lora is not None:
+        add_lora(encoder, recipe.lora, recipe.blocks, recipe.seed)
     return MethodInputs(
         encoder=encoder,
         texts=texts.to(device),

@@ -1,4 +1,4 @@
-"""Which weights are trained; averaging them over steps, mixing them with the base model."""
+"""The trained weights: averaging them over steps, mixing them with the base model."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -7,33 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.clip.model import ImageEncoder
-from pipeline.common.errors import UserError
-from pipeline.common.params import PARAMS_FILE
 
 Weights = Sequence[Tensor]
-
-
-def train_last_blocks(encoder: ImageEncoder, count: int | None) -> None:
-    """Gradients for the last `count` transformer blocks, `ln_post` and `proj` alone; for the
-    whole image encoder if None.
-
-    Raises:
-        UserError: the encoder has fewer blocks.
-    """
-    visual = encoder.visual
-    visual.requires_grad_(count is None)
-    if count is None:
-        return
-    blocks = visual.transformer.resblocks
-    if count > len(blocks):
-        raise UserError(
-            f"{PARAMS_FILE}: finetune.last_blocks is {count}, the image encoder has "
-            f"{len(blocks)} blocks; null trains them all"
-        )
-    part: nn.Module
-    for part in [*blocks[-count:], visual.ln_post]:
-        part.requires_grad_(True)
-    visual.proj.requires_grad_(True)
 
 
 def trained(encoder: ImageEncoder) -> list[nn.Parameter]:

@@ -12,6 +12,7 @@ from pipeline.clip.folders import BASE, FINETUNED
 from pipeline.cost import vision_transformer as vit
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.images.data_root import ROOT_VARIABLE
+from pipeline.training.blocks import block_range
 from pipeline.training.recipe import Recipe
 from saft.check.model_state import ModelState
 from saft.check.part import Download, Part, size
@@ -64,8 +65,10 @@ def _predictions(state: SetState | None, params: EvaluateParams) -> int:
 def checkpoint_bytes(recipe: Recipe, encoder: vit.Vit) -> int:
     """Bytes of a resume point, and as many while it is replaced."""
     moments = 2 if recipe.optimiser == "adamw" else 1 if recipe.momentum else 0
-    trained = vit.trained_weights(encoder, recipe.last_blocks) * (moments + bool(recipe.averaging))
-    return 2 * vit.FLOAT * (vit.weights(encoder) + trained)
+    blocks = block_range(recipe.blocks, encoder.layers)
+    rank = recipe.lora.rank if recipe.lora else None
+    copies = vit.trained_weights(encoder, blocks, rank) * (moments + bool(recipe.averaging))
+    return 2 * vit.FLOAT * (vit.weights(encoder) + copies)
 
 
 def times_kept(links: str, same_disk: bool) -> tuple[int, str]:

@@ -17,11 +17,13 @@ from pipeline.clip.device import one_of_several
 from pipeline.clip.folders import BASE
 from pipeline.clip.precision import Precision
 from pipeline.cost import vision_transformer as vit
+from pipeline.training.blocks import block_range
 from pipeline.training.recipe import Recipe
 from saft.check.part import Part, size
 from saft.check.plan import Plan
 from saft.check.probe import EncoderPasses
 
+NONE = range(0)  # of the blocks
 RUNTIME = 7e8  # bytes of the CUDA context, or of the process with its libraries, assumed
 
 
@@ -52,22 +54,21 @@ def training_need(
         images, classes: of the training set, for what a method keeps of every image.
         graphs: whether the attack is a CUDA graph (`pipeline.clip.cuda_graph`).
     """
-    whole, trained = vit.weights(encoder), vit.trained_weights(encoder, recipe.last_blocks)
+    chosen = block_range(recipe.blocks, encoder.layers)
+    rank = recipe.lora.rank if recipe.lora else None
+    whole, trained = vit.weights(encoder), vit.trained_weights(encoder, chosen, rank)
     moments = 2 if recipe.optimiser == "adamw" else 1 if recipe.momentum else 0
     copies = moments + 1 + bool(recipe.averaging) + (recipe.mix_alpha < 1)  # 1: the gradients
     row_lengths = {"patches": encoder.tokens - 1, "classes": classes, "width": encoder.output}
     rows = sum(row_lengths[row] for row in passes.kept_per_image) * images
     fixed = vit.FLOAT * (whole * (1 + passes.copies) + trained * copies + rows)
-    blocks = encoder.layers if recipe.last_blocks is None else recipe.last_blocks
-    fixed += _other_weights(encoder, recipe, blocks)
+    fixed += _other_weights(encoder, recipe, encoder.layers - chosen.start)
     transient = vit.transient_bytes(encoder, recipe.precision)
-    descent = passes.graph * (vit.saved_bytes(encoder, blocks, 0, recipe.precision) + transient)
+    descent = passes.graph * (vit.saved_bytes(encoder, chosen, False, recipe.precision) + transient)
     attack = 0.0
     if recipe.attack is not None:
-        attacked = 0 if _attacks_a_copy(recipe) else blocks  # whose weights have gradients
-        attack = transient + vit.saved_bytes(
-            encoder, attacked, encoder.layers - attacked, recipe.precision
-        )
+        attacked = NONE if _attacks_a_copy(recipe) else chosen  # whose weights have gradients
+        attack = transient + vit.saved_bytes(encoder, attacked, True, recipe.precision)
     kept = descent + attack if graphs else max(descent, attack)
     return MemoryNeed(RUNTIME + fixed, kept, recipe.batch_size)
 
@@ -93,7 +94,7 @@ def _copy(encoder: vit.Vit, precision: Precision) -> float:
 
 def attack_need(encoder: vit.Vit, batch: int, precision: Precision = "float32") -> MemoryNeed:
     """Peak of an attack on a frozen encoder, one model at a time; in bf16 on a copy of it."""
-    per_image = vit.saved_bytes(encoder, 0, encoder.layers, precision)
+    per_image = vit.saved_bytes(encoder, NONE, True, precision)
     per_image += vit.transient_bytes(encoder, precision)
     copy = 0 if precision == "float32" else _copy(encoder, precision)
     return MemoryNeed(RUNTIME + vit.FLOAT * vit.weights(encoder) + copy, per_image, batch)
@@ -166,6 +167,6 @@ def _compare(
 
 def _too_much(key: str, need: MemoryNeed, free: float, name: str) -> str:
     most = int((free - need.fixed) / need.per_image)
-    blocks = ", or set finetune.last_blocks" if key.startswith("finetune") else ""
+    blocks = ", or set finetune.blocks" if key.startswith("finetune") else ""
     advice = f"lower it to {most} or less{blocks}" if most >= 1 else "take a larger device"
     return f"{key} {need.batch} needs about {size(need.total)}, {name} has {size(free)}; {advice}"

@@ -8,6 +8,7 @@ from pipeline.clip.folders import BASE, FINETUNED
 from pipeline.common.errors import listed
 from pipeline.cost import vision_transformer as vit
 from pipeline.models.params import ModelParams
+from pipeline.training.blocks import too_many
 from saft.check.model_state import ModelState
 from saft.check.part import Part
 from saft.check.plan import Plan
@@ -96,10 +97,8 @@ def _is_known(plan: Plan, name: str) -> bool:
 
 
 def _too_many_blocks(plan: Plan) -> Iterator[str]:
-    """What `train_last_blocks` would refuse."""
-    last = plan.finetune.last_blocks
-    if last is None or not plan.trains or not _is_known(plan, BASE):
+    """What `train_blocks` would refuse."""
+    if not plan.trains or not _is_known(plan, BASE):
         return
-    layers = plan.models[BASE].vit.layers
-    if last > layers:
-        yield f"{plan.file}: finetune.last_blocks is {last}, the image encoder has {layers}"
+    if problem := too_many(plan.finetune.blocks, plan.models[BASE].vit.layers):
+        yield problem

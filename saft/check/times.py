@@ -23,6 +23,7 @@ from pipeline.common.options import load_plugin
 from pipeline.cost import vision_transformer as vit
 from pipeline.cost.matrix_speed import matrix_flop, precisions
 from pipeline.soundness.measure import ChecksParams
+from pipeline.training.blocks import block_range
 from pipeline.training.recipe import Recipe
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, SAME, TEMPLATE
 from saft.check import text_sets
@@ -59,7 +60,7 @@ def finetune_flop(encoder: vit.Vit, recipe: Recipe, passes: EncoderPasses, image
     steps = recipe.attack.steps if recipe.attack else 0
     per_image = (
         steps * vit.ascend_flop(encoder)
-        + passes.graph * vit.descend_flop(encoder, recipe.last_blocks)
+        + passes.graph * vit.descend_flop(encoder, block_range(recipe.blocks, encoder.layers))
         + passes.plain * vit.forward_flop(encoder)
     )
     return images * (recipe.epochs * per_image + passes.setup * vit.forward_flop(encoder))

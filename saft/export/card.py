@@ -75,7 +75,11 @@ def training_rows(inputs: Inputs) -> list[tuple[str, str]]:
         ("weight decay", f"{recipe['weight_decay']:g}"),
         ("attack", attack_line(attack) if attack else "none, clean images"),
     ]  # fmt: skip
-    for key in ("last_blocks", "gradient_clip", "averaging"):
+    if recipe["blocks"] is not None:
+        rows.append(("trained blocks", recipe["blocks"]))
+    if lora := recipe["lora"]:
+        rows.append(("LoRA", f"rank {lora['rank']}, alpha {lora['alpha']:g}, merged"))
+    for key in ("gradient_clip", "averaging"):
         if recipe[key] is not None:
             rows.append((key.replace("_", " "), f"{recipe[key]:g}"))
     if recipe["mix_alpha"] != 1:

@@ -56,6 +56,11 @@ class TrainedUnder(Section, extra="ignore"):
     random_start: bool
 
 
+class _Lora(Section):
+    rank: int
+    alpha: float
+
+
 class Trained(Section, extra="ignore"):
     """What of recipe.json a card tells; attack: None for a method that trains on clean images."""
 
@@ -74,7 +79,8 @@ class Trained(Section, extra="ignore"):
     warmup_steps: int
     momentum: float
     weight_decay: float
-    last_blocks: int | None
+    blocks: str | None
+    lora: _Lora | None
     gradient_clip: float | None
     averaging: float | None
     mix_alpha: float

@@ -43,8 +43,8 @@ def test_the_work_of_an_encoder_and_its_copies_is_counted_by_kind() -> None:
 def test_flop_are_images_times_those_of_a_pass() -> None:
     shape, seen = vit.read(config()), Work(plain=3, ascents=5, descents=2)
     expected = 3 * vit.forward_flop(shape) + 5 * vit.ascend_flop(shape)
-    expected += 2 * vit.descend_flop(shape, 1)
-    assert work.flop(seen, config(), last_blocks=1) == expected
+    expected += 2 * vit.descend_flop(shape, range(1, 2))
+    assert work.flop(seen, config(), trained=range(1, 2)) == expected
     assert work.flop(seen, {"embed_dim": 4, "vision_cfg": {"layers": [3, 4, 6, 3]}}) is None
 
 

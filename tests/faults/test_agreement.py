@@ -217,7 +217,7 @@ RECIPES = [
       for key in ("seed", "method", "options")),
     *(Case(f"{key} that params.yaml has off", lambda key=key: switched_off(key),
            (f"{RECIPE}: {key} is 2, but None in params.yaml: finetune.{key}",))
-      for key in ("averaging", "last_blocks", "gradient_clip")),
+      for key in ("averaging", "blocks", "gradient_clip")),
     Case("another method's title", lambda: damage.json_file(RECIPE, title="TeCoA"),
          (f"{ABOUT}: origin is", f"by {RECIPE}")),
     Case("clean training", lambda: damage.json_file(RECIPE, attack=None),

@@ -284,8 +284,8 @@ def test_half_a_model_is_named(project, monkeypatch):
 
 
 def test_too_many_blocks(project):
-    change(finetune__last_blocks=9)
-    assert "params.yaml: finetune.last_blocks is 9, the image encoder has 1" in problems()
+    change(finetune__blocks="last 9")
+    assert any("finetune.blocks is 'last 9', the image encoder has 1" in p for p in problems())
 
 
 def test_too_little_disk(project, monkeypatch):
@@ -309,7 +309,7 @@ def test_too_little_memory(project, monkeypatch):
     monkeypatch.setattr(memory, "available", lambda _: (7.01e8, "Toy GPU"))
     training, evaluation = problems()
     most = re.match(r"finetune.batch_size 16 needs about 70\d MB, Toy GPU has 701 MB; lower it to "
-                    r"(\d+) or less, or set finetune.last_blocks$", training)  # fmt: skip
+                    r"(\d+) or less, or set finetune.blocks$", training)  # fmt: skip
     assert most, training
     change(finetune__batch_size=int(most[1]))
     assert problems() == [evaluation], "with what is advised it fits"

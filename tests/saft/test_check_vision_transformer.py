@@ -12,8 +12,8 @@ from pipeline.clip.precision import frozen_copy, set_precision
 from pipeline.common import registry
 from pipeline.common.params import read_params
 from pipeline.cost import vision_transformer as vit
+from pipeline.training.blocks import block_range, train_blocks
 from pipeline.training.objective import TrainingAttack
-from pipeline.training.weights import train_last_blocks
 from pipeline.zeroshot.pgd_step import perturb
 from saft.check import memory, probe
 from saft.check.part import duration, size
@@ -31,10 +31,10 @@ def measured_flop(run) -> float:
     return flop_counter.get_total_flops() / BATCH
 
 
-@pytest.mark.parametrize("last_blocks", [None, 1])
-def test_flop_are_those_that_torch_counts(last_blocks):
+@pytest.mark.parametrize("blocks", [None, "last 1", "first 1", "2-2"])
+def test_flop_are_those_that_torch_counts(blocks):
     sizes, model = vit.read(config()), encoder(config())
-    train_last_blocks(model, last_blocks)
+    train_blocks(model, blocks)
     images = torch.rand(BATCH, 3, 64, 64)
 
     def ascend() -> None:
@@ -47,7 +47,9 @@ def test_flop_are_those_that_torch_counts(last_blocks):
     assert vit.ascend_flop(sizes) == pytest.approx(measured_flop(ascend), rel=0.02)
     descent = measured_flop(lambda: model(images).embedding.sum().backward())
     # the deepest trained block hands no gradient down
-    assert vit.descend_flop(sizes, last_blocks) == pytest.approx(descent, rel=0.05)
+    assert vit.descend_flop(sizes, block_range(blocks, sizes.layers)) == pytest.approx(
+        descent, rel=0.05
+    )
 
 
 def test_flop_of_a_text():
@@ -67,9 +69,10 @@ def test_weights_are_counted_exactly():
     assert vit.weights(sizes) == image_weights
     assert vit.text_weights(config()) == sum(p.numel() for p in model.parameters()) - image_weights
     image = ImageEncoder(model.visual, (0.5,) * 3, (0.5,) * 3)
-    train_last_blocks(image, 2)
-    trained = sum(p.numel() for p in image.parameters() if p.requires_grad)
-    assert vit.trained_weights(sizes, 2) == trained
+    for blocks in (None, "last 2", "first 1", "2-2", "1-2"):
+        train_blocks(image, blocks)
+        trained = sum(p.numel() for p in image.parameters() if p.requires_grad)
+        assert vit.trained_weights(sizes, block_range(blocks, sizes.layers)) == trained
 
 
 def kept_bytes(model: ImageEncoder, images: torch.Tensor) -> float:
@@ -89,34 +92,34 @@ def kept_bytes(model: ImageEncoder, images: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("quick", [False, True])
-@pytest.mark.parametrize("last_blocks", [None, 2, 1])
+@pytest.mark.parametrize("blocks", [None, "last 2", "last 1", "first 1", "2-2"])
 @pytest.mark.parametrize("attack", [False, True])
-def test_memory_is_what_autograd_keeps(quick, last_blocks, attack):
-    """In the descent only the trained blocks have a graph, in the attack all of them."""
+def test_memory_is_what_autograd_keeps(quick, blocks, attack):
+    """In the descent the graph begins at the first trained block, in the attack at the pixels."""
     model_cfg = config(quick_gelu=quick)
     model, sizes = encoder(model_cfg), vit.read(model_cfg)
-    train_last_blocks(model, last_blocks)
-    trained = sizes.layers if last_blocks is None else last_blocks
+    train_blocks(model, blocks)
+    trained = block_range(blocks, sizes.layers)
     images = torch.rand(BATCH, 3, 64, 64, requires_grad=attack)
-    estimate = vit.saved_bytes(sizes, trained, sizes.layers - trained if attack else 0)
+    estimate = vit.saved_bytes(sizes, trained, attack)
     assert estimate == pytest.approx(kept_bytes(model, images), rel=0.02)
 
 
 @pytest.mark.parametrize("quick", [False, True])
-@pytest.mark.parametrize("last_blocks", [None, 2, 1])
-def test_memory_in_bf16_is_what_autograd_keeps(quick, last_blocks):
+@pytest.mark.parametrize("blocks", [None, "last 2", "last 1", "first 1", "2-2"])
+def test_memory_in_bf16_is_what_autograd_keeps(quick, blocks):
     """With the matrices that autocast rounds, which it does once per batch."""
     model_cfg = config(quick_gelu=quick)
     model, sizes = encoder(model_cfg), vit.read(model_cfg)
     set_precision(model.visual, "bf16")
-    train_last_blocks(model, last_blocks)
-    trained = sizes.layers if last_blocks is None else last_blocks
-    estimate = vit.saved_bytes(sizes, trained, 0, "bf16")
-    estimate += 2 * vit.matrix_weights(sizes, trained) / BATCH
+    train_blocks(model, blocks)
+    trained = block_range(blocks, sizes.layers)
+    estimate = vit.saved_bytes(sizes, trained, False, "bf16")
+    estimate += 2 * vit.matrix_weights(sizes, sizes.layers - trained.start) / BATCH
     kept = kept_bytes(model, torch.rand(BATCH, 3, 64, 64))
     assert estimate == pytest.approx(kept, rel=0.02)
     frozen, images = frozen_copy(model, "bf16", False), torch.rand(BATCH, 3, 64, 64)
-    estimate = vit.saved_bytes(sizes, 0, sizes.layers, "bf16")
+    estimate = vit.saved_bytes(sizes, range(0), True, "bf16")
     assert estimate == pytest.approx(kept_bytes(frozen, images.requires_grad_()), rel=0.02)
 
 
@@ -152,7 +155,7 @@ def test_memory_of_a_frozen_encoder_under_attack():
     model, sizes = encoder(config()), vit.read(config())
     model.requires_grad_(False)
     images = torch.rand(BATCH, 3, 64, 64, requires_grad=True)
-    estimate = vit.saved_bytes(sizes, 0, sizes.layers)
+    estimate = vit.saved_bytes(sizes, range(0), True)
     assert estimate == pytest.approx(kept_bytes(model, images), rel=0.05)
     need = memory.attack_need(sizes, batch=10)
     assert need.total == need.fixed + 10 * (estimate + vit.transient_bytes(sizes))

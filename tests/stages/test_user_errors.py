@@ -302,7 +302,11 @@ def test_bad_params_stop_a_stage_before_any_work(project, capsys):
         ("finetune.attack.epsilon_255", 0, "params.yaml: finetune: key 'attack.epsilon_255'"),
         ("finetune.attack.steps", 0, "params.yaml: finetune: key 'attack.steps'"),
         ("finetune.options.saft.variant", "paper", "finetune.options.saft: unknown key 'variant'"),
-        ("finetune.last_blocks", 9, "finetune.last_blocks is 9, the image encoder has 2 blocks"),
+        (
+            "finetune.blocks",
+            "last 9",
+            "finetune.blocks is 'last 9', the image encoder has 2",
+        ),
         ("finetune.averaging", 1, "key 'averaging'"),
         ("evaluate.attacks", ["magic"], "evaluate.attacks: 'magic' is not one of apgd_ce"),
     ],

@@ -42,7 +42,7 @@ CASES: dict[str, dict[str, Any]] = {
         "learning_rate": 1e-3,
         "averaging": 0.7,
         "mix_alpha": 0.5,
-        "last_blocks": 1,
+        "blocks": "last 1",
         "gradient_clip": 0.5,
     },
 }

@@ -47,7 +47,7 @@ class Killed(Exception):
         {},
         {"optimiser": "adamw", "learning_rate": 1e-3, "weight_decay": 0.1},
         {"averaging": 0.7},
-        {"mix_alpha": 0.3, "last_blocks": 1, "gradient_clip": 0.5},
+        {"mix_alpha": 0.3, "blocks": "last 1", "gradient_clip": 0.5},
         {"method": "pmg_aft", "optimiser": "adamw", "averaging": 0.5, "mix_alpha": 0.8},
         {"method": "fare", "learning_rate": 1e-3},
         {"method": "ft_clean", "attack": None},
@@ -113,26 +113,6 @@ def test_mixing_keeps_the_sign_of_zero():
     tuned, base = [torch.tensor([1.0, 2.0])], [torch.tensor([-0.0, 3.0])]
     weights.mix_(tuned, base, 0.0)
     assert torch.equal(torch.signbit(tuned[0]), torch.tensor([True, False]))
-
-
-def test_only_the_last_blocks_are_trained(clip_folder):
-    run = Run(clip_folder, recipe(last_blocks=1))
-    before = run.weights()
-    run.go()
-    part = ("visual.transformer.resblocks.1.", "visual.ln_post.", "visual.proj")
-    trained_names = {name for name in before if name.startswith(part)}
-    names = changed(before, run.weights())
-    assert names <= trained_names
-    # the bias of keys has no effect on attention; every other weight moves
-    assert trained_names - names <= {"visual.transformer.resblocks.1.attn.in_proj_bias"}
-    everything = Run(clip_folder, recipe(last_blocks=None))
-    everything.go()
-    assert "visual.conv1.weight" in changed(before, everything.weights())
-
-
-def test_more_last_blocks_than_there_are_is_an_error(clip_folder):
-    with pytest.raises(UserError, match="finetune.last_blocks is 3.*has 2 blocks"):
-        Run(clip_folder, recipe(last_blocks=3))
 
 
 def test_a_clipped_gradient_is_no_longer_than_allowed(clip_folder):
