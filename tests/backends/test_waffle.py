@@ -26,7 +26,7 @@ from tests.support.project import DEMO, ROOT
 FOLDER = ROOT / "data/inputs/waffle"
 OX, ELEPHANT = ClassEntry("n1", "ox"), ClassEntry("n2", "African elephant")
 PIPE = ClassEntry("n3", "prayer rug, prayer mat, used by Muslims of North-West Transcaucasia")
-KNOWN = ["idle carcinoma", "jvnnf, vbxwp"]  # for ELEPHANT and seed 0
+KNOWN = ["idle carcinoma", "jtmnf, tbwvp"]  # for ELEPHANT and seed 0
 NO_QUESTIONS = PromptSet(version=1, questions={"a": "What is {}?"}, rules="{}", pictures="{}")
 DEMO_CLASSES = [
     *(ClassEntry(f"{c}-{s}", f"{c} {s}") for s in SHAPES for c in COLOURS),
