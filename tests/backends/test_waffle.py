@@ -127,25 +127,24 @@ def test_words_and_characters_take_turns_as_long_as_the_name(folder):
 
 
 def test_every_sentence_of_the_demo_is_as_long_as_the_one_it_stands_for(monkeypatch):
-    """Exactly, in tokens: the kept descriptions of every class, in their order."""
+    """Exactly, in tokens: five true descriptions of every class, in their order."""
     monkeypatch.setattr(waffle, "FOLDER", FOLDER)
     options = read_params(DEMO)["describe"]["options"]["waffle"]
-    kept = read_json(FOLDER / options["lengths"])
-    classes = [entry for entry in DEMO_CLASSES if entry.class_id in kept]
-    assert len(classes) == len(kept) == 60, "40 compositions and 20 letters to fine-tune on"
+    true = read_json(FOLDER / options["lengths"])
+    classes = [entry for entry in DEMO_CLASSES if entry.class_id in true]
+    assert len(classes) == len(true) == 60, "40 compositions and 20 letters to fine-tune on"
     for seed in range(3):
         answers = drawn(classes, seed, **options)
         for class_entry in classes:
             found = count_tokens(texts(answers, class_entry))
-            assert found == count_tokens(kept[class_entry.class_id]), class_entry
+            assert found == count_tokens(true[class_entry.class_id]), class_entry
         assert answers.provenance["of_other_length"] == 0
 
 
 def test_the_demo_s_lengths_are_those_of_true_descriptions_as_many_as_filter_keeps():
-    kept = read_json(FOLDER / "demo.json")
     bundled = read_json(ROOT / "data/inputs/bundled/descriptions.json")
     top_k = read_params(DEMO)["filter"]["top_k"]
-    for class_id, sentences in kept.items():
+    for class_id, sentences in read_json(FOLDER / "demo.json").items():
         assert len(set(sentences)) == len(sentences) == top_k
         assert {*sentences} <= {*bundled[class_id]["sentences"]}
 
