@@ -4,7 +4,6 @@ Their keys are matched to class ids by `descriptions/matching.py`. A class that 
 an error: all of them are printed as JSON lines for the aliases file, to be decided by hand.
 """
 
-import hashlib
 import json
 import re
 from collections import Counter
@@ -21,6 +20,7 @@ from pipeline.common.params import Section
 from pipeline.descriptions.aliases import read_decisions, refuse_undecided
 from pipeline.descriptions.artifact import LONE_SURROGATE
 from pipeline.descriptions.descriptors import dclip_clause
+from pipeline.descriptions.input_files import below, digest
 from pipeline.descriptions.interface import Answers, Sentence, Task
 from pipeline.descriptions.matching import TIERS, Match, match
 from pipeline.descriptions.published_file import read_object, read_published
@@ -39,13 +39,7 @@ def _both_slots(text: str) -> str:
     return text
 
 
-def _inside(name: str) -> str:
-    if Path(name).is_absolute() or ".." in Path(name).parts:
-        raise ValueError(f"must be below {FOLDER}, of which DVC keeps track")
-    return name
-
-
-Inside = Annotated[PathText, AfterValidator(_inside)]
+Inside = Annotated[PathText, below(FOLDER)]
 
 
 class Params(Section):
@@ -91,9 +85,9 @@ def describe(task: Task, params: Params) -> Answers:
     ]
     files = {
         "file": params.file,
-        "sha256": _digest(path),
+        "sha256": digest(path),
         "aliases": params.aliases,
-        "aliases_sha256": _digest(aliases),
+        "aliases_sha256": digest(aliases),
         "descriptor_template": params.descriptor_template,
     }
     if params.descriptor_grammar:
@@ -161,7 +155,3 @@ def _account(
 
 def _any(keys: Iterable[str], sentences_of: Mapping[str, Sequence[Sentence]]) -> bool:
     return any(sentence.text.strip() for key in keys for sentence in sentences_of[key])
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -148,11 +148,13 @@ def histogram(rows: Sequence[Row], settings: FilterSettings) -> str | None:
 
 
 def origin(provenance: Mapping[str, Any]) -> str:
-    """Backend, model and questions of provenance.json in one line, as far as it tells them."""
+    """Backend, what sentences without knowledge of the class are made of, model and questions of
+    provenance.json in one line, as far as it tells them."""
     sampling = provenance.get("sampling")
     sampling_values = sampling if isinstance(sampling, dict) else {}
     parts = {
         "backend": provenance.get("backend"),
+        "made of": provenance.get("content"),
         "model": provenance.get("model") or sampling_values.get("model"),
         "revision": provenance.get("revision"),
         "commit": str(provenance.get("commit") or "")[:12],

@@ -138,6 +138,8 @@ def test_origin_tells_what_provenance_holds() -> None:
     assert origin({"backend": "bundled", "file": "d.json"}) == "backend bundled, file d.json"
     provenance = {"backend": "openai", "sampling": {"model": "m"}, "prompts": "visual"}
     assert origin(provenance) == "backend openai, model m, prompt set visual"
+    control = {"backend": "waffle", "content": "random words"}
+    assert origin(control) == "backend waffle, made of random words"
     generated = {"backend": "vllm", "model": "m", "revision": "main", "commit": "0123456789abcdef"}
     expected = "backend vllm, model m, revision main, commit 0123456789ab, version 2"
     assert origin(generated | {"prompts_version": 2}) == expected
