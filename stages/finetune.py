@@ -2,7 +2,8 @@
 
 Reads data/models/base/clip/, data/images/<finetune.dataset>/ and data/training_embeddings/; writes
 data/models/finetuned/clip/: an open_clip folder, training.csv and recipe.json. A killed run resumes
-from .scratch/ to the same bytes. SAFT_PROCESSES=N, torchrun or srun: N processes train together.
+from .scratch/ to the same bytes. SAFT_PROCESSES=N, torchrun or srun: N processes train together;
+SAFT_LOGGERS=dvclive,tensorboard,... lets it be watched.
 """
 
 import typer
@@ -17,6 +18,7 @@ from pipeline.common.params import read_section
 from pipeline.distributed.ranks import Ranks, join_ranks
 from pipeline.images.image_set import check_classes, open_images
 from pipeline.training import files, session
+from pipeline.training.loggers import requested
 from pipeline.training.objective import MethodParams
 from pipeline.training.recipe import FinetuneParams, resolve
 from pipeline.training.shared_state import work_folder
@@ -30,6 +32,7 @@ from stages.runner import stage
 def main() -> None:
     """Fine-tune with the chosen method; only the image encoder changes."""
     files.check_evaluated()
+    requested()
     with join_ranks() as ranks:
         run(ranks)
 

@@ -115,7 +115,8 @@ def _fetched(rows: list[tuple[int, float, StepLog]], recipe: Recipe) -> list[dic
     for (step, rate, log), values in zip(rows, torch.stack(stacked).tolist(), strict=True):
         scalars = dict(zip(log.scalars, values, strict=False))
         check_finite_step(log, scalars["loss"], values[-1], step, recipe)
-        fetched.append({"step": step, "learning_rate": rate} | scalars)
+        row = {"step": step, "learning_rate": rate, **scalars, "gradient_norm": values[-1]}
+        fetched.append(row)
     return fetched
 
 

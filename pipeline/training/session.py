@@ -22,6 +22,7 @@ from pipeline.training.batches import total_steps
 from pipeline.training.blocks import train_blocks
 from pipeline.training.checkpoint import StateWriter
 from pipeline.training.last_epoch import last_epoch
+from pipeline.training.loggers import Loggers, requested
 from pipeline.training.loop import Resume, State, finetune
 from pipeline.training.lora import add_lora
 from pipeline.training.objective import MethodInputs, MethodParams, Objective
@@ -89,11 +90,13 @@ def train(
     state: State | None = None,
     save: Callable[[State], None] = lambda state: None,
     due: Callable[[int], bool] = lambda step: False,
+    report: Callable[[Rows], None] = lambda rows: None,
 ) -> Rows:
     """Run the loop, from `state` on if there is one; the rows of the log from the first step on.
 
     Args:
         save, due: as of `Resume`; a state holds the rows so far.
+        report: gets the rows as they are made.
     """
     rows: Rows = state["rows"] if state else []
     total, first = total_steps(len(inputs.pixels), recipe), state["step"] if state else 0
@@ -107,6 +110,7 @@ def train(
             recipe, device, resume, inputs.ranks,
         ):  # fmt: skip
             rows += part
+            report(part)
             bar.set_postfix(loss=f"{part[-1]['loss']:.3f}", refresh=False)
             bar.update(len(part))
     return rows
@@ -145,8 +149,14 @@ def train_by_method(
     first, total = state["step"] if state else 0, total_steps(len(inputs.pixels), recipe)
     seconds = state_seconds if inputs.ranks.first else math.inf
     meter.start()
-    with StateWriter(folder, seconds) as writer:
-        rows = train(inputs, objective, recipe, device, state, writer.save, writer.due)
+    names = requested() if inputs.ranks.first else []
+    with (
+        StateWriter(folder, seconds) as writer,
+        Loggers(names, recipe.as_dict(), recipe.batch_size) as live,
+    ):
+        live.start(state["rows"] if state else [])
+        saving = writer.save, writer.due
+        rows = train(inputs, objective, recipe, device, state, *saving, live.log)
     if inputs.ranks.first:
         print(last_epoch(rows, len(inputs.pixels), recipe), flush=True)
     return Finished(rows, len(inputs.pixels), total - first, meter.stop())
