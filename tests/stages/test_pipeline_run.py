@@ -49,6 +49,7 @@ ALL = {
     *(name.replace("-finetuned", "-base").replace("@finetuned", "@base") for name in TUNED),
     "report",
 }
+RESULTS = ["reports/headline.json", "reports/metrics.json"]
 STEPS = 15  # of fine-tuning, on the tiny profile
 TRAINING = {"finetune", "record", *TUNED, "report"}
 
@@ -77,7 +78,7 @@ def test_one_command_runs_every_stage_and_prints_its_time(built):
 def test_git_sees_nothing_but_the_lock_and_the_metrics(built):
     folder, _ = built
     listed = run(folder, "git", "show", "--name-only", "--format=", "HEAD").split()
-    assert sorted(listed) == ["dvc.lock", "reports/metrics.json", "stages/dvc.lock"]
+    assert sorted(listed) == ["dvc.lock", *RESULTS, "stages/dvc.lock"]
 
 
 def test_what_the_training_cost_is_filed_outside_the_outputs(built):
@@ -168,7 +169,9 @@ def test_an_experiment_reruns_training_and_never_describe(built):
     output = run(folder, "dvc", "exp", "run", "-n", "two", "-S", "finetune.attack.epsilon_255=2")
     assert stages_run(output) == TRAINING
     shown = json.loads(run(folder, "dvc", "metrics", "diff", "--all", "--json", "HEAD"))
-    assert "reports/metrics.json" in shown
+    assert list(shown) == ["reports/headline.json"]
+    everything = run(folder, "dvc", "metrics", "diff", "--targets", RESULTS[1])
+    assert "beyond.digits.finetuned.margin.clean" in everything
     table = run(folder, "dvc", "exp", "show", "--csv", "--no-pager")
     assert "two" in table
     run(folder, "git", "checkout", "-q", ".")
