@@ -1,8 +1,8 @@
 """Write the report: `python -m stages.report`.
 
 Reads params.yaml and what evaluate, check and about left in data/; writes reports/metrics.json,
-reports/headline.json, reports/plots/accuracy.csv and reports/report.html. With evaluate.strict it fails, after writing
-them, if the evaluation failed a check.
+reports/headline.json, reports/plots/accuracy.csv and reports/report.html. With evaluate.strict it
+fails, after writing them, if the evaluation failed a check.
 """
 
 import csv
