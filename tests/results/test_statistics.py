@@ -17,10 +17,9 @@ from pipeline.results.statistics import (
 
 
 def verdicts(shares: list[float], images: int, seed: int) -> np.ndarray:
-    """bool (S, N); an image's difficulty is the same under every seed."""
-    rng = np.random.default_rng(seed)
-    difficulty = rng.random(images)
-    noise = rng.normal(scale=0.05, size=(len(shares), images))
+    """bool (S, N); an image's difficulty is the same under every seed and share."""
+    difficulty = np.random.default_rng(0).random(images)
+    noise = np.random.default_rng(seed).normal(scale=0.05, size=(len(shares), images))
     return difficulty + noise < np.array(shares)[:, None]
 
 
@@ -30,7 +29,7 @@ def test_a_spread_has_the_deviation_of_a_sample() -> None:
 
 
 def test_with_one_seed_the_test_over_images_is_mcnemars() -> None:
-    first, second = verdicts([0.5], 200, 1), verdicts([0.6], 200, 1)
+    first, second = verdicts([0.5], 200, 1), verdicts([0.6], 200, 2)
     tested = paired_runs(first, second)
     single = paired(first[0], second[0])
     assert 0 < single.lost < single.gained
@@ -54,7 +53,7 @@ def test_sign_flips_are_counted_exactly() -> None:
 
 
 def test_the_test_over_seeds_is_the_paired_t_test() -> None:
-    first, second = verdicts([0.5, 0.52, 0.48], 400, 2), verdicts([0.56, 0.6, 0.53], 400, 2)
+    first, second = verdicts([0.5, 0.52, 0.48], 400, 2), verdicts([0.56, 0.6, 0.53], 400, 3)
     tested = paired_runs(first, second)
     expected = ttest_rel(second.mean(axis=1), first.mean(axis=1))
     assert tested.seed_p == pytest.approx(expected.pvalue)
@@ -66,7 +65,7 @@ def test_the_test_over_seeds_is_the_paired_t_test() -> None:
 
 def test_more_seeds_on_the_same_images_are_not_more_images() -> None:
     """Copies of one seed leave the test over images as it is; pooled, they would not."""
-    first, second = verdicts([0.5], 300, 3), verdicts([0.54], 300, 3)
+    first, second = verdicts([0.5], 300, 3), verdicts([0.54], 300, 4)
     once = paired_runs(first, second).image_p
     copies = paired_runs(np.repeat(first, 4, axis=0), np.repeat(second, 4, axis=0))
     assert copies.image_p == pytest.approx(once)
@@ -77,7 +76,7 @@ def test_more_seeds_on_the_same_images_are_not_more_images() -> None:
 
 def test_seeds_that_disagree_are_no_difference_however_many_the_images() -> None:
     first = verdicts([0.5, 0.5, 0.5], 20_000, 4)
-    second = verdicts([0.6, 0.5, 0.42], 20_000, 4)
+    second = verdicts([0.6, 0.5, 0.42], 20_000, 5)
     tested = paired_runs(first, second)
     assert tested.image_p < 0.01
     assert tested.seed_p > 0.5

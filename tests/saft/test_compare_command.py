@@ -1,4 +1,4 @@
-"""`saft compare` as a command: what runs, what is left of runs that fail, and what is only shown."""
+"""`saft compare` as a command: what runs, what becomes of runs that fail, what is only shown."""
 
 import json
 import shlex

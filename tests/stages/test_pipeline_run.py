@@ -17,7 +17,7 @@ from pipeline.clip.model import WEIGHTS_FILE
 from pipeline.cost.files import read_cost
 from pipeline.results.files import evaluation_folder
 from tests.support.dvc_stages import FILES, STAGES_FILE
-from tests.support.project import SETS, environment, make, run, stages_run
+from tests.support.project import SETS, environment, make, run, stages_run, wait_for_queue
 
 LOCKS = [Path(file).with_suffix(".lock") for file in FILES]
 
@@ -210,17 +210,6 @@ def test_a_queued_grid_runs_the_code_it_was_queued_with(built):
     table = run(folder, "dvc", "exp", "show", "--csv", "--no-pager")
     assert "grid-1" in table
     assert "grid-2" in table
-
-
-def wait_for_queue(folder: Path, jobs: int) -> str:
-    """The queue's status once `jobs` jobs succeeded; fails early when one failed."""
-    deadline = time.monotonic() + 300
-    status = ""
-    while time.monotonic() < deadline and status.count("Success") < jobs:
-        status = run(folder, "dvc", "queue", "status")
-        assert "Failed" not in status, status
-        time.sleep(2)
-    return status
 
 
 def test_a_killed_finetune_resumes_and_ends_with_the_same_bytes(built):
