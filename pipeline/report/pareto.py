@@ -5,6 +5,7 @@ both on clean images and under attack, and more accurate on one of the two.
 """
 
 import itertools
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
-from pipeline.report.drawing import Draw, model_style, shortened
+from pipeline.report.drawing import LONGEST, Draw, model_style
 
 # where a label may stand, from its point: offset in typographic points, which end of it is there
 PLACES = (
@@ -119,11 +120,16 @@ def _places(axes: Axes, point: Point) -> Iterator[tuple[Bbox, Annotation]]:
     for x, y, horizontal, vertical in PLACES:
         far = max(abs(x), abs(y)) > FAR
         note = axes.annotate(
-            shortened(point.title), (100 * point.clean, 100 * point.robust), (x, y),
+            _wrapped(point.title), (100 * point.clean, 100 * point.robust), (x, y),
             textcoords="offset points", ha=horizontal, va=vertical, fontsize=8, zorder=4,
             arrowprops={"arrowstyle": "-", "color": "#8a8a8a", "linewidth": 0.6} if far else None,
         )  # fmt: skip
         yield note.get_window_extent(), note
+
+
+def _wrapped(title: str) -> str:
+    lines = textwrap.wrap(title, LONGEST, max_lines=3, placeholder=" …")
+    return "\n".join(lines)
 
 
 def _box(axes: Axes, corners: Sequence[tuple[float, float]], half: float) -> Bbox:

@@ -42,7 +42,7 @@ def read_arms(runs: Sequence[Run], failed: Iterable[str]) -> list[Arm]:
     for one in runs:
         arm = arms.setdefault(one.spec.text, Arm(one.spec.label, {}))
         if one.experiment in failed:
-            arm.runs[one.seed] = Failed(one.experiment, "dvc exp run failed, see above")
+            arm.runs[one.seed] = Failed(one.experiment, "dvc exp run did not end well")
             continue
         try:
             arm.runs[one.seed] = read_run(one, differing)

@@ -24,7 +24,7 @@ from tests.support.project import DEMO
 from tests.support.report_inputs import ATTACKS, EPSILON, make_tree, write_set
 
 COST = {"seconds_per_epoch": 12.34, "peak_memory_bytes": 3 * 2**20}
-FAILURE = Failed("compare-tecoa-seed-1", "dvc exp run failed, see above")
+FAILURE = Failed("compare-tecoa-seed-1", "dvc exp run did not end well")
 ASKED = {"finetune.epochs": 3}
 
 
@@ -184,7 +184,7 @@ def test_the_table_of_seeds_says_what_is_tested_and_that_two_are_few(seeded: lis
     caption = " ".join(texts.caption(seeded))
     for words in (
         "not pooled", "sign-flip", "paired t-test", "1 degrees of freedom", "of 9.0 of their",
-        "that is few", "compare-tecoa-seed-1 failed: dvc exp run failed",
+        "that is few", "compare-tecoa-seed-1 failed: dvc exp run did not end well",
     ):  # fmt: skip
         assert words in caption
 

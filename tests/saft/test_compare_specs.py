@@ -128,7 +128,7 @@ def test_names_are_unique_and_valid(demo: dict[str, Any]) -> None:
         ("saft:evaluate.images=3", "evaluate.images is the same for all runs, or they could not"),
         ("saft:models.base.source=local", "models.base.source is the same for all runs"),
         ("saft:prepare.sets.digits.images=3", "prepare.sets.digits.images is the same for all"),
-        ("saft:embed.texts.template.default=[a {}]", "embed.texts.template.default is the same"),
+        ("saft:embed.texts.template.default=['a {}']", "embed.texts.template.default is the same"),
         (
             "saft:finetune.options.tecoa.learning_rate=1",
             "finetune.options.tecoa.learning_rate changes nothing here: an option of another one",
