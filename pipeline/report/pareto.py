@@ -128,8 +128,8 @@ def _places(axes: Axes, point: Point) -> Iterator[tuple[Bbox, Annotation]]:
 
 
 def _wrapped(title: str) -> str:
-    lines = textwrap.wrap(title, LONGEST, max_lines=3, placeholder=" …")
-    return "\n".join(lines)
+    """On at most three lines."""
+    return "\n".join(textwrap.wrap(title, LONGEST, max_lines=3, placeholder=" …"))
 
 
 def _box(axes: Axes, corners: Sequence[tuple[float, float]], half: float) -> Bbox:
