@@ -85,7 +85,7 @@ def stages_run(output: str) -> set[str]:
 
 def wait_for_queue(folder: Path, jobs: int) -> str:
     """The queue's status once `jobs` jobs succeeded; fails early when one failed."""
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 900
     status = ""
     while time.monotonic() < deadline and status.count("Success") < jobs:
         status = run(folder, "dvc", "queue", "status")
