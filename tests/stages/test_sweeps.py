@@ -55,10 +55,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_loop_makes_one_experiment_for_each_seed(project: Path) -> None:
-    loop = recipe("for seed in").replace("0 1 2", "0 1")
-    shell(project, loop)
-    assert {"seed-0", "seed-1"} <= experiments(project)
-    assert [seed_of(project, f"seed-{seed}") for seed in (0, 1)] == [0, 1]
+    loop = recipe("for seed in")
+    assert "0 1 2" in loop
+    shell(project, loop.replace("0 1 2", "1"))  # one turn: a minute or more
+    assert experiments(project) == {"seed-1"}
+    assert seed_of(project, "seed-1") == 1
 
 
 def test_the_queue_runs_what_compare_lists_and_compare_collects_it(project: Path) -> None:
