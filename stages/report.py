@@ -1,8 +1,8 @@
 """Write the report: `python -m stages.report`.
 
 Reads params.yaml and what evaluate, check and about left in data/; writes reports/metrics.json,
-reports/plots/accuracy.csv and reports/report.html. With evaluate.strict it fails, after writing
-them, if the evaluation failed a check.
+reports/headline.json, reports/plots/accuracy.csv and reports/report.html. With evaluate.strict it
+fails, after writing them, if the evaluation failed a check.
 """
 
 import csv
@@ -25,11 +25,14 @@ def main() -> None:
     inputs = read_inputs()
     with (
         replacing_file(METRICS) as metrics,
+        replacing_file(report.HEADLINE) as headline,
         replacing_file(report.ACCURACY) as accuracy,
         replacing_file(report.PAGE) as page,
     ):
         page.write_text(report.render(inputs), encoding="utf-8")
-        write_json(metrics, report.metrics(inputs))
+        numbers = report.metrics(inputs)
+        write_json(metrics, numbers)
+        write_json(headline, report.headline(numbers))
         with accuracy.open("w", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows(report.accuracy_rows(inputs))
     if inputs.evaluate.strict:

@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+Draw = Callable[[Figure], None]
 RED, BLUE = "#D55E00", "#0072B2"
 LINES = (BLUE, RED, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES = ("-", "--", "-.", ":")
@@ -68,7 +69,7 @@ def shortened(name: str) -> str:
     return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
-def svg(draw: Callable[[Figure], Any], height: float) -> bytes:
+def svg(draw: Draw, height: float) -> bytes:
     """Draw on a fresh figure of `height` inches under our style, whatever the user's is."""
     buffer = io.BytesIO()
     with mpl.rc_context():
@@ -80,7 +81,7 @@ def svg(draw: Callable[[Figure], Any], height: float) -> bytes:
     return buffer.getvalue()
 
 
-def svg_uri(draw: Callable[[Figure], Any], height: float) -> str:
+def svg_uri(draw: Draw, height: float) -> str:
     return _data_uri("image/svg+xml", svg(draw, height))
 
 

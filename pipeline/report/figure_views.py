@@ -7,6 +7,7 @@ import numpy as np
 
 from pipeline.report import curves, figures, training_figures
 from pipeline.report.drawing import svg_uri
+from pipeline.report.pareto import Point, clean_against_robust
 from pipeline.results.accuracy import Accuracies, verdicts
 from pipeline.results.evaluated import EvaluatedSet, model_title
 from pipeline.results.statistics import accuracy_per_iterate
@@ -32,10 +33,10 @@ def accuracy_figures(sets: Sequence[dict[str, Any]], mean: Accuracies) -> dict[s
     }
     if len(mean) > MOST_DROPS:
         points = [
-            figures.Point(model_title(model), values["clean"], values["robust"])
+            Point(model_title(model), values["clean"], values["robust"])
             for model, values in mean.items()
         ]
-        return charts | {"drop": svg_uri(*figures.clean_against_robust(points, "robust accuracy"))}
+        return charts | {"drop": svg_uri(*clean_against_robust(points, "robust accuracy"))}
     pairs = {
         name: [(a.value, b.value) for a, b in zip(shares["clean"][name], values, strict=True)]
         for name, values in shares["robust"].items()

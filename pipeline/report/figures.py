@@ -1,10 +1,9 @@
-"""Figures of the accuracies: over data sets, and clean against robust.
+"""Figures of the accuracies over data sets.
 
 Models come in the order of evaluate.models, which decides their colours and markers.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,16 +13,6 @@ from pipeline.report.drawing import legend, legend_height, model_style, shortene
 from pipeline.results.statistics import Share
 
 MOST_BARS = 4  # models side by side as bars; more are dots
-Draw = Callable[[Figure], None]
-
-
-class Point(NamedTuple):
-    """A model in the plane of clean and robust accuracy, shares in 0..1; hollow: drawn so."""
-
-    title: str
-    clean: float
-    robust: float
-    hollow: bool = False
 
 
 def accuracy_chart(sets: Mapping[str, Sequence[Share]], models: Sequence[str], title: str) -> str:
@@ -75,27 +64,6 @@ def accuracy_drop(sets: Mapping[str, Sequence[tuple[float, float]]], models: Seq
         legend(figure)
 
     return svg_uri(draw, 1.3 + 0.4 * len(sets) + legend_height(2 * len(models)))
-
-
-def clean_against_robust(points: Sequence[Point], attack: str) -> tuple[Draw, float]:
-    """What each model pays in clean accuracy for robustness, means over the sets; for `svg`: how
-    to draw it, and its height."""
-
-    def draw(figure: Figure) -> None:
-        axes = figure.subplots()
-        for index, point in enumerate(points):
-            style = model_style(index)
-            axes.plot(
-                100 * point.clean, 100 * point.robust, style.marker, color=style.colour,
-                markerfacecolor="white" if point.hollow else style.colour, markersize=8,
-                label=shortened(point.title), clip_on=False,
-            )  # fmt: skip
-        axes.set(xlabel="clean accuracy [%], mean", ylabel=f"{attack} [%], mean")
-        axes.margins(0.06)
-        axes.set(title="Clean against robust", ylim=(0, None))
-        legend(figure)
-
-    return draw, 3.1 + legend_height(len(points))
 
 
 def _bars(axes: Axes, shares: Sequence[Share], index: int, models: Sequence[str]) -> None:

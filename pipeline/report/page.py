@@ -5,7 +5,7 @@ inputs give the same bytes.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ from pipeline.results.evaluated import model_title
 from pipeline.soundness.checks import run_checks
 from pipeline.soundness.measurements import Check
 
+HEADLINE = Path("reports/headline.json")
 ACCURACY = Path("reports/plots/accuracy.csv")
 PAGE = Path("reports/report.html")
 TEMPLATES = Path(__file__).parent
@@ -64,6 +65,16 @@ def metrics(inputs: Inputs) -> dict[str, Any]:
         "beyond": beyond_metrics(inputs.sets),
         **_precision(inputs),
     }
+
+
+def headline(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Of `metrics` the few that `dvc exp show` has a column for: by measure and model the means
+    over the data sets, and how many checks failed."""
+    shown = {
+        key: {model: values[key] for model, values in metrics["mean"].items()}
+        for key in ("clean", "robust")
+    }
+    return {**shown, "failed_checks": metrics["checks"]["failed"]}
 
 
 def _precision(inputs: Inputs) -> dict[str, Any]:

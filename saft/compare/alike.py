@@ -1,35 +1,74 @@
 """Runs that may stand in one table: evaluated alike, and with a model that a run made."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.clip.folders import FINETUNED
 from pipeline.common.errors import UserError
 from pipeline.results.evaluated import EvaluatedSet
 from pipeline.results.metrics import SHARED
-from saft.compare.table import ComparedRun, other_models
+from saft.compare.arms import ComparedRun, other_models
 
 IMAGES = ["number", "label"]
 VERDICTS = ["clean_prediction", "robust_any"]
+# sections of params.yaml that a training follows from, each with the key that names its plug-in
+TRAINED_BY = {"describe": "backend", "filter": None, "finetune": "method"}
+# what says which method it is, or nothing of what is trained
+DIFFERS = ("finetune.method", "finetune.checkpoint_seconds")
+
+
+def trained_by(values: Mapping[str, Any]) -> dict[str, Any]:
+    """By path in params.yaml what a training follows from: sections describe, filter and finetune
+    but for the method's name, with the options of the chosen plug-ins only.
+
+    Args:
+        values: all of params.yaml.
+    """
+    leaves: dict[str, Any] = {}
+    for name, chooses in TRAINED_BY.items():
+        section = dict(values[name])
+        if chooses:
+            options, chosen = section["options"], section[chooses]
+            section["options"] = {chosen: options.get(chosen, {})}
+        leaves |= dict(_leaves(section, name))
+    return {path: value for path, value in leaves.items() if path not in DIFFERS}
+
+
+def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{path}.{key}")
+    else:
+        yield path, value
 
 
 def check_alike(runs: Sequence[ComparedRun]) -> None:
-    """Raise UserError unless all runs were trained and evaluated alike: same section `finetune` but
-    for the method, same threat model, attacks, texts, images and models, and the same verdicts on
-    those that no run made."""
+    """Raise UserError unless all runs were trained and evaluated alike: trained by the same params
+    but for the method and for what a run changed by intent, same threat model, attacks, texts,
+    images and models, and the same verdicts on those that no run made."""
     for run in runs:
         check_trains(run.sets[0].models, run.label)
+    for number, run in enumerate(runs):
+        for other in runs[:number]:
+            _check_trained_alike(other, run)
     for run in runs[1:]:
-        for key in {**runs[0].training, **run.training}:
-            values = [one.training.get(key) for one in (runs[0], run)]
-            if values[0] != values[1]:
-                labels = runs[0].label, run.label
-                raise UserError(_unlike(*labels, f"finetune.{key}", *values, how="trained"))
         for ours, theirs in zip(runs[0].sets, run.sets, strict=False):
             _check_alike(runs[0].label, ours, run.label, theirs)
         names = [[evaluated.about.dataset for evaluated in r.sets] for r in (runs[0], run)]
         if names[0] != names[1]:
             raise UserError(_unlike(runs[0].label, run.label, "evaluate.datasets", *names))
+
+
+def _check_trained_alike(first: ComparedRun, second: ComparedRun) -> None:
+    changed = first.changed | second.changed
+    for path in {**first.training, **second.training}:
+        values = [one.training.get(path) for one in (first, second)]
+        of_one_plugin = ".options." in path and not all(
+            path in one.training for one in (first, second)
+        )
+        intended = any(path == key or path.startswith(f"{key}.") for key in changed)
+        if values[0] != values[1] and not of_one_plugin and not intended:
+            raise UserError(_unlike(first.label, second.label, path, *values, how="trained"))
 
 
 def _check_alike(first: str, ours: EvaluatedSet, second: str, theirs: EvaluatedSet) -> None:

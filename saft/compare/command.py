@@ -1,11 +1,14 @@
 """`saft compare`: fine-tune with every method under the same parameters, one table, one plot.
 
-Each method is a DVC experiment of its own, `compare-<method>`, made from params.yaml with only
-finetune.method (and options named on the command line) changed, at the first epsilon, without
+Each run is a DVC experiment of its own, `compare-<method>`, made from params.yaml with only
+finetune.method (and what is named on the command line) changed, at the first epsilon, without
 checks and last iterates. What has not changed comes from DVC's cache, so a second call is quick.
 """
 
 import csv
+import shlex
+import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
@@ -13,49 +16,83 @@ from typing import Annotated
 import typer
 
 from pipeline.common.atomic import replacing_directory
-from pipeline.common.params import PARAMS_FILE, read_value
-from saft.compare import alike, experiments, table
+from pipeline.common.errors import UserError, listed
+from pipeline.common.params import PARAMS_FILE, read_params, read_value
+from pipeline.common.tables import write_json
+from saft.compare import alike, experiments, runs, specs
+from saft.compare.arms import Arm, all_done, all_failed
 from saft.dvc_experiments import alone
 from saft.errors import one_line_errors
 
 FOLDER = Path("reports/comparison")
+FILES = ("table.md", "table.csv", "table.json", "table.html", "clean-robust.svg")
 Methods = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="METHOD[:KEY=VALUE,...]",
-        help="methods, the first is what the others are tested against; METHOD:KEY=VALUE,... "
-        "changes options of it (saft:attention_norm=channel); none: all, saft first",
+        help="what is compared, the first is what the others are tested against; KEY=VALUE "
+        "changes an option of the method (saft:attention_norm=channel) or a key of params.yaml "
+        "(saft:filter.top_k=3); none: all methods, saft first",
     ),
 ]
+Seeds = Annotated[
+    str | None, typer.Option(help="values of finetune.seed, each a run: 0,1,2 [default: its own]")
+]
 Run = Annotated[bool, typer.Option(help="--no-run: only read the experiments that there are")]
-Out = Annotated[Path, typer.Option(help="folder for the table and the plot")]
+List = Annotated[
+    bool, typer.Option("--list", help="print the arguments of `dvc exp run`, a line for each run")
+]
+Out = Annotated[Path, typer.Option(help="folder for the tables and the plot")]
 
 
 @one_line_errors("saft compare")
-def main(methods: Methods = None, run: Run = True, out: Out = FOLDER) -> None:
+def main(
+    methods: Methods = None, seeds: Seeds = None, run: Run = True, list_runs: List = False,
+    out: Out = FOLDER,
+) -> None:  # fmt: skip
     """Train and evaluate every method alike, and put the results side by side."""
     alike.check_trains(read_value("evaluate.models", list[str]), PARAMS_FILE.name)
-    specs = [experiments.parse(text) for text in methods or experiments.default_methods()]
+    before = read_params()
+    asked = [specs.parse_spec(text, before) for text in methods or specs.default_methods()]
+    plan = runs.planned(asked, specs.parse_seeds(seeds) if seeds is not None else [], before)
+    if list_runs:
+        for one in plan:
+            changes = [part for change in one.changes(before) for part in ("-S", change)]
+            print(shlex.join(["--name", one.experiment, *changes]))
+        return
     with alone("compare") if run else nullcontext():
-        for spec in specs if run else ():
-            experiments.run_experiment(spec)
-        runs = [experiments.read_run(spec) for spec in specs]
-    alike.check_alike(runs)
-    write(out, runs)
-    print((out / "table.md").read_text(encoding="utf-8"), end="")
-    print(f"\n{out}: table.md, table.csv, clean-robust.svg")
+        failed = experiments.run_all(plan, before) if run else set()
+        arms = experiments.read_arms(plan, failed)
+    _report(arms, out)
 
 
-def write(out: Path, runs: list[table.ComparedRun]) -> None:
-    """Write the table, its numbers and the plot as a whole."""
-    from pipeline.report import drawing, figures  # matplotlib: seconds to import
+def _report(arms: list[Arm], out: Path) -> None:
+    """Write and print the table; raise a UserError if a run is missing in it."""
+    failures = all_failed(arms)
+    if not all_done(arms):
+        raise UserError(f"no run has results; {failures[0].experiment}: {failures[0].reason}")
+    alike.check_alike(all_done(arms))
+    write(out, arms)
+    print((out / FILES[0]).read_text(encoding="utf-8"), end="")
+    print(f"\n{out}: {', '.join(FILES)}", flush=True)
+    if failures:
+        for one in failures:
+            print(f"{one.experiment}: {one.reason}", file=sys.stderr)
+        named = listed([one.experiment for one in failures], 3, ", ")
+        total = sum(len(arm.runs) for arm in arms)
+        raise UserError(f"{len(failures)} of {total} runs failed: {named}; the table says so")
 
-    worst = list(table.columns(runs[0].sets[0]).values())[-1]
+
+def write(out: Path, arms: Sequence[Arm]) -> None:
+    """Write the table in all its forms, its numbers and the plot as a whole."""
+    from pipeline.report import drawing
+    from saft.compare import data, page, texts  # with matplotlib: seconds to import
+
     with replacing_directory(out) as folder:
-        text = f"{table.caption(runs)}\n{table.markdown(runs)}"
+        text = "\n\n".join([*texts.caption(arms), texts.markdown(arms)])
         (folder / "table.md").write_text(text, encoding="utf-8")
         with (folder / "table.csv").open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerows(table.csv_rows(runs))
-        points = [figures.Point(*point) for point in table.scatter_points(runs)]
-        plot = figures.clean_against_robust(points, worst)
-        (folder / "clean-robust.svg").write_bytes(drawing.svg(*plot))
+            csv.writer(file, lineterminator="\n").writerows(data.csv_rows(arms))
+        write_json(folder / "table.json", data.numbers(arms, page.on_front(arms)))
+        (folder / "table.html").write_text(page.render(arms), encoding="utf-8")
+        (folder / "clean-robust.svg").write_bytes(drawing.svg(*page.plot(arms)))

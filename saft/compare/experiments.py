@@ -1,110 +1,75 @@
-"""The DVC experiments of a comparison: one for each method, run, and read from DVC's cache."""
+"""The DVC experiments of a comparison: one for each run, made, and read from DVC's cache."""
 
 import contextlib
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from pipeline.clip.folders import MODEL, RECIPE
-from pipeline.common import registry
 from pipeline.common.errors import UserError
-from pipeline.common.params import (
-    PARAMS_FILE,
-    Section,
-    read_params,
-    read_value,
-    section_of,
-    validate,
-)
+from pipeline.common.params import PARAMS_FILE, read_params, section_of
 from pipeline.common.tables import read_json
 from pipeline.images.classes import EVALUATED
 from pipeline.results.agreement import Agreed
 from pipeline.results.evaluated import check_evaluated, read_evaluated
 from pipeline.results.files import EVALUATION
-from saft.compare.table import ComparedRun
+from saft.compare.alike import trained_by
+from saft.compare.arms import Arm, ComparedRun, Failed
+from saft.compare.runs import Run
+from saft.compare.specs import METHOD, SEED, Values, value_at
 from saft.dvc_experiments import fetch, run
 
-# what the table does not show and would take half the evaluation's time
-LEFT_OUT = ("evaluate.last_images=0", "evaluate.checks.datasets=[]")
-# keys of section `finetune` that say what a method is, or nothing of what is trained
-DIFFERS = ("method", "options", "checkpoint_seconds")
 NEEDED = (str(EVALUATION), str(EVALUATED), str(MODEL), PARAMS_FILE.name)
 
 
-class _Trained(Section, extra="ignore"):
-    title: str
+def run_all(runs: Sequence[Run], before: Values) -> set[str]:
+    """One `dvc exp run` for each, in a folder of its own, which takes the place of an earlier one.
 
-
-class Spec(NamedTuple):
-    """A method and the options of it that differ from params.yaml."""
-
-    method: str
-    options: dict[str, str]
-
-    @property
-    def experiment(self) -> str:
-        """Its name among DVC's experiments."""
-        parts = [self.method, *(f"{k}-{v}" for k, v in self.options.items())]
-        return "compare-" + "-".join(parts).replace("_", "-").replace(".", "-")
-
-
-def default_methods() -> list[str]:
-    """All registered methods, SAFT first."""
-    return sorted(registry.names("pipeline.methods"), key=lambda name: (name != "saft", name))
-
-
-def parse(text: str) -> Spec:
-    """ "saft:attention_norm=channel" -> Spec.
-
-    Raises:
-        UserError: no such method, or a change that is not KEY=VALUE of params.yaml.
+    Returns:
+        the names of those that failed; the others are kept.
     """
-    method, _, changes = text.partition(":")
-    registry.load("pipeline.methods", method, "saft compare")
-    pairs = [change.partition("=") for change in changes.split(",") if change]
-    options = {key: value for key, _, value in pairs}
-    known = read_value(f"finetune.options.{method}", dict)
-    for key, sign, _ in pairs:
-        if not sign or key not in known:
-            raise UserError(
-                f"'{text}': {key} is no option of {method}; "
-                f"{PARAMS_FILE}: finetune.options.{method} has {', '.join(known)}"
-            )
-    return Spec(method, options)
+    return {one.experiment for one in runs if not run(one.experiment, one.changes(before))}
 
 
-def run_experiment(spec: Spec) -> None:
-    """One `dvc exp run` in a folder of its own, which takes the place of an earlier one.
+def read_arms(runs: Sequence[Run], failed: Iterable[str]) -> list[Arm]:
+    """The outputs of all runs, those of one spec together.
 
-    Raises:
-        UserError: it failed.
+    Args:
+        failed: the names of experiments that did not end well.
     """
-    one_epsilon = f"evaluate.epsilons_255=[{first_epsilon()}]"
-    changes = [*LEFT_OUT, one_epsilon, f"finetune.method={spec.method}"]
-    changes += [f"finetune.options.{spec.method}.{k}={v}" for k, v in spec.options.items()]
-    if not run(spec.experiment, changes):
-        raise UserError(f"{spec.experiment} failed, see above; the others are kept")
+    arms: dict[str, Arm] = {}
+    differing = sorted({METHOD}.union(*(_changed(one) for one in runs)))
+    for one in runs:
+        arm = arms.setdefault(one.spec.text, Arm(one.spec.label, {}))
+        if one.experiment in failed:
+            arm.runs[one.seed] = Failed(one.experiment, "dvc exp run did not end well")
+            continue
+        try:
+            arm.runs[one.seed] = read_run(one, differing)
+        except UserError as error:
+            arm.runs[one.seed] = Failed(one.experiment, str(error))
+    return list(arms.values())
 
 
-def first_epsilon() -> int | float:
-    """The radius in 1/255 that the table is about, as params.yaml writes it."""
-    return read_value("evaluate.epsilons_255", list[int | float])[0]
-
-
-def read_run(spec: Spec) -> ComparedRun:
+def read_run(one: Run, differing: Sequence[str]) -> ComparedRun:
     """The outputs of an experiment, from DVC's cache.
 
+    Args:
+        differing: the paths of params.yaml in which any two runs differ by intent.
+
     Raises:
-        UserError: there is no such experiment, or an output of it is not in the cache.
+        UserError: there is no such experiment, it is of other params than its name says, or an
+            output of it is not in the cache.
     """
     from pipeline.cost.files import read_cost  # with torch: seconds to import
     from pipeline.report.training import check_recipe
 
     root = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
-        fetch(spec.experiment, NEEDED, Path(folder), "run it without --no-run")
+        fetch(one.experiment, NEEDED, Path(folder), "run it without --no-run")
         with contextlib.chdir(folder):
             values = read_params()
+            _check_is(one, values, differing)
             evaluate, training = values["evaluate"], values["finetune"]
             check_recipe(read_json(RECIPE), training, RECIPE)
             setting = evaluate["attacks"], evaluate["epsilons_255"][0], evaluate["models"]
@@ -113,13 +78,23 @@ def read_run(spec: Spec) -> ComparedRun:
                 for name in evaluate["datasets"]
             ]
             check_evaluated(sets, section_of(values, "evaluate", Agreed))
-            alike = {key: training[key] for key in training if key not in DIFFERS}
             cost = read_cost(MODEL / "open_clip_model.safetensors", root)
-            return ComparedRun(_label(spec), sets, cost, alike)
+            return ComparedRun(
+                one.label, sets, cost, trained_by(values), _changed(one), one.experiment
+            )
 
 
-def _label(spec: Spec) -> str:
-    """The method's title, with the options that were changed."""
-    title = validate(read_json(RECIPE), _Trained, str(RECIPE)).title
-    options = ", ".join(f"{k} = {v}" for k, v in spec.options.items())
-    return f"{title} ({options})" if options else title
+def _changed(one: Run) -> frozenset[str]:
+    """The paths in which the run may differ from others: its label says so."""
+    return frozenset([*one.spec.changes, *([] if one.seed is None else [SEED])])
+
+
+def _check_is(one: Run, values: Values, differing: Sequence[str]) -> None:
+    """Raise UserError unless an experiment's params are what its name says."""
+    for path in differing:
+        asked, found = value_at(one.values, path), value_at(values, path)
+        if asked != found:
+            raise UserError(
+                f"experiment {one.experiment} is another run: {path} is {found}, not {asked}; "
+                "run it without --no-run"
+            )

@@ -1,8 +1,8 @@
-"""Several fine-tuning runs side by side: every method on the same images under the same attacks.
+"""Several fine-tuning runs side by side: every arm on the same images under the same attacks.
 
 A run is what one `dvc exp run -S finetune.method=<method>` wrote; `saft.compare.experiments` makes
 the runs and reads them. The other models of evaluate.models, the same in all of them, are the first
-lines.
+lines. An arm of several seeds has a line with means over them, then one for each.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,177 +13,176 @@ import numpy as np
 from pipeline.clip.folders import FINETUNED
 from pipeline.results.accuracy import verdicts
 from pipeline.results.evaluated import EvaluatedSet
-from pipeline.results.metrics import NORMS, options_text
-from pipeline.results.statistics import Paired, Share, paired, wilson
+from pipeline.results.statistics import (
+    Paired,
+    PairedRuns,
+    Share,
+    Spread,
+    paired,
+    paired_runs,
+    paired_seeds,
+    spread,
+    wilson,
+)
+from saft.compare.arms import Arm, ComparedRun, Failed, all_done, columns, other_models
 
 MEAN = "mean"
-
-
-class ComparedRun(NamedTuple):
-    """One method: its label in the table, its evaluated image sets in the order of
-    evaluate.datasets, what its training cost (None where it was not measured), and its section
-    `finetune` but for the method and its options."""
-
-    label: str
-    sets: list[EvaluatedSet]
-    cost: dict[str, Any] | None
-    training: dict[str, Any]
+WORST = "robust"
+Value = Share | Spread | float
 
 
 class TableRow(NamedTuple):
     """One model on one image set, or their unweighted mean (then without intervals).
 
-    shares: measure (see `columns`) -> Share, or a plain share for the mean; change: against the
-    first run, on the worst case; None for that run itself, for models that no run made and for
-    means; cost: of its training, with the mean only.
+    arm: whether it stands for an arm as a whole: its means over seeds, or its only run.
+    runs: of how many runs with results, of how many in all (None for models that no run made).
+    shares: measure (see `columns`) -> Share of a run, Spread over seeds, or a plain share for the
+    mean over image sets of a run; {} where all failed. change: against the first arm, on the worst
+    case; None for that itself, for models that no run made, for single ones of several seeds and,
+    without seeds, for means. cost: of its training, with the mean only. best: measures in which no
+    other arm is better.
     """
 
     dataset: str
     label: str
-    shares: dict[str, Share | float]
-    change: Paired | None
-    cost: dict[str, Any] | None
+    arm: bool
+    seed: int | None
+    runs: tuple[int, int] | None
+    shares: dict[str, Value]
+    change: Paired | PairedRuns | None = None
+    cost: dict[str, Any] | None = None
+    best: frozenset[str] = frozenset()
 
 
-def other_models(evaluated: EvaluatedSet) -> list[str]:
-    """Those that no run made, the same in every run."""
-    return [model for model in evaluated.models if model != FINETUNED]
+def table_rows(arms: Sequence[Arm]) -> Iterator[TableRow]:
+    """Image set by image set, the models that no run made first, then the means.
+
+    Args:
+        arms: with at least one run that has results; the runs share their sets.
+    """
+    for index, evaluated in enumerate(all_done(arms)[0].sets):
+        yield from _marked([*_model_rows(evaluated), *_arm_rows(arms, index)])
+    yield from _marked([*_model_means(all_done(arms)[0]), *_arm_means(arms)])
 
 
-def columns(evaluated: EvaluatedSet) -> dict[str, str]:
-    """Measures of the table and their titles: clean, each attack, worst case if there are two."""
-    attacks = {attack.about.attack: attack.about.title for attack in evaluated.attacks}
-    return {"clean": "clean"} | attacks | ({"robust": "worst case"} if len(attacks) > 1 else {})
+class Place(NamedTuple):
+    """A model in the plane of clean accuracy and worst case, means over image sets and seeds,
+    shares in 0..1; hollow: no run made it; runs: the places of its single seeds."""
+
+    label: str
+    clean: float
+    robust: float
+    hollow: bool
+    runs: tuple[tuple[float, float], ...] = ()
 
 
-def table_rows(runs: Sequence[ComparedRun]) -> Iterator[TableRow]:
-    """Image set by image set, the models that no run made first, then the means; `runs` must share
-    their sets."""
-    others = other_models(runs[0].sets[0])
-    models = [_model_rows(model, model, runs[0], None) for model in others]
-    models += [
-        _model_rows(run.label, FINETUNED, run, runs[0] if number else None)
-        for number, run in enumerate(runs)
-    ]
-    for index in range(len(runs[0].sets)):
-        yield from (rows[index] for rows in models)
-    costs = [*(None for _ in others), *(run.cost for run in runs)]
-    for rows, cost in zip(models, costs, strict=True):
-        yield _mean_row(rows, cost)
-
-
-def scatter_points(runs: Sequence[ComparedRun]) -> list[tuple[str, float, float, bool]]:
-    """(label, mean clean accuracy, mean robust accuracy, whether no run made it) of every model,
-    shares in 0..1."""
-    means = [row for row in table_rows(runs) if row.dataset == MEAN]
-    worst, others = list(means[0].shares)[-1], len(means) - len(runs)
-    return [
-        (row.label, _value(row.shares["clean"]), _value(row.shares[worst]), number < others)
-        for number, row in enumerate(means)
-    ]
-
-
-def _model_rows(
-    label: str, model: str, run: ComparedRun, first: ComparedRun | None
-) -> list[TableRow]:
-    result = []
-    for index, evaluated in enumerate(run.sets):
-        correct = {key: verdicts(evaluated, key)[model] for key in columns(evaluated)}
-        shares: dict[str, Share | float] = {
-            key: wilson(int(flags.sum()), len(flags)) for key, flags in correct.items()
-        }
-        change = None
-        if first is not None:
-            reference = verdicts(first.sets[index], "robust")[FINETUNED]
-            change = paired(reference, verdicts(evaluated, "robust")[model])
-        result.append(TableRow(evaluated.about.dataset, label, shares, change, None))
+def places(arms: Sequence[Arm]) -> list[Place]:
+    """Of every model that has results."""
+    result: list[Place] = []
+    for row in table_rows(arms):
+        if row.dataset != MEAN or not row.shares:
+            continue
+        place = value(row.shares["clean"]), value(list(row.shares.values())[-1])
+        if row.arm or row.runs is None:
+            result.append(Place(row.label, *place, hollow=row.runs is None))
+        else:  # a single one of the arm before it
+            result[-1] = result[-1]._replace(runs=(*result[-1].runs, place))
     return result
 
 
-def _mean_row(rows: list[TableRow], cost: dict[str, Any] | None) -> TableRow:
-    shares: dict[str, Share | float] = {
-        key: float(np.mean([_value(row.shares[key]) for row in rows])) for key in rows[0].shares
+def value(share: Value) -> float:
+    """The accuracy itself, in 0..1."""
+    return share if isinstance(share, float) else share.value
+
+
+def _model_rows(evaluated: EvaluatedSet) -> Iterator[TableRow]:
+    for model in other_models(evaluated):
+        shares = _shares(evaluated, model)
+        yield TableRow(evaluated.about.dataset, model, False, None, None, shares)
+
+
+def _arm_rows(arms: Sequence[Arm], index: int) -> Iterator[TableRow]:
+    dataset = all_done(arms)[0].sets[index].about.dataset
+    for arm in arms:
+        of_runs = {seed: _shares(run.sets[index], FINETUNED) for seed, run in arm.done.items()}
+        change = None if arm is arms[0] else _change(arms[0], arm, index)
+        yield from _lines(dataset, arm, of_runs, change, {})
+
+
+def _arm_means(arms: Sequence[Arm]) -> Iterator[TableRow]:
+    first = _means(arms[0])
+    for arm in arms:
+        means = _means(arm)
+        shared = [seed for seed in means if seed in first]
+        change = None
+        if arm is not arms[0] and len(arm.runs) > 1 and shared:
+            worst = list(means[shared[0]])[-1]
+            gained = [value(means[s][worst]) - value(first[s][worst]) for s in shared]
+            change = paired_seeds(np.array(gained))
+        yield from _lines(MEAN, arm, means, change, {s: run.cost for s, run in arm.done.items()})
+
+
+def _lines(
+    dataset: str,
+    arm: Arm,
+    of_runs: dict[int | None, dict[str, Value]],
+    change: Paired | PairedRuns | None,
+    costs: dict[int | None, dict[str, Any] | None],
+) -> Iterator[TableRow]:
+    """The line of an arm and, where it has several seeds, one for each of them."""
+    counts = len(of_runs), len(arm.runs)
+    if len(arm.runs) == 1:
+        [seed] = arm.runs
+        of_run, cost = of_runs.get(seed, {}), costs.get(seed)
+        yield TableRow(dataset, arm.label, True, seed, counts, of_run, change, cost)
+        return
+    shares: dict[str, Value] = {
+        key: spread([value(of_run[key]) for of_run in of_runs.values()])
+        for key in next(iter(of_runs.values()), {})
     }
-    return TableRow(MEAN, rows[0].label, shares, None, cost)
+    yield TableRow(dataset, arm.label, True, None, counts, shares, change)
+    for seed, run in arm.runs.items():
+        done = not isinstance(run, Failed)
+        of_run, cost = of_runs.get(seed, {}), costs.get(seed)
+        yield TableRow(dataset, arm.label, False, seed, (int(done), 1), of_run, None, cost)
 
 
-def _value(share: Share | float) -> float:
-    return share.value if isinstance(share, Share) else share
-
-
-def csv_rows(runs: Sequence[ComparedRun]) -> Iterator[list[Any]]:
-    """Header and one row per image set, model and measure; empty where there is no value."""
-    yield [
-        "dataset", "model", "measure", "accuracy", "low", "high", "correct", "images",
-        "seconds_per_epoch", "peak_memory_bytes",
-    ]  # fmt: skip
-    for row in table_rows(runs):
-        cost = row.cost or {}
-        tail = [cost.get("seconds_per_epoch", ""), cost.get("peak_memory_bytes", "")]
-        for key, share in row.shares.items():
-            counts: list[Any] = ["", "", "", ""]
-            if isinstance(share, Share):
-                counts = [round(share.low, 4), round(share.high, 4), share.correct, share.images]
-            head = [row.dataset, row.label, key, round(_value(share), 4)]
-            yield [*head, *counts, *tail]
-
-
-def markdown(runs: Sequence[ComparedRun]) -> str:
-    """The table for people; accuracies in percent with 95 % Wilson intervals."""
-    titles = columns(runs[0].sets[0])
-    versus = f"against {runs[0].label}"
-    heads = ["image set", "model", *titles.values(), versus, "s/epoch", "peak MiB"]
-    lines = [heads, ["---"] * len(heads)]
-    previous = ""
-    for row in table_rows(runs):
-        name = f"`{row.dataset}`" if row.dataset != MEAN else MEAN
-        cells = [share_text(share) for share in row.shares.values()]
-        first = "" if row.dataset == previous else name
-        lines.append([first, row.label, *cells, change_text(row.change), *_cost(row.cost)])
-        previous = row.dataset
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
-def caption(runs: Sequence[ComparedRun]) -> str:
-    """What the numbers are, in one paragraph: threat model, attacks and texts, and what an
-    attack did otherwise than its name says."""
-    about = runs[0].sets[0].about
-    attacks = [f"{a.about.title} ({options_text(a.about)})" for a in runs[0].sets[0].attacks]
-    norm = NORMS.get(about.norm, about.norm)
-    return (
-        f"Accuracy in percent, 95 % Wilson intervals in brackets. Attack: {norm}, "
-        f"ε = {about.epsilon_255:g}/255 in {about.space} pixels ({about.pixels}²), "
-        f"{about.precision}, seed {about.seed}; {'; '.join(attacks)}. An attack's column "
-        "counts images right on the clean image and at every iterate; the worst case those right "
-        f"under all attacks. Classified and attacked with the texts '{about.texts.name}' / "
-        f"'{about.attacker.name}'. Against {runs[0].label}: images gained and lost in the worst "
-        "case, exact McNemar p, not corrected for the number of comparisons.\n"
-        + "".join(f"\n{note}\n" for note in _notes(runs))
+def _change(first: Arm, second: Arm, index: int) -> Paired | PairedRuns | None:
+    """On the worst case of one image set, under the seeds that both have results of."""
+    shared = [seed for seed in second.done if seed in first.done]
+    if not shared:
+        return None
+    ours, theirs = (
+        np.stack([verdicts(arm.done[seed].sets[index], WORST)[FINETUNED] for seed in shared])
+        for arm in (first, second)
     )
+    return paired(ours[0], theirs[0]) if len(second.runs) == 1 else paired_runs(ours, theirs)
 
 
-def _notes(runs: Sequence[ComparedRun]) -> list[str]:
-    """Notes of the attacks, each once."""
-    attacks = [attack for run in runs for evaluated in run.sets for attack in evaluated.attacks]
-    notes = [f"{a.about.title} on {a.about.dataset}: {a.notes}." for a in attacks if a.notes]
-    return list(dict.fromkeys(notes))
+def _shares(evaluated: EvaluatedSet, model: str) -> dict[str, Value]:
+    correct = {key: verdicts(evaluated, key)[model] for key in columns(evaluated)}
+    return {key: wilson(int(flags.sum()), len(flags)) for key, flags in correct.items()}
 
 
-def share_text(share: Share | float) -> str:
-    """In percent, with its interval; a mean, which has none, in bold."""
-    if isinstance(share, Share):
-        return f"{100 * share.value:.1f} ({100 * share.low:.1f}–{100 * share.high:.1f})"
-    return f"**{100 * share:.1f}**"
+def _means(arm: Arm) -> dict[int | None, dict[str, Value]]:
+    return {seed: _mean(run, FINETUNED) for seed, run in arm.done.items()}
 
 
-def change_text(change: Paired | None) -> str:
-    """Images gained and lost, and the p-value; "" for the reference."""
-    if change is None:
-        return ""
-    return f"+{change.gained}/−{change.lost}, p = {change.p_value:.2g}"
+def _model_means(run: ComparedRun) -> Iterator[TableRow]:
+    for model in other_models(run.sets[0]):
+        yield TableRow(MEAN, model, False, None, None, _mean(run, model))
 
 
-def _cost(cost: dict[str, Any] | None) -> list[str]:
-    if cost is None:
-        return ["", ""]
-    return [f"{cost['seconds_per_epoch']:.1f}", f"{cost['peak_memory_bytes'] / 2**20:.0f}"]
+def _mean(run: ComparedRun, model: str) -> dict[str, Value]:
+    """Unweighted, over the image sets."""
+    of_sets = [_shares(evaluated, model) for evaluated in run.sets]
+    return {key: float(np.mean([value(shares[key]) for shares in of_sets])) for key in of_sets[0]}
+
+
+def _marked(rows: Sequence[TableRow]) -> Iterator[TableRow]:
+    """The same rows, with what is best among the arms."""
+    arms = [row.shares for row in rows if row.arm and row.shares]
+    top = {key: max(value(shares[key]) for shares in arms) for key in arms[0]} if arms else {}
+    for row in rows:
+        best = (key for key, share in row.shares.items() if row.arm and value(share) == top[key])
+        yield row._replace(best=frozenset(best))

@@ -6,7 +6,7 @@ from typing import Any
 from pipeline.results.accuracy import rows
 from pipeline.results.evaluated import EvaluatedSet, model_title
 from pipeline.results.metrics import NORMS, options_text
-from saft.compare.table import change_text, share_text
+from saft.compare.texts import change_text, share_text
 
 
 def markdown(sets: Sequence[EvaluatedSet], reference: str) -> str:

@@ -24,7 +24,7 @@ from pipeline.results.statistics import accuracy_per_iterate, disjoint, paired, 
 from stages import report as stage
 from tests.support.report_inputs import PARAMS, SIZE, change_verdicts
 
-OUTPUTS = (METRICS, report.ACCURACY, report.PAGE)
+OUTPUTS = (METRICS, report.HEADLINE, report.ACCURACY, report.PAGE)
 DIGITS = "data/evaluation/digits/template/pgd/4"
 
 
@@ -96,6 +96,11 @@ def test_metrics_hold_rounded_counts_and_unweighted_means(tree: Path) -> None:
             means.append(exact)
         assert metrics["mean"][model]["apgd_ce"] == round(sum(means) / 2, 4)
     assert metrics["checks"] == {"passed": 1 + 2 * 2 * 5 + 6, "failed": 0}
+    headline = {
+        key: {model: metrics["mean"][model][key] for model in ("base", "finetuned")}
+        for key in ("clean", "robust")
+    }
+    assert json.loads(report.HEADLINE.read_text()) == {**headline, "failed_checks": 0}
     lines = report.ACCURACY.read_text().splitlines()
     assert lines[0] == "series,dataset,model,measure,accuracy"
     assert len(lines) == 1 + 2 * 2 * 4

@@ -92,7 +92,8 @@ def test_every_saft_command_and_option_exists():
         while hasattr(group, "commands") and rest and not rest[0].startswith("-"):
             assert rest[0] in group.commands, command
             group = group.commands[rest.pop(0)]
-        known = {option for parameter in group.params for option in parameter.opts} | {"--help"}
+        options = [(*parameter.opts, *parameter.secondary_opts) for parameter in group.params]
+        known = {option for of_one in options for option in of_one} | {"--help"}
         assert {word for word in rest if word.startswith("--")} <= known, command
 
 

@@ -17,7 +17,7 @@ from pipeline.clip.model import WEIGHTS_FILE
 from pipeline.cost.files import read_cost
 from pipeline.results.files import evaluation_folder
 from tests.support.dvc_stages import FILES, STAGES_FILE
-from tests.support.project import SETS, environment, make, run, stages_run
+from tests.support.project import SETS, environment, make, run, stages_run, wait_for_queue
 
 LOCKS = [Path(file).with_suffix(".lock") for file in FILES]
 
@@ -49,6 +49,7 @@ ALL = {
     *(name.replace("-finetuned", "-base").replace("@finetuned", "@base") for name in TUNED),
     "report",
 }
+RESULTS = ["reports/headline.json", "reports/metrics.json"]
 STEPS = 15  # of fine-tuning, on the tiny profile
 TRAINING = {"finetune", "record", *TUNED, "report"}
 
@@ -77,7 +78,7 @@ def test_one_command_runs_every_stage_and_prints_its_time(built):
 def test_git_sees_nothing_but_the_lock_and_the_metrics(built):
     folder, _ = built
     listed = run(folder, "git", "show", "--name-only", "--format=", "HEAD").split()
-    assert sorted(listed) == ["dvc.lock", "reports/metrics.json", "stages/dvc.lock"]
+    assert sorted(listed) == ["dvc.lock", *RESULTS, "stages/dvc.lock"]
 
 
 def test_what_the_training_cost_is_filed_outside_the_outputs(built):
@@ -168,7 +169,9 @@ def test_an_experiment_reruns_training_and_never_describe(built):
     output = run(folder, "dvc", "exp", "run", "-n", "two", "-S", "finetune.attack.epsilon_255=2")
     assert stages_run(output) == TRAINING
     shown = json.loads(run(folder, "dvc", "metrics", "diff", "--all", "--json", "HEAD"))
-    assert "reports/metrics.json" in shown
+    assert list(shown) == ["reports/headline.json"]
+    everything = run(folder, "dvc", "metrics", "diff", "--targets", RESULTS[1])
+    assert "beyond.digits.finetuned.margin.clean" in everything
     table = run(folder, "dvc", "exp", "show", "--csv", "--no-pager")
     assert "two" in table
     run(folder, "git", "checkout", "-q", ".")
@@ -207,17 +210,6 @@ def test_a_queued_grid_runs_the_code_it_was_queued_with(built):
     table = run(folder, "dvc", "exp", "show", "--csv", "--no-pager")
     assert "grid-1" in table
     assert "grid-2" in table
-
-
-def wait_for_queue(folder: Path, jobs: int) -> str:
-    """The queue's status once `jobs` jobs succeeded; fails early when one failed."""
-    deadline = time.monotonic() + 300
-    status = ""
-    while time.monotonic() < deadline and status.count("Success") < jobs:
-        status = run(folder, "dvc", "queue", "status")
-        assert "Failed" not in status, status
-        time.sleep(2)
-    return status
 
 
 def test_a_killed_finetune_resumes_and_ends_with_the_same_bytes(built):

@@ -12,7 +12,10 @@ OUTPUTS = (
     "texts", "embeddings", "training_embeddings", "evaluation", "checks", "raw",
 )  # fmt: skip
 USERS = (
-    *(str(ROOT / name) for name in ("params.yaml", "reports/metrics.json")),
+    *(
+        str(ROOT / name)
+        for name in ("params.yaml", "reports/metrics.json", "reports/headline.json")
+    ),
     *(str(ROOT / name) for name in ("dvc.lock", "stages/dvc.lock")),
     *(f"{ROOT / folder}{os.sep}" for folder in (".scratch", ".dvc/cache", "reports/comparison")),
     *(f"{ROOT / 'data' / folder}{os.sep}" for folder in OUTPUTS),

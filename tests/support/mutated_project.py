@@ -203,7 +203,7 @@ STAGES: dict[str, tuple[Callable[[], Any], tuple[str, ...]]] = {
     },
     "report": (
         lambda: bare(report.main)(),
-        ("reports/report.html", "reports/metrics.json", "reports/plots"),
+        ("reports/report.html", "reports/metrics.json", "reports/headline.json", "reports/plots"),
     ),
 }  # fmt: skip
 

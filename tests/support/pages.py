@@ -47,13 +47,13 @@ def words(line: str) -> list[str]:
 
 
 def commands(pages: list[Path]) -> Iterator[Command]:
-    """Every command of the pages' shell blocks and code spans; `a && b` are two."""
+    """Every command of the pages' shell blocks and code spans; `a && b` and `a | b` are two."""
     for page in pages:
         lines = [
             line for text in blocks(page, SHELL) for line in text.replace("\\\n", " ").split("\n")
         ]
         for line in [*lines, *inline(page)]:
-            for part in re.split(r"\s+(?:&&|\|\|)\s+", line):
+            for part in re.split(r"\s+(?:&&|\|\|?)\s+", line):
                 if split := words(part):
                     yield Command(str(page.relative_to(ROOT)), split)
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from configparser import ConfigParser
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,17 @@ def run(folder: Path, *command: str, status: int = 0, **extra: str) -> str:
 def stages_run(output: str) -> set[str]:
     """The stages that `dvc repro` ran, without the pipeline files they are of."""
     return set(re.findall(r"Running stage '(?:[^':]+:)?([^']+)'", output))
+
+
+def wait_for_queue(folder: Path, jobs: int) -> str:
+    """The queue's status once `jobs` jobs succeeded; fails early when one failed."""
+    deadline = time.monotonic() + 900
+    status = ""
+    while time.monotonic() < deadline and status.count("Success") < jobs:
+        status = run(folder, "dvc", "queue", "status")
+        assert "Failed" not in status, status
+        time.sleep(2)
+    return status
 
 
 def make(folder: Path) -> Path:

@@ -1,6 +1,7 @@
 """A tiny project whose stages are run one by one, without dvc, and what each of them wrote."""
 
 import hashlib
+import re
 import shutil
 from collections.abc import Iterable
 from functools import partial
@@ -37,7 +38,12 @@ STAGES = {
     "stages.embed base template": ["data/embeddings/base/template"],
     "stages.evaluate digits pgd template 4 base": ["data/evaluation/digits/template/pgd/4/base"],
     "stages.check digits base": ["data/checks/digits/base.json"],
-    "stages.report": ["reports/metrics.json", "reports/plots", "reports/report.html"],
+    "stages.report": [
+        "reports/metrics.json",
+        "reports/headline.json",
+        "reports/plots",
+        "reports/report.html",
+    ],
 }
 ALIKE = {"stages.prepare pairs", "stages.prepare shapes-train"}  # no stage of their own
 
@@ -99,9 +105,9 @@ class StageProject:
         assert [p for p in empty if p.name.startswith(".")] == []
 
     def git_status(self) -> str:
-        """What git sees besides reports/metrics.json, which is in git only after a run."""
+        """What git sees besides the JSON of reports/, which is in git only after a run."""
         status = run(self.folder, "git", "status", "--porcelain").splitlines()
-        return "\n".join(line for line in status if "reports/metrics.json" not in line)
+        return "\n".join(line for line in status if not re.search("reports/[a-z]+.json", line))
 
     def partials(self) -> list[Path]:
         """What is left of outputs that were not finished."""
