@@ -7,7 +7,7 @@ from saft.check import command as check_cli
 from saft.compare import command as compare_cli
 from saft.cost import command as cost_cli
 from saft.descriptions import command as descriptions_cli
-from saft.evaluate import command as evaluate_cli
+from saft.evaluation import command as evaluate_cli
 from saft.export import command as export_cli
 from saft.prompts import command as prompts_cli
 from saft.use import command as use_cli
