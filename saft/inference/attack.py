@@ -65,6 +65,7 @@ def attack_image(
     """
     from pipeline.clip.device import enable_determinism
     from pipeline.common.atomic import replacing_directory
+    from pipeline.common.progress import silence
     from pipeline.common.tables import write_json
     from saft.inference.attacking import attacked
     from saft.inference.classifying import classifier
@@ -73,6 +74,7 @@ def attack_image(
 
     number, picture = position(label, known.classes), read(file)
     enable_determinism()
+    silence()  # a bar of one image
     done = {
         model.name: attacked(
             classifier(model, known), preprocessed([picture], model)[0], number, allowed
@@ -81,7 +83,7 @@ def attack_image(
     }
     said = {name: summary(attack, number, known, allowed) for name, attack in done.items()}
     with replacing_directory(folder) as partial:
-        _draw(partial, done, said, allowed, f"{known.titles[number]}, PGD, l∞")
+        _draw(partial, done, said, allowed, known.titles[number])
         about = {"image": str(file), "remarks": list(picture.remarks), "models": said}
         write_json(partial / SUMMARY, about | _about(known, number, allowed))
     lines = [sentence(name, values, allowed.steps) for name, values in said.items()]
@@ -139,7 +141,7 @@ def _about(known: Any, number: int, allowed: Any) -> dict[str, Any]:
 
 
 def _draw(
-    folder: Path, done: Mapping[str, Any], said: Mapping[str, Any], allowed: Any, title: str
+    folder: Path, done: Mapping[str, Any], said: Mapping[str, Any], allowed: Any, label: str
 ) -> None:
     from saft.inference import pictures
 
@@ -149,7 +151,9 @@ def _draw(
         pictures.write_model(folder / name, attack, epsilon)
         verdicts = (named(said[name][key]) for key in ("before", "after"))
         rows[name] = pictures.panels(attack, epsilon, *verdicts)
-    pictures.write_sheet(folder / SHEET, rows, f"{title} ≤ {epsilon:g}/255")
+    pictures.write_sheet(
+        folder / SHEET, rows, f"PGD, l∞ ≤ {epsilon:g}/255; attention to the text of “{label}”"
+    )
 
 
 def _check_free(folder: Path) -> None:

@@ -85,7 +85,7 @@ def write_sheet(path: Path, rows: Mapping[str, Sequence[Panel]], title: str) -> 
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(STYLE)
-        size = (PANEL * columns + 0.3, (PANEL + 0.55) * len(rows) + 0.4)
+        size = (PANEL * columns + 0.3, (PANEL + 0.4) * len(rows) + 0.3)
         figure = Figure(figsize=size, layout="constrained", dpi=150)
         figure.suptitle(title, fontsize=10)
         grid: Any = figure.subplots(len(rows), columns, squeeze=False)
