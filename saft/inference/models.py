@@ -12,7 +12,7 @@ from pipeline.clip.config import CONFIG_FILE, check_config
 from pipeline.clip.device import pick_device
 from pipeline.clip.folders import BASE, FINETUNED, MODELS, clip_folder
 from pipeline.clip.model import Clip, ImageEncoder
-from pipeline.common import registry
+from pipeline.common import names, registry
 from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, read_params, validate
 from saft.evaluation import paths
@@ -60,13 +60,13 @@ def load(name: str, *, clip: str | None = None, device: str | None = None) -> Mo
     return Model(_title(named), loaded, encoder, target, notes)
 
 
-def load_all(names: Sequence[str] | None, clip: str | None) -> list[Model]:
+def load_all(chosen: Sequence[str] | None, clip: str | None) -> list[Model]:
     """`load` of several models; None: the base model and the fine-tuned one.
 
     Raises:
         UserError: one cannot be loaded, or two have the same name.
     """
-    models = [load(name, clip=clip) for name in names or (BASE, FINETUNED)]
+    models = [load(name, clip=clip) for name in chosen or (BASE, FINETUNED)]
     titles = [model.name for model in models]
     for title in titles:
         if titles.count(title) > 1:
@@ -83,6 +83,7 @@ def _known() -> dict[str, Any]:
 
 
 def _made(name: str) -> tuple[Clip, tuple[str, ...]]:
+    names.check([name], "models")
     folder = clip_folder(name)
     if not folder.is_dir():
         stage = FINETUNE if name == FINETUNED else f"stages/dvc.yaml:model@{name}"
