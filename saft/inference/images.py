@@ -6,6 +6,7 @@ packed at one size for all models, so that a file's accuracy there may differ in
 """
 
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 from torchvision.transforms import Compose, Normalize
 
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, printable
 from pipeline.images.decoding import LARGEST, UNREADABLE, Encoded, read_bytes, reason, to_rgb
 from saft.inference.models import Model
 
@@ -40,11 +41,12 @@ def read(image: ImageLike, number: int = 0) -> Picture:
     Raises:
         UserError: it is no image, is damaged, or has pixels whose range is unknown.
     """
-    name = f"image {number}" if isinstance(image, Image.Image) else str(image)
+    name = f"image {number}" if isinstance(image, Image.Image) else printable(str(image))
     try:
         if isinstance(image, Image.Image):
             return Picture(name, *to_rgb(image))
-        with Image.open(io.BytesIO(read_bytes(Encoded(Path(image).expanduser())))) as file:
+        path = Path(os.path.expanduser(image))  # which leaves a ~ that is nobody's home
+        with Image.open(io.BytesIO(read_bytes(Encoded(path)))) as file:
             return Picture(name, *to_rgb(file))
     except UNREADABLE as error:
         raise UserError(f"{name}: cannot be read as an image: {reason(error)}") from None
