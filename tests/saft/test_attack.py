@@ -57,7 +57,7 @@ def pixels(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path), dtype=np.float32).transpose(2, 0, 1) / 255
 
 
-@pytest.mark.parametrize("epsilon", [8, 2.5])
+@pytest.mark.parametrize("epsilon", [8, 9.5])
 def test_the_adversarial_image_is_in_the_ball_and_open_clip_misclassifies_it(label, epsilon):
     output = saft("image.png", "--label", label, *NAMES, "--epsilon", epsilon, "--step", 2)
     about = json.loads(Path("attack-image/attack.json").read_text())
@@ -208,4 +208,7 @@ def test_an_interrupted_drawing_leaves_nothing(monkeypatch):
         raise OSError(28, "No space left on device", "overview.png")
 
     monkeypatch.setattr(pictures, "write_sheet", full)
-    refused("image.png", "--label", LABELS[0], *NAMES)
+    output = saft("image.png", "--label", LABELS[0], *NAMES, status=1)
+    assert output.splitlines()[-1].startswith("error: saft attack: attack-image: No space left")
+    assert not Path("attack-image").exists()
+    assert not list(Path().rglob(".partial-*"))
