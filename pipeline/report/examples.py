@@ -27,7 +27,7 @@ def examples_view(evaluated: EvaluatedSet, models: Sequence[str], count: int) ->
     return {
         "dataset": evaluated.about.dataset,
         "epsilon": f"{evaluated.about.epsilon_255:g}/255",
-        "amplified": _amplification(evaluated.about.epsilon_255),
+        "amplified": amplification(evaluated.about.epsilon_255),
         "examples": [_example(evaluated, models, index) for index in range(kept)],
     }
 
@@ -65,13 +65,13 @@ def _of_model(
         "title": model_title(model),
         "clean": evaluated.classes[row["clean_prediction"]].name,
         "clean_right": row["clean_prediction"] == row["label"],
-        "change": picture(0.5 + _amplification(evaluated.about.epsilon_255) * change),
+        "change": picture(0.5 + amplification(evaluated.about.epsilon_255) * change),
         "attacked": picture(clean + change),
         "prediction": evaluated.classes[row["adversarial_prediction"]].name,
         "right": row["adversarial_prediction"] == row["label"],
     }
 
 
-def _amplification(epsilon_255: float) -> int:
+def amplification(epsilon_255: float) -> int:
     """The largest whole factor that keeps a perturbation of epsilon around mid-grey."""
     return max(1, int(127 // max(1, epsilon_255)))

@@ -1,5 +1,5 @@
 """`saft export DEST`: the fine-tuned model as a folder for open_clip or transformers and the
-Hugging Face hub, or its image encoder as one file."""
+Hugging Face hub, its image encoder as one file, or a classifier for ONNX Runtime."""
 
 import shlex
 from collections.abc import Iterator
@@ -11,8 +11,10 @@ import typer
 
 from pipeline.common.errors import UserError
 from saft.errors import one_line_errors
+from saft.inference.options import ImageSetName, LabelNames, Request, TemplateTexts, TextSetName
 
-Layout = Literal["open_clip", "transformers", "visual"]
+Layout = Literal["open_clip", "transformers", "visual", "onnx"]
+NOTHING = Request()
 
 
 @one_line_errors("saft export")
@@ -30,26 +32,34 @@ def main(
             "--format",
             help="open_clip: config and weights for open_clip. transformers: CLIPModel and "
             "CLIPProcessor. visual: the image encoder's state dict alone, visual.pt, as harnesses "
-            "for LLaVA and the like take it",
+            "for LLaVA and the like take it. onnx: image encoder and zero-shot head, model.onnx",
         ),
     ] = "open_clip",
-) -> None:
+    labels: LabelNames = None, dataset: ImageSetName = None,
+    template: TemplateTexts = None, texts: TextSetName = None,
+) -> None:  # fmt: skip
     """Write the fine-tuned model, with a model card, for open_clip or transformers and the hub.
 
     The files are read again: features of fixed images and texts have to be the model's. Refuses
     where reports/metrics.json, whose results the card tells, is not of this model; a visual file
-    has no card and needs no results.
+    and an ONNX folder have no card and need no results. Labels and texts are of --format onnx.
     """
+    request = Request(labels, dataset, template, texts)
+    if layout != "onnx" and request != NOTHING:
+        raise UserError("--labels, --set, --template and --texts belong to --format onnx")
     try:
-        lines = export(dest, layout)
+        lines = export(dest, layout, request)
     except OSError as error:
         reason = error.strerror or str(error)
         raise UserError(f"{error.filename or dest}: {reason}") from None
     print("\n".join(lines))
 
 
-def export(dest: Path, layout: Layout) -> list[str]:
+def export(dest: Path, layout: Layout, request: Request = NOTHING) -> list[str]:
     """Write DEST as a whole or not at all; what to say of it.
+
+    Args:
+        request: the classes and texts of --format onnx.
 
     Raises:
         UserError: DEST is there and not empty, an input is missing, model and results do not
@@ -58,6 +68,8 @@ def export(dest: Path, layout: Layout) -> list[str]:
     check_free(dest, layout)
     if layout == "visual":
         return export_visual(dest)
+    if layout == "onnx":
+        return export_onnx(dest, request)
     from saft.export import card as model_card  # with torch: only here, so that --help is quick
     from saft.export.inputs import read_inputs
     from saft.export.lineage import read_lock
@@ -110,13 +122,10 @@ def export_folder(dest: Path, layout: Layout, card: str) -> str:
 def export_visual(dest: Path) -> list[str]:
     """Write the image encoder's weights; what to say of them."""
     from pipeline.clip.folders import MODEL
-    from pipeline.clip.model import CONFIG_FILE, WEIGHTS_FILE, load
+    from pipeline.clip.model import load
     from saft.export import probe, visual_file
-    from saft.export.lineage import FINETUNE
 
-    for name in (CONFIG_FILE, WEIGHTS_FILE):
-        if not (MODEL / name).is_file():
-            raise UserError(f"{MODEL / name}: not found; `dvc repro {FINETUNE}` makes it")
+    _check_model()
     clip = load(MODEL)
     images = probe.make(clip.model.visual.image_size[0])
     with _replacing(dest) as target:
@@ -127,6 +136,42 @@ def export_visual(dest: Path) -> list[str]:
     file = dest if dest.suffix == ".pt" else dest / visual_file.FILE
     load_call = f'model.visual.load_state_dict(torch.load("{file}", weights_only=True))'
     return [f"{file}: {load_call}", proof, visual_file.not_in_the_file(clip)]
+
+
+def export_onnx(dest: Path, request: Request) -> list[str]:
+    """Write image encoder and zero-shot head; what to say of them."""
+    from saft.export import onnx_folder, onnx_graph
+
+    onnx_graph.check_installed()
+    from pipeline.clip.folders import MODEL
+    from pipeline.clip.model import load
+    from pipeline.common.atomic import replacing_directory
+    from saft.inference.classifying import encoded
+    from saft.inference.request import chosen
+
+    _check_model()
+    known, clip = chosen(request), load(MODEL)
+    texts = encoded(clip, known)
+    with replacing_directory(dest.resolve()) as folder:
+        onnx_folder.write(clip, texts, known, folder)
+        proof = onnx_folder.check(folder, clip, texts)
+    file = dest / onnx_folder.MODEL_FILE
+    return [
+        f'{file}: onnxruntime.InferenceSession("{file}"), {len(known.classes)} classes',
+        proof,
+        f"{dest / onnx_folder.ABOUT_FILE}: preprocessing, and the classes in their order",
+    ]
+
+
+def _check_model() -> None:
+    """Raise UserError unless the files of the fine-tuned model are there."""
+    from pipeline.clip.folders import MODEL
+    from pipeline.clip.model import CONFIG_FILE, WEIGHTS_FILE
+    from saft.export.lineage import FINETUNE
+
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (MODEL / name).is_file():
+            raise UserError(f"{MODEL / name}: not found; `dvc repro {FINETUNE}` makes it")
 
 
 @contextmanager

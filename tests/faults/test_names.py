@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from pipeline.common import names
 from pipeline.common.errors import UserError
-from saft.evaluate import models, paths
+from saft.evaluation import models, paths
 from saft.schema import check_params
 from tests.support.dvc_stages import STAGES, STAGES_FILE
 from tests.support.failures import fails, one_line

@@ -19,7 +19,7 @@ from pipeline.report.inputs import read_inputs
 from pipeline.report.sizes import RULES, size_rule, size_view
 from pipeline.results.evaluated import read_evaluated
 from pipeline.results.files import METRICS
-from saft.evaluate import table
+from saft.evaluation import table
 from stages import report as stage
 from tests.support.pages import first_column
 from tests.support.project import ROOT

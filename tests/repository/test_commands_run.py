@@ -17,6 +17,7 @@ from saft.schema import check_params
 from tests.support.check_project import entered
 from tests.support.pages import named
 from tests.support.project import ROOT, make
+from tests.support.tiny_models import write_image, write_models
 
 PACKAGES = ("attacks", "backends", "datasets", "methods", "model_sources")
 README = [ROOT / "README.md"]
@@ -46,13 +47,17 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def project(checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A copy of this project; ~/pictures and robust.pt, which the README takes for there."""
+    """A copy of this project; ~/pictures, robust.pt, cat.jpg and the demo's two models, which the
+    README takes for there."""
     for name in ("cat", "dog"):
         (tmp_path / "pictures" / name).mkdir(parents=True)
         Image.new("RGB", (40, 40)).save(tmp_path / "pictures" / name / "0.png")
     monkeypatch.setenv("HOME", str(tmp_path))
     (checkout / "robust.pt").write_bytes(b"weights")
-    yield from entered(checkout, monkeypatch)
+    for _ in entered(checkout, monkeypatch):
+        write_models()
+        write_image("cat.jpg")
+        yield checkout
 
 
 def saft(*words: str) -> tuple[int, str]:
@@ -65,7 +70,9 @@ def test_the_readmes_saft_commands_run(project: Path) -> None:
     """`saft evaluate` and `saft use` with --dry: the experiment itself is that of tests/stages;
     `saft check` is run by tests/saft/test_check.py."""
     commands = [command.words[1:] for command in named("saft", pages=README)]
-    assert {words[0] for words in commands} == {"check", "evaluate", "info", "profiles", "use"}
+    assert {words[0] for words in commands} == {
+        "attack", "check", "evaluate", "export", "info", "predict", "profiles", "use",
+    }  # fmt: skip
     assert sum(words[0] == "evaluate" for words in commands) == 3
     for words in commands:
         if words == ["check"]:

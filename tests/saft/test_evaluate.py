@@ -12,10 +12,10 @@ from omegaconf import OmegaConf
 
 from pipeline.common.errors import UserError
 from pipeline.common.params import read_params
-from saft.evaluate import command
-from saft.evaluate.overrides import literal, overrides
-from saft.evaluate.protocol import with_protocol
-from saft.evaluate.request import requested
+from saft.evaluation import command
+from saft.evaluation.overrides import literal, overrides
+from saft.evaluation.protocol import with_protocol
+from saft.evaluation.request import requested
 from saft.schema import check_params
 from saft.use.profiles import Profile, rendered
 from tests.support.evaluate_requests import B16, B32, DIGITS, asked, clip_in, images_in

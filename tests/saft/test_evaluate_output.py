@@ -8,7 +8,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import read_params
 from pipeline.results.evaluated import read_evaluated
 from saft.dvc_experiments import fetch
-from saft.evaluate import table
+from saft.evaluation import table
 from tests.support.project import DEMO
 from tests.support.report_inputs import ATTACKS, EPSILON, make_tree, write_set
 

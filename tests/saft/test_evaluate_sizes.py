@@ -7,8 +7,8 @@ from pipeline.clip.folders import record_folder
 from pipeline.common.errors import UserError
 from pipeline.common.params import read_params
 from pipeline.common.tables import write_json
-from saft.evaluate import models, sizes
-from saft.evaluate.request import requested
+from saft.evaluation import models, sizes
+from saft.evaluation.request import requested
 from tests.support.evaluate_requests import B32, asked, clip_in, images_in
 from tests.support.project import DEMO
 

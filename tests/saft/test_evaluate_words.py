@@ -6,7 +6,7 @@ import re
 import pytest
 
 from pipeline.common.errors import UserError
-from saft.evaluate import models, paths, sets
+from saft.evaluation import models, paths, sets
 from tests.support.evaluate_requests import B32, DIGITS, clip_in, images_in
 
 BASE = {"base": {"source": "pretrain"}}

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from saft.evaluate.request import Request
+from saft.evaluation.request import Request
 from tests.support.clip_layouts import transformers_config
 
 B32, B16 = "ViT-B-32-quickgelu/openai", "ViT-B-16-quickgelu/openai"

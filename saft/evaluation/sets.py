@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from pipeline.common.errors import UserError
 from pipeline.common.params import validate
-from saft.evaluate import paths
+from saft.evaluation import paths
 
 
 class NamedSet(NamedTuple):

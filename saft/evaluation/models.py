@@ -7,7 +7,7 @@ path/to/folder                         an open_clip or transformers folder
 path/to/checkpoint.pt                  a checkpoint, in the CLIP that --clip names
 mine=path/to/checkpoint.pt             any of these but the first under a name of its own
 
-A folder or file has the fingerprint of its content in its name, see `saft.evaluate.paths`.
+A folder or file has the fingerprint of its content in its name, see `saft.evaluation.paths`.
 """
 
 import re
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from pipeline.clip.folders import FINETUNED
 from pipeline.common.errors import UserError
 from pipeline.common.names import LONGEST, fault
-from saft.evaluate import paths
+from saft.evaluation import paths
 
 HUB = "hf-hub:"
 TAGGED = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)

@@ -21,9 +21,9 @@ from pipeline.images.classes import EVALUATED
 from pipeline.results.files import EVALUATION, METRICS
 from saft.dvc_experiments import alone, fetch, run
 from saft.errors import one_line_errors
-from saft.evaluate.overrides import overrides
-from saft.evaluate.protocol import with_protocol, without_unused
-from saft.evaluate.request import Request, requested
+from saft.evaluation.overrides import overrides
+from saft.evaluation.protocol import with_protocol, without_unused
+from saft.evaluation.request import Request, requested
 
 REPORTS = Path("reports/evaluations")
 PAGE = Path("reports/report.html")
@@ -114,7 +114,7 @@ def read_table(experiment: str, values: dict[str, Any], page: Path) -> str:
     from pipeline.common.params import section_of
     from pipeline.results.agreement import Agreed
     from pipeline.results.evaluated import check_evaluated, read_evaluated
-    from saft.evaluate.table import caption, checks_lines, markdown
+    from saft.evaluation.table import caption, checks_lines, markdown
 
     evaluate = values["evaluate"]
     with tempfile.TemporaryDirectory() as folder:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from pipeline.common.errors import UserError
-from saft.evaluate import models, paths, sets
-from saft.evaluate.sizes import check_sizes, model_size
+from saft.evaluation import models, paths, sets
+from saft.evaluation.sizes import check_sizes, model_size
 
 USUAL_SIZE = 224
 Values = dict[str, Any]
