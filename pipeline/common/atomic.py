@@ -29,7 +29,10 @@ _NUMBERS = count()
 def _host() -> str:
     """What tells which processes a process id can be asked of, in letters, digits and "_"."""
     name = "".join(c if c.isalnum() else "_" for c in socket.gethostname())[:64]
-    return f"{name}_{NAMESPACE.stat().st_ino}" if NAMESPACE.exists() else name
+    try:
+        return f"{name}_{NAMESPACE.stat().st_ino}"
+    except OSError:  # not Linux, or a sandbox that forbids it
+        return name
 
 
 HOST = _host()
