@@ -24,7 +24,7 @@ _USER = re.compile(r"(//)[^/\s@'\"<>]+@")
 _TOKEN = re.compile(
     r"\b(?:sk-(?=[\w-]{0,200}\d)[\w-]{16,}|hf_[A-Za-z0-9]{20,}|AIza[\w-]{30,}|gh[opusr]_\w{30,}"
     r"|github_pat_\w{30,}|AKIA[0-9A-Z]{16}|xox[abps]-[\w-]{10,}|glpat-[\w-]{16,}"
-    r"|eyJ[\w-]{8,8000}\.eyJ[\w-]{8,8000}\.[\w-]+)"
+    r"|eyJ[\w-]{8,1000}\.eyJ[\w-]{8,8000}\.[\w-]+)"
 )
 _SCHEME = re.compile(r"\b((?:Bearer|Basic) +)(?=\S*\d)[\w.~+/=-]{8,}")
 # what a file of parameters may not hold: narrower than what is hidden, since it refuses the file
