@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pipeline.common.errors import UserError, listed
 from pipeline.common.params import PARAMS_FILE
 from saft.compare.specs import METHOD, SEED, Spec, Values, with_changes
-from saft.evaluate.overrides import overrides
+from saft.evaluation.overrides import overrides
 
 LONGEST = 120  # characters of an experiment's name, which is a file's
 # values whose dots and underscores can become dashes without two of them becoming equal
