@@ -1,8 +1,7 @@
 """Check that what params.yaml names is there: `python -m stages.names`.
 
-`dvc repro` runs it first. Of an unknown name DVC would only say, late, that a file is missing. And
-it removes the outputs of a stage before the stage could refuse: what it makes stages of depends on
-data/names, whose text is always the same, so that no set "../../docs" removes docs/.
+`dvc repro` runs it first: DVC says little, and late, of an unknown name, and removes the outputs of a
+stage before it could refuse. So what it makes stages of depends on data/names, a constant text.
 """
 
 from pathlib import Path
