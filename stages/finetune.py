@@ -2,8 +2,7 @@
 
 Reads data/models/base/clip/, data/images/<finetune.dataset>/ and data/training_embeddings/; writes
 data/models/finetuned/clip/: an open_clip folder, training.csv and recipe.json. A killed run resumes
-from .scratch/ to the same bytes. SAFT_PROCESSES=N, torchrun or srun: N processes train together;
-SAFT_LOGGERS=dvclive,tensorboard,... lets it be watched.
+from .scratch/ to the same bytes. SAFT_PROCESSES=N, torchrun or srun: N processes train together.
 """
 
 import typer
@@ -18,7 +17,6 @@ from pipeline.common.params import read_section
 from pipeline.distributed.ranks import Ranks, join_ranks
 from pipeline.images.image_set import check_classes, open_images
 from pipeline.training import files, session
-from pipeline.training.loggers import requested
 from pipeline.training.objective import MethodParams
 from pipeline.training.recipe import FinetuneParams, resolve
 from pipeline.training.shared_state import work_folder
@@ -31,8 +29,7 @@ from stages.runner import stage
 @ranked("stages.finetune")
 def main() -> None:
     """Fine-tune with the chosen method; only the image encoder changes."""
-    files.check_evaluated()
-    requested()
+    files.check_surroundings()
     with join_ranks() as ranks:
         run(ranks)
 

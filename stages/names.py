@@ -1,7 +1,7 @@
 """Check that what params.yaml names is there: `python -m stages.names`.
 
-`dvc repro` runs it first: DVC says little, and late, of an unknown name, and removes the outputs of a
-stage before it could refuse. So what it makes stages of depends on data/names, a constant text.
+`dvc repro` runs it first: DVC says little of an unknown name, and removes the outputs of a stage
+before it could refuse. So what it makes stages of depends on data/names, a constant text.
 """
 
 from pathlib import Path

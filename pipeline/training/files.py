@@ -22,6 +22,7 @@ from pipeline.images.image_set import IMAGES, content_files
 from pipeline.images.set_summary import told_of
 from pipeline.training.batches import steps_per_epoch, total_steps
 from pipeline.training.blocks import block_range
+from pipeline.training.loggers import requested
 from pipeline.training.objective import MethodInputs
 from pipeline.training.recipe import Recipe
 from pipeline.training.session import Finished
@@ -30,15 +31,16 @@ from pipeline.zeroshot.text_sets import TextSet
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, TEMPLATE, check_text_set
 
 
-def check_evaluated() -> None:
-    """Check that what evaluates the model later is there. Stage `names` does too, but it need not
-    have been run: after the training DVC would miss a file. Nothing here changes what is trained,
-    so the stage tracks none of these keys.
+def check_surroundings() -> None:
+    """Check that what evaluates the model later is there, and that the loggers asked for are known.
+    Stage `names` does the former too, but it need not have been run: after the training DVC would
+    miss a file. Nothing here changes what is trained, so the stage tracks none of these keys.
 
     Raises:
-        UserError: an attack, a text set or a model of section evaluate is not.
+        UserError: an attack, a text set or a model of section evaluate is not, or a logger.
     """
     check_evaluated_names(DESCRIPTIONS, FINETUNED)
+    requested()
 
 
 class TrainingTexts(NamedTuple):
