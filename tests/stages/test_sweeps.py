@@ -1,4 +1,7 @@
-"""The recipes of docs/experiments.md for many runs, as they stand there, on a tiny project."""
+"""The recipes of docs/experiments.md for many runs, as they stand there, on a tiny project.
+
+Those that train take minutes each and are not of `make test`: `pytest -m campaign` with this file.
+"""
 
 import json
 import re
@@ -54,6 +57,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.campaign
 def test_the_loop_makes_one_experiment_for_each_seed(project: Path) -> None:
     loop = recipe("for seed in")
     assert "0 1 2" in loop
@@ -62,6 +66,7 @@ def test_the_loop_makes_one_experiment_for_each_seed(project: Path) -> None:
     assert seed_of(project, "seed-1") == 1
 
 
+@pytest.mark.campaign
 def test_the_queue_runs_what_compare_lists_and_compare_collects_it(project: Path) -> None:
     queue, _, collect = recipe("--list | xargs").partition("dvc queue status")
     shell(project, queue)
@@ -79,6 +84,7 @@ def test_the_queue_runs_what_compare_lists_and_compare_collects_it(project: Path
     assert run(project, "git", "status", "--porcelain") == ""
 
 
+@pytest.mark.campaign
 def test_an_experiment_of_other_params_than_its_name_says_is_none(project: Path) -> None:
     run(project, "dvc", "exp", "rename", "seed-1", "compare-fare")
     output = run(project, "saft", "compare", "fare", "--no-run", status=1)
@@ -88,6 +94,7 @@ def test_an_experiment_of_other_params_than_its_name_says_is_none(project: Path)
     ) in output
 
 
+@pytest.mark.campaign
 def test_array_tasks_take_a_line_each_and_bring_the_experiment_back(project: Path) -> None:
     listed = run(project, "saft", "compare", "fare", "agft", "--seeds", "3", "--list")
     (project / "runs.txt").write_text(listed)
