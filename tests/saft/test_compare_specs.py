@@ -52,20 +52,20 @@ def test_values_are_those_of_params_yaml(demo: dict[str, Any]) -> None:
 
 
 def test_a_run_is_params_yaml_with_its_changes_and_nothing_else(demo: dict[str, Any]) -> None:
-    runs = plan(demo, "saft", "tecoa:finetune.last_blocks=2,learning_rate=0.01", seeds="0,7")
+    runs = plan(demo, "saft", "tecoa:finetune.blocks=2-2,learning_rate=0.01", seeds="0,7")
     assert [run.seed for run in runs] == [0, 7, 0, 7]
     for run in runs:
         assert applied(demo, run.changes(demo)) == run.values
     last = runs[-1].values
     assert last["finetune"]["method"] == "tecoa"
-    assert (last["finetune"]["seed"], last["finetune"]["last_blocks"]) == (7, 2)
+    assert (last["finetune"]["seed"], last["finetune"]["blocks"]) == (7, "2-2")
     assert last["finetune"]["options"]["tecoa"]["learning_rate"] == 0.01
     assert last["evaluate"]["last_images"] == 0
     assert last["evaluate"]["checks"]["datasets"] == []
     assert last["filter"] == demo["filter"]
     assert "finetune.seed=7" in runs[1].changes(demo)
     assert not any(change.startswith("finetune.seed") for change in runs[0].changes(demo))
-    assert runs[3].label == "TeCoA (finetune.last_blocks = 2, learning_rate = 0.01), seed 7"
+    assert runs[3].label == "TeCoA (finetune.blocks = 2-2, learning_rate = 0.01), seed 7"
 
 
 def test_only_the_first_epsilon_is_evaluated(demo: dict[str, Any]) -> None:

@@ -216,7 +216,7 @@ def test_an_unknown_profile_names_those_there_are(checkout):
     ("old", "new", "message"),
     [
         ("  momentum: null", "  momentun: null", "profiles/one.yaml: finetune: "),
-        ("  dataset: shapes-train\n  # a file of pipeline/methods", "  dataset: nowhere\n  # a f",
+        ("  dataset: shapes-train\n  # text sets of", "  dataset: nowhere\n  # t",
          "finetune.dataset: prepare.sets has no set 'nowhere'"),
         ("finetune:\n", "finetune: [\n", "profiles/one.yaml: not valid YAML"),
     ],
