@@ -163,8 +163,8 @@ def _lengths(classes: Sequence[ClassEntry], params: Params) -> dict[str, list[in
     sentences_of = read_published(path)
     lengths = {}
     for class_entry in classes:
-        found = sentences_of.get(class_entry.class_id) or sentences_of.get(class_entry.name, [])
-        texts = [sentence.text for sentence in found if sentence.text.strip()]
+        of_class = sentences_of.get(class_entry.class_id) or sentences_of.get(class_entry.name, [])
+        texts = [sentence.text for sentence in of_class if sentence.text.strip()]
         if len(texts) < params.sentences:
             raise UserError(
                 f"{path}: {len(texts)} sentences for class '{class_entry.class_id}' and "

@@ -92,9 +92,9 @@ def _changed(one: Run) -> frozenset[str]:
 def _check_is(one: Run, values: Values, differing: Sequence[str]) -> None:
     """Raise UserError unless an experiment's params are what its name says."""
     for path in differing:
-        asked, found = value_at(one.values, path), value_at(values, path)
-        if asked != found:
+        expected, recorded = value_at(one.values, path), value_at(values, path)
+        if expected != recorded:
             raise UserError(
-                f"experiment {one.experiment} is another run: {path} is {found}, not {asked}; "
-                "run it without --no-run"
+                f"experiment {one.experiment} is another run: {path} is {recorded}, not "
+                f"{expected}; run it without --no-run"
             )

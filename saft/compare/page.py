@@ -9,10 +9,10 @@ import jinja2
 
 from pipeline.report import drawing
 from pipeline.report.page import TEMPLATES as OF_REPORT
-from pipeline.report.pareto import Point, clean_against_robust, front
+from pipeline.report.pareto import clean_against_robust, front
 from saft.compare.arms import Arm, all_done, columns
 from saft.compare.data import experiments
-from saft.compare.table import MEAN, TableRow, places, table_rows
+from saft.compare.table import MEAN, TableRow, plot_points, table_rows
 from saft.compare.texts import (
     caption,
     change_text,
@@ -26,12 +26,12 @@ from saft.compare.texts import (
 def plot(arms: Sequence[Arm]) -> tuple[drawing.Draw, float]:
     """Clean against the worst case of everything that was run, for `drawing.svg`."""
     worst = list(columns(all_done(arms)[0].sets[0]).values())[-1]
-    return clean_against_robust([Point(*place) for place in places(arms)], worst)
+    return clean_against_robust(plot_points(arms), worst)
 
 
 def on_front(arms: Sequence[Arm]) -> list[str]:
     """The labels of the Pareto front, by rising clean accuracy."""
-    points = [Point(*place) for place in places(arms)]
+    points = plot_points(arms)
     return [points[index].title for index in front(points)]
 
 

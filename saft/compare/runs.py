@@ -71,8 +71,8 @@ def planned(specs: Sequence[Spec], seeds: Sequence[int], before: Values) -> list
         values = with_changes(before, {**shared, METHOD: spec.method, **spec.changes})
         each: Sequence[int | None] = seeds or [None]
         for seed in each:
-            own = {} if seed is None else {SEED: seed}
-            runs.append(Run(spec, seed, with_changes(values, own)))
+            seed_change = {} if seed is None else {SEED: seed}
+            runs.append(Run(spec, seed, with_changes(values, seed_change)))
     for problem in _problems(runs):
         raise UserError(problem)
     return runs
@@ -82,8 +82,8 @@ def _problems(runs: Sequence[Run]) -> Iterator[str]:
     from saft.schema import check_params  # with torch: only here, so that --help is quick
 
     for run in runs:
-        if found := check_params(run.values):
-            yield f"'{run.spec.text}': {listed(found, 3, '; ')}"
+        if problems := check_params(run.values):
+            yield f"'{run.spec.text}': {listed(problems, 3, '; ')}"
     for number, run in enumerate(runs):
         for other in runs[:number]:
             if run.values == other.values:

@@ -124,10 +124,10 @@ def with_changes(values: Values, changes: Mapping[str, Any]) -> Values:
 
 def value_at(values: Values, path: str) -> Any:
     """The value of a path; None where there is none."""
-    found: Any = values
+    value: Any = values
     for part in path.split("."):
-        found = found.get(part) if isinstance(found, dict) else None
-    return found
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
 
 
 def _path(key: str, method: str, values: Values, text: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.clip.folders import FINETUNED
+from pipeline.report.pareto import Point
 from pipeline.results.accuracy import verdicts
 from pipeline.results.evaluated import EvaluatedSet
 from pipeline.results.statistics import (
@@ -65,28 +66,18 @@ def table_rows(arms: Sequence[Arm]) -> Iterator[TableRow]:
     yield from _marked([*_model_means(all_done(arms)[0]), *_arm_means(arms)])
 
 
-class Place(NamedTuple):
-    """A model in the plane of clean accuracy and worst case, means over image sets and seeds,
-    shares in 0..1; hollow: no run made it; runs: the places of its single seeds."""
-
-    label: str
-    clean: float
-    robust: float
-    hollow: bool
-    runs: tuple[tuple[float, float], ...] = ()
-
-
-def places(arms: Sequence[Arm]) -> list[Place]:
-    """Of every model that has results."""
-    result: list[Place] = []
+def plot_points(arms: Sequence[Arm]) -> list[Point]:
+    """Of every model that has results: means over image sets and seeds; hollow: no run made it;
+    runs: its single seeds."""
+    result: list[Point] = []
     for row in table_rows(arms):
         if row.dataset != MEAN or not row.shares:
             continue
-        place = value(row.shares["clean"]), value(list(row.shares.values())[-1])
+        accuracies = value(row.shares["clean"]), value(list(row.shares.values())[-1])
         if row.arm or row.runs is None:
-            result.append(Place(row.label, *place, hollow=row.runs is None))
+            result.append(Point(row.label, *accuracies, hollow=row.runs is None))
         else:  # a single one of the arm before it
-            result[-1] = result[-1]._replace(runs=(*result[-1].runs, place))
+            result[-1] = result[-1]._replace(runs=(*result[-1].runs, accuracies))
     return result
 
 

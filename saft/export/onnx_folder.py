@@ -84,8 +84,8 @@ def check(folder: Path, clip: Clip, texts: TextSet) -> str:
     expected = _expected(clip, texts, pixels, graph.scale)
     largest = 0.0
     for count in BATCHES:
-        found = session.run(list(OUTPUTS), {INPUT: pixels[:count].numpy()})
-        for name, values in zip(OUTPUTS, found, strict=True):
+        outputs = session.run(list(OUTPUTS), {INPUT: pixels[:count].numpy()})
+        for name, values in zip(OUTPUTS, outputs, strict=True):
             unit = graph.scale if name == "logits" else 1.0
             difference = np.abs(values - expected[name][:count].numpy()).max() / unit
             largest = float(np.maximum(largest, difference))  # a NaN stays

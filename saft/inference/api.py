@@ -169,12 +169,12 @@ def evaluate(
     return Evaluation(_names(known), clean.prediction, right, robust)
 
 
-def _labels(given: LabelNames, template: str | Sequence[str]) -> Labels:
-    if isinstance(given, str):
-        raise UserError(f"labels: '{given}' is one text; give a list of names")
-    classes = typed(list(given))
-    if isinstance(given, Mapping):
-        texts = {entry.name: given[key] for entry, key in zip(classes, given, strict=True)}
+def _labels(labels: LabelNames, template: str | Sequence[str]) -> Labels:
+    if isinstance(labels, str):
+        raise UserError(f"labels: '{labels}' is one text; give a list of names")
+    classes = typed(list(labels))
+    if isinstance(labels, Mapping):
+        texts = {entry.name: labels[key] for entry, key in zip(classes, labels, strict=True)}
         return described(classes, texts)
     return filled(classes, [template] if isinstance(template, str) else template)
 

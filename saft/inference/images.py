@@ -84,7 +84,7 @@ def preprocessed(pictures: Sequence[Picture], model: Model) -> np.ndarray:
 
 def transform_of(model: Model) -> Compose:
     """An RGB image -> float32 (3, S, S) in [0, 1]: open_clip's transform without its last step."""
-    given = model.clip.config["preprocess_cfg"]
-    values = {key: given[key] for key in KEYS if given.get(key) is not None}
+    config = model.clip.config["preprocess_cfg"]
+    values = {key: config[key] for key in KEYS if config.get(key) is not None}
     whole = image_transform_v2(PreprocessCfg(size=model.encoder.image_size, **values), False)
     return Compose([step for step in whole.transforms if not isinstance(step, Normalize)])

@@ -99,12 +99,14 @@ def position(label: str, classes: Sequence[ClassEntry]) -> int:
         UserError: there is none, or several have that name.
     """
     plain = " ".join(label.split())
-    found = [n for n, entry in enumerate(classes) if entry.class_id == plain]
-    found = found or [n for n, entry in enumerate(classes) if entry.name == plain]
-    if len(found) > 1:
-        ids = [classes[n].class_id for n in found]
-        raise UserError(f"label '{label}': {len(found)} classes have that name; name an id: {ids}")
-    if not found:
+    matches = [n for n, entry in enumerate(classes) if entry.class_id == plain]
+    matches = matches or [n for n, entry in enumerate(classes) if entry.name == plain]
+    if len(matches) > 1:
+        ids = [classes[n].class_id for n in matches]
+        raise UserError(
+            f"label '{label}': {len(matches)} classes have that name; name an id: {ids}"
+        )
+    if not matches:
         names = listed([entry.name for entry in classes], SHOWN)
         raise UserError(f"label '{label}' is not one of the labels {names}")
-    return found[0]
+    return matches[0]

@@ -23,15 +23,15 @@ def predicted(
     Raises:
         UserError: an image cannot be brought to a square, or a model is broken.
     """
-    found: dict[str, list[Prediction]] = {}
+    by_model: dict[str, list[Prediction]] = {}
     for model in models:
         values = probabilities_of(classifier(model, known), preprocessed(pictures, model))
-        found[model.name] = [prediction(known, row) for row in values]
+        by_model[model.name] = [prediction(known, row) for row in values]
     images = [
         {
             "image": picture.name,
             "remarks": list(picture.remarks),
-            "models": {name: rows[number] for name, rows in found.items()},
+            "models": {name: rows[number] for name, rows in by_model.items()},
         }
         for number, picture in enumerate(pictures)
     ]

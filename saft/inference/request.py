@@ -50,8 +50,8 @@ def _templates(texts: str, dataset: str | None) -> list[str]:
     """Those of a text set of params.yaml: its own for the image set, or `default`."""
     sets = read_section("embed", EmbedParams).texts
     check_defined([texts], [*sets, DESCRIPTIONS], "embed.texts")
-    own = read_own_templates(dataset) if dataset is not None else []
-    return templates_of(texts, dataset or DEFAULT, sets[texts], own)
+    source_templates = read_own_templates(dataset) if dataset is not None else []
+    return templates_of(texts, dataset or DEFAULT, sets[texts], source_templates)
 
 
 def _described(classes: Sequence[ClassEntry]) -> Labels:
@@ -61,8 +61,8 @@ def _described(classes: Sequence[ClassEntry]) -> Labels:
     known = set(table.class_ids)
     if not all(entry.class_id in known for entry in classes):
         trained = _classes(None)
-        found = [labels.position(entry.class_id, trained) for entry in classes]
-        classes = [trained[row] for row in found]
+        rows = [labels.position(entry.class_id, trained) for entry in classes]
+        classes = [trained[row] for row in rows]
     texts: dict[str, list[str]] = {}
     for class_id, text in zip(table.class_ids, table.texts, strict=True):
         texts.setdefault(class_id, []).append(text)

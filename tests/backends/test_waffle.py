@@ -90,10 +90,10 @@ def test_more_sentences_leave_the_first_as_they_are():
 
 def test_classes_have_words_of_their_own_unless_they_share_them():
     bear = ClassEntry("n9", "American badger")  # as many words as ELEPHANT, as long
-    own, shared = drawn([ELEPHANT, bear]), drawn([ELEPHANT, bear], shared=True)
+    separate, shared = drawn([ELEPHANT, bear]), drawn([ELEPHANT, bear], shared=True)
     fillings = [
         [text.replace(c.name, "") for text in texts(answers, c)]
-        for answers in (own, shared)
+        for answers in (separate, shared)
         for c in (ELEPHANT, bear)
     ]
     assert set(fillings[0]).isdisjoint(fillings[1])
@@ -136,8 +136,8 @@ def test_every_sentence_of_the_demo_is_as_long_as_the_one_it_stands_for(monkeypa
     for seed in range(3):
         answers = drawn(classes, seed, **options)
         for class_entry in classes:
-            found = count_tokens(texts(answers, class_entry))
-            assert found == count_tokens(true[class_entry.class_id]), class_entry
+            counts = count_tokens(texts(answers, class_entry))
+            assert counts == count_tokens(true[class_entry.class_id]), class_entry
         assert answers.provenance["of_other_length"] == 0
 
 
@@ -157,9 +157,9 @@ def test_any_length_is_met_if_the_name_leaves_room(folder):
     asked = [min(length, 77) for length in lengths]
     for seed in range(50):
         answers = drawn([OX], seed, sentences=10, lengths="lengths.json")
-        found = count_tokens(texts(answers, OX))
-        shortest = found[0]
-        assert found == [max(length, shortest) for length in asked]
+        counts = count_tokens(texts(answers, OX))
+        shortest = counts[0]
+        assert counts == [max(length, shortest) for length in asked]
         assert answers.provenance["of_other_length"] == 1
 
 

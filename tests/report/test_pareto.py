@@ -37,7 +37,7 @@ def drawn() -> Figure:
 def test_the_front_is_what_nothing_dominates(
     places: list[tuple[float, float]], expected: list[int]
 ) -> None:
-    assert front([Point("x", *place) for place in places]) == expected
+    assert front([Point("x", *pair) for pair in places]) == expected
 
 
 def test_every_point_is_labelled_once_and_single_runs_are_drawn_without() -> None:

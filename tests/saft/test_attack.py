@@ -77,8 +77,8 @@ def test_the_adversarial_image_is_in_the_ball_and_open_clip_misclassifies_it(lab
         plain = PlainOpenClip(clip_folder(name))
         for key, values in [("before", clean), ("after", moved),
                             ("adversarial.png", pixels(folder / "adversarial.png"))]:  # fmt: skip
-            found = [entry["probability"] for entry in said[key]["classes"]]
-            assert found == pytest.approx(plain.of_pixels(values), abs=1e-5)
+            probabilities = [entry["probability"] for entry in said[key]["classes"]]
+            assert probabilities == pytest.approx(plain.of_pixels(values), abs=1e-5)
         assert said["before"]["name"] == label
         assert said["after"]["name"] != label
         assert f"{name}: {label} " in output

@@ -42,12 +42,12 @@ def seeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Arm]:
 
 def row(arms: Sequence[Arm], dataset: str, label: str, seed: int | None = None) -> table.TableRow:
     """The one line of a model, or of one seed of it."""
-    [found] = [
+    [match] = [
         line
         for line in table.table_rows(arms)
         if (line.dataset, line.label, line.seed) == (dataset, label, seed)
     ]
-    return found
+    return match
 
 
 def robust(arm: Arm, index: int, seed: int | None = None) -> np.ndarray:
@@ -166,14 +166,14 @@ def test_the_numbers_are_the_same_in_table_csv_json_and_plot(arms: list[Arm]) ->
     head, *rows = data.csv_rows(arms)
     assert len(rows) == 3 * 4 * 4
     values = {tuple(line[:3]): line for line in rows}
-    found = values["shapes", "TeCoA", "robust"]
-    assert found[head.index("correct")] / found[head.index("images")] == pytest.approx(
-        found[head.index("accuracy")], abs=1e-4
+    row = values["shapes", "TeCoA", "robust"]
+    assert row[head.index("correct")] / row[head.index("images")] == pytest.approx(
+        row[head.index("accuracy")], abs=1e-4
     )
-    places = table.places(arms)
-    assert [place.label for place in places] == ["base", "fare2", "SAFT", "TeCoA"]
-    assert [place.hollow for place in places] == [True, True, False, False]
-    assert round(places[3].robust, 4) == values["mean", "TeCoA", "robust"][3]
+    plot_points = table.plot_points(arms)
+    assert [point.title for point in plot_points] == ["base", "fare2", "SAFT", "TeCoA"]
+    assert [point.hollow for point in plot_points] == [True, True, False, False]
+    assert round(plot_points[3].robust, 4) == values["mean", "TeCoA", "robust"][3]
     for line in data.numbers(arms, [])["rows"]:
         for key, measured in line["measures"].items():
             assert round(measured["value"], 4) == values[line["dataset"], line["model"], key][3]
@@ -206,12 +206,14 @@ def test_csv_and_json_of_seeds_tell_means_from_runs_and_failures(seeded: list[Ar
 
 
 def test_every_run_is_in_the_plot_and_arms_are_labelled(seeded: list[Arm]) -> None:
-    places = {place.label: place for place in table.places(seeded)}
-    assert list(places) == ["base", "fare2", "SAFT", "TeCoA", "FARE"]
-    assert {label: len(place.runs) for label, place in places.items()} == {
+    plot_points = {point.title: point for point in table.plot_points(seeded)}
+    assert list(plot_points) == ["base", "fare2", "SAFT", "TeCoA", "FARE"]
+    assert {label: len(point.runs) for label, point in plot_points.items()} == {
         "base": 0, "fare2": 0, "SAFT": 2, "TeCoA": 2, "FARE": 1,
     }  # fmt: skip
-    assert places["SAFT"].robust == pytest.approx(np.mean([r for _, r in places["SAFT"].runs]))
+    assert plot_points["SAFT"].robust == pytest.approx(
+        np.mean([r for _, r in plot_points["SAFT"].runs])
+    )
 
 
 def test_the_page_is_self_contained_and_escaped(seeded: list[Arm]) -> None:

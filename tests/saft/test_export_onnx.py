@@ -49,11 +49,11 @@ def test_any_number_of_images_gives_open_clips_probabilities(count):
     assert sorted(path.name for path in Path("served").iterdir()) == ["model.json", "model.onnx"]
     plain = PlainOpenClip(clip_folder(FINETUNED))
     pixels = np.random.default_rng(count).random((count, 3, SIZE, SIZE), dtype=np.float32)
-    found = run("served", pixels)
+    outputs = run("served", pixels)
     expected = np.stack([plain.of_pixels(image) for image in pixels])
-    np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
-    np.testing.assert_allclose(np.linalg.norm(found["features"], axis=1), 1, atol=1e-5)
-    softmax = np.exp(found["logits"]) / np.exp(found["logits"]).sum(1, keepdims=True)
+    np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(outputs["features"], axis=1), 1, atol=1e-5)
+    softmax = np.exp(outputs["logits"]) / np.exp(outputs["logits"]).sum(1, keepdims=True)
     np.testing.assert_allclose(softmax, expected, atol=1e-5)
 
 

@@ -103,7 +103,7 @@ def test_the_table_has_both_models_the_likeliest_first_and_remarks():
 
 def test_several_templates_classify_by_their_mean():
     two = ("--template", "a {}", "--template", "the {} here")
-    found = probabilities(saft("image.png", *NAMES, *two, "--json"), BASE)
+    shown = probabilities(saft("image.png", *NAMES, *two, "--json"), BASE)
     model = clip_model.load(clip_folder(BASE))
     pixels = PlainOpenClip(clip_folder(BASE)).preprocess(Image.open("image.png"))[None]
     with torch.no_grad():
@@ -116,7 +116,7 @@ def test_several_templates_classify_by_their_mean():
         head = torch.nn.functional.normalize(torch.stack(texts).mean(0), dim=-1)
         image = torch.nn.functional.normalize(model.model.encode_image(pixels), dim=-1)
         expected = (clip_model.logit_scale(model) * image @ head.T).softmax(1)[0].numpy()
-    assert found == pytest.approx(expected, abs=2e-6)
+    assert shown == pytest.approx(expected, abs=2e-6)
 
 
 def write_trained(classes: list[ClassEntry]) -> None:
@@ -150,7 +150,7 @@ def test_kept_descriptions_classify_by_their_mean_logit():
     sentences = ["a round thing", "a ring has a hole", "it has spikes", "a star has five points"]
     write_texts(KEPT, TextTable(DESCRIPTIONS, [], ids, slots, sentences))
     words = ("--labels", "star,ring", "--texts", "descriptions", "--json")
-    found = probabilities(saft("image.png", *words), BASE)
+    shown = probabilities(saft("image.png", *words), BASE)
     plain = PlainOpenClip(clip_folder(BASE))
     model = clip_model.load(clip_folder(BASE))
     with torch.no_grad():
@@ -158,7 +158,7 @@ def test_kept_descriptions_classify_by_their_mean_logit():
         order = [sentences[n] for n in (2, 3, 0, 1)]
         logits = plain.model.get_logits(pixels, model.tokenize(order))[0]
         expected = logits.view(2, 2).mean(1).softmax(0).numpy()
-    assert found == pytest.approx(expected, abs=2e-6)
+    assert shown == pytest.approx(expected, abs=2e-6)
     words = ("--labels", "star,cross", "--texts", "descriptions")
     assert "class 'cross' has no description (1 have none)" in refused("image.png", *words)
     words = ("--labels", "star,kite", "--texts", "descriptions")
@@ -179,9 +179,9 @@ def test_a_checkpoint_in_the_clip_around_it(monkeypatch):
     around = clip_model.load(clip_folder(BASE))
     monkeypatch.setattr(named, "load", lambda _: BaseModel(around.model, around.config))
     words = ("--model", "robust.pt", "--clip", "ViT-B-32-quickgelu/openai")
-    found = probabilities(saft("image.png", *NAMES, *words, "--json"), "robust")
+    shown = probabilities(saft("image.png", *NAMES, *words, "--json"), "robust")
     expected = probabilities(saft("image.png", *NAMES, "--json"), FINETUNED)
-    assert found == pytest.approx(expected, abs=2e-6)
+    assert shown == pytest.approx(expected, abs=2e-6)
 
 
 @pytest.mark.parametrize(

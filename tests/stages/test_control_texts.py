@@ -54,8 +54,8 @@ def test_wordings_of_the_template_are_k_texts_each_once(project: Path) -> None:
     texts = trained_on(project, "templates", {"templates": WORDINGS, "count": None})
     assert texts.shape == (3, K, 16)
     for class_id in IDS:
-        found = {row["sentence"] for row in kept() if row["class_id"] == class_id}
-        assert found == {template.replace("{}", class_id) for template in WORDINGS}
+        sentences = {row["sentence"] for row in kept() if row["class_id"] == class_id}
+        assert sentences == {template.replace("{}", class_id) for template in WORDINGS}
     assert len(np.unique(texts.reshape(9, 16), axis=0)) == 9
 
 
