@@ -1,6 +1,7 @@
 """`saft attack`: the image stays in the ball, open_clip agrees, the maps are cosines."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,18 +9,18 @@ import pytest
 import torch
 from PIL import Image
 from torch.nn import functional as F
-from typer.testing import CliRunner
 
 from pipeline.clip.folders import BASE, FINETUNED, clip_folder
-from saft.app import app
 from saft.inference import pictures
 from saft.inference.attacking import attacked, budget
 from saft.inference.classifying import classifier
 from saft.inference.images import preprocessed, read_all
 from saft.inference.labels import filled, typed
 from saft.inference.models import load
+from tests.support.saft_command import output_of, refusal
 from tests.support.tiny_models import LABELS, SIZE, PlainOpenClip, write_image, write_models
 
+saft, refused = partial(output_of, "attack"), partial(refusal, "attack")
 NAMES = ("--labels", ",".join(LABELS))
 FILES = [
     "adversarial.npy", "adversarial.png", "attention-after.png", "attention-before.png",
@@ -35,21 +36,6 @@ def label(tmp_path, monkeypatch) -> str:
     write_models()
     write_image("image.png")
     return LABELS[int(PlainOpenClip(clip_folder(BASE)).of_file(Path("image.png")).argmax())]
-
-
-def saft(*words: object, status: int = 0) -> str:
-    done = CliRunner().invoke(app, ["attack", *map(str, words)])
-    assert done.exit_code == status, done.output
-    return done.output
-
-
-def refused(*words: object) -> str:
-    before = sorted(Path().rglob("*"))
-    output = saft(*words, status=1)
-    assert sorted(Path().rglob("*")) == before
-    assert output.startswith("error: saft attack: "), output
-    assert output.count("\n") == 1
-    return output
 
 
 def pixels(path: Path) -> np.ndarray:

@@ -1,13 +1,13 @@
 """`saft predict`: the probabilities are open_clip's, and bad input is one line."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from typer.testing import CliRunner
 
 from pipeline.clip import model as clip_model
 from pipeline.clip.folders import BASE, FINETUNED, clip_folder, record_folder
@@ -15,13 +15,14 @@ from pipeline.images.classes import CLASSES, ClassEntry, write_classes
 from pipeline.models import named
 from pipeline.models.interface import BaseModel
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, KEPT, TextTable, write_texts
-from saft.app import app
 from saft.inference import images
 from saft.inference.models import load
 from tests.support import tiny_clips
 from tests.support.project import DEMO
+from tests.support.saft_command import output_of, refusal
 from tests.support.tiny_models import LABELS, PlainOpenClip, write_image, write_models
 
+saft, refused = partial(output_of, "predict"), partial(refusal, "predict")
 NAMES = ("--labels", ",".join(LABELS))
 
 
@@ -31,21 +32,6 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setenv("SAFT_DEVICE", "cpu")
     write_models()
     write_image("image.png")
-
-
-def saft(*words: object, status: int = 0) -> str:
-    done = CliRunner().invoke(app, ["predict", *map(str, words)])
-    assert done.exit_code == status, done.output
-    return done.output
-
-
-def refused(*words: object) -> str:
-    before = sorted(Path().rglob("*"))
-    output = saft(*words, status=1)
-    assert sorted(Path().rglob("*")) == before
-    assert output.startswith("error: saft predict: "), output
-    assert output.count("\n") == 1
-    return output
 
 
 def probabilities(output: str, model: str, image: int = 0) -> list[float]:
