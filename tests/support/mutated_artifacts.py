@@ -182,7 +182,8 @@ def _read_confusions() -> Any:
 
 
 def _read_training() -> Any:
-    return [texts.numpy().tobytes() for texts in files.read_texts(SETS["tiny"])]
+    described, filled, _ = files.read_texts(SETS["tiny"], [])
+    return [texts.numpy().tobytes() for texts in (described, filled)]
 
 
 def _read_origin() -> Any:
