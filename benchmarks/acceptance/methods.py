@@ -44,7 +44,8 @@ def methods(context: Context, result: Result) -> None:
 def _method(context: Context, folder: Path, method: str, norm: Any) -> dict[str, float]:
     attack = replace(ATTACK, norm=norm, random_start=False, epsilon_255=EPSILON_255[norm])
     changes: dict[str, Any] = {"attack": None if method == CLEAN else attack, "averaging": 0.7}
-    if method == "fare":
+    published = registry.load("pipeline.methods", method, "methods").PUBLISHED
+    if published.optimiser == "adamw":
         changes |= {"optimiser": "adamw", "learning_rate": 1e-3}
 
     def train(device: torch.device, **resume: Any) -> tuple[Rows, Weights]:
