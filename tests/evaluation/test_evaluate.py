@@ -19,7 +19,6 @@ from pipeline.evaluation.evaluate import (
     Verdicts,
     accuracies,
     evaluate_attack,
-    evenly_spaced,
     prediction_columns,
     run_to_last_mask,
 )
@@ -29,6 +28,7 @@ from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.images.classes import ClassEntry
 from pipeline.results.files import PREDICTIONS, evaluation_folder
 from pipeline.results.seen_classes import training_overlap
+from pipeline.splits.even_choice import evenly_spaced
 from stages import evaluate as stage
 from tests.support.classifiers import Counting, Net, attack, fit, make_targets, on
 from tests.support.tiny_project import evaluate_params, keep_one_class, tiny_project, write_params

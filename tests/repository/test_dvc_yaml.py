@@ -155,8 +155,8 @@ TRACKED = {
     "names": {
         "prepare.sets", "pretrain", "models", "embed.texts", "describe.dataset",
         "describe.backend", "exemplars", "describe.exemplars", "confusions",
-        "describe.confusions", "finetune.dataset", "finetune.method", "evaluate.datasets",
-        "evaluate.checks.datasets", "evaluate.attacks", "evaluate.texts", "evaluate.attacker",
+        "describe.confusions", "finetune.dataset", "finetune.validation.dataset",
+        "finetune.method", "evaluate.datasets", "evaluate.checks.datasets", "evaluate.attacks", "evaluate.texts", "evaluate.attacker",
         "evaluate.models", "evaluate.epsilons_255",
     },
     "about": set(),
