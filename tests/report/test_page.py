@@ -17,9 +17,9 @@ from pipeline.common.tables import read_table, write_json, write_table
 from pipeline.filtering.table import SCHEMA
 from pipeline.report import inputs as report_inputs
 from pipeline.report import page as report
-from pipeline.report.training_log import CURVE
 from pipeline.report.drawing import picture
 from pipeline.report.training import SENTENCES
+from pipeline.report.training_log import CURVE
 from pipeline.results.files import METRICS
 from pipeline.results.statistics import accuracy_per_iterate, disjoint, paired, wilson
 from stages import report as stage

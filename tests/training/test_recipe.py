@@ -11,6 +11,7 @@ from pipeline.common.options import load_plugin
 from pipeline.common.params import read_section, validate
 from pipeline.training.objective import Published, TrainingAttack
 from pipeline.training.recipe import FinetuneParams, Recipe, resolve
+from pipeline.training.validation_params import Validation
 from tests.support.project import DEMO
 
 NAMES = registry.names("pipeline.methods")
