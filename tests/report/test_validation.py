@@ -64,7 +64,7 @@ def test_a_validation_other_than_that_of_params_yaml_is_refused(tree, key):
     if key == "none":
         recipe["validation"] = None
     else:
-        recipe["validation"][key] = "other" if key == "dataset" else 1
+        recipe["validation"][key] = {"dataset": "other", "keep_best": True}.get(key, 1)
     RECIPE.write_text(json.dumps(recipe))
     name = "dataset" if key == "none" else key
     with pytest.raises(UserError, match=rf"validation\.{name}.*finetune\.validation\.{name}"):

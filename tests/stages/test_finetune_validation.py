@@ -83,7 +83,7 @@ def refusal(capsys: pytest.CaptureFixture[str], **changes: object) -> str:
 
 
 def test_a_set_that_shares_an_image_is_refused(held, class_folders, tmp_path, capsys):
-    root = write_images(tmp_path / "mixed", ["n01"])
+    root = write_images(tmp_path / "mixed", ["n00", "n01"])
     shutil.copy(class_folders / "n02/3.png", root / "n01/9.png")
     prepare(root, "mixed")
     line = refusal(capsys, name="mixed", images=2)  # though those two are no training images
@@ -95,7 +95,7 @@ def test_a_set_that_shares_an_image_is_refused(held, class_folders, tmp_path, ca
 def test_a_shared_image_is_found_in_streamed_sets(
     trainable, class_folders, tmp_path, capsys, streamed
 ):
-    root = write_images(tmp_path / "mixed", ["n01"])
+    root = write_images(tmp_path / "mixed", ["n00", "n01"])
     shutil.copy(class_folders / "n02/3.png", root / "n01/9.png")
     for name, folder in (("mixed", root), ("tiny", class_folders)):
         prepare(folder, name, stream=name in streamed)
@@ -130,12 +130,12 @@ def test_an_empty_set_is_one_line(held, capsys):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"every": 0}, "finetune.validation.every"),
-        ({"steps": 0}, "finetune.validation.steps"),
-        ({"patience": 0}, "finetune.validation.patience"),
-        ({"images": 0}, "finetune.validation.images"),
-        ({"keep_best": "perhaps"}, "finetune.validation.keep_best"),
-        ({"often": 3}, "finetune.validation.often"),
+        ({"every": 0}, "params.yaml: finetune: key 'validation.every'"),
+        ({"steps": 0}, "params.yaml: finetune: key 'validation.steps'"),
+        ({"patience": 0}, "params.yaml: finetune: key 'validation.patience'"),
+        ({"images": 0}, "params.yaml: finetune: key 'validation.images'"),
+        ({"keep_best": "perhaps"}, "params.yaml: finetune: key 'validation.keep_best'"),
+        ({"often": 3}, "params.yaml: finetune: unknown key 'validation.often'"),
     ],
 )
 def test_a_bad_value_is_one_line(held, capsys, changes, expected):
@@ -144,14 +144,15 @@ def test_a_bad_value_is_one_line(held, capsys, changes, expected):
 
 def test_a_model_is_not_evaluated_on_what_its_training_was_validated_on(held, tmp_path):
     train(validation=validation())
-    shutil.copy(held / "n00/2.png", write_images(tmp_path / "test", ["n00"], seed=8) / "n00/9.png")
-    prepare(tmp_path / "test", "test")
+    root = write_images(tmp_path / "test", CLASSES, per_class=2, seed=8)
+    shutil.copy(held / "n00/2.png", root / "n02/9.png")
+    prepare(root, "test")
     images, key = open_images("test"), "evaluate.datasets"
     check_not_validated(MODEL, images, np.arange(4), key)
     check_not_validated(MODEL.parent, images, np.arange(5), key)  # a model without the table
     message = (
         "params.yaml: evaluate.datasets: set 'test' shares images with set 'held', which the "
-        "training of the model was validated on: n00/9.png is n00/2.png there; choose a set "
+        "training of the model was validated on: n02/9.png is n00/2.png there; choose a set "
         "without them"
     )
     with pytest.raises(UserError) as caught:

@@ -75,7 +75,7 @@ def test_the_attack_moves_the_robust_accuracy(clip_folder):
     rows = Run(clip_folder, recipe(validation=strong)).go()
     measured = [row for row in rows if ROBUST in row]
     assert all(row[ROBUST] <= row[CLEAN] for row in measured)
-    assert sum(row[ROBUST] for row in measured) < 0.5 * sum(row[CLEAN] for row in measured)
+    assert sum(row[ROBUST] for row in measured) < 0.8 * sum(row[CLEAN] for row in measured)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=IDS)
