@@ -5,15 +5,18 @@ from typing import Any
 
 from pipeline.clip.folders import BASE, FINETUNED
 from pipeline.common.names import fault
+from pipeline.common.options import used_twice
 from pipeline.descriptions import prompts
 from pipeline.descriptions.confusions import NO_CONFUSIONS, in_both
 from pipeline.descriptions.exemplars import NO_EXEMPLARS
+from pipeline.images.classes import NO_SET
 from pipeline.results.matrix import MATRIX, repetitions
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, SAME, TEMPLATE
 
 Values = dict[str, Any]
 # section, or key of one -> names below it that stand for something else
 RESERVED = {
+    "prepare.sets": {NO_SET: "none"},
     "exemplars": {NO_EXEMPLARS: "none"},
     "confusions.text": {NO_CONFUSIONS: "none"},
     "confusions.images": {NO_CONFUSIONS: "none"},
@@ -43,6 +46,8 @@ def references(values: Values, sound: set[str]) -> Iterator[str]:
         for key, name in named_sets(values, sound):
             if name not in known:
                 yield f"{key}: prepare.sets has no set '{name}', only {', '.join(known)}"
+    if {"finetune", "evaluate"} <= sound:
+        yield from _validated(values["finetune"], values["evaluate"])
     if {"embed", "evaluate"} <= sound:
         yield from _text_sets(values["embed"]["texts"], values["evaluate"])
     if {"embed", "finetune"} <= sound:
@@ -80,11 +85,22 @@ def named_sets(values: Values, sound: set[str]) -> Iterator[tuple[str, str]]:
     for section in ("describe", "finetune"):
         if section in sound:
             yield f"{section}.dataset", values[section]["dataset"]
+    if "finetune" in sound:
+        validated = values["finetune"]["validation"]["dataset"]
+        yield from [("finetune.validation.dataset", validated)] if validated != NO_SET else []
     if "evaluate" in sound:
         for name in values["evaluate"]["datasets"]:
             yield "evaluate.datasets", name
         for name in values["evaluate"]["checks"]["datasets"]:
             yield "evaluate.checks.datasets", name
+
+
+def _validated(finetune: Values, evaluate: Values) -> Iterator[str]:
+    used = {"finetune.dataset": [finetune["dataset"]]}
+    if FINETUNED in evaluate["models"]:
+        used["evaluate.datasets"] = evaluate["datasets"]
+        used["evaluate.checks.datasets"] = evaluate["checks"]["datasets"]
+    yield from used_twice(finetune["validation"]["dataset"], used)
 
 
 def _text_sets(texts: Values, evaluate: Values) -> Iterator[str]:

@@ -1,8 +1,8 @@
 """Adversarial fine-tuning of the image encoder: `python -m stages.finetune`.
 
-Reads data/models/base/clip/, data/images/<finetune.dataset>/ and data/training_embeddings/; writes
-data/models/finetuned/clip/: an open_clip folder, training.csv and recipe.json. A killed run resumes
-from .scratch/ to the same bytes. SAFT_PROCESSES=N, torchrun or srun: N processes train together.
+Reads data/models/base/clip/, data/training_embeddings/, the image sets of finetune and its
+validation; writes data/models/finetuned/clip/: an open_clip folder, training.csv, recipe.json. A
+killed run resumes from .scratch/ to the same bytes. SAFT_PROCESSES=N, torchrun or srun: N together.
 """
 
 import typer
@@ -16,7 +16,7 @@ from pipeline.common.options import load_plugin
 from pipeline.common.params import read_section
 from pipeline.distributed.ranks import Ranks, join_ranks
 from pipeline.images.image_set import check_classes, open_images
-from pipeline.training import files, session
+from pipeline.training import files, session, validation_set
 from pipeline.training.objective import MethodParams
 from pipeline.training.recipe import FinetuneParams, resolve
 from pipeline.training.shared_state import work_folder
@@ -48,8 +48,8 @@ def run(ranks: Ranks) -> None:
     inputs = session.method_inputs(base, *texts[:2], images, recipe, device, ranks, texts.others)
     origins = files.origins(recipe, device, ranks, params.texts)
     with work_folder("finetune", origins, ranks) as folder:
-        seconds = params.checkpoint_seconds
-        finished = session.train_by_method(method, options, inputs, recipe, folder, seconds)
+        kept = folder, params.checkpoint_seconds, validation_set.opened(recipe, images, ranks)
+        finished = session.train_by_method(method, options, inputs, recipe, *kept)
         clip.check_finite(base.model, f"finetune: {advice(recipe)}")
         if ranks.first:
             files.write_model(MODEL, base, finished, method.TITLE, recipe, inputs)

@@ -1,8 +1,8 @@
 """Write the report: `python -m stages.report`.
 
 Reads params.yaml and what evaluate, check and about left in data/; writes reports/metrics.json,
-reports/headline.json, reports/plots/accuracy.csv and reports/report.html. With evaluate.strict it
-fails, after writing them, if the evaluation failed a check.
+reports/headline.json, reports/plots/ and reports/report.html. With evaluate.strict it fails, after
+writing them, if the evaluation failed a check.
 """
 
 import csv
@@ -13,6 +13,7 @@ from pipeline.common.atomic import replacing_file
 from pipeline.common.errors import UserError
 from pipeline.common.tables import write_json
 from pipeline.report import page as report
+from pipeline.report import training_log
 from pipeline.report.inputs import read_inputs
 from pipeline.results.files import METRICS
 from pipeline.soundness.measurements import Check
@@ -27,6 +28,7 @@ def main() -> None:
         replacing_file(METRICS) as metrics,
         replacing_file(report.HEADLINE) as headline,
         replacing_file(report.ACCURACY) as accuracy,
+        replacing_file(training_log.CURVE) as validation,
         replacing_file(report.PAGE) as page,
     ):
         page.write_text(report.render(inputs), encoding="utf-8")
@@ -35,6 +37,9 @@ def main() -> None:
         write_json(headline, report.headline(numbers))
         with accuracy.open("w", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows(report.accuracy_rows(inputs))
+        log = inputs.training.log if inputs.training else {}
+        with validation.open("w", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(training_log.curve_rows(log))
     if inputs.evaluate.strict:
         insist(report.open_checks(inputs))
 

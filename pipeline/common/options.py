@@ -1,7 +1,7 @@
 """Names in params.yaml: of plug-ins, with their keys `<section>.options.<name>`, and of what its
 other sections define."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -99,3 +99,17 @@ def check_evaluated_names(descriptions: str, finetuned: str) -> None:
     check_defined(read_value("evaluate.texts", list[str]), texts, "evaluate.texts")
     models = [*read_value("models", dict[str, Any]), finetuned]
     check_defined(read_value("evaluate.models", list[str]), models, "evaluate.models")
+
+
+def used_twice(name: str, others: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """A line for each key of params.yaml that names the validation set of fine-tuning too.
+
+    Args:
+        name: finetune.validation.dataset; others: by key, the sets that are trained on or that
+            the fine-tuned model is evaluated on.
+    """
+    for key in (key for key, sets in others.items() if name in sets):
+        yield (
+            f"finetune.validation.dataset: '{name}' is in {key} too; what is validated on is "
+            "neither trained on nor evaluated; choose another set, or none"
+        )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from pipeline.common.errors import UserError, listed, one_line
 from pipeline.distributed.ranks import Ranks, blocks
+
+T = TypeVar("T")
 
 
 class Unreachable(UserError):
@@ -57,16 +59,22 @@ def fill_blocks(values: Tensor, ranks: Ranks) -> None:
                 dist.broadcast(values[rows], src=rank)
 
 
+def gather(value: T, ranks: Ranks) -> list[T]:
+    """What every rank has, in their order: plain values that can be pickled."""
+    if ranks.size == 1:
+        return [value]
+    everywhere = [value] * ranks.size
+    with report_unreachable(ranks):
+        dist.all_gather_object(everywhere, value)
+    return everywhere
+
+
 def check_agreement(values: Mapping[str, Any], ranks: Ranks, advice: str) -> None:
     """Raise UserError, on every rank, unless the named values are the same on all.
 
     The message names the first rank that differs from rank 0, in what, and `advice`.
     """
-    if ranks.size == 1:
-        return
-    everywhere: list[Mapping[str, Any]] = [{} for _ in range(ranks.size)]
-    with report_unreachable(ranks):
-        dist.all_gather_object(everywhere, dict(values))
+    everywhere = gather(dict(values), ranks)
     for rank, theirs in enumerate(everywhere):
         names = sorted({*everywhere[0], *theirs})
         differing = [name for name in names if theirs.get(name) != everywhere[0].get(name)]

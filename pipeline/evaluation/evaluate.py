@@ -17,6 +17,7 @@ from pipeline.evaluation.clean_predictions import Clean
 from pipeline.evaluation.interface import Outcome, Run, Settings, Targets
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
+from pipeline.splits.even_choice import evenly_spaced
 
 
 class Verdicts(NamedTuple):
@@ -26,16 +27,6 @@ class Verdicts(NamedTuple):
     clean: Clean
     attacked: np.ndarray
     outcome: Outcome
-
-
-def evenly_spaced(total: int, count: int | None) -> np.ndarray:
-    """`count` of 0..total-1 at even distances (sets are often sorted by class); None: all.
-
-    Example: 4 of 10 are 0, 2, 5, 7.
-    """
-    if count is None or count >= total:
-        return np.arange(total)
-    return np.arange(count) * total // count
 
 
 def evaluate_attack(

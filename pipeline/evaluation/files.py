@@ -12,12 +12,12 @@ from pipeline.common.atomic import replacing_directory
 from pipeline.common.errors import UserError
 from pipeline.common.tables import write_json, write_table
 from pipeline.cost.meter import Spent
-from pipeline.evaluation.evaluate import evenly_spaced
 from pipeline.evaluation.interface import Outcome, Targets
 from pipeline.evaluation.session import Attack, AttackedModel, Inputs, record_attack
 from pipeline.images.image_set import IMAGES
 from pipeline.images.set_summary import told_of
 from pipeline.results.files import PREDICTIONS, prediction_faults, verdict_faults
+from pipeline.splits.even_choice import evenly_spaced
 
 
 def write_verdicts(

@@ -23,7 +23,6 @@ from pipeline.evaluation.evaluate import (
     Verdicts,
     accuracies,
     evaluate_attack,
-    evenly_spaced,
     prediction_columns,
     summary,
 )
@@ -39,6 +38,8 @@ from pipeline.images.image_set import (
     content_files,
     open_images,
 )
+from pipeline.splits.even_choice import evenly_spaced
+from pipeline.splits.shared_images import check_not_validated
 from pipeline.zeroshot import text_sets
 from pipeline.zeroshot.text_sets import TextSet
 
@@ -69,7 +70,8 @@ def open_inputs(
         key: of params.yaml, that names the set.
 
     Raises:
-        UserError: one of them is missing or does not fit, or the device lacks the precision.
+        UserError: one of them is missing or does not fit, the device lacks the precision, or the
+            model's training was validated on one of the images.
     """
     check_precision(params.precision, "evaluate.precision", device)
     images = open_images(dataset)
@@ -77,6 +79,7 @@ def open_inputs(
     class_ids = [class_entry.class_id for class_entry in images.classes]
     pair = text_sets.read_pair(model, texts, dataset, class_ids)
     numbers = evenly_spaced(len(images.labels), count)
+    check_not_validated(clip_folder(model), images, numbers, key)
     targets = Targets(images.pixels, numbers, images.labels[numbers])
     return Inputs(params, model, epsilon_255, images, targets, *pair, device)
 

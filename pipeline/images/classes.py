@@ -31,6 +31,7 @@ EVALUATED, CHECKED = Path("data/evaluated_classes"), Path("data/checked_classes"
 CLASS_SCHEMA = pa.schema([("label", pa.int32()), ("class_id", pa.string()), ("name", pa.string())])
 GLOSS_SCHEMA = CLASS_SCHEMA.append(pa.field("gloss", pa.string()))
 TEMPLATES = b"templates"
+NO_SET = "none"  # where a key may name no image set; data/classes/none.parquet is in git
 
 
 def class_faults(table: pa.Table) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Which figures the page has: data URIs by name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from pipeline.report import curves, figures, training_figures
 from pipeline.report.drawing import svg_uri
 from pipeline.report.pareto import Point, clean_against_robust
+from pipeline.report.training_log import MEASURES, validated_steps
 from pipeline.results.accuracy import Accuracies, verdicts
 from pipeline.results.evaluated import EvaluatedSet, model_title
 from pipeline.results.statistics import accuracy_per_iterate
@@ -74,16 +75,21 @@ def epsilon_figures(checks: Sequence[CheckMeasurements]) -> dict[str, str]:
     return {name: curves.epsilon_curves(name, of_set) for name, of_set in of_sets.items()}
 
 
-def training_view(log: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """Of the training: losses, learning rate, and accuracies where the method logs any."""
-    curves = [name for name in log if name.endswith("accuracy")]
-    losses = [name for name in log if name not in ("step", "learning_rate", *curves)]
+def training_view(log: dict[str, np.ndarray]) -> dict[str, str]:
+    """Of the training: losses, learning rate, accuracies where the method logs any, and those on
+    the validation set where there is one."""
+    validated = validated_steps(log)
+    accuracies = [name for name in log if name.endswith("accuracy")]
+    curves = [name for name in accuracies if name not in MEASURES]
+    losses = [name for name in log if name not in ("step", "learning_rate", *accuracies)]
     result = {
         "losses": training_figures.loss_curves(log, losses),
         "learning_rate": training_figures.learning_rate_curve(log),
     }
     if curves:
         result["accuracies"] = training_figures.accuracy_curves(log, curves)
+    if validated:
+        result["validation"] = training_figures.validation_curves(validated)
     return result
 
 

@@ -1,7 +1,6 @@
 """How the fine-tuned model was made: what data/about/finetuned/ holds beside about.json, read and
 checked to be of that model."""
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,20 +10,21 @@ import numpy as np
 
 from pipeline.clip.about import FILE, About, finetuned_defended, finetuned_origin
 from pipeline.clip.folders import ABOUT, FINETUNED, TRAINED_CLASSES
-from pipeline.common.errors import UserError, first_line
+from pipeline.common.errors import UserError
 from pipeline.common.finite import AGAIN
 from pipeline.common.params import PARAMS_FILE, Section, section_of, validate
 from pipeline.common.tables import read_json, read_table
 from pipeline.filtering.table import SCHEMA as DESCRIPTIONS
 from pipeline.filtering.table import filtered_faults
-from pipeline.images.classes import read_classes
+from pipeline.images.classes import NO_SET, read_classes
 from pipeline.report.labels import read_rows
+from pipeline.report.training_log import read_log
 from pipeline.results.seen_classes import read_seen
 
 TRAINED = ABOUT / FINETUNED
 RECIPE, LOG = TRAINED / "recipe.json", TRAINED / "training.csv"
 # keys of section finetune: told otherwise or not at all; null means that it is not done
-NOT_IN_RECIPE = ("options", "attack", "texts", "checkpoint_seconds")
+NOT_IN_RECIPE = ("options", "attack", "validation", "texts", "checkpoint_seconds")
 OFF_IF_NULL = ("blocks", "lora", "gradient_clip", "averaging", "attack.texts")
 SENTENCES, PROVENANCE = TRAINED / "descriptions.parquet", TRAINED / "provenance.json"
 
@@ -39,10 +39,23 @@ class Provenance(Section, extra="ignore"):
     backend: str | None = None
 
 
+class Validated(Section, extra="ignore"):
+    """The validation of a training, in recipe.json."""
+
+    dataset: str
+    every: int
+    steps: int
+    norm: str
+    epsilon_255: float
+    patience: int | None
+    keep_best: bool
+
+
 class TrainedOn(Section, extra="ignore"):
     """What the page tells of recipe.json. images: of the training set; dropped, set_notes: what
     `prepare` left out of it; steps: of the optimiser; attack: None for a method that trains on
-    clean images."""
+    clean images; best_step, saved_step: of the highest robust accuracy on the validation set, and
+    of the saved weights; planned_steps: without early stopping."""
 
     title: str
     dataset: str
@@ -52,6 +65,10 @@ class TrainedOn(Section, extra="ignore"):
     epochs: int
     steps: int
     attack: _Attack | None
+    validation: Validated | None = None
+    best_step: int = 0
+    saved_step: int = 0
+    planned_steps: int = 0
 
 
 class FinetuneSettings(Section, extra="allow"):
@@ -60,6 +77,7 @@ class FinetuneSettings(Section, extra="allow"):
     method: str
     options: dict[str, dict[str, Any]]
     attack: dict[str, Any]
+    validation: dict[str, Any]
 
 
 class _Cleaning(Section, extra="ignore"):
@@ -134,10 +152,10 @@ def check_recipe(recipe: Mapping[str, Any], params: Mapping[str, Any], path: Pat
     that says null, it is as published, but for what is then not done at all."""
     for key, expected in _expected(params):
         section, _, name = key.rpartition(".")
-        values = recipe["attack"] if section else recipe
-        if values is None:  # of a method that trains on clean images
+        values = recipe.get(section) if section else recipe
+        if values is None and section == "attack":  # of a method that trains on clean images
             continue
-        trained_by = values.get(name, "missing")
+        trained_by = (values or {}).get(name, "missing")
         if trained_by != expected:
             where = f"finetune.{_key(key, params)}"
             raise UserError(
@@ -152,7 +170,16 @@ def _expected(params: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     plain["learning_rate"] = options.pop("learning_rate", None)
     plain |= {f"attack.{key}": value for key, value in params["attack"].items()}
     yield from ((k, value) for k, value in plain.items() if value is not None or k in OFF_IF_NULL)
+    yield from _expected_validation(params["validation"])
     yield "options", options
+
+
+def _expected_validation(section: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The same of section `finetune.validation`, of which nothing is published."""
+    if section["dataset"] == NO_SET:
+        yield "validation", None
+    else:
+        yield from ((f"validation.{key}", value) for key, value in section.items())
 
 
 def _key(key: str, params: Mapping[str, Any]) -> str:
@@ -171,23 +198,3 @@ def _check_model(recipe: Mapping[str, Any], about: About) -> None:
             raise UserError(
                 f"{file}: {key} is '{getattr(about, key)}', but '{value}' by {RECIPE}; {AGAIN}"
             )
-
-
-def read_log(path: Path) -> dict[str, np.ndarray]:
-    """Columns of the training log, float64, in the order of the file."""
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = list(csv.reader(file)) or [[]]
-        values = np.array([[float(cell) for cell in row] for row in rows])
-        if not np.isfinite(values).all():
-            row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
-            raise ValueError(f"a number in line {row + 2} is not finite")
-    except FileNotFoundError:
-        raise UserError(f"{path}: not found; run `dvc repro` first") from None
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{path}: not a table of numbers: {first_line(error)}") from None
-    if len(values) and values.shape[1] != len(set(header)):
-        raise UserError(f"{path}: {len(set(header))} names for {values.shape[1]} columns")
-    if not {"step", "learning_rate", "loss"} <= set(header) or not len(values):
-        raise UserError(f"{path}: expected rows under step, learning_rate, loss, ...")
-    return {name: values[:, column] for column, name in enumerate(header)}

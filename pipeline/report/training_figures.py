@@ -45,6 +45,25 @@ def accuracy_curves(log: Mapping[str, np.ndarray], columns: Sequence[str]) -> st
     return svg_uri(draw, 3.0)
 
 
+def validation_curves(validated: Mapping[str, np.ndarray]) -> str:
+    """Accuracies on the validation set; a marker for each time it was measured."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        measures = [name for name in validated if name != "step"]
+        for name, colour, dash in zip(measures, LINES, DASHES, strict=False):
+            shares = 100 * validated[name]
+            axes.plot(
+                validated["step"], shares, marker="o", markersize=3, color=colour,
+                linestyle=dash, linewidth=1.5, label=name,
+            )  # fmt: skip
+        axes.set(title="Accuracy on the validation set", xlabel="optimiser step")
+        axes.set(ylabel="accuracy [%]", ylim=(-2, 102))
+        figure.legend(loc="outside lower center", ncols=2)
+
+    return svg_uri(draw, 3.0)
+
+
 def learning_rate_curve(log: Mapping[str, np.ndarray]) -> str:
     """The learning rate over the steps."""
 

@@ -1,6 +1,7 @@
 """Files that a training reads and writes: texts, the tuned model, its log, recipe and cost."""
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,14 +19,16 @@ from pipeline.common.tables import write_json
 from pipeline.cost import meter
 from pipeline.cost.files import Training
 from pipeline.distributed.ranks import Ranks
-from pipeline.images.image_set import IMAGES, content_files
+from pipeline.images.image_set import IMAGES, content_files, open_images
 from pipeline.images.set_summary import told_of
-from pipeline.training.batches import steps_per_epoch, total_steps
+from pipeline.splits.shared_images import write_validation_images
+from pipeline.training.batches import steps_per_epoch
 from pipeline.training.blocks import block_range
 from pipeline.training.loggers import requested
 from pipeline.training.objective import MethodInputs
 from pipeline.training.recipe import Recipe
 from pipeline.training.session import Finished
+from pipeline.training.validation_outcome import told
 from pipeline.zeroshot import text_sets
 from pipeline.zeroshot.text_sets import TextSet
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, TEMPLATE, check_text_set
@@ -81,7 +84,8 @@ def origins(
     """What the weights of a training follow from, see `hash_origins`; names: finetune.texts."""
     model = [BASE_MODEL / name for name in (clip.CONFIG_FILE, clip.WEIGHTS_FILE)]
     texts = map(text_sets.training_file, [DESCRIPTIONS, TEMPLATE, *names])
-    inputs = [*content_files(recipe.dataset), *model, *texts]
+    datasets = [recipe.dataset, *([recipe.validation.dataset] if recipe.validation else [])]
+    inputs = [*chain.from_iterable(map(content_files, datasets)), *model, *texts]
     values = {"recipe": recipe.as_dict(), "processes": ranks.size}
     return hash_origins(values, inputs, device)
 
@@ -96,15 +100,18 @@ def write_model(
         title: the method's.
 
     Of the training set recipe.json tells what `prepare` left out of it, where it left out anything.
+    Of a training with a validation set the folder has a table of its images too.
     """
-    images = finished.images
-    used = {"title": title, "images": images, "steps": total_steps(images, recipe)}
+    rows, images = finished.rows, finished.images
+    used = {"title": title, "images": images, "steps": len(rows), **told(rows, images, recipe)}
     used |= {key: value for key, value in told_of(IMAGES / recipe.dataset).items() if value}
     with replacing_directory(folder) as out:
         clip.write_files(base.model, base.config, out)
-        log = pd.DataFrame(finished.rows).astype({"step": int})
+        log = pd.DataFrame(rows).astype({"step": int})
         log.to_csv(out / "training.csv", index=False, float_format="%.6g", lineterminator="\n")
         write_json(out / RECIPE.name, recipe.as_dict() | used)
+        if recipe.validation is not None:
+            write_validation_images(out, open_images(recipe.validation.dataset))
         record_cost(out, base, finished, title, recipe, inputs)
 
 

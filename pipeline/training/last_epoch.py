@@ -12,11 +12,13 @@ def last_epoch(rows: Sequence[Mapping[str, float]], images: int, recipe: Recipe)
     """One line: the mean loss and accuracies of the last epoch, and on what they were measured.
 
     Args:
-        rows: of the log, at least those of the last epoch.
+        rows: of the log, at least those of the last epoch; of all of a training that was stopped
+            early, the last ones that make an epoch.
         images: in the training set.
     """
-    steps = steps_per_epoch(images, recipe)
-    means = {name: sum(row[name] for row in rows[-steps:]) / steps for name in rows[-1]}
+    steps = min(steps_per_epoch(images, recipe), len(rows))
+    logged = [name for name in ("loss", *ACCURACIES) if name in rows[-1]]
+    means = {name: sum(row[name] for row in rows[-steps:]) / steps for name in logged}
     measured = [f"loss {means['loss']:.4g}"]
     measured += [
         f"accuracy {100 * means[name]:.1f} % {words}"

@@ -63,11 +63,17 @@ def add_lora(encoder: ImageEncoder, lora: Lora, blocks: str | None, seed: int) -
 
 
 @torch.no_grad()
+def scale_lora(encoder: ImageEncoder, share: float) -> None:
+    """W <- W0 + share * (W - W0), in place; the difference is trained on from there."""
+    for module in [m for m in encoder.modules() if isinstance(m, LowRank)]:
+        module.up.mul_(share)
+
+
+@torch.no_grad()
 def merge_lora(encoder: ImageEncoder, share: float) -> None:
     """Write W0 + share * (W - W0) in W0's place: the encoder has plain weights again, W0's names;
     with share 0 they are W0, bit for bit."""
-    for module in [m for m in encoder.modules() if isinstance(m, LowRank)]:
-        module.up.mul_(share)
+    scale_lora(encoder, share)
     for module in [m for m in encoder.modules() if parametrize.is_parametrized(m)]:
         for name in list(module.parametrizations):  # type: ignore[union-attr, arg-type]
             parametrize.remove_parametrizations(module, name, leave_parametrized=share != 0)

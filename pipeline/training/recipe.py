@@ -20,9 +20,17 @@ from pipeline.common.bounds import (
 )
 from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, Section
+from pipeline.images.classes import NO_SET
 from pipeline.training.blocks import Blocks
 from pipeline.training.lora import Lora, LoraParams
-from pipeline.training.objective import MethodParams, Optimiser, Published, TrainingAttack
+from pipeline.training.objective import (
+    TWO_STEP_PGD,
+    MethodParams,
+    Optimiser,
+    Published,
+    TrainingAttack,
+)
+from pipeline.training.validation_params import Validation, ValidationParams
 from pipeline.zeroshot.pgd_step import Norm
 
 
@@ -49,6 +57,7 @@ class FinetuneParams(Section):
     momentum: Momentum | None
     weight_decay: Weight | None
     attack: AttackParams
+    validation: ValidationParams
     epochs: Count | None
     batch_size: Count | None
     warmup_steps: CountOrZero | None
@@ -68,7 +77,8 @@ class Recipe:
     """Everything that, with images, texts and base model, decides what a training ends with.
 
     options: the method's own keys, without its learning rate; attack: None for a method that
-    trains on clean images; the other fields: see section `finetune` of params.yaml.
+    trains on clean images; validation: None where there is none; the other fields: see section
+    `finetune` of params.yaml.
     """
 
     dataset: Name
@@ -90,6 +100,7 @@ class Recipe:
     precision: Precision
     compile: bool
     seed: int
+    validation: Validation | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -114,7 +125,8 @@ def resolve(params: FinetuneParams, published: Published, options: MethodParams)
         options=options.model_dump(exclude={"learning_rate"}),
         lora=None if params.lora is None else Lora(**params.lora.model_dump()),
         learning_rate=_or_published(options.learning_rate, published.learning_rate),
-        attack=_attack(params.attack, published.attack),
+        attack=published.attack and _attack(params.attack, published.attack),
+        validation=_validation(params, published.attack or TWO_STEP_PGD),
     )
 
 
@@ -136,9 +148,7 @@ def _check_optimiser(params: FinetuneParams, published: Published, options: Meth
             )
 
 
-def _attack(params: AttackParams, published: TrainingAttack | None) -> TrainingAttack | None:
-    if published is None:
-        return None
+def _attack(params: AttackParams, published: TrainingAttack) -> TrainingAttack:
     for key in ("epsilon_255", "step_255"):
         if params.norm != published.norm and getattr(params, key) is None:
             raise UserError(
@@ -147,3 +157,17 @@ def _attack(params: AttackParams, published: TrainingAttack | None) -> TrainingA
             )
     overrides = {key: value for key, value in params.model_dump().items() if value is not None}
     return replace(published, **overrides)
+
+
+def _validation(params: FinetuneParams, published: TrainingAttack) -> Validation | None:
+    """The section with norm, radius and step size of the training attack."""
+    chosen = params.validation
+    if chosen.dataset == NO_SET:
+        return None
+    attack = _attack(params.attack, published)
+    return Validation(
+        **chosen.model_dump(),
+        norm=attack.norm,
+        epsilon_255=attack.epsilon_255,
+        step_255=attack.step_255,
+    )

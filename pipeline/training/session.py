@@ -29,6 +29,8 @@ from pipeline.training.objective import MethodInputs, MethodParams, Objective
 from pipeline.training.recipe import Recipe
 from pipeline.training.shared_state import load_state
 from pipeline.training.text_attack import attacked_on
+from pipeline.training.validation import ValidationImages, Validator
+from pipeline.training.validation_outcome import summary
 
 Rows = list[dict[str, float]]
 
@@ -91,12 +93,14 @@ def train(
     save: Callable[[State], None] = lambda state: None,
     due: Callable[[int], bool] = lambda step: False,
     report: Callable[[Rows], None] = lambda rows: None,
+    validator: Validator | None = None,
 ) -> Rows:
     """Run the loop, from `state` on if there is one; the rows of the log from the first step on.
 
     Args:
         save, due: as of `Resume`; a state holds the rows so far.
         report: gets the rows as they are made.
+        validator: of the encoder; None: no validation.
     """
     rows: Rows = state["rows"] if state else []
     total, first = total_steps(len(inputs.pixels), recipe), state["step"] if state else 0
@@ -107,7 +111,7 @@ def train(
         bar.update(first)
         for part in finetune(
             inputs.encoder, objective, inputs.pixels, inputs.labels,
-            recipe, device, resume, inputs.ranks,
+            recipe, device, resume, inputs.ranks, validator,
         ):  # fmt: skip
             rows += part
             report(part)
@@ -133,6 +137,7 @@ def train_by_method(
     recipe: Recipe,
     folder: Path,
     state_seconds: float,
+    validated: ValidationImages | None = None,
 ) -> Finished:
     """Build the method's objective and train it, from the resume state in `folder` on if there is
     one; print what the last epoch measured.
@@ -140,13 +145,16 @@ def train_by_method(
     Args:
         method, options: a module of `pipeline.methods` and its checked Params.
         state_seconds: between resume states; only rank 0 writes any.
+        validated: what the recipe's validation is on; None where it has none.
     """
     device = inputs.texts.device
     meter = Meter(device)
     meter.watch(inputs.encoder, recipe.precision)  # before the method copies it
     objective = attacked_on(method.build(options, inputs), inputs, recipe)
     state = load_state(folder, inputs.ranks)
-    first, total = state["step"] if state else 0, total_steps(len(inputs.pixels), recipe)
+    first, validator = state["step"] if state else 0, None
+    if validated is not None:
+        validator = Validator(inputs, validated, recipe)
     seconds = state_seconds if inputs.ranks.first else math.inf
     meter.start()
     names = requested() if inputs.ranks.first else []
@@ -156,7 +164,9 @@ def train_by_method(
     ):
         live.start(state["rows"] if state else [])
         saving = writer.save, writer.due
-        rows = train(inputs, objective, recipe, device, state, *saving, live.log)
+        rows = train(inputs, objective, recipe, device, state, *saving, live.log, validator)
     if inputs.ranks.first:
-        print(last_epoch(rows, len(inputs.pixels), recipe), flush=True)
-    return Finished(rows, len(inputs.pixels), total - first, meter.stop())
+        for words in (last_epoch, summary):
+            if line := words(rows, len(inputs.pixels), recipe):
+                print(line, flush=True)
+    return Finished(rows, len(inputs.pixels), len(rows) - first, meter.stop())

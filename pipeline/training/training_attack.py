@@ -1,7 +1,7 @@
 """The training attack: a random start and a few ascents of the method's attack loss."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -11,10 +11,17 @@ from pipeline.clip.cuda_graph import Replay
 from pipeline.clip.model import ImageEncoder
 from pipeline.clip.precision import frozen_copy, refresh
 from pipeline.distributed.ranks import SINGLE, Ranks, rows_to_compute
-from pipeline.training.objective import AttackLoss, Batch, Objective, TrainingAttack
+from pipeline.training.objective import AttackLoss, Batch, TrainingAttack
 from pipeline.training.recipe import Recipe
 from pipeline.training.weights import without_gradients
 from pipeline.zeroshot import pgd_step
+
+
+class Attacked(Protocol):
+    """What of an `Objective` the training attack asks for."""
+
+    @property
+    def attack_loss(self) -> AttackLoss | None: ...
 
 
 class Ascents(NamedTuple):
@@ -47,7 +54,7 @@ def make_ascents(encoder: ImageEncoder, recipe: Recipe) -> Ascents:
 
 def perturb_batch(
     encoder: ImageEncoder,
-    objective: Objective,
+    objective: Attacked,
     batch: Batch,
     step: int,
     recipe: Recipe,

@@ -71,7 +71,8 @@ def _values(state: ModelState) -> dict[str, float | bool]:
 
 def _wrong_sizes(plan: Plan) -> Iterator[str]:
     """What `clip.check_fit` would refuse after all the preparing, a line for each model."""
-    read = {BASE: [plan.finetune.dataset]} if plan.trains else {}
+    trained = [plan.finetune.dataset, plan.finetune.validation.dataset]
+    read = {BASE: trained} if plan.trains else {}
     if plan.evaluate.space == "model":
         for name in plan.evaluate.models:
             of_base = BASE if name == FINETUNED else name

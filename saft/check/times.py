@@ -3,6 +3,7 @@ each precision.
 
     forward f, step of an attack a, descent d: FLOPs per image, see `vit`
     finetune   epochs x N x (steps x a + graph x d + plain x f) + setup x N x f
+               + validations x images x (steps x a + 2 x f)
     evaluate   images x (f + iterates x a) of one model, if every image withstood
     check      the same with PGD at every radius and number of steps
     pretrain   steps x batch x 3 x (f + text)
@@ -12,6 +13,7 @@ prepare: pixels written x PIXEL_SECONDS / cores. All of it is right to a factor 
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterable
 
 import torch
@@ -23,6 +25,7 @@ from pipeline.common.options import load_plugin
 from pipeline.cost import vision_transformer as vit
 from pipeline.cost.matrix_speed import matrix_flop, precisions
 from pipeline.soundness.measure import ChecksParams
+from pipeline.training.batches import total_steps
 from pipeline.training.blocks import block_range
 from pipeline.training.recipe import Recipe
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, SAME, TEMPLATE
@@ -66,6 +69,21 @@ def finetune_flop(encoder: vit.Vit, recipe: Recipe, passes: EncoderPasses, image
     return images * (recipe.epochs * per_image + passes.setup * vit.forward_flop(encoder))
 
 
+def validation_flop(encoder: vit.Vit, recipe: Recipe, images: int, validated: int) -> float:
+    """FLOPs of all validations of a training that is not stopped early.
+
+    Args:
+        images: of the training set; validated: of the validation set.
+    """
+    chosen = recipe.validation
+    if chosen is None:
+        return 0.0
+    times = math.ceil(total_steps(images, recipe) / chosen.every)
+    count = min(validated, chosen.images or validated)
+    per_image = 2 * vit.forward_flop(encoder) + chosen.steps * vit.ascend_flop(encoder)
+    return times * count * per_image
+
+
 def evaluate_flop(encoder: vit.Vit, images: int, steps: int) -> float:
     """FLOPs of one model under one attack."""
     return images * (vit.forward_flop(encoder) + steps * vit.ascend_flop(encoder))
@@ -95,8 +113,13 @@ def stage_flop(plan: Plan, stage: str) -> float | None:
 
 def _finetune(plan: Plan, _: str) -> float | None:
     images = _images(plan, plan.recipe.dataset)
-    encoder = plan.state(BASE).vit
-    return finetune_flop(encoder, plan.recipe, plan.passes, images) if images else None
+    encoder, recipe = plan.state(BASE).vit, plan.recipe
+    if images is None:
+        return None
+    validated = _images(plan, recipe.validation.dataset) if recipe.validation else None
+    return finetune_flop(encoder, recipe, plan.passes, images) + validation_flop(
+        encoder, recipe, images, validated or 0
+    )
 
 
 def _check(plan: Plan, item: str) -> float | None:

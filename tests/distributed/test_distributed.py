@@ -71,6 +71,13 @@ def test_several_processes_train_what_one_trains(trained):
         assert difference["moved"] > 100 * difference["weights"], f"{case}: the comparison can fail"
 
 
+def test_several_processes_validate_as_one_does(trained):
+    """10 images in batches of 4, 4 and 2, so that of three processes one has no row of the last."""
+    alone, together = trained[0]["validated"]["validation"]
+    assert together == alone
+    assert len({value for value in alone if value is not None}) > 1, "the comparison can fail"
+
+
 def test_all_processes_have_the_same_bits(trained):
     _, digests = trained
     assert digests[0].keys() == SEEN

@@ -20,13 +20,13 @@ from pipeline.clip.folders import MODEL
 from pipeline.common.errors import UserError
 from pipeline.evaluation import autoattack_library, devices, parts
 from pipeline.evaluation.devices import device_names, distribute, workers
-from pipeline.evaluation.evaluate import evenly_spaced
 from pipeline.evaluation.interface import Outcome, Targets
 from pipeline.evaluation.outcomes import merge, part_of, positions
 from pipeline.evaluation.worker import Subject
 from pipeline.evaluation.zero_shot_classifier import load_classifier
 from pipeline.images.image_set import open_images
 from pipeline.results.files import checks_file, evaluation_folder
+from pipeline.splits.even_choice import evenly_spaced
 from pipeline.zeroshot import text_sets as embed
 from stages import check, evaluate
 from tests.support.classifiers import CPU, OURS, attack, make_targets, settings

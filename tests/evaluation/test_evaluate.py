@@ -10,6 +10,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from pipeline.attacks import apgd_ce, pgd
+from pipeline.clip.folders import clip_folder
 from pipeline.common.errors import UserError
 from pipeline.common.options import load_plugin
 from pipeline.common.params import read_section
@@ -19,7 +20,6 @@ from pipeline.evaluation.evaluate import (
     Verdicts,
     accuracies,
     evaluate_attack,
-    evenly_spaced,
     prediction_columns,
     run_to_last_mask,
 )
@@ -27,10 +27,14 @@ from pipeline.evaluation.interface import Outcome, Targets
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.images.classes import ClassEntry
+from pipeline.images.image_set import open_images
 from pipeline.results.files import PREDICTIONS, evaluation_folder
 from pipeline.results.seen_classes import training_overlap
+from pipeline.splits.even_choice import evenly_spaced
+from pipeline.splits.shared_images import write_validation_images
 from stages import evaluate as stage
 from tests.support.classifiers import Counting, Net, attack, fit, make_targets, on
+from tests.support.failures import fails, one_line
 from tests.support.tiny_project import evaluate_params, keep_one_class, tiny_project, write_params
 
 N, C = 30, 5
@@ -343,3 +347,15 @@ def test_a_set_of_one_class_ends_in_a_message(project: Path, capsys) -> None:
     assert "params.yaml: evaluate.datasets: set 'tiny' has 1 class" in error
     assert "Traceback" not in error
     assert not (project / "data/evaluation").exists()
+
+
+def test_the_model_is_not_evaluated_on_what_its_training_was_validated_on(project, capsys):
+    """The others are."""
+    write_params(project, **{"evaluate.options.pgd.steps": 1})
+    write_validation_images(clip_folder("finetuned"), open_images("tiny"))
+    assert fails(stage.main, "tiny", "pgd", "template", "4", "finetuned") == 1
+    message = "params.yaml: evaluate.datasets: set 'tiny' shares images with set 'tiny', which the"
+    assert message in one_line(capsys)
+    assert not Path("data/evaluation").exists()
+    stage.main("tiny", "pgd", "template", "4", "base")
+    assert evaluation_folder("tiny", "template", "pgd", 4, "base").is_dir()

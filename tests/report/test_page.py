@@ -19,12 +19,13 @@ from pipeline.report import inputs as report_inputs
 from pipeline.report import page as report
 from pipeline.report.drawing import picture
 from pipeline.report.training import SENTENCES
+from pipeline.report.training_log import CURVE
 from pipeline.results.files import METRICS
 from pipeline.results.statistics import accuracy_per_iterate, disjoint, paired, wilson
 from stages import report as stage
 from tests.support.report_inputs import PARAMS, SIZE, change_verdicts
 
-OUTPUTS = (METRICS, report.HEADLINE, report.ACCURACY, report.PAGE)
+OUTPUTS = (METRICS, report.HEADLINE, report.ACCURACY, CURVE, report.PAGE)
 DIGITS = "data/evaluation/digits/template/pgd/4"
 
 

@@ -155,9 +155,9 @@ TRACKED = {
     "names": {
         "prepare.sets", "pretrain", "models", "embed.texts", "describe.dataset",
         "describe.backend", "exemplars", "describe.exemplars", "confusions",
-        "describe.confusions", "finetune.dataset", "finetune.method", "evaluate.datasets",
-        "evaluate.checks.datasets", "evaluate.attacks", "evaluate.texts", "evaluate.attacker",
-        "evaluate.models", "evaluate.epsilons_255",
+        "describe.confusions", "finetune.dataset", "finetune.validation.dataset",
+        "finetune.method", "evaluate.datasets", "evaluate.checks.datasets", "evaluate.attacks",
+        "evaluate.texts", "evaluate.attacker", "evaluate.models", "evaluate.epsilons_255",
     },
     "about": set(),
     "classes": set(),

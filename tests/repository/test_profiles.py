@@ -90,6 +90,7 @@ def test_contrast_questions_need_the_chosen_confusable_classes_alone(
 @pytest.mark.parametrize(
     ("section", "stage", "name", "file"),
     [
+        ("prepare.sets", "prepare", "none", "data/images/none"),
         ("exemplars", "exemplars", "none", "data/exemplars/none.parquet"),
         ("confusions.text", "confusions", "none", "data/confusions/none.parquet"),
         ("confusions.images", "image_confusions", "none", "data/confusions/none.parquet"),

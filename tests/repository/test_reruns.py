@@ -42,6 +42,7 @@ CASES = {
     "pipeline/zeroshot/pgd_step.py": READS_TEXTS,
     "pipeline/cost/energy.py": {"finetune", "evaluate", "check"},
     "pipeline/distributed/ranks.py": {"finetune"},
+    "pipeline/splits/shared_images.py": {"finetune", "evaluate", "check"},
     "pipeline/training/loop.py": {"finetune"},
     "pipeline/evaluation/slots.py": {"evaluate", "check"},
     "pipeline/results/accuracy.py": {"report"},

@@ -10,6 +10,7 @@ from tests.support.project import DEMO, ROOT
 
 MODEL = {"source": "pretrain", "options": {"training": "small"}, "defended": False, "licence": None,
          "citation": None}  # fmt: skip
+DIGITS = {"source": "digits", "skip": 0, "images": 9}
 NAMES = {"classes_per_class": 3, "template": "a {}"}
 
 
@@ -77,6 +78,13 @@ def test_names_that_dvc_can_take(monkeypatch):
         ("evaluate/epsilons_255", [], "evaluate: key 'epsilons_255'"),
         ("evaluate/datasets", ["digits"] * 2, "evaluate.datasets names digits 2 times"),
         ("report/reference", "x", "report.reference: 'x' is not in evaluate.models, base, fin"),
+        ("finetune/validation/dataset", "x",
+         "finetune.validation.dataset: prepare.sets has no set 'x'"),
+        ("finetune/validation/dataset", "digits",
+         "finetune.validation.dataset: 'digits' is in evaluate.datasets too"),
+        ("finetune/validation/dataset", "shapes-train",
+         "finetune.validation.dataset: 'shapes-train' is in finetune.dataset too"),
+        ("prepare/sets/none", DIGITS, "prepare.sets.none: this name stands for none"),
         ("evaluate/datasets", ["x"], "evaluate.datasets: prepare.sets has no set 'x'"),
         ("evaluate/checks/datasets", ["x"], "evaluate.checks.datasets: prepare.sets has no set"),
         ("evaluate/texts", ["x"], "evaluate.texts: 'x' is not a text set"),

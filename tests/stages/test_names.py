@@ -53,6 +53,8 @@ def test_what_is_defined_passes_and_the_same_is_written_for_all_names(tmp_path, 
          "pretrain.small.dataset: 'magic' is not one of tiny"),
         ("describe.dataset", "magic", "describe.dataset: 'magic' is not one of tiny"),
         ("finetune.dataset", "magic", "finetune.dataset: 'magic' is not one of tiny"),
+        ("finetune.validation.dataset", "magic",
+         "finetune.validation.dataset: 'magic' is not one of tiny, none"),
         ("evaluate.datasets", ["tiny", "magic"], "evaluate.datasets: 'magic' is not one of tiny"),
         ("evaluate.checks.datasets", ["magic"],
          "evaluate.checks.datasets: 'magic' is not one of tiny"),
@@ -82,6 +84,27 @@ def test_what_is_named_twice_is_refused(tmp_path, monkeypatch, capsys, key):
     assert fails(names.main) == 1
     assert f"params.yaml: {key} names {first} 2 times; once is enough" in one_line(capsys)
     assert not names.CHECKED.exists()
+
+
+TWICE = "finetune.validation.dataset: 'held' is in {} too; what is validated on is neither"
+
+
+@pytest.mark.parametrize(
+    "key", ["finetune.dataset", "evaluate.datasets", "evaluate.checks.datasets"]
+)
+def test_a_validation_set_is_used_for_nothing_else(tmp_path, monkeypatch, capsys, key):
+    monkeypatch.chdir(tmp_path)
+    validated = {"prepare.sets": {"tiny": SET, "held": SET}, "finetune.validation.dataset": "held"}
+    write(tmp_path, **validated)
+    names.main()
+    capsys.readouterr()
+    value = "held" if key == "finetune.dataset" else ["tiny", "held"]
+    write(tmp_path, **validated, **{key: value})
+    assert fails(names.main) == 1
+    assert f"params.yaml: {TWICE.format(key)}" in one_line(capsys)
+    if key != "finetune.dataset":
+        write(tmp_path, **validated, **{key: value, "evaluate.models": ["base"]})
+        names.main()
 
 
 def test_dvc_begins_with_it():

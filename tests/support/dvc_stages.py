@@ -59,7 +59,8 @@ def asked_for(params: Mapping[str, Any]) -> dict[str, set[str]]:
     sources = {params["models"][name]["source"] for name in models}
     sets = {*evaluate["datasets"], *evaluate["checks"]["datasets"]}
     sets |= {params["describe"]["dataset"]} if described else set()
-    sets |= {params["finetune"]["dataset"]} if tuned else set()
+    trained = {params["finetune"]["dataset"], params["finetune"]["validation"]["dataset"]}
+    sets |= trained - {"none"} if tuned else set()
     # model@<name> depends on the folder of all pretrainings
     pretrained = params["pretrain"] if "pretrain" in sources else {}
     sets |= {training["dataset"] for training in pretrained.values()}

@@ -19,7 +19,8 @@ from pipeline.distributed.collectives import check_agreement
 from pipeline.distributed.ranks import SINGLE, Ranks, join_ranks
 from pipeline.training import checkpoint
 from pipeline.training.objective import TrainingAttack
-from tests.support.training_runs import Run, recipe
+from pipeline.training.validation import ROBUST
+from tests.support.training_runs import Run, recipe, validation
 
 # without signs: where a gradient is zero but for rounding, a sign is the whole step
 L2 = TrainingAttack("l2", epsilon_255=200, step_255=100, steps=2, momentum=0, random_start=True)
@@ -35,6 +36,13 @@ CASES: dict[str, dict[str, Any]] = {
     "linf": {"method": "tecoa"},
     "compiled": {"method": "tecoa", "attack": L2, "compile": True},
     "bf16": {"method": "saft", "attack": L2, "precision": "bf16"},
+    "validated": {
+        "method": "tecoa",
+        "attack": L2,
+        "epochs": 3,
+        "averaging": 0.5,
+        "validation": validation(keep_best=True, norm="l2", epsilon_255=100, step_255=50),
+    },
     "everything": {
         "epochs": 2,
         "attack": L2,
@@ -113,8 +121,10 @@ def main(folder: Path, out: Path) -> None:
             digests[case] = digest(run)
             if ranks.first:
                 alone = run_of(folder, case, SINGLE)
-                losses = [row["loss"] for row in alone.go()]
+                logged = alone.go()
+                losses = [row["loss"] for row in logged]
                 differences[case] = {
+                    "validation": [[row.get(ROBUST) for row in log] for log in (logged, rows)],
                     "weights": difference(run.weights(), alone.weights()),
                     "moved": difference(base, alone.weights()),
                     "loss": max(abs(a - b["loss"]) for a, b in zip(losses, rows, strict=True)),

@@ -48,6 +48,7 @@ finetune:
   method: saft
   options: {saft: {learning_rate: null, attention_refinement: 0.08}}
   attack: {norm: linf, steps: null}
+  validation: {dataset: none}
   seed: 1
 filter:
   top_k: 2
@@ -301,7 +302,7 @@ def write_record(root: Path) -> None:
     write_training(root)
     recipe = {"method": "saft", "title": "SAFT", "seed": 1, "epochs": 3, "steps": 30}
     recipe |= {"dataset": "shapes", "options": {"attention_refinement": 0.08}}
-    recipe |= {"images": 1280, "attack": {"norm": "linf", "steps": 2}}
+    recipe |= {"images": 1280, "attack": {"norm": "linf", "steps": 2}, "validation": None}
     write_json(root / TRAINED / "recipe.json", recipe)
     write_json(root / TRAINED / "provenance.json", {"backend": "bundled", "files": ["a"]})
     write_classes(root / TRAINED / "classes.parquet", "shapes")

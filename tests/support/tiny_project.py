@@ -28,7 +28,7 @@ def write_params(folder: Path, **changes: Any) -> None:
     yaml = YAML()
     values = yaml.load(DEMO.read_text())
     defaults = {"finetune.dataset": "tiny", "evaluate.datasets": ["tiny"]}
-    defaults["evaluate.checks.datasets"] = ["tiny"]
+    defaults |= {"evaluate.checks.datasets": ["tiny"], "finetune.validation.dataset": "none"}
     for key, value in (defaults | changes).items():
         *path, name = key.split(".")
         section = values

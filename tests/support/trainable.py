@@ -50,6 +50,7 @@ def write_params(**changes: Any) -> None:
     yaml = YAML()
     values = yaml.load(DEMO.read_text())
     values["finetune"].update(dataset="tiny", epochs=2, batch_size=8, warmup_steps=0)
+    values["finetune"]["validation"]["dataset"] = "none"
     values["finetune"].update(changes)
     with Path("params.yaml").open("w") as stream:
         yaml.dump(values, stream)

@@ -16,10 +16,13 @@ from pipeline.training.objective import MethodInputs, TrainingAttack
 from pipeline.training.recipe import Recipe
 from pipeline.training.session import method_inputs
 from pipeline.training.text_attack import attacked_on
+from pipeline.training.validation import ValidationImages, Validator
+from pipeline.training.validation_params import Validation
 
 CPU = torch.device("cpu")
 N, C, K, WIDTH, SIZE = 10, 3, 2, 16, 16
 SCALE = 20.0
+HELD_OUT = 11
 MAPS = {"attention_refinement": 0.08, "attention_constraint": 0.05, "attention_norm": "token"}
 OPTIONS: dict[str, dict[str, Any]] = {
     "saft": MAPS,
@@ -82,6 +85,18 @@ def inputs_of(
     )
 
 
+def validation_images() -> ValidationImages:
+    """Random images of another seed, of which all but the first are measured on."""
+    rng = np.random.default_rng(9)
+    pixels = rng.integers(0, 256, size=(HELD_OUT, 3, SIZE, SIZE), dtype=np.uint8)
+    return ValidationImages(pixels, rng.integers(0, C, size=HELD_OUT), np.arange(1, HELD_OUT))
+
+
+def validation(**changes: Any) -> Validation:
+    """Every two steps, two ascents as the training attack's, nothing else; with changes."""
+    return replace(Validation("held", None, 2, 2, None, False, "linf", 4, 2), **changes)
+
+
 def objective_of(method: str, inputs: MethodInputs, **changes: Any) -> Any:
     """The method's objective with its options of OPTIONS."""
     module = registry.load("pipeline.methods", method, "test")
@@ -109,6 +124,9 @@ class Run:
         self.encoder, self.recipe = self.inputs.encoder, chosen
         objective = objective_of(chosen.method, self.inputs, **chosen.options)
         self.objective = attacked_on(objective, self.inputs, chosen)
+        self.validator: Validator | None = None
+        if chosen.validation is not None:
+            self.validator = Validator(self.inputs, validation_images(), chosen)
 
     def go(
         self, state: Any = None, save: Any = lambda state: None, every: int = 2
@@ -116,7 +134,7 @@ class Run:
         parts = finetune(
             self.encoder, self.objective, self.inputs.pixels, self.inputs.labels,
             self.recipe, self.device, Resume(state, save, lambda step: step % every == 0),
-            self.inputs.ranks,
+            self.inputs.ranks, self.validator,
         )  # fmt: skip
         return [row for part in parts for row in part]
 

@@ -11,6 +11,7 @@ from pipeline.common.options import load_plugin
 from pipeline.common.params import read_section, validate
 from pipeline.training.objective import Published, TrainingAttack
 from pipeline.training.recipe import FinetuneParams, Recipe, resolve
+from pipeline.training.validation_params import Validation
 from tests.support.project import DEMO
 
 NAMES = registry.names("pipeline.methods")
@@ -194,4 +195,5 @@ def test_the_demo_keeps_the_settings_it_was_tuned_with():
         attack=TrainingAttack("linf", 4, 2, 2, 0, True), epochs=8, batch_size=64,
         warmup_steps=250, mix_alpha=1.0, blocks=None, lora=None, gradient_clip=None, averaging=None,
         precision="float32", compile=False, seed=0,
+        validation=Validation("shapes-train-validation", None, 75, 4, None, False, "linf", 4, 2),
     )  # fmt: skip
