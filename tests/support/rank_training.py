@@ -35,6 +35,14 @@ CASES: dict[str, dict[str, Any]] = {
     "linf": {"method": "tecoa"},
     "compiled": {"method": "tecoa", "attack": L2, "compile": True},
     "bf16": {"method": "saft", "attack": L2, "precision": "bf16"},
+    "flip": {"method": "saft", "attack": L2, "augmentation": "flip"},
+    "crop": {"method": "comp_tga", "attack": L2, "augmentation": "crop"},
+    "crop, attacked": {
+        "method": "lore",
+        "attack": L2,
+        "learning_rate": 1e-3,
+        "augmentation": "crop",
+    },
     "everything": {
         "epochs": 2,
         "attack": L2,
