@@ -63,6 +63,7 @@ class Setting:
             batch_size=self.batch_size,
             warmup_steps=0,
             mix_alpha=1.0,
+            augmentation="none",
             blocks=None,
             lora=None,
             gradient_clip=None,

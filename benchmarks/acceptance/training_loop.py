@@ -3,6 +3,7 @@
 import copy
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ def loop(context: Context, project: Project) -> dict[str, Any]:
     steps = TINY_STEPS if context.tiny else STEPS
     pixels, labels = _packed(context, steps * context.batch, project.batch.images.shape[-1])
     objective: Any = copy.copy(project.objective)
-    objective.maps = objective.maps[:1].expand(len(pixels), -1).contiguous()
+    maps = objective.base.values[:1].expand(len(pixels), -1).contiguous()
+    objective.base = replace(objective.base, values=maps)
     scratch, saving = Path(tempfile.mkdtemp(dir=context.scratch)), []
 
     def save(state: Any) -> None:

@@ -66,12 +66,16 @@ class GatheredEncoder:
         return self._gather(self.encoder.project(features.local))
 
     def _gather(self, local: Tensor) -> Tensor:
-        rows = rows_to_compute(self.count, self.ranks)
-        batches = local.unflatten(0, (-1, rows.stop - rows.start))
-        kept = block(self.count, self.ranks)
-        return _Gather.apply(batches[:, : kept.stop - kept.start], self.count, self.ranks).flatten(
-            0, 1
-        )
+        return gather_rows(local, self.count, self.ranks)
+
+
+def gather_rows(local: Tensor, count: int, ranks: Ranks) -> Tensor:
+    """(k * B, ...) of all ranks, from the (k * b, ...) that each has computed."""
+    if ranks.size == 1:
+        return local
+    rows, kept = rows_to_compute(count, ranks), block(count, ranks)
+    batches = local.unflatten(0, (-1, rows.stop - rows.start))
+    return _Gather.apply(batches[:, : kept.stop - kept.start], count, ranks).flatten(0, 1)
 
 
 class _Gather(torch.autograd.Function):

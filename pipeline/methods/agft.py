@@ -17,8 +17,14 @@ from torch.nn import functional as F
 
 from pipeline.clip.model import ImageEncoder
 from pipeline.common.bounds import Factor
-from pipeline.training.frozen_features import precompute_on_clean_images
-from pipeline.training.objective import TECOA_PROTOCOL, Batch, MethodInputs, MethodParams
+from pipeline.training.frozen_features import base_outputs
+from pipeline.training.objective import (
+    TECOA_PROTOCOL,
+    BaseOutputs,
+    Batch,
+    MethodInputs,
+    MethodParams,
+)
 from pipeline.training.template import TemplateClassifier, accuracy
 
 TITLE = "AGFT"
@@ -33,33 +39,36 @@ class Params(MethodParams):
 
 
 def build(params: Params, inputs: MethodInputs) -> "Agft":
-    """Compute the base model's soft targets once, then forget it."""
+    """The objective on the base model's soft targets."""
     scale = params.scale_ratio * inputs.scale
     softened = TemplateClassifier(inputs.template, params.target_temperature * scale)
-    targets = precompute_on_clean_images(
-        inputs, lambda features, _: softened.logits(features.pooled).softmax(1), "base predictions"
+    targets = base_outputs(
+        inputs,
+        lambda _, features, __: softened.logits(features.pooled).softmax(1),
+        "base predictions",
+        ("classes",),
     )
     return Agft(inputs.template, scale, targets)
 
 
 class Agft(TemplateClassifier):
-    """The objective. scale: r * scale; targets: (N, C), rows sum to 1."""
+    """The objective. scale: r * scale; base: (B, C) soft targets, rows sum to 1."""
 
-    kept_per_image = ("classes",)
+    base: BaseOutputs
 
-    def __init__(self, template: Tensor, scale: float, targets: Tensor) -> None:
+    def __init__(self, template: Tensor, scale: float, base: BaseOutputs) -> None:
         super().__init__(template, scale)
-        self.targets = targets
+        self.base = base
 
     def attack_loss(self, encoder: ImageEncoder, images: Tensor, batch: Batch) -> Tensor:
         """Soft cross-entropy, summed over the batch."""
         logits = self.logits(encoder(images).pooled)
-        return F.cross_entropy(logits, self.targets[batch.numbers], reduction="sum")
+        return F.cross_entropy(logits, self.base.of(batch), reduction="sum")
 
     def losses(self, encoder: ImageEncoder, images: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Soft cross-entropy of the adversarial images; clean images are not encoded."""
         logits = self.logits(encoder(images).pooled)
         return {
-            "loss": F.cross_entropy(logits, self.targets[batch.numbers]),
+            "loss": F.cross_entropy(logits, self.base.of(batch)),
             "adversarial_accuracy": accuracy(logits, batch.labels),
         }

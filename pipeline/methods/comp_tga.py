@@ -22,8 +22,8 @@ from pipeline.clip.model import ImageEncoder
 from pipeline.common.bounds import Name
 from pipeline.training.attention import attention_map, upsampled, upsampling
 from pipeline.training.attention_guided import AttentionParams
-from pipeline.training.frozen_features import precompute_on_clean_images
-from pipeline.training.objective import TECOA_PROTOCOL, Batch, MethodInputs, PerImage
+from pipeline.training.frozen_features import base_outputs
+from pipeline.training.objective import TECOA_PROTOCOL, BaseOutputs, Batch, MethodInputs
 from pipeline.training.template import TemplateAttack, accuracy
 
 TITLE = "Comp-TGA"
@@ -44,20 +44,21 @@ def build(params: Params, inputs: MethodInputs) -> "CompTga":
 
 
 class CompTga(TemplateAttack):
-    """The objective. negative: (C, D) unit-norm texts; base_maps: (N, 2, T), the base model's
+    """The objective. negative: (C, D) unit-norm texts; base: (B, 2, T) maps, the base model's
     attention on the clean images, guided by template and negation, before they are multiplied."""
 
-    kept_per_image: tuple[PerImage, ...] = ("patches", "patches")
+    base: BaseOutputs
 
     def __init__(self, params: Params, negative: Tensor, inputs: MethodInputs) -> None:
         super().__init__(inputs.template, inputs.scale)
         self.params, self.negative = params, negative
         encoder = inputs.encoder
         self.upsampling = upsampling(encoder.grid[0], encoder.image_size).to(negative.device)
-        self.base_maps = precompute_on_clean_images(
+        self.base = base_outputs(
             inputs,
-            lambda features, labels: self._maps(encoder.project(features), labels),
+            lambda base, features, labels: self._maps(base.project(features), labels),
             "base attention maps",
+            ("patches", "patches"),
         )
 
     def losses(self, encoder: ImageEncoder, images: Tensor, batch: Batch) -> dict[str, Tensor]:
@@ -65,7 +66,7 @@ class CompTga(TemplateAttack):
         features = encoder(torch.cat([images, batch.images]))
         adversarial, clean = self.logits(features.pooled).chunk(2)
         maps = self._maps(encoder.project(features), batch.labels.repeat(2))
-        base = self._attention(self.base_maps[batch.numbers])
+        base = self._attention(self.base.of(batch))
         adversarial_map, clean_map = self._attention(maps).chunk(2)
         cross_entropy = F.cross_entropy(adversarial, batch.labels)
         refinement = (adversarial_map - base).flatten(1).norm(dim=1).mean()

@@ -29,7 +29,7 @@ from pipeline.training.embedding_distance import (
     EmbeddingAttack,
     base_embeddings,
 )
-from pipeline.training.objective import Batch, MethodInputs, MethodParams
+from pipeline.training.objective import BaseOutputs, Batch, MethodInputs, MethodParams
 
 TITLE = "FARE"
 PUBLISHED = FARE_PROTOCOL
@@ -42,15 +42,15 @@ class Params(MethodParams):
 
 
 def build(params: Params, inputs: MethodInputs) -> "Fare":
-    """Encode every clean image once with the base model, then forget it."""
+    """The objective on the base model's embeddings of the clean images."""
     return Fare(base_embeddings(inputs), params.distance)
 
 
 class Fare(EmbeddingAttack):
-    """The objective. embeddings: (N, D) of the base model, not normalised."""
+    """The objective. base: (B, D) embeddings, not normalised."""
 
-    def __init__(self, embeddings: Tensor, distance: Literal["l2", "cosine"]) -> None:
-        super().__init__(embeddings)
+    def __init__(self, base: BaseOutputs, distance: Literal["l2", "cosine"]) -> None:
+        super().__init__(base)
         self.distance = distance
 
     def losses(self, encoder: ImageEncoder, images: Tensor, batch: Batch) -> dict[str, Tensor]:
@@ -58,5 +58,5 @@ class Fare(EmbeddingAttack):
         if self.distance == "l2":
             return {"loss": self.distances(encoder, images, batch).mean()}
         embedding = encoder(images).embedding.float()
-        cosines = F.cosine_similarity(embedding, self.embeddings[batch.numbers], dim=1)
+        cosines = F.cosine_similarity(embedding, self.base.of(batch), dim=1)
         return {"loss": (1 - cosines).mean()}

@@ -57,18 +57,18 @@ class Params(MethodParams):
 
 
 def build(params: Params, inputs: MethodInputs) -> "Lore":
-    """Encode every clean image once with the base model, then forget it."""
-    return Lore(params, base_embeddings(inputs), inputs.seed)
+    """The objective on the base model's embeddings of the clean images."""
+    return Lore(params, inputs)
 
 
 class Lore(EmbeddingAttack):
-    """The objective. embeddings: (N, D) of the base model, not normalised; seed: of the network's
-    initial weights."""
+    """The objective. base: (B, D) embeddings, not normalised."""
 
-    def __init__(self, params: Params, embeddings: Tensor, seed: int) -> None:
-        super().__init__(embeddings)
+    def __init__(self, params: Params, inputs: MethodInputs) -> None:
+        super().__init__(base_embeddings(inputs))
         self.params = params
-        self.network = multiplier_network(embeddings.shape[1], seed).to(embeddings.device)
+        width, device = inputs.template.shape[1], inputs.template.device
+        self.network = multiplier_network(width, inputs.seed).to(device)
         self.optimiser = torch.optim.Adam(
             self.network.parameters(), lr=params.multiplier_learning_rate
         )
@@ -79,7 +79,7 @@ class Lore(EmbeddingAttack):
         |F(x) - F0(x)|^2 / |F0(x)|^2, which rho bounds."""
         embeddings = encoder(torch.cat([images, batch.images])).embedding.float()
         adversarial, clean = embeddings.chunk(2)
-        base = self.embeddings[batch.numbers]
+        base = self.base.of(batch)
         size = base.square().sum(1)
         moved = squared_distances(clean, base)
         excess = moved - self.params.rho * size
@@ -112,7 +112,7 @@ class Lore(EmbeddingAttack):
 
     def _multipliers(self, batch: Batch) -> Tensor:
         """(B,) above 0."""
-        return F.softplus(self.network(self.embeddings[batch.numbers])[:, 0])
+        return F.softplus(self.network(self.base.of(batch))[:, 0])
 
 
 def multiplier_network(width: int, seed: int) -> nn.Sequential:

@@ -13,7 +13,6 @@ before) and in AGFT's reimplementation after the paper. pc is not detached, as i
 The code's ImageNet mean and standard deviation are not followed: CLIP's own are used.
 """
 
-import copy
 from dataclasses import replace
 from typing import Literal
 
@@ -25,6 +24,7 @@ from pipeline.clip.model import ImageEncoder
 from pipeline.common.bounds import Weight
 from pipeline.distributed.gathered import gathering_encoder
 from pipeline.distributed.ranks import SINGLE, Ranks
+from pipeline.training.frozen_features import frozen_base
 from pipeline.training.objective import TECOA_PROTOCOL, Batch, MethodInputs, MethodParams
 from pipeline.training.template import TemplateAttack, accuracy
 
@@ -42,7 +42,7 @@ class Params(MethodParams):
 
 def build(params: Params, inputs: MethodInputs) -> "PmgAft":
     """Keep a frozen copy of the base encoder: it must see the adversarial images."""
-    frozen = copy.deepcopy(inputs.encoder).requires_grad_(False).eval()
+    frozen = frozen_base(inputs.encoder)
     return PmgAft(params, inputs.template, inputs.scale, frozen, inputs.ranks)
 
 

@@ -35,7 +35,7 @@ def build(params: Params, inputs: MethodInputs) -> "SimClip":
 
 
 class SimClip(EmbeddingAttack):
-    """The objective. embeddings: (N, D) of the base model, for the attack."""
+    """The objective. base: (B, D) embeddings, for the attack."""
 
     def losses(self, encoder: ImageEncoder, images: Tensor, batch: Batch) -> dict[str, Tensor]:
         """One forward of the adversarial and clean halves; each pulls the other."""

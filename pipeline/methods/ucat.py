@@ -27,13 +27,13 @@ from torch.nn import functional as F
 
 from pipeline.clip.model import ImageEncoder
 from pipeline.common.bounds import Weight
-from pipeline.training.frozen_features import precompute_on_clean_images
+from pipeline.training.frozen_features import base_outputs
 from pipeline.training.objective import (
     TECOA_PROTOCOL,
+    BaseOutputs,
     Batch,
     MethodInputs,
     MethodParams,
-    PerImage,
 )
 from pipeline.training.template import TemplateAttack, accuracy
 
@@ -51,36 +51,39 @@ class Params(MethodParams):
 
 
 def build(params: Params, inputs: MethodInputs) -> "Ucat":
-    """Compute the base model's cosines once, where they are what the divergence is from."""
+    """The objective, on the base model's cosines where they are what the divergence is from."""
     cosines = None
     if params.clean_model == "base":
         template = inputs.template
-        cosines = precompute_on_clean_images(
-            inputs, lambda features, _: features.pooled @ template.T, "base cosines"
+        cosines = base_outputs(
+            inputs,
+            lambda _, features, __: features.pooled @ template.T,
+            "base cosines",
+            ("classes",),
         )
     return Ucat(params, inputs.template, inputs.scale, cosines)
 
 
 class Ucat(TemplateAttack):
-    """The objective. base_cosines: (N, C) of the clean images; None: the tuned model's count."""
+    """The objective. base: (B, C) cosines of the clean images; None: the tuned model's
+    count."""
 
     def __init__(
-        self, params: Params, template: Tensor, scale: float, base_cosines: Tensor | None
+        self, params: Params, template: Tensor, scale: float, base: BaseOutputs | None
     ) -> None:
         super().__init__(template, scale)
-        self.temperature, self.base_cosines = params.temperature, base_cosines
+        self.temperature, self.base = params.temperature, base
         largest = math.exp(_softplus(2 / params.temperature))  # about the largest concentration
         self.weight = params.calibration / largest
-        self.kept_per_image: tuple[PerImage, ...] = () if base_cosines is None else ("classes",)
 
     def losses(self, encoder: ImageEncoder, images: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Clean images are encoded only where the tuned model's count."""
-        if self.base_cosines is None:
+        if self.base is None:
             pooled = encoder(torch.cat([images, batch.images])).pooled
             cosines, clean = (pooled @ self.template.T).chunk(2)
         else:
             cosines = encoder(images).pooled @ self.template.T
-            clean = self.base_cosines[batch.numbers]
+            clean = self.base.of(batch)
         cross_entropy = F.cross_entropy(self.scale * cosines, batch.labels)
         divergence = dirichlet_divergence(cosines, clean, self.temperature).mean()
         calibration = (self.weight * divergence).to(cross_entropy.dtype)
@@ -90,7 +93,7 @@ class Ucat(TemplateAttack):
             "calibration": calibration,
             "adversarial_accuracy": accuracy(cosines, batch.labels),
         }
-        if self.base_cosines is None:
+        if self.base is None:
             logged["clean_accuracy"] = accuracy(clean, batch.labels)
         return logged
 

@@ -14,13 +14,13 @@ from torch import Tensor
 from pipeline.clip.model import ImageEncoder
 from pipeline.common.bounds import Weight
 from pipeline.training.attention import TokenNorm, attention_map, map_distance, upsampling_factor
-from pipeline.training.frozen_features import precompute_on_clean_images
+from pipeline.training.frozen_features import base_outputs
 from pipeline.training.objective import (
+    BaseOutputs,
     Batch,
     FixedObjective,
     MethodInputs,
     MethodParams,
-    PerImage,
 )
 from pipeline.zeroshot.ensemble import ensemble_accuracy, ensemble_cross_entropy, ensemble_logits
 
@@ -35,20 +35,21 @@ class AttentionParams(MethodParams):
 
 
 class AttentionGuided(FixedObjective):
-    """The objective. texts: (C, K, D) unit norm; maps: (N, T), the base model's attention on
-    the clean images, computed once, after which the base model is forgotten."""
+    """The objective. texts: (C, K, D) unit norm; base: (B, T) maps, the base model's attention on
+    the clean images."""
 
-    kept_per_image: tuple[PerImage, ...] = ("patches",)
+    base: BaseOutputs
 
     def __init__(self, params: AttentionParams, texts: Tensor, inputs: MethodInputs) -> None:
         self.params, self.texts, self.scale = params, texts, inputs.scale
         self.mean_text = texts.mean(1)
         encoder = inputs.encoder
         self.factor = upsampling_factor(encoder.grid[0], encoder.image_size).to(texts.device)
-        self.maps = precompute_on_clean_images(
+        self.base = base_outputs(
             inputs,
-            lambda features, labels: self._attention(encoder.project(features), labels),
+            lambda base, features, labels: self._attention(base.project(features), labels),
             "base attention maps",
+            ("patches",),
         )
 
     def attack_loss(self, encoder: ImageEncoder, images: Tensor, batch: Batch) -> Tensor:
@@ -62,7 +63,7 @@ class AttentionGuided(FixedObjective):
         logits = ensemble_logits(features.pooled, self.texts, self.scale)
         adversarial, clean = logits.chunk(2)
         maps = self._attention(encoder.project(features), batch.labels.repeat(2))
-        base = self.maps[batch.numbers]
+        base = self.base.of(batch)
         cross_entropy = ensemble_cross_entropy(adversarial, batch.labels).mean()
         refinement = map_distance(maps[: len(base)], base, self.factor)
         constraint = map_distance(maps[len(base) :], base, self.factor)

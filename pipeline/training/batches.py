@@ -1,6 +1,6 @@
 """Which images a step of fine-tuning trains on, and their way to the device.
 
-The order of an epoch follows from (seed, epoch).
+The order of an epoch follows from (seed, epoch), and so does what happens to each image.
 """
 
 import math
@@ -14,6 +14,7 @@ from pipeline.clip import model as clip
 from pipeline.clip.upload import Sent, Uploader
 from pipeline.distributed.ranks import SINGLE, Ranks, rows_to_compute
 from pipeline.images.streaming import Pixels, depth, prefetch
+from pipeline.training.augmentation import Augmentation, augmented, draw
 from pipeline.training.objective import Batch
 from pipeline.training.recipe import Recipe
 
@@ -56,14 +57,17 @@ def read_batches(
     ranks: Ranks,
 ) -> Iterator[Batch]:
     """The batches of the steps, each on its way to the device while the one before it is used."""
-    uploader = Uploader(device)
+    uploader, kind = Uploader(device), recipe.augmentation
 
     def read(step: int) -> Sent:
         index, part = read_pixels(pixels, step, recipe, ranks)
-        return uploader.send(part, labels[index], index)
+        shown = index[rows_to_compute(len(index), ranks)]
+        epoch = step // steps_per_epoch(len(pixels), recipe)
+        drawn = draw(kind, shown, part.shape[-1], recipe.seed, epoch)
+        return uploader.send(part, labels[index], index, *drawn)
 
     for sent in prefetch(read, steps, depth(pixels)):
-        yield _received(uploader, sent)
+        yield _received(uploader, sent, kind)
 
 
 def read_pixels(
@@ -83,6 +87,6 @@ def make_batch(
     return _received(uploader, uploader.send(pixels, labels[index], index))
 
 
-def _received(uploader: Uploader, sent: Sent) -> Batch:
-    images, batch_labels, numbers = uploader.receive(sent)
-    return Batch(clip.scaled(images), batch_labels, numbers)
+def _received(uploader: Uploader, sent: Sent, kind: Augmentation = "none") -> Batch:
+    images, batch_labels, numbers, *drawn = uploader.receive(sent)
+    return Batch(augmented(clip.scaled(images), kind, drawn), batch_labels, numbers)

@@ -8,12 +8,12 @@ projected class tokens *before* normalisation.
 from torch import Tensor
 
 from pipeline.clip.model import ImageEncoder
-from pipeline.training.frozen_features import precompute_on_clean_images
+from pipeline.training.frozen_features import base_outputs
 from pipeline.training.objective import (
+    BaseOutputs,
     Batch,
     FixedObjective,
     MethodInputs,
-    PerImage,
     Published,
     TrainingAttack,
 )
@@ -32,10 +32,10 @@ FARE_PROTOCOL = Published(
 )
 
 
-def base_embeddings(inputs: MethodInputs) -> Tensor:
-    """(N, D) float32 embeddings of the clean images by the base model."""
-    return precompute_on_clean_images(
-        inputs, lambda features, _: features.embedding.float(), "base embeddings"
+def base_embeddings(inputs: MethodInputs) -> BaseOutputs:
+    """(B, D) float32 embeddings of the clean images by the base model."""
+    return base_outputs(
+        inputs, lambda _, features, __: features.embedding.float(), "base embeddings", ("width",)
     )
 
 
@@ -47,13 +47,13 @@ def squared_distances(first: Tensor, second: Tensor) -> Tensor:
 class EmbeddingAttack(FixedObjective):
     """The part of an objective that attacks |F(x') - F0(x)|_2^2, summed over the batch.
 
-    embeddings: (N, D) of the base model on the clean images.
+    base: (B, D) embeddings by the base model of the clean images, not normalised.
     """
 
-    kept_per_image: tuple[PerImage, ...] = ("width",)
+    base: BaseOutputs
 
-    def __init__(self, embeddings: Tensor) -> None:
-        self.embeddings = embeddings
+    def __init__(self, base: BaseOutputs) -> None:
+        self.base = base
 
     def attack_loss(self, encoder: ImageEncoder, images: Tensor, batch: Batch) -> Tensor:
         """Squared distance to the clean image's base embedding, summed over the batch."""
@@ -61,4 +61,4 @@ class EmbeddingAttack(FixedObjective):
 
     def distances(self, encoder: ImageEncoder, images: Tensor, batch: Batch) -> Tensor:
         """(B,) squared l2 distances to the base embeddings."""
-        return squared_distances(encoder(images).embedding.float(), self.embeddings[batch.numbers])
+        return squared_distances(encoder(images).embedding.float(), self.base.of(batch))

@@ -75,7 +75,8 @@ def finetune(
         compile_blocks(encoder.visual)
     rows: list[_Row] = []
     batches = read_batches(pixels, labels, recipe, device, range(first, total), ranks)
-    for step, batch in enumerate(batches, first):
+    for step, clean in enumerate(batches, first):
+        batch = objective.base.fill(clean, ranks) if objective.base else clean
         rate = _set_rate(optimiser, recipe, step, total)
         log = train_step(encoder, objective, optimiser, batch, step, recipe, ascents, ranks)
         objective.after_step(batch, step)

@@ -22,6 +22,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, Section
 from pipeline.distributed.ranks import SINGLE, Ranks
 from pipeline.images.streaming import Pixels
+from pipeline.training.augmentation import Augmentation
 from pipeline.zeroshot.pgd_step import Norm
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, TEMPLATE
 
@@ -30,13 +31,15 @@ Optimiser = Literal["sgd", "adamw"]
 
 class Batch(NamedTuple):
     """images: (B, 3, S, S) float32 clean pixels in [0, 1]; labels, numbers: (B,) int64,
-    class numbers and image numbers in the training set. Where several processes train together,
-    `images` are this process's rows, labels and numbers those of the whole batch, and the encoder
-    that `losses` is given turns the former into the features of the latter."""
+    class numbers and image numbers in the training set; base: see `BaseOutputs`, None before
+    `fill` and where that has nothing to add. Where several processes train together, `images` are
+    this process's rows, all else is of the whole batch, and the encoder that `losses` is given
+    turns the former into the features of the latter."""
 
     images: Tensor
     labels: Tensor
     numbers: Tensor
+    base: Tensor | None = None
 
 
 class MethodInputs(NamedTuple):
@@ -47,7 +50,8 @@ class MethodInputs(NamedTuple):
     of the text set "template"; others: (C, K, D) those of each text set of finetune.texts, by
     name; scale: exp(logit scale);
     pixels: uint8 (N, 3, S, S); labels: (N,) int64; both memory-mapped or in RAM;
-    ranks: the processes that train together; seed: of what a method draws at random.
+    ranks: the processes that train together; seed: of what a method draws at random;
+    augmentation: of the batches, see `pipeline.training.augmentation`.
     """
 
     encoder: ImageEncoder
@@ -60,6 +64,7 @@ class MethodInputs(NamedTuple):
     ranks: Ranks = SINGLE
     seed: int = 0
     others: Mapping[str, Tensor] = MappingProxyType({})
+    augmentation: Augmentation = "none"
 
     def text_set(self, name: str, key: str) -> Tensor:
         """(C, K, D) unit-norm features of a text set.
@@ -87,6 +92,21 @@ PerImage = Literal["patches", "classes", "width"]
 ObjectiveState = dict[str, Any]
 
 
+class BaseOutputs(Protocol):
+    """What an objective asks of the base model about clean images, made by
+    `frozen_features.base_outputs`."""
+
+    @property
+    def kept_per_image(self) -> tuple[PerImage, ...]:
+        """As in `Objective`."""
+
+    def fill(self, batch: Batch, ranks: Ranks = SINGLE) -> Batch:
+        """The batch with what `of` needs: once per step, before the attack."""
+
+    def of(self, batch: Batch) -> Tensor:
+        """(B, ...) outputs for the rows of `batch.labels`, without a graph."""
+
+
 class Objective(Protocol):
     """A training objective; texts are features already, nothing here encodes text."""
 
@@ -95,6 +115,10 @@ class Objective(Protocol):
         """What is stored of every training image, an element per tensor with a float32 row for
         each image: a number per patch of the image, per class, or per dimension of the joint
         space. For estimates of memory."""
+
+    @property
+    def base(self) -> BaseOutputs | None:
+        """Outputs of the base model on clean images; None for a method that needs none."""
 
     @property
     def attack_loss(self) -> AttackLoss | None:
@@ -118,7 +142,15 @@ class Objective(Protocol):
 
 
 class FixedObjective:
-    """The part of an objective that learns nothing itself."""
+    """The part of an objective that learns nothing itself, and keeps of the images what `base`
+    does."""
+
+    base: BaseOutputs | None = None
+
+    @property
+    def kept_per_image(self) -> tuple[PerImage, ...]:
+        """Rows of the base model's outputs."""
+        return self.base.kept_per_image if self.base else ()
 
     def after_step(self, batch: Batch, step: int) -> None:
         """Nothing to learn."""

@@ -21,6 +21,7 @@ from pipeline.common.bounds import (
 from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, Section
 from pipeline.images.classes import NO_SET
+from pipeline.training.augmentation import Augmentation
 from pipeline.training.blocks import Blocks
 from pipeline.training.lora import Lora, LoraParams
 from pipeline.training.objective import (
@@ -62,6 +63,7 @@ class FinetuneParams(Section):
     batch_size: Count | None
     warmup_steps: CountOrZero | None
     mix_alpha: Share
+    augmentation: Augmentation
     blocks: Blocks | None
     lora: LoraParams | None
     gradient_clip: Limit | None
@@ -93,6 +95,7 @@ class Recipe:
     batch_size: int
     warmup_steps: int
     mix_alpha: float
+    augmentation: Augmentation
     blocks: str | None
     lora: Lora | None
     gradient_clip: float | None
@@ -118,7 +121,7 @@ def resolve(params: FinetuneParams, published: Published, options: MethodParams)
     keys = ("optimiser", "momentum", "weight_decay", "epochs", "batch_size", "warmup_steps")
     filled = {key: _or_published(getattr(params, key), getattr(published, key)) for key in keys}
     taken = ("dataset", "method", "mix_alpha", "blocks", "gradient_clip", "averaging")
-    taken += ("precision", "compile", "seed")
+    taken += ("augmentation", "precision", "compile", "seed")
     return Recipe(
         **{key: getattr(params, key) for key in taken},
         **filled,

@@ -81,6 +81,7 @@ def method_inputs(
         ranks=ranks,
         seed=recipe.seed,
         others={name: captions.to(device) for name, captions in others.items()},
+        augmentation=recipe.augmentation,
     )
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.clip.model import ImageEncoder
-from pipeline.training.objective import Batch, FixedObjective, PerImage
+from pipeline.training.objective import Batch, FixedObjective
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
@@ -21,8 +21,6 @@ class TemplateClassifier(FixedObjective):
 
     template: (C, D) unit-norm text features; scale: the factor on cosines.
     """
-
-    kept_per_image: tuple[PerImage, ...] = ()
 
     def __init__(self, template: Tensor, scale: float) -> None:
         self.template, self.scale = template, scale

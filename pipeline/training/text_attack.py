@@ -10,6 +10,7 @@ from torch import Tensor
 from pipeline.clip.model import ImageEncoder
 from pipeline.training.objective import (
     AttackLoss,
+    BaseOutputs,
     Batch,
     MethodInputs,
     Objective,
@@ -42,6 +43,11 @@ class TextAttack:
     def kept_per_image(self) -> tuple[PerImage, ...]:
         """As the method's own."""
         return self.objective.kept_per_image
+
+    @property
+    def base(self) -> BaseOutputs | None:
+        """As the method's own."""
+        return self.objective.base
 
     @property
     def attack_loss(self) -> AttackLoss | None:

@@ -69,7 +69,8 @@ def perturb_batch(
     if chosen is None or ascended is None:
         return start
     count, rows = len(batch.labels), rows_to_compute(len(batch.labels), ranks)
-    part = Batch(images, batch.labels[rows], batch.numbers[rows])
+    labels, numbers = batch.labels[rows], batch.numbers[rows]
+    base = [] if batch.base is None else [batch.base[rows]]
     if chosen.random_start:
         generator = torch.Generator(images.device).manual_seed(start_seed(recipe.seed, step))
         start = pgd_step.uniform_start(
@@ -78,7 +79,7 @@ def perturb_batch(
     if ascents.copy is not None:
         refresh(ascents.copy, encoder)
     perturbed = _ascended(ascents.copy or encoder, ascended, chosen)
-    inputs = (images, start, part.labels, part.numbers)
+    inputs = (images, start, labels, numbers, *base)
     with without_gradients(encoder):
         if ascents.replay is None:
             return perturbed(*inputs)[0]
@@ -88,10 +89,10 @@ def perturb_batch(
 def _ascended(
     attacked: ImageEncoder, loss: AttackLoss, chosen: TrainingAttack
 ) -> Callable[..., tuple[Tensor]]:
-    """(images, start, labels, numbers) -> the perturbation, by all ascents of a step."""
+    """(images, start, other fields of a Batch) -> the perturbation, by all ascents of a step."""
 
-    def perturbed(images: Tensor, start: Tensor, labels: Tensor, numbers: Tensor) -> tuple[Tensor]:
-        part = Batch(images, labels, numbers)
+    def perturbed(images: Tensor, start: Tensor, *rest: Tensor) -> tuple[Tensor]:
+        part = Batch(images, *rest)
         return (
             pgd_step.perturb(
                 lambda moved: loss(attacked, moved, part),

@@ -132,7 +132,7 @@ class Plan:
     @cached_property
     def passes(self) -> EncoderPasses:
         """How often the method encodes an image."""
-        return measure_passes(*self.method)
+        return measure_passes(*self.method, self.finetune.augmentation)
 
     @cached_property
     def device(self) -> torch.device:

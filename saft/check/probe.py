@@ -13,7 +13,8 @@ import torch
 from open_clip.transformer import VisionTransformer
 
 from pipeline.clip.model import Features, ImageEncoder
-from pipeline.training.objective import Batch, MethodInputs, MethodParams, PerImage
+from pipeline.training.augmentation import Augmentation
+from pipeline.training.objective import Batch, MethodInputs, MethodParams, Objective, PerImage
 
 IMAGES, BATCH, CLASSES, CAPTIONS, WIDTH = 7, 3, 5, 2, 16
 SIDE, PATCH = 8, 4
@@ -32,22 +33,33 @@ class EncoderPasses(NamedTuple):
     kept_per_image: tuple[PerImage, ...]
 
 
-def measure_passes(method: ModuleType, options: MethodParams) -> EncoderPasses:
+def measure_passes(
+    method: ModuleType, options: MethodParams, augmentation: Augmentation = "none"
+) -> EncoderPasses:
     """Build the method's objective on a tiny random encoder and take its losses once."""
     with contextlib.redirect_stderr(io.StringIO()), torch.random.fork_rng():  # progress bars
         encoder, forwards = counting_encoder()
-        objective = method.build(options, tiny_inputs(encoder, options))
+        inputs = tiny_inputs(encoder, options)._replace(augmentation=augmentation)
+        objective = method.build(options, inputs)
         setup = sum(count for count, _ in forwards)
         forwards.clear()
         images, labels = torch.rand(BATCH, 3, SIDE, SIDE), torch.arange(BATCH)
-        objective.losses(encoder, images, Batch(images, labels, torch.arange(BATCH)))
+        batch = Batch(images, labels, torch.arange(BATCH))
+        if objective.base:
+            batch = objective.base.fill(batch)
+        objective.losses(encoder, images, batch)
     return EncoderPasses(
         graph=sum(count for count, graph in forwards if graph) / BATCH,
         plain=sum(count for count, graph in forwards if not graph) / BATCH,
         setup=setup / IMAGES,
-        copies=sum(isinstance(value, ImageEncoder) for value in vars(objective).values()),
+        copies=sum(isinstance(value, ImageEncoder) for value in _kept(objective)),
         kept_per_image=objective.kept_per_image,
     )
+
+
+def _kept(objective: Objective) -> list[object]:
+    """What an objective and its base outputs hold."""
+    return [*vars(objective).values(), *(vars(objective.base).values() if objective.base else ())]
 
 
 def counting_encoder() -> tuple[ImageEncoder, list[tuple[int, bool]]]:

@@ -75,6 +75,8 @@ def training_rows(inputs: Inputs) -> list[tuple[str, str]]:
         ("weight decay", f"{recipe['weight_decay']:g}"),
         ("attack", attack_line(attack) if attack else "none, clean images"),
     ]  # fmt: skip
+    if recipe["augmentation"] != "none":
+        rows.append(("augmentation", recipe["augmentation"]))
     if recipe["blocks"] is not None:
         rows.append(("trained blocks", recipe["blocks"]))
     if lora := recipe["lora"]:

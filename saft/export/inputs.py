@@ -77,6 +77,7 @@ class Trained(Section, extra="ignore"):
     optimiser: str
     learning_rate: float
     warmup_steps: int
+    augmentation: str
     momentum: float
     weight_decay: float
     blocks: str | None

@@ -177,6 +177,24 @@ def test_training_ends_with_the_same_bits(
     assert plain[2].ascents == 2 * 30
 
 
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("method", ["saft", "fare", "lore", "agft"])
+def test_training_on_augmented_images_ends_with_the_same_bits(
+    method, precision, clip_folder, graphs, device, monkeypatch
+):
+    """What the attack asks of the base model is another tensor in every step."""
+    chosen = recipe(method=method, precision=precision, learning_rate=1e-3, augmentation="crop")
+
+    def train() -> tuple[Any, Any]:
+        run = Run(clip_folder, chosen, device=device)
+        return run.go(), run.weights()
+
+    plain, graphed = both(monkeypatch, train)
+    assert graphs == ["captured", *["replayed"] * 5]
+    assert graphed[0] == plain[0]
+    assert all(value.equal(graphed[1][name]) for name, value in plain[1].items())
+
+
 def recipe_l2() -> Any:
     return type(ATTACK)("l2", epsilon_255=64, step_255=32, steps=2, momentum=0.9, random_start=True)
 

@@ -127,7 +127,9 @@ def streamed(tmp_path: Path, packed: np.ndarray) -> StreamedPixels:
 def frozen_pass(inputs: MethodInputs) -> torch.Tensor:
     """`precompute_on_clean_images` of (embedding, labels): both, so that an order shows."""
     return frozen_features.precompute_on_clean_images(
-        inputs, lambda found, labels: torch.cat([found.embedding, labels[:, None]], dim=1), "test"
+        inputs,
+        lambda _, found, labels: torch.cat([found.embedding, labels[:, None]], dim=1),
+        "test",
     )
 
 

@@ -388,6 +388,34 @@ def test_the_attack_equals_its_twin(device_scene, method, options):
     assert abs(value / summed - 1) < tolerance(scene)
 
 
+@pytest.mark.parametrize(("method", "options"), CASES, ids=IDS)
+def test_with_augmentation_the_base_model_sees_the_augmented_images(device_scene, method, options):
+    """Loss and attack of images that are not those of the training set."""
+    scene, twin, told = device_scene, TWINS[method], options_of(method, options)
+    objective = objective_of(method, scene.inputs._replace(augmentation="flip"), **options)
+    batch = scene.batch._replace(images=scene.batch.images.flip(3))
+    world = scene.world._replace(images=scene.world.images.flip(3))
+    if objective.base is not None:
+        batch = objective.base.fill(batch)
+    encoder, images = shifted(scene.inputs.encoder), other_images(batch.images)
+    loss = objective.losses(encoder, images, batch)["loss"]
+    expected = twin.loss(world, images.cpu().double(), told)
+    assert abs(loss.item() / expected.item() - 1) < tolerance(scene)
+    if twin.attack is not None:
+        value = objective.attack_loss(encoder, images, batch)
+        summed = twin.attack(world, images.cpu().double(), told).sum().item()
+        assert abs(value.item() / summed - 1) < tolerance(scene)
+    assert objective.kept_per_image == ()
+    if objective.base is not None:  # the comparison can fail
+        stale = objective_of(method, scene.inputs, **options)
+        values = [
+            (one.losses(encoder, images, batch)["loss"], one.attack_loss(encoder, images, batch))
+            for one in (objective, stale)
+        ]
+        apart = [abs(a.item() / b.item() - 1) for a, b in zip(*values, strict=True)]
+        assert max(apart) > 100 * tolerance(scene)
+
+
 def test_attacks_on_different_losses_differ(scene):
     """The comparison above can fail."""
     published = registry.load("pipeline.methods", "tecoa", "test").PUBLISHED

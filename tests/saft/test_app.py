@@ -94,8 +94,8 @@ def test_base_maps_are_those_of_the_encoder_without_a_graph(encoder, objective, 
     with torch.no_grad():
         tokens = encoder.project(encoder(images))
     expected = attention_map(tokens, inputs.texts.mean(1)[torch.arange(B) % C])
-    assert not objective.maps.requires_grad
-    torch.testing.assert_close(objective.maps, expected, rtol=1e-4, atol=1e-5)
+    assert not objective.base.values.requires_grad
+    torch.testing.assert_close(objective.base.values, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_the_attack_raises_the_ensemble_loss(encoder, objective, inputs):

@@ -189,6 +189,17 @@ def test_passes_of_every_method(name):
 
 
 @pytest.mark.parametrize("name", registry.names("pipeline.methods"))
+def test_passes_of_every_method_with_augmentation(name):
+    """A copy of the encoder and a pass per step in place of what was kept of every image."""
+    method = registry.load("pipeline.methods", name, "test")
+    values = read_params(DEMO)["finetune"]["options"][name]
+    graph, plain, setup, copies, kept = EXPECTED[name]
+    expected = (graph, plain + setup, 0, copies + setup, ())
+    assert bool(setup) == bool(kept)
+    assert measure_passes(method, method.Params.model_validate(values), "flip") == expected
+
+
+@pytest.mark.parametrize("name", registry.names("pipeline.methods"))
 def test_a_method_declares_what_it_really_stores_of_every_image(name):
     method = registry.load("pipeline.methods", name, "test")
     values = read_params(DEMO)["finetune"]["options"][name]
@@ -198,7 +209,7 @@ def test_a_method_declares_what_it_really_stores_of_every_image(name):
     lengths = {"patches": (probe.SIDE // probe.PATCH) ** 2, "classes": probe.CLASSES,
                "width": probe.WIDTH}  # fmt: skip
     assert len({*lengths.values(), probe.IMAGES}) == 4, "no two are taken for each other"
-    values = vars(objective).values()
+    values = probe._kept(objective)
     per_image = [v for v in values if isinstance(v, torch.Tensor) and len(v) == probe.IMAGES]
     stored = sum(value[0].numel() for value in per_image)
     assert stored == sum(lengths[row] for row in objective.kept_per_image)

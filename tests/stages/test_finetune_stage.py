@@ -62,6 +62,18 @@ def test_the_images_that_were_encoded_are_those_that_saft_check_expects(trainabl
     assert "finetune: 32 images in " in capsys.readouterr().out
 
 
+def test_with_augmentation_a_pass_of_the_base_model_is_counted_in_every_step(trainable):
+    train(method="fare", augmentation="flip")
+    recipe, work = json.loads(RECIPE.read_text()), read_cost(WEIGHTS, trainable)["work"]["float32"]
+    steps = recipe["attack"]["steps"]
+    assert work == {"ascents": 32 * steps, "descents": 32, "plain": 32}
+    assert recipe["augmentation"] == "flip"
+    flipped = (MODEL / clip.WEIGHTS_FILE).read_bytes()
+    train(method="fare")
+    assert read_cost(WEIGHTS, trainable)["work"]["float32"]["plain"] == 0
+    assert (MODEL / clip.WEIGHTS_FILE).read_bytes() != flipped
+
+
 def test_the_stage_gives_the_same_bytes_twice(trainable):
     def outputs() -> dict[str, bytes]:
         return {file.name: file.read_bytes() for file in MODEL.iterdir()}

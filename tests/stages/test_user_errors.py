@@ -308,6 +308,7 @@ def test_bad_params_stop_a_stage_before_any_work(project, capsys):
             "finetune.blocks is 'last 9', the image encoder has 2",
         ),
         ("finetune.averaging", 1, "key 'averaging'"),
+        ("finetune.augmentation", "rotate", "params.yaml: finetune: key 'augmentation'"),
         ("evaluate.attacks", ["magic"], "evaluate.attacks: 'magic' is not one of apgd_ce"),
     ],
 )

@@ -43,6 +43,14 @@ CASES: dict[str, dict[str, Any]] = {
         "averaging": 0.5,
         "validation": validation(keep_best=True, norm="l2", epsilon_255=100, step_255=50),
     },
+    "flip": {"method": "saft", "attack": L2, "augmentation": "flip"},
+    "crop": {"method": "comp_tga", "attack": L2, "augmentation": "crop"},
+    "crop, attacked": {
+        "method": "lore",
+        "attack": L2,
+        "learning_rate": 1e-3,
+        "augmentation": "crop",
+    },
     "everything": {
         "epochs": 2,
         "attack": L2,

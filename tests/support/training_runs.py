@@ -53,6 +53,7 @@ RECIPE = Recipe(
     batch_size=4,
     warmup_steps=2,
     mix_alpha=1.0,
+    augmentation="none",
     blocks=None,
     lora=None,
     gradient_clip=None,
