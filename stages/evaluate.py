@@ -47,11 +47,11 @@ def run(key: Evaluation, params: EvaluateParams, team: list[Worker], cut: parts.
     inputs = session.open_inputs(model, dataset, texts, epsilon, *keys, deterministic_device())
     output = evaluation_folder(*key)
     attack, meter = session.plan(name, plugin, inputs, team, cut, output), Meter(inputs.device)
-    verdicts = session.attack_model(attack, inputs, meter)
+    attempt = session.attack_model(attack, inputs, meter)
     if isinstance(cut, parts.Shard):
         print(f"{attack.folder}: part {cut.part} of {cut.parts}", flush=True)
         return
-    spent, attacked = meter.stop(), session.attacked_model(attack, inputs, verdicts)
+    spent, attacked = meter.stop(), files.attacked_model(attack, inputs, *attempt)
     files.write_verdicts(output, attack, attacked, inputs, spent)
     session.clear_parts(attack)
 

@@ -1,7 +1,7 @@
 """Files that an evaluation writes: verdicts per image, accuracies, and a few perturbations."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,12 +12,37 @@ from pipeline.common.atomic import replacing_directory
 from pipeline.common.errors import UserError
 from pipeline.common.tables import write_json, write_table
 from pipeline.cost.meter import Spent
-from pipeline.evaluation.interface import Outcome, Targets
-from pipeline.evaluation.session import Attack, AttackedModel, Inputs, record_attack
+from pipeline.evaluation.evaluate import Verdicts, accuracies, prediction_columns, summary
+from pipeline.evaluation.examples import kept_examples
+from pipeline.evaluation.interface import Outcome
+from pipeline.evaluation.session import Attack, Inputs, record_attack
+from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
 from pipeline.images.image_set import IMAGES
 from pipeline.images.set_summary import told_of
 from pipeline.results.files import PREDICTIONS, prediction_faults, verdict_faults
-from pipeline.splits.even_choice import evenly_spaced
+
+
+class AttackedModel(NamedTuple):
+    """outcome: of the attack; columns: of PREDICTIONS; accuracies: the counts behind each;
+    examples: see `kept_examples`."""
+
+    outcome: Outcome
+    columns: dict[str, Any]
+    accuracies: dict[str, Any]
+    examples: dict[str, np.ndarray]
+
+
+def attacked_model(
+    attack: Attack, inputs: Inputs, classifier: ZeroShotClassifier, verdicts: Verdicts
+) -> AttackedModel:
+    """What is stored of complete verdicts on the classifier, and a printed line on them."""
+    params, outcome = inputs.params, verdicts.outcome
+    columns = prediction_columns(inputs.model, inputs.targets, verdicts)
+    examples = kept_examples(classifier, inputs.targets, outcome, params)
+    attacked = AttackedModel(outcome, columns, accuracies(columns), examples)
+    where = f"{inputs.images.name}, {attack.module.TITLE}, epsilon {inputs.epsilon_255:g}/255"
+    print(summary(inputs.model, attacked.accuracies, where), flush=True)
+    return attacked
 
 
 def write_verdicts(
@@ -35,13 +60,11 @@ def write_verdicts(
     outcome, band = attacked.outcome, inputs.params.band
     about = threat_model(inputs) | attack_metadata(attack, inputs, outcome.note)
     results = attacked.accuracies | recheck_statistics(outcome, band)
-    examples = clean_examples(inputs.targets, inputs.params.examples)
-    examples["perturbation"] = outcome.perturbations
     with replacing_directory(output) as out:
         write_table(out / "predictions.parquet", attacked.columns, PREDICTIONS, prediction_faults)
         write_json(out / "metrics.json", about | results)
         # as bytes: safetensors' own writer hides a full disk behind an error of its own
-        (out / "examples.safetensors").write_bytes(save(examples))
+        (out / "examples.safetensors").write_bytes(save(attacked.examples))
         record_attack(attack, inputs, spent, out)
 
 
@@ -73,12 +96,6 @@ def threat_model(inputs: Inputs) -> dict[str, Any]:
         "classes": len(images.classes),
         **told_of(IMAGES / images.name),
     }
-
-
-def clean_examples(targets: Targets, count: int) -> dict[str, np.ndarray]:
-    """Numbers and clean pixels of the images that are kept for the report."""
-    numbers = targets.numbers[evenly_spaced(len(targets.numbers), count)]
-    return {"numbers": numbers, "clean": targets.pixels[numbers].astype(np.float32) / 255}
 
 
 def recheck_statistics(outcome: Outcome, band: float) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 
@@ -19,14 +19,8 @@ from pipeline.cost import meter as cost
 from pipeline.evaluation import parts
 from pipeline.evaluation.clean_predictions import cached_clean_predictions
 from pipeline.evaluation.devices import Worker, distribute
-from pipeline.evaluation.evaluate import (
-    Verdicts,
-    accuracies,
-    evaluate_attack,
-    prediction_columns,
-    summary,
-)
-from pipeline.evaluation.interface import Outcome, Targets
+from pipeline.evaluation.evaluate import Verdicts, evaluate_attack
+from pipeline.evaluation.interface import Targets
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.stateful import check_deterministic
 from pipeline.evaluation.worker import Subject
@@ -136,7 +130,9 @@ def plan(
     return Attack(name, *plugin, team, cut, parts.folder_of(output), made_from)
 
 
-def attack_model(attack: Attack, inputs: Inputs, meter: cost.Meter) -> Verdicts:
+def attack_model(
+    attack: Attack, inputs: Inputs, meter: cost.Meter
+) -> tuple[ZeroShotClassifier, Verdicts]:
     """Clean predictions and the attack on the model. meter: counts, unless a team attacks."""
     params, device, dataset = inputs.params, inputs.device, inputs.images.name
     load = loader(inputs, params.precision, params.compile)
@@ -150,27 +146,10 @@ def attack_model(attack: Attack, inputs: Inputs, meter: cost.Meter) -> Verdicts:
     )
     run = distribute(attack.team, attack.module, Subject(load, dataset))
     run = parts.cut_run(attack.cut, run, attack.module, attack.folder, attack.origins)
-    return evaluate_attack(
+    return classifier, evaluate_attack(
         classifier, attack.module, attack.options, inputs.targets, params, inputs.epsilon_255,
         clean, device, run,
     )  # fmt: skip
-
-
-class AttackedModel(NamedTuple):
-    """outcome: of the attack; columns: of PREDICTIONS; accuracies: the counts behind each."""
-
-    outcome: Outcome
-    columns: dict[str, Any]
-    accuracies: dict[str, Any]
-
-
-def attacked_model(attack: Attack, inputs: Inputs, verdicts: Verdicts) -> AttackedModel:
-    """What is stored of complete verdicts, and a printed line on them."""
-    columns = prediction_columns(inputs.model, inputs.targets, verdicts)
-    attacked = AttackedModel(verdicts.outcome, columns, accuracies(columns))
-    where = f"{inputs.images.name}, {attack.module.TITLE}, epsilon {inputs.epsilon_255:g}/255"
-    print(summary(inputs.model, attacked.accuracies, where), flush=True)
-    return attacked
 
 
 def record_attack(attack: Attack, inputs: Inputs, spent: cost.Spent, output: Path) -> None:

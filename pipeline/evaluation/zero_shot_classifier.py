@@ -65,10 +65,15 @@ class ZeroShotClassifier(nn.Module):
         """The same for verdicts: in float32, whatever attacks go through."""
         return self._encoded(self.encoder, images)
 
+    def judged_tokens(self, images: Tensor) -> Tensor:
+        """(B, 1 + T, D) of `ImageEncoder.project`: of the encoder that decides, in float32."""
+        return self.encoder.project(self.encoder(self._sized(images)))
+
     def _encoded(self, encoder: ImageEncoder, images: Tensor) -> Tensor:
-        if self.resize:
-            images = resized(images, self._factor(images))
-        return encoder(images).pooled
+        return encoder(self._sized(images)).pooled
+
+    def _sized(self, images: Tensor) -> Tensor:
+        return resized(images, self._factor(images)) if self.resize else images
 
     def _factor(self, images: Tensor) -> Tensor:
         side = images.shape[-1]

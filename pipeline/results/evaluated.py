@@ -7,7 +7,6 @@ the folder.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
 import pyarrow as pa
 
 from pipeline.clip.folders import FINETUNED
@@ -23,7 +22,7 @@ from pipeline.results.agreement import (
     check_params,
     check_together,
 )
-from pipeline.results.examples import read_examples
+from pipeline.results.examples import Examples, read_examples
 from pipeline.results.files import (
     PREDICTIONS,
     Evaluation,
@@ -66,11 +65,11 @@ class AttackResult:
 @dataclass(frozen=True)
 class EvaluatedSet:
     """One data set under one text set and one epsilon: every attack of `evaluate.attacks` in that
-    order, on the same images; classes by label; see `read_examples`, {} where not read."""
+    order, on the same images; classes by label; examples: of the first, None where not read."""
 
     attacks: list[AttackResult]
     classes: list[ClassEntry]
-    examples: dict[str, np.ndarray] = field(default_factory=dict)
+    examples: Examples | None = None
 
     @property
     def models(self) -> list[str]:

@@ -1,7 +1,9 @@
-"""examples.safetensors: a few images as they are, and what an attack added to them."""
+"""examples.safetensors: a few images as they are, what an attack added to them, and where the
+model looks in both."""
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError
@@ -14,57 +16,83 @@ EXAMPLES = "examples.safetensors"
 SLACK = 1e-6  # of a pixel: float32 rounding
 
 
-def read_examples(folders: Mapping[str, Path], norm: str, epsilon: float) -> dict[str, np.ndarray]:
-    """The arrays numbers (E,), clean (E, 3, S, S), and by model its perturbations of that shape,
-    float32, clean in [0, 1].
+class AttackedExamples(NamedTuple):
+    """E images under attack by one model. perturbation: float32 (E, 3, S, S); clean_attention,
+    adversarial_attention: float16 (E, rows, columns) in [0, 1], the patches' agreement with the
+    text of the image's class, (E, 0, 0) of a model whose tokens are no patches."""
+
+    perturbation: np.ndarray
+    clean_attention: np.ndarray
+    adversarial_attention: np.ndarray
+
+
+class Examples(NamedTuple):
+    """numbers: int (E,) of the images; clean: float32 (E, 3, S, S) in [0, 1]; models: by name."""
+
+    numbers: np.ndarray
+    clean: np.ndarray
+    models: dict[str, AttackedExamples]
+
+
+def read_examples(folders: Mapping[str, Path], norm: str, epsilon: float) -> Examples:
+    """The examples of one attack on all models.
 
     Args:
-        folders: of one attack, by model.
+        folders: by model.
         norm, epsilon: the ball that the attack kept to, epsilon in [0, 1] pixel units.
 
     Raises:
         UserError: a file is missing, damaged, of other images than another's, or no such attack's.
     """
-    arrays: dict[str, np.ndarray] = {}
-    first = next(iter(folders.values())) / EXAMPLES
-    for model, folder in folders.items():
-        path = folder / EXAMPLES
-        numbers, clean, perturbation = _read_examples(path)
-        _check_attacked(clean, perturbation, norm, epsilon, path)
-        shared = arrays.setdefault("numbers", numbers), arrays.setdefault("clean", clean)
-        if not all(np.array_equal(a, b) for a, b in zip(shared, (numbers, clean), strict=True)):
-            raise UserError(f"{path}: not the images of the other models' examples, {first}")
-        arrays[model] = perturbation
-    return arrays
+    paths = {model: folder / EXAMPLES for model, folder in folders.items()}
+    arrays = {model: _read_arrays(path) for model, path in paths.items()}
+    first, *_ = arrays
+    numbers, clean = (arrays[first][name] for name in Examples._fields[:2])
+    for model, path in paths.items():
+        _check_attacked(arrays[model], norm, epsilon, path)
+        shared = [(numbers, arrays[model]["numbers"]), (clean, arrays[model]["clean"])]
+        if not all(np.array_equal(a, b) for a, b in shared):
+            raise UserError(f"{path}: not the images of the other models' examples, {paths[first]}")
+    own = AttackedExamples._fields
+    models = {m: AttackedExamples(*(of[name] for name in own)) for m, of in arrays.items()}
+    return Examples(numbers, clean, models)
 
 
-def _read_examples(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         tensors = load_file(path)
-        numbers, clean, moved = (tensors[name] for name in ("numbers", "clean", "perturbation"))
+        names = [*Examples._fields[:2], *AttackedExamples._fields]
+        arrays = {name: tensors[name] for name in names}
     except FileNotFoundError:
         raise UserError(f"{path}: not found; run `dvc repro` first") from None
     except (SafetensorError, KeyError, OSError) as error:
         raise UserError(f"{path}: not a file of examples: {' '.join(str(error).split())}") from None
-    if numbers.dtype.kind != "i" or clean.dtype.kind != "f" or moved.dtype.kind != "f":
+    kinds = [values.dtype.kind for values in arrays.values()]
+    if kinds != ["i", "f", "f", "f", "f"]:
         raise UserError(f"{path}: not integer numbers and pixels in floating point")
-    if clean.ndim != 4 or clean.shape[:2] != (len(numbers), 3) or moved.shape != clean.shape:
+    numbers, clean, perturbation, *maps = arrays.values()
+    if clean.ndim != 4 or clean.shape[:2] != (len(numbers), 3) or perturbation.shape != clean.shape:
         raise UserError(f"{path}: the arrays differ in their number or size of images")
-    return numbers, clean, moved
+    shapes = {of.shape for of in maps}
+    if len(shapes) > 1 or maps[0].ndim != 3 or len(maps[0]) != len(numbers):
+        raise UserError(f"{path}: the attention maps are not one for each image, of one size")
+    return arrays
 
 
 def _check_attacked(
-    clean: np.ndarray, perturbation: np.ndarray, norm: str, epsilon: float, path: Path
+    arrays: Mapping[str, np.ndarray], norm: str, epsilon: float, path: Path
 ) -> None:
-    """Raise UserError unless clean pixels are in [0, 1] and perturbations in the ball; NaN is in
-    neither."""
+    """Raise UserError unless clean pixels and attention are in [0, 1] and perturbations in the
+    ball; NaN is in neither."""
+    numbers, clean, perturbation, *maps = arrays.values()
     if not clean.size:
         return
-    flat = perturbation.reshape(len(perturbation), -1).astype(np.float64)
+    flat = perturbation.reshape(len(numbers), -1).astype(np.float64)
     sizes = np.abs(flat).max(1) if norm == "linf" else np.linalg.norm(flat, axis=1)
     slack = SLACK if norm == "linf" else SLACK * flat.shape[1] ** 0.5
-    if not (clean.min() >= 0 and clean.max() <= 1):
-        raise UserError(f"{path}: clean pixels are not in [0, 1]; {AGAIN}")
+    for what, values in (("clean pixels", [clean]), ("attention maps", maps)):
+        if not all(((of >= 0) & (of <= 1)).all() for of in values):
+            raise UserError(f"{path}: {what} are not in [0, 1]; {AGAIN}")
     if not sizes.max() <= epsilon + slack:
         raise UserError(
             f"{path}: a perturbation has the size {sizes.max():.4g}, more than the attack's "

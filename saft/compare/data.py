@@ -10,14 +10,15 @@ from saft.compare.texts import FAILED, caption
 
 HEAD = [
     "dataset", "model", "measure", "accuracy", "low", "high", "correct", "images",
-    "seconds_per_epoch", "peak_memory_bytes", "seed", "seeds", "sd", "status",
+    "seconds_per_epoch", "peak_memory_bytes", "seed", "seeds", "sd", "ece", "ece_sd", "status",
 ]  # fmt: skip
 
 
 def csv_rows(arms: Sequence[Arm]) -> Iterator[list[Any]]:
     """Header and one row per image set, model, seed and measure; empty where there is no value.
 
-    A row with `sd` is a mean over that many `seeds`; one of status failed has no measure.
+    A row with `sd` is a mean over that many `seeds`; one of status failed has no measure. ece: the
+    expected calibration error of the measure, see `saft.compare.calibration`.
     """
     yield HEAD
     for row in table_rows(arms):
@@ -37,7 +38,14 @@ def _values(row: TableRow) -> Iterator[dict[str, Any]]:
             values |= {"correct": share.correct, "images": share.images}
         if isinstance(share, Spread):
             values |= {"seeds": share.runs, "sd": "" if share.sd is None else round(share.sd, 4)}
+        if key in row.ece:
+            values |= _ece(row.ece[key])
         yield values | {"status": "ok"}
+
+
+def _ece(error: Spread | float) -> dict[str, Any]:
+    sd = error.sd if isinstance(error, Spread) else None
+    return {"ece": round(value(error), 4)} | ({} if sd is None else {"ece_sd": round(sd, 4)})
 
 
 def numbers(arms: Sequence[Arm], front: Sequence[str]) -> dict[str, Any]:
@@ -68,16 +76,17 @@ def _experiment(arm: Arm, seed: int | None) -> dict[str, Any]:
 
 
 def _row(row: TableRow) -> dict[str, Any]:
-    shares = {
-        key: {"value": share} if isinstance(share, float) else share._asdict()
-        for key, share in row.shares.items()
-    }
+    shares, errors = (
+        {key: {"value": of} if isinstance(of, float) else of._asdict() for key, of in part.items()}
+        for part in (row.shares, row.ece)
+    )
     return {
         "dataset": row.dataset,
         "model": row.label,
         "seed": row.seed,
         "status": "ok" if shares else FAILED,
         "measures": shares,
+        "ece": errors,
         "best": sorted(row.best),
         "against_reference": row.change._asdict() if row.change else None,
         "cost": row.cost,

@@ -17,6 +17,7 @@ from saft.compare.texts import (
     caption,
     change_text,
     cost_text,
+    ece_texts,
     row_label,
     share_text,
     titles,
@@ -58,7 +59,7 @@ def _tables(arms: Sequence[Arm]) -> Iterator[dict[str, Any]]:
     """The means first, then every image set."""
     keys = list(columns(all_done(arms)[0].sets[0]))
     groups = [
-        (name, [_line(row, keys) for row in rows])
+        (name, [_line(row, keys, arms) for row in rows])
         for name, rows in groupby(table_rows(arms), key=lambda row: row.dataset)
     ]
     for name, lines in [*groups[-1:], *groups[:-1]]:
@@ -67,11 +68,13 @@ def _tables(arms: Sequence[Arm]) -> Iterator[dict[str, Any]]:
         yield {"title": title, "about": about, "lines": lines}
 
 
-def _line(row: TableRow, keys: Sequence[str]) -> dict[str, Any]:
+def _line(row: TableRow, keys: Sequence[str], arms: Sequence[Arm]) -> dict[str, Any]:
+    cells = [(share_text(row.shares[key]), key in row.best) for key in keys if row.shares]
+    errors = [(text, False) for text in ece_texts(row, arms) if row.ece]
     return {
         "label": row_label(row),
         "single": not row.arm and row.runs is not None,
-        "cells": [(share_text(row.shares[key]), key in row.best) for key in keys if row.shares],
+        "cells": [*cells, *errors],
         "change": change_text(row.change),
         "cost": cost_text(row.cost),
     }

@@ -5,7 +5,7 @@ the runs and reads them. The other models of evaluate.models, the same in all of
 lines. An arm of several seeds has a line with means over them, then one for each.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,10 +26,20 @@ from pipeline.results.statistics import (
     wilson,
 )
 from saft.compare.arms import Arm, ComparedRun, Failed, all_done, columns, other_models
+from saft.compare.calibration import calibration_errors
 
 MEAN = "mean"
 WORST = "robust"
 Value = Share | Spread | float
+
+
+class Measured(NamedTuple):
+    """Of one model. shares: measure (see `columns`) -> Share of a run, Spread over seeds, or a
+    plain share for the mean over image sets of a run; ece: measure (see `ece_titles`) -> expected
+    calibration error in 0..1, or its Spread over seeds; {} where there are no results."""
+
+    shares: Mapping[str, Value] = {}
+    ece: Mapping[str, Spread | float] = {}
 
 
 class TableRow(NamedTuple):
@@ -37,8 +47,7 @@ class TableRow(NamedTuple):
 
     arm: whether it stands for an arm as a whole: its means over seeds, or its only run.
     runs: of how many runs with results, of how many in all (None for models that no run made).
-    shares: measure (see `columns`) -> Share of a run, Spread over seeds, or a plain share for the
-    mean over image sets of a run; {} where all failed. change: against the first arm, on the worst
+    shares, ece: see `Measured`; {} where all failed. change: against the first arm, on the worst
     case; None for that itself, for models that no run made, for single ones of several seeds and,
     without seeds, for means. cost: of its training, with the mean only. best: measures in which no
     other arm is better.
@@ -49,7 +58,8 @@ class TableRow(NamedTuple):
     arm: bool
     seed: int | None
     runs: tuple[int, int] | None
-    shares: dict[str, Value]
+    shares: Mapping[str, Value]
+    ece: Mapping[str, Spread | float]
     change: Paired | PairedRuns | None = None
     cost: dict[str, Any] | None = None
     best: frozenset[str] = frozenset()
@@ -82,20 +92,21 @@ def plot_points(arms: Sequence[Arm]) -> list[Point]:
 
 
 def value(share: Value) -> float:
-    """The accuracy itself, in 0..1."""
+    """The number itself, in 0..1."""
     return share if isinstance(share, float) else share.value
 
 
 def _model_rows(evaluated: EvaluatedSet) -> Iterator[TableRow]:
     for model in other_models(evaluated):
-        shares = _shares(evaluated, model)
-        yield TableRow(evaluated.about.dataset, model, False, None, None, shares)
+        yield TableRow(
+            evaluated.about.dataset, model, False, None, None, *_measured(evaluated, model)
+        )
 
 
 def _arm_rows(arms: Sequence[Arm], index: int) -> Iterator[TableRow]:
     dataset = all_done(arms)[0].sets[index].about.dataset
     for arm in arms:
-        of_runs = {seed: _shares(run.sets[index], FINETUNED) for seed, run in arm.done.items()}
+        of_runs = {seed: _measured(run.sets[index], FINETUNED) for seed, run in arm.done.items()}
         change = None if arm is arms[0] else _change(arms[0], arm, index)
         yield from _lines(dataset, arm, of_runs, change, {})
 
@@ -107,8 +118,8 @@ def _arm_means(arms: Sequence[Arm]) -> Iterator[TableRow]:
         shared = [seed for seed in means if seed in first]
         change = None
         if arm is not arms[0] and len(arm.runs) > 1 and shared:
-            worst = list(means[shared[0]])[-1]
-            gained = [value(means[s][worst]) - value(first[s][worst]) for s in shared]
+            worst = list(means[shared[0]].shares)[-1]
+            gained = [value(means[s].shares[worst]) - value(first[s].shares[worst]) for s in shared]
             change = paired_seeds(np.array(gained))
         yield from _lines(MEAN, arm, means, change, {s: run.cost for s, run in arm.done.items()})
 
@@ -116,7 +127,7 @@ def _arm_means(arms: Sequence[Arm]) -> Iterator[TableRow]:
 def _lines(
     dataset: str,
     arm: Arm,
-    of_runs: dict[int | None, dict[str, Value]],
+    of_runs: dict[int | None, Measured],
     change: Paired | PairedRuns | None,
     costs: dict[int | None, dict[str, Any] | None],
 ) -> Iterator[TableRow]:
@@ -124,18 +135,24 @@ def _lines(
     counts = len(of_runs), len(arm.runs)
     if len(arm.runs) == 1:
         [seed] = arm.runs
-        of_run, cost = of_runs.get(seed, {}), costs.get(seed)
-        yield TableRow(dataset, arm.label, True, seed, counts, of_run, change, cost)
+        of_run, cost = of_runs.get(seed, Measured()), costs.get(seed)
+        yield TableRow(dataset, arm.label, True, seed, counts, *of_run, change, cost)
         return
-    shares: dict[str, Value] = {
-        key: spread([value(of_run[key]) for of_run in of_runs.values()])
-        for key in next(iter(of_runs.values()), {})
-    }
-    yield TableRow(dataset, arm.label, True, None, counts, shares, change)
+    over_seeds = _spreads([*of_runs.values()])
+    yield TableRow(dataset, arm.label, True, None, counts, *over_seeds, change)
     for seed, run in arm.runs.items():
         done = not isinstance(run, Failed)
-        of_run, cost = of_runs.get(seed, {}), costs.get(seed)
-        yield TableRow(dataset, arm.label, False, seed, (int(done), 1), of_run, None, cost)
+        of_run, cost = of_runs.get(seed, Measured()), costs.get(seed)
+        yield TableRow(dataset, arm.label, False, seed, (int(done), 1), *of_run, None, cost)
+
+
+def _spreads(of_runs: Sequence[Measured]) -> Measured:
+    if not of_runs:
+        return Measured()
+    return Measured(
+        {key: spread([value(one.shares[key]) for one in of_runs]) for key in of_runs[0].shares},
+        {key: spread([value(one.ece[key]) for one in of_runs]) for key in of_runs[0].ece},
+    )
 
 
 def _change(first: Arm, second: Arm, index: int) -> Paired | PairedRuns | None:
@@ -150,24 +167,25 @@ def _change(first: Arm, second: Arm, index: int) -> Paired | PairedRuns | None:
     return paired(ours[0], theirs[0]) if len(second.runs) == 1 else paired_runs(ours, theirs)
 
 
-def _shares(evaluated: EvaluatedSet, model: str) -> dict[str, Value]:
+def _measured(evaluated: EvaluatedSet, model: str) -> Measured:
     correct = {key: verdicts(evaluated, key)[model] for key in columns(evaluated)}
-    return {key: wilson(int(flags.sum()), len(flags)) for key, flags in correct.items()}
+    shares = {key: wilson(int(flags.sum()), len(flags)) for key, flags in correct.items()}
+    return Measured(shares, calibration_errors(evaluated, model))
 
 
-def _means(arm: Arm) -> dict[int | None, dict[str, Value]]:
+def _means(arm: Arm) -> dict[int | None, Measured]:
     return {seed: _mean(run, FINETUNED) for seed, run in arm.done.items()}
 
 
 def _model_means(run: ComparedRun) -> Iterator[TableRow]:
     for model in other_models(run.sets[0]):
-        yield TableRow(MEAN, model, False, None, None, _mean(run, model))
+        yield TableRow(MEAN, model, False, None, None, *_mean(run, model))
 
 
-def _mean(run: ComparedRun, model: str) -> dict[str, Value]:
+def _mean(run: ComparedRun, model: str) -> Measured:
     """Unweighted, over the image sets."""
-    of_sets = [_shares(evaluated, model) for evaluated in run.sets]
-    return {key: float(np.mean([value(shares[key]) for shares in of_sets])) for key in of_sets[0]}
+    over_sets = _spreads([_measured(evaluated, model) for evaluated in run.sets])
+    return Measured(*({key: value(of) for key, of in part.items()} for part in over_sets))
 
 
 def _marked(rows: Sequence[TableRow]) -> Iterator[TableRow]:

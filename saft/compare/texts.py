@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.report.page import points
+from pipeline.results.calibration import BINS
 from pipeline.results.metrics import NORMS, options_text
 from pipeline.results.statistics import Paired, PairedRuns, Share, Spread, detectable
 from saft.compare.arms import Arm, all_done, all_failed, columns
+from saft.compare.calibration import ece_titles
 from saft.compare.table import MEAN, TableRow, Value, table_rows
 
 FAILED = "failed"
@@ -21,6 +23,7 @@ def markdown(arms: Sequence[Arm]) -> str:
     for row in table_rows(arms):
         name = f"`{row.dataset}`" if row.dataset != MEAN else MEAN
         cells = [_cell(row, key) for key in columns(all_done(arms)[0].sets[0])]
+        cells += ece_texts(row, arms)
         first = "" if row.dataset == previous else name
         lines.append([first, row_label(row), *cells, change_text(row.change), *cost_text(row.cost)])
         previous = row.dataset
@@ -29,7 +32,15 @@ def markdown(arms: Sequence[Arm]) -> str:
 
 def titles(arms: Sequence[Arm]) -> list[str]:
     """Of the columns that hold measures, and of the tests."""
-    return [*columns(all_done(arms)[0].sets[0]).values(), f"against {arms[0].label}"]
+    evaluated = all_done(arms)[0].sets[0]
+    measures = [*columns(evaluated).values(), *ece_titles(evaluated).values()]
+    return [*measures, f"against {arms[0].label}"]
+
+
+def ece_texts(row: TableRow, arms: Sequence[Arm]) -> list[str]:
+    """Calibration errors in percent; "" where all runs failed."""
+    keys = ece_titles(all_done(arms)[0].sets[0])
+    return [share_text(row.ece[key]) if row.ece else "" for key in keys]
 
 
 def row_label(row: TableRow) -> str:
@@ -62,7 +73,10 @@ def caption(arms: Sequence[Arm]) -> list[str]:
         f"{about.precision}, seed {about.seed}; {'; '.join(attacks)}. An attack's column "
         "counts images right on the clean image and at every iterate; the worst case those right "
         f"under all attacks. Classified and attacked with the texts '{about.texts.name}' / "
-        f"'{about.attacker.name}'. Bold: the best of what was fine-tuned."
+        f"'{about.attacker.name}'. Bold: the best of what was fine-tuned. ECE: expected "
+        f"calibration error in percent ({BINS} bins of confidence), clean and of what "
+        f"{about.title} leaves; 0 is calibrated, and a model that is mostly wrong and seldom sure "
+        "has a low one, too."
     )
     failures = [f"{one.experiment} {FAILED}: {one.reason}." for one in all_failed(arms)]
     return [setting, _tests(arms), *_notes(arms), *failures]

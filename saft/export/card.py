@@ -14,6 +14,7 @@ import jinja2
 
 from pipeline.clip.folders import BASE, FINETUNED
 from pipeline.common.errors import UserError, listed, printable
+from pipeline.report.filter_section import origin
 from pipeline.report.page import percent
 from pipeline.results.files import METRICS
 from pipeline.results.metrics import NORMS, options_text
@@ -65,6 +66,7 @@ def training_rows(inputs: Inputs) -> list[tuple[str, str]]:
     rows = [
         ("method", f"{recipe['title']}{_options(recipe['options'])}"),
         ("image set", f"`{recipe['dataset']}`: {inputs.classes:,} classes"),
+        ("class descriptions", descriptions_line(inputs.provenance)),
         ("images", "; ".join([f"{recipe['images']:,}", *_left_out(recipe)])),
         ("steps", f"{recipe['steps']:,} of {recipe['batch_size']} images"),
         ("epochs", recipe["epochs"]),
@@ -87,6 +89,12 @@ def training_rows(inputs: Inputs) -> list[tuple[str, str]]:
     if recipe["mix_alpha"] != 1:
         rows.append(("share of the tuned weights", f"{recipe['mix_alpha']:g}"))
     return [(what, str(value)) for what, value in [*rows, ("seed", recipe["seed"])]]
+
+
+def descriptions_line(provenance: Mapping[str, Any]) -> str:
+    """Who wrote the descriptions of the classes; which methods train on them is no recipe's."""
+    told = origin(provenance) or "of unknown origin"
+    return f"{told} (for methods that train on descriptions)"
 
 
 def attack_line(attack: dict[str, Any]) -> str:

@@ -11,24 +11,21 @@ from pipeline.clip.folders import (
     BASE,
     FINETUNED,
     MODEL,
-    MODELS,
     RECIPE,
     TRAINED_CLASSES,
     record_folder,
 )
 from pipeline.clip.model import CONFIG_FILE, WEIGHTS_FILE
-from pipeline.common import registry
 from pipeline.common.errors import UserError
 from pipeline.common.params import Section, validate
 from pipeline.common.tables import read_json
-from pipeline.images.classes import CLASSES, read_classes
-from pipeline.models.pretraining import FOLDER
-from pipeline.prepare.facts import published_facts
+from pipeline.images.classes import read_classes
+from pipeline.report.training import PROVENANCE, Provenance
 from pipeline.results.files import METRICS, evaluation_folder
 from pipeline.results.metrics import Metrics
 from pipeline.results.seen_classes import read_seen
+from saft.export.licences import DatasetLicence, pretrained_on, terms_of
 from saft.export.lineage import FINETUNE, LOCK, Lock, check_measured
-from saft.references import PRETRAIN
 
 
 class EvaluatedNames(Section, extra="ignore"):
@@ -97,23 +94,11 @@ class Results(Section, extra="ignore"):
 
 
 @dataclass(frozen=True)
-class DatasetLicence:
-    """A data set that weights were trained on; title, licence and citation are None where the set
-    is not a published one."""
-
-    dataset: str
-    source: str
-    title: str | None
-    licence: str | None
-    citation: str | None
-
-
-@dataclass(frozen=True)
 class Inputs:
     """All that a card is made of. measured: per data set, the fine-tuned model under the attacks in
     the order of evaluate.attacks; seen: per data set, how many of its classes were trained on;
     compares: whether results has the base model's accuracies too; classes: how many were trained
-    on."""
+    on; provenance: of the class descriptions, as a backend wrote it."""
 
     recipe: dict[str, Any]
     results: Results
@@ -121,6 +106,7 @@ class Inputs:
     seen: dict[str, int]
     compares: bool
     classes: int
+    provenance: dict[str, Any]
     base: About
     terms: list[DatasetLicence]
 
@@ -152,9 +138,17 @@ def read_inputs(lock: Lock) -> Inputs:
         seen=read_seen(named.datasets, trained),
         compares=BASE in compared,
         classes=len(trained),
+        provenance=_provenance(),
         base=read_about(record_folder(BASE)),
-        terms=[_terms(lock, name) for name in (recipe["dataset"], *_pretrained_on(lock))],
+        terms=[terms_of(lock, name) for name in (recipe["dataset"], *pretrained_on(lock))],
     )
+
+
+def _provenance() -> dict[str, Any]:
+    path = record_folder(FINETUNED) / PROVENANCE.name
+    provenance: dict[str, Any] = read_json(path)
+    validate(provenance, Provenance, str(path))
+    return provenance
 
 
 def _folders(named: EvaluatedNames, model: str) -> dict[str, list[Path]]:
@@ -179,23 +173,3 @@ def _check_there() -> None:
 def _metrics(folder: Path) -> Metrics:
     path = folder / "metrics.json"
     return validate(read_json(path), Metrics, str(path))
-
-
-def _pretrained_on(lock: Lock) -> list[str]:
-    """The image set that the base model was trained on, where that happened here."""
-    base = lock.params(MODELS / BASE).get(f"models.{BASE}", {})
-    if base.get("source") != PRETRAIN:
-        return []
-    training = str(base["options"].get("training"))
-    return [lock.params(FOLDER / training)[f"pretrain.{training}"]["dataset"]]
-
-
-def _terms(lock: Lock, dataset: str) -> DatasetLicence:
-    """What the module of the set's source states of it."""
-    spec = lock.params(CLASSES / f"{dataset}.parquet").get(f"prepare.sets.{dataset}", {})
-    source = str(spec.get("source"))
-    module = registry.load("pipeline.datasets", source, f"{LOCK}: prepare.sets.{dataset}.source")
-    facts = published_facts(module)
-    if facts is None:
-        return DatasetLicence(dataset, source, None, None, None)
-    return DatasetLicence(dataset, source, facts.title, facts.licence, facts.citation)

@@ -4,16 +4,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
 from pipeline.clip.model import to_float_pixels
 from pipeline.common import registry
 from pipeline.common.bounds import Count, Radius, Seed
+from pipeline.common.errors import UserError
 from pipeline.common.params import Section, validate
+from pipeline.evaluation.attention import has_patches, label_attention
 from pipeline.evaluation.interface import Outcome, Settings, Targets
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
-from pipeline.training.attention import attention_map
+from pipeline.report.attention import moved, upsampled
 from saft.inference.classifying import BATCH, probabilities, probabilities_of
 
 ATTACK = "pgd"
@@ -61,7 +61,7 @@ class Attacked:
     @property
     def attention_moved(self) -> float:
         """Root mean square of the difference of the two attention maps, in [0, 1]."""
-        return float(np.sqrt(np.mean((self.attention_after - self.attention_before) ** 2)))
+        return moved(self.attention_before, self.attention_after)
 
 
 def budget(epsilon_255: float, steps: int, step_255: float, seed: int) -> Budget:
@@ -100,39 +100,35 @@ def run(
 def attacked(
     whole: ZeroShotClassifier, pixels: np.ndarray, label: int, allowed: Budget
 ) -> Attacked:
-    """Attack one uint8 (3, S, S) image of class number `label`."""
+    """Attack one uint8 (3, S, S) image of class number `label`.
+
+    Raises:
+        UserError: the model has no attention maps.
+    """
+    if not has_patches(whole):
+        raise UserError(
+            f"{whole.where}: has no attention maps, for behind its attentional pooler tokens are "
+            "no patches; choose a model with a class token"
+        )
     targets = Targets(pixels[None], np.arange(1), np.array([label]))
     outcome = run(whole, targets, allowed, kept=True)
     device = whole.class_features.device
     clean = to_float_pixels(pixels[None], device)
-    moved = (clean + torch.from_numpy(outcome.perturbations).to(device)).clamp(0, 1)
-    adversarial = moved[0].cpu().numpy()
-    before, after = attention(whole, torch.cat([clean, moved]), label).cpu().numpy()
+    shifted = (clean + torch.from_numpy(outcome.perturbations).to(device)).clamp(0, 1)
+    adversarial = shifted[0].cpu().numpy()
+    labels = torch.full((2,), label, device=device)
+    maps = label_attention(whole, torch.cat([clean, shifted]), labels).cpu().numpy()
+    before, after = (upsampled(of, pixels.shape[-1]) for of in maps)
     return Attacked(
         image=pixels,
         adversarial=adversarial,
         before=probabilities(whole, clean)[0],
-        after=probabilities(whole, moved)[0],
+        after=probabilities(whole, shifted)[0],
         in_8_bits=probabilities_of(whole, rounded(adversarial)[None])[0],
         fooled_at=int(outcome.fooled_at[0]),
         attention_before=before,
         attention_after=after,
     )
-
-
-@torch.no_grad()
-def attention(whole: ZeroShotClassifier, images: Tensor, label: int) -> Tensor:
-    """float32 (N, S, S) in [0, 1]: the cosine of every patch with the text of class `label`, scaled
-    to its own range and upsampled to the image; see `pipeline.training.attention`.
-
-    Args:
-        images: float32 (N, 3, S, S) in [0, 1].
-    """
-    encoder = whole.encoder
-    text = whole.class_features[label].expand(len(images), -1)
-    maps = attention_map(encoder.project(encoder(images)), text, "channel")
-    grid = maps.view(-1, 1, *encoder.grid)
-    return F.interpolate(grid, size=images.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
 
 
 def rounded(pixels: np.ndarray) -> np.ndarray:

@@ -9,12 +9,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from pipeline.report.attention import overlay
 from pipeline.report.drawing import STYLE, shortened
 from pipeline.report.examples import amplification
 from saft.inference.attacking import Attacked, rounded
 
-COLOURS = "magma"  # of attention: dark is 0, light is 1
-OPACITY = 0.6  # of the map over the grey image
 PANEL = 1.9  # inches
 
 
@@ -36,15 +35,9 @@ def difference(attacked: Attacked, epsilon_255: float) -> np.ndarray:
     return rows_of(rounded(magnified))
 
 
-def overlay(image: np.ndarray, attention: np.ndarray) -> np.ndarray:
-    """uint8 (S, S, 3): float (S, S) attention in [0, 1] as colours over the greys of an image.
-
-    Args:
-        image: uint8 (3, S, S).
-    """
-    colours = mpl.colormaps[COLOURS](attention)[..., :3]
-    grey = np.asarray(Image.fromarray(rows_of(image)).convert("L"), dtype=float) / 255
-    return rounded(OPACITY * colours + (1 - OPACITY) * grey[..., None])
+def overlaid(pixels: np.ndarray, attention: np.ndarray) -> np.ndarray:
+    """uint8 (S, S, 3): a map over an image in [0, 1]; see `pipeline.report.attention`."""
+    return rows_of(rounded(overlay(pixels, attention)))
 
 
 def files(attacked: Attacked, epsilon_255: float) -> dict[str, np.ndarray]:
@@ -53,8 +46,8 @@ def files(attacked: Attacked, epsilon_255: float) -> dict[str, np.ndarray]:
         "image.png": rows_of(attacked.image),
         "adversarial.png": rows_of(attacked.rounded),
         "difference.png": difference(attacked, epsilon_255),
-        "attention-before.png": overlay(attacked.image, attacked.attention_before),
-        "attention-after.png": overlay(attacked.rounded, attacked.attention_after),
+        "attention-before.png": overlaid(attacked.image / 255, attacked.attention_before),
+        "attention-after.png": overlaid(attacked.rounded / 255, attacked.attention_after),
     }
 
 

@@ -294,9 +294,14 @@ def test_the_stage_writes_what_the_report_reads(project: Path, capsys) -> None:
     assert metrics["note"] == ""
     assert metrics["robust_any"]["correct"] == sum(table["robust_any"].to_pylist())
     assert metrics["robust_last"]["images"] == 4
-    assert set(examples) == {"numbers", "clean", "perturbation"}
+    maps = {"clean_attention", "adversarial_attention"}
+    assert set(examples) == {"numbers", "clean", "perturbation", *maps}
     assert examples["perturbation"].shape == examples["clean"].shape == (2, 3, 16, 16)
     assert 0 < np.abs(examples["perturbation"]).max() <= 4 / 255 + 1e-6
+    for name in maps:
+        assert examples[name].dtype == np.float16
+        assert [(of.min(), of.max()) for of in examples[name]] == [(0, 1)] * 2
+    assert (examples["clean_attention"] != examples["adversarial_attention"]).any()
     printed = capsys.readouterr().out
     assert "robust (any)" in printed
     name = "evaluate@tiny-pgd-template-4-finetuned"

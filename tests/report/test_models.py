@@ -135,14 +135,14 @@ def test_every_other_pair_of_texts_and_epsilon_is_a_further_result(six: Path) ->
     shapes = section.split("<b>shapes</b>")[1].split("</tbody>")[0]
     assert f'<tr><th scope="row">own</th>{row}</tr>' in shapes
     # examples are read for the headline alone
-    assert list(inputs.sets[0].examples) == ["numbers", "clean", *SIX]
+    assert list(inputs.sets[0].examples.models) == list(SIX)
     assert not any(evaluated.examples for evaluated in inputs.further)
 
 
 def test_examples_show_the_reference_the_tuned_and_the_best(six: Path) -> None:
     page = report.render(read_inputs())
     assert "as base, fine-tuned and tecoa4 saw them" in words(page)
-    assert page.count('class="trio"') == 2 * 2 * 3
+    assert page.count('class="trio"') == 2 * 2 * 3 * 2, "pictures and attention maps"
     mean = {"a": {"robust": 0.9}, "b": {"robust": 0.1}, "finetuned": {"robust": 0.2}}
     assert shown_models(mean, "a") == ["a", "finetuned"]
     assert shown_models({"a": {"robust": 0.9}}, "a") == ["a"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from pipeline.common.errors import UserError
 from pipeline.common.tables import read_table, write_json, write_table
@@ -172,7 +172,9 @@ def test_one_set_without_examples_last_iterate_checks_or_planted(tree: Path) -> 
     params = params.replace("[template, unseen]", "[template]").replace("[shapes], i", "[], i")
     (tree / "params.yaml").write_text(params, encoding="utf-8")
     empty = np.zeros((0, 3, SIZE, SIZE), dtype=np.float32)
+    maps = np.zeros((0, 4, 4), dtype=np.float16)
     none = {"numbers": np.zeros(0, dtype=np.int64), "clean": empty, "perturbation": empty}
+    none |= {"clean_attention": maps, "adversarial_attention": maps}
     for model in ("base", "finetuned"):
         folder = tree / DIGITS / model
         change_verdicts(folder, {"budget": 1}, robust_last=[None] * 120)
@@ -187,6 +189,19 @@ def test_one_set_without_examples_last_iterate_checks_or_planted(tree: Path) -> 
     assert "Further results" not in page
     assert "Accuracy after each iterate" not in page  # the attack tells no iterates
     assert "needs pgd and an apgd_* attack" in page
+
+
+def test_a_model_without_attention_maps_shows_none_and_says_so(tree: Path) -> None:
+    pictures = 'alt="attention of the {} model to “circle” in the'
+    whole = report.render(report_inputs.read_inputs())
+    path = tree / "data/evaluation/shapes/template/pgd/4/base/examples.safetensors"
+    none = np.zeros((3, 0, 0), dtype=np.float16)
+    save_file(load_file(path) | {"clean_attention": none, "adversarial_attention": none}, path)
+    page = report.render(report_inputs.read_inputs())
+    assert [whole.count(pictures.format(m)) for m in ("base", "fine-tuned")] == [2, 2]
+    assert [page.count(pictures.format(m)) for m in ("base", "fine-tuned")] == [0, 2]
+    assert "No attention maps of" not in whole
+    assert page.count("No attention maps of base: behind an attentional pooler") == 1
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_models_keep_the_order_that_was_asked_for(tree: Path) -> None:
     evaluated = read()
     assert evaluated.models == list(STRENGTHS)
     assert evaluated.about.model == "finetuned"
-    assert evaluated.examples == {}
+    assert evaluated.examples is None
     for result in evaluated.attacks:
         assert list(result.predictions) == list(STRENGTHS)
         for model, metrics in result.metrics.items():
@@ -110,14 +110,19 @@ def test_other_images_are_refused(tree: Path) -> None:
 
 def test_examples_are_one_clean_image_and_a_perturbation_for_each_model(tree: Path) -> None:
     examples = read(examples=True).examples
-    assert list(examples) == ["numbers", "clean", *STRENGTHS]
+    assert list(examples.models) == list(STRENGTHS)
     path = folder("pgd", "base") / "examples.safetensors"
     arrays = load_file(path)
-    assert np.array_equal(examples["base"], arrays["perturbation"])
+    for name in ("perturbation", "clean_attention", "adversarial_attention"):
+        assert np.array_equal(getattr(examples.models["base"], name), arrays[name])
     save_file(arrays | {"numbers": arrays["numbers"] + 1}, path)
     assert "pgd/4/base/examples.safetensors: not the images of the other" in refused()
     save_file(arrays | {"perturbation": arrays["perturbation"][:1]}, path)
     assert "the arrays differ" in refused()
+    save_file(arrays | {"clean_attention": arrays["clean_attention"][:, 1:]}, path)
+    assert "base/examples.safetensors: the attention maps are not one for each" in refused()
+    save_file(arrays | {"adversarial_attention": 2 + arrays["adversarial_attention"]}, path)
+    assert "base/examples.safetensors: attention maps are not in [0, 1]" in refused()
 
 
 def test_notes_of_the_models_are_one_where_they_agree(tree: Path) -> None:

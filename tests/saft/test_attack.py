@@ -152,7 +152,7 @@ def test_attention_is_the_scaled_cosine_of_patches_with_the_text_of_the_label():
 def test_an_overlay_is_darker_where_attention_is_none():
     image = np.full((3, SIZE, SIZE), 128, dtype=np.uint8)
     ramp = np.tile(np.linspace(0, 1, SIZE, dtype=np.float32), (SIZE, 1))
-    brightness = pictures.overlay(image, ramp).mean((0, 2))
+    brightness = pictures.overlaid(image / 255, ramp).mean((0, 2))
     assert (np.diff(brightness) > -0.6).all()
     assert brightness[-1] - brightness[0] > 100
 

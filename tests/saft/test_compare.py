@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.report.beyond import beyond_metrics
 from pipeline.results.accuracy import accuracies, verdicts
 from pipeline.results.statistics import paired, paired_runs, paired_seeds, spread
 from saft.compare import command as compare_cli
@@ -128,7 +129,8 @@ def test_the_table_shows_counts_intervals_and_costs(arms: list[Arm]) -> None:
     lines = texts.markdown(arms).splitlines()
     assert len(lines) == 2 + 3 * 4
     assert {line.count("|") for line in lines} == {lines[0].count("|")}
-    assert "| PGD | APGD-CE | worst case | against SAFT |" in lines[0]
+    heads = "| PGD | APGD-CE | worst case | ECE clean | ECE PGD | against SAFT |"
+    assert heads in lines[0]
     assert re.search(r"\| 12\.3 \| 3 \|$", lines[12]), "SAFT's cost stands with its mean"
     assert lines[13].endswith("|  |  |"), "nobody measured TeCoA's"
     caption = " ".join(texts.caption(arms))
@@ -177,6 +179,42 @@ def test_the_numbers_are_the_same_in_table_csv_json_and_plot(arms: list[Arm]) ->
     for line in data.numbers(arms, [])["rows"]:
         for key, measured in line["measures"].items():
             assert round(measured["value"], 4) == values[line["dataset"], line["model"], key][3]
+
+
+def test_calibration_errors_are_the_report_s_in_all_four_forms(arms: list[Arm]) -> None:
+    head, *rows = data.csv_rows(arms)
+    errors = {tuple(line[:3]): line[head.index("ece")] for line in rows}
+    in_json = {(x["dataset"], x["model"]): x["ece"] for x in data.numbers(arms, [])["rows"]}
+    lines, html = texts.markdown(arms).splitlines(), page.render(arms)
+    expected: dict[str, list[float]] = {"clean": [], "pgd": []}
+    for index, name in enumerate(("shapes", "digits")):
+        for model, label, run in (("finetuned", "TeCoA", arms[1]), ("base", "base", arms[0])):
+            of_set = beyond_metrics(run.done[None].sets)[name][model]["calibration"]
+            for key, state in (("clean", "clean"), ("pgd", "adversarial")):
+                error = in_json[name, label][key]["value"]
+                assert round(error, 4) == errors[name, label, key] == of_set[state]
+                assert (
+                    f"| {100 * error:.1f} |" in lines[2 + 4 * index + (3 if run is arms[1] else 0)]
+                )
+                assert f"<td>{100 * error:.1f}</td>" in html
+                if label == "TeCoA":
+                    expected[key].append(error)
+            assert errors[name, label, "robust"] == "", "of no single attack"
+    means = in_json["mean", "TeCoA"]
+    assert {key: of["value"] for key, of in means.items()} == pytest.approx(
+        {key: np.mean(of) for key, of in expected.items()}
+    )
+    assert "expected calibration error in percent (15 bins" in texts.caption(arms)[0]
+
+
+def test_calibration_errors_of_seeds_have_a_deviation_and_failures_have_none(seeded) -> None:
+    single = [row(seeded, "shapes", "SAFT", seed).ece["pgd"] for seed in (0, 1)]
+    assert row(seeded, "shapes", "SAFT").ece["pgd"] == spread(single)
+    assert row(seeded, "shapes", "FARE", 1).ece == {}
+    head, *lines = data.csv_rows(seeded)
+    rows = [dict(zip(head, line, strict=True)) for line in lines]
+    deviations = {(x["measure"], x["ece_sd"] != "") for x in rows if x["seeds"] == 2}
+    assert deviations == {("clean", True), ("pgd", True), ("apgd_ce", False), ("robust", False)}
 
 
 def test_csv_and_json_of_seeds_tell_means_from_runs_and_failures(seeded: list[Arm]) -> None:

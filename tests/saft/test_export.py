@@ -21,7 +21,8 @@ from pipeline.common import registry
 from pipeline.report.page import percent
 from saft.export import card as model_card
 from saft.export import transformers_folder
-from saft.export.inputs import DatasetLicence, Inputs, read_inputs
+from saft.export.inputs import Inputs, read_inputs
+from saft.export.licences import DatasetLicence
 from saft.export.lineage import digest, read_lock
 from tests.support.exports import export, refused
 from tests.support.project import make, run
@@ -413,6 +414,23 @@ def test_the_card_tells_what_prepare_left_out_of_the_training_set(inputs):
     images = f"{inputs.recipe['images']:,}"
     (row,) = [line for line in card.splitlines() if line.startswith("| images |")]
     assert f"{images}; 2 unreadable ones were left out; links: 3 left out, e.g. a.jpg" in row
+
+
+def test_the_card_names_who_wrote_the_descriptions(inputs):
+    def row(provenance) -> str:
+        card = model_card.render(replace(inputs, provenance=provenance), "name")
+        [line] = [x for x in card.splitlines() if x.startswith("| class descriptions |")]
+        assert line.endswith(" (for methods that train on descriptions) |")
+        return line
+
+    assert inputs.provenance == written("data/models/finetuned/record/provenance.json")
+    assert "| backend bundled" in row(inputs.provenance)
+    asked = {"backend": "vllm", "model": "a|<b>/chat", "revision": "12ab", "prompts": "saft"}
+    line = row(asked)
+    assert "| backend vllm, model a\\|&lt;b>/chat, revision 12ab, prompt set saft (" in line
+    assert "| of unknown origin (" in row({})
+    rewrite("data/models/finetuned/record/provenance.json", lambda p: p.update(backend=7))
+    assert "data/models/finetuned/record/provenance.json: key 'backend'" in refused()
 
 
 def test_limits_name_norm_and_radius_of_training_and_evaluation(inputs):

@@ -102,6 +102,10 @@ def _evaluation() -> Iterator[tuple[str, list[damage.Mutation]]]:
             damage.tensors("half the size", _halve),
             damage.tensors("NaN", lambda t: t.update(perturbation=t["perturbation"] * np.nan)),
             damage.tensors("times ten", lambda t: t.update(perturbation=t["perturbation"] * 10)),
+            damage.tensors("a map less", lambda t: t.pop("clean_attention")),
+            damage.tensors(
+                "map below 0", lambda t: t.update(clean_attention=-t["clean_attention"])
+            ),
         ],
     )
 

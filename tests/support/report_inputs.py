@@ -19,6 +19,7 @@ from pipeline.results.files import PREDICTIONS, checks_file, evaluation_folder
 
 STEPS = 20
 SIZE = 16
+GRID = 4  # patches a side
 CLASSES = {
     "shapes": ["circle", "square", "triangle", "star", "cross <x>", "ring"],
     "digits": [f"digit {i}" for i in range(10)],
@@ -212,7 +213,10 @@ def share_of(flags: np.ndarray) -> dict[str, Any]:
 
 
 def write_examples(folder: Path, numbers: np.ndarray, clean: np.ndarray, moved: np.ndarray) -> None:
+    rng, grid = np.random.default_rng(int(numbers.sum())), (len(clean), GRID, GRID)
+    maps = (rng.random(grid).astype(np.float16) for _ in range(2))
     arrays = {"numbers": numbers, "clean": clean, "perturbation": moved}
+    arrays |= dict(zip(("clean_attention", "adversarial_attention"), maps, strict=True))
     save_file(
         {k: np.ascontiguousarray(v) for k, v in arrays.items()}, folder / "examples.safetensors"
     )
