@@ -6,10 +6,10 @@ from torch import Tensor
 
 from pipeline.clip.model import to_float_pixels
 from pipeline.evaluation.attention import has_patches, label_attention
-from pipeline.evaluation.evaluate import evenly_spaced
 from pipeline.evaluation.interface import Outcome, Targets
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier
+from pipeline.splits.even_choice import evenly_spaced
 
 
 def kept_examples(

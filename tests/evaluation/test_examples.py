@@ -8,11 +8,11 @@ import torch
 from torch.nn import functional as F
 
 from pipeline.clip.model import image_encoder
-from pipeline.evaluation.evaluate import evenly_spaced
 from pipeline.evaluation.examples import kept_examples
 from pipeline.evaluation.interface import Outcome, Settings, Targets, empty_outcome
 from pipeline.evaluation.params import EvaluateParams
 from pipeline.evaluation.zero_shot_classifier import ZeroShotClassifier, resizing_factor
+from pipeline.splits.even_choice import evenly_spaced
 from tests.support import tiny_clips
 from tests.support.classifiers import CPU, make_targets
 
