@@ -9,12 +9,11 @@ and without rounding to 8 bits. Box and resampling are torchvision's RandomResiz
 bicubic filter; where ten drawn boxes do not fit, about every tenth time, the image stays whole.
 The releases of TeCoA (1243db6) and FARE (d257a53) resize and crop the centre, and augment nothing.
 
-Every draw follows from (seed, epoch, image number) alone, made by NumPy on the host: a resumed run,
-another batch size per process and another number of processes see the same image.
-Legend: b images of S x S pixels.
+Every draw follows from (seed, step) and the image's place in the whole batch, made by NumPy on the
+host: a resumed run and any number of processes see the same images.
+Legend: B images of S x S pixels in a batch, b of them this process's.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Literal
 
@@ -25,26 +24,27 @@ from torch import Tensor
 Augmentation = Literal["none", "flip", "crop"]
 AREA, ASPECT = (0.9, 1.0), (3 / 4, 4 / 3)
 TRIES = 10
+NUMBERS = 2 * TRIES + 2  # drawn per image: area and aspect of every try, top, left
 TAPS = 4  # pixels along an axis that a bicubic sample is made from
 CUBIC = -0.5  # Pillow's and, antialiased, torch's
-STREAM = 1  # of a Philox key; the order of the epoch is drawn from stream 0
+STREAM = 1  # of a Philox key; the order of an epoch is drawn from stream 0
 
 
 def draw(
-    kind: Augmentation, numbers: np.ndarray, size: int, seed: int, epoch: int
+    kind: Augmentation, count: int, rows: slice, size: int, seed: int, step: int
 ) -> list[np.ndarray]:
-    """What `augmented` needs beside the images, for upload.
+    """What `augmented` needs beside the images, for upload: none, one or four arrays of b.
 
     Args:
-        numbers: (b,) image numbers in the training set; size: S.
+        count: B; rows: this process's b of them; size: S.
     """
     if kind == "none":
         return []
-    generators = [_generator(seed, epoch, int(number)) for number in numbers]
+    generator = np.random.Generator(np.random.Philox(counter=[0, 0, 0, STREAM], key=[seed, step]))
+    uniform = generator.random((count, NUMBERS))[rows]
     if kind == "flip":
-        return [np.array([generator.random() < 0.5 for generator in generators])]
-    boxes = np.array([crop_box(generator, size) for generator in generators])
-    top, left, height, width = boxes.T
+        return [uniform[:, 0] < 0.5]
+    top, left, height, width = crop_boxes(uniform, size).T
     return [*_bicubic(top, height, size), *_bicubic(left, width, size)]
 
 
@@ -61,25 +61,28 @@ def augmented(images: Tensor, kind: Augmentation, drawn: Sequence[Tensor]) -> Te
     if kind == "flip":
         return torch.where(drawn[0][:, None, None, None], images.flip(3), images)
     rows, row_weights, columns, column_weights = drawn
-    images = _sampled(images, rows[:, None, :, None], row_weights[:, None, :, None], 2)
-    images = _sampled(images, columns[:, None, None], column_weights[:, None, None], 3)
-    return images.clamp_(0, 1)  # the filter has negative weights
+    resized = _sampled(images, rows, row_weights)
+    resized = _sampled(resized.mT.contiguous(), columns, column_weights).mT
+    return resized.clamp(0, 1).contiguous()  # the filter has negative weights
 
 
-def crop_box(generator: np.random.Generator, size: int) -> tuple[int, int, int, int]:
-    """Top, left, height and width, in pixels, of a random crop of a square image."""
-    for _ in range(TRIES):
-        area = size**2 * generator.uniform(*AREA)
-        aspect = math.exp(generator.uniform(math.log(ASPECT[0]), math.log(ASPECT[1])))
-        height, width = round(math.sqrt(area / aspect)), round(math.sqrt(area * aspect))
-        if height <= size and width <= size:
-            top = int(generator.integers(size - height + 1))
-            return top, int(generator.integers(size - width + 1)), height, width
-    return 0, 0, size, size
+def crop_boxes(uniform: np.ndarray, size: int) -> np.ndarray:
+    """Top, left, height and width, int64 (b, 4), of random crops of square images: the first
+    of TRIES that fits.
 
-
-def _generator(seed: int, epoch: int, number: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(counter=[0, number, 0, STREAM], key=[seed, epoch]))
+    Args:
+        uniform: (b, NUMBERS) in [0, 1).
+    """
+    low, high = np.log(ASPECT)
+    areas = size**2 * (AREA[0] + (AREA[1] - AREA[0]) * uniform[:, :TRIES])
+    aspects = np.exp(low + (high - low) * uniform[:, TRIES : 2 * TRIES])
+    sides = np.rint(np.sqrt([areas / aspects, areas * aspects]))
+    fits = np.all(sides <= size, axis=0)
+    first = fits.argmax(1)[None, :, None]
+    tried = np.take_along_axis(sides, np.repeat(first, 2, axis=0), 2)[..., 0]
+    height, width = np.where(np.any(fits, axis=1), tried, size).astype(np.int64)
+    top, left = (uniform[:, 2 * TRIES :].T * (size + 1 - np.stack([height, width]))).astype(int)
+    return np.stack([top, left, height, width], axis=1)
 
 
 def _bicubic(start: np.ndarray, length: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -100,11 +103,13 @@ def _cubic(x: np.ndarray) -> np.ndarray:
     return np.where(x < 1, near, far)
 
 
-def _sampled(images: Tensor, positions: Tensor, weights: Tensor, axis: int) -> Tensor:
-    """The sum over taps of weighted pixels; positions, weights: the image's shape along `axis`,
-    1 in the other two, TAPS behind. Sums tap by tap: elementwise, the bits depend on nothing."""
-    result = torch.zeros_like(images)
+def _sampled(images: Tensor, positions: Tensor, weights: Tensor) -> Tensor:
+    """Each row the weighted sum of TAPS rows of its image; positions, weights: of `_bicubic`.
+    Copies of rows and elementwise sums: the bits depend on nothing else."""
+    count, channels, size, _ = images.shape
+    lines, result = images.flatten(0, 2), torch.zeros_like(images)
+    first = size * torch.arange(count * channels, device=images.device).view(count, channels, 1)
     for tap in range(TAPS):
-        index = positions[..., tap].expand_as(images)
-        result += weights[..., tap] * images.gather(axis, index)
+        index = (first + positions[:, None, :, tap]).flatten()
+        result += weights[:, None, :, tap, None] * lines.index_select(0, index).view_as(images)
     return result

@@ -1,6 +1,6 @@
 """Which images a step of fine-tuning trains on, and their way to the device.
 
-The order of an epoch follows from (seed, epoch), and so does what happens to each image.
+The order of an epoch follows from (seed, epoch), what happens to the images from (seed, step).
 """
 
 import math
@@ -61,9 +61,8 @@ def read_batches(
 
     def read(step: int) -> Sent:
         index, part = read_pixels(pixels, step, recipe, ranks)
-        shown = index[rows_to_compute(len(index), ranks)]
-        epoch = step // steps_per_epoch(len(pixels), recipe)
-        drawn = draw(kind, shown, part.shape[-1], recipe.seed, epoch)
+        rows = rows_to_compute(len(index), ranks)
+        drawn = draw(kind, len(index), rows, part.shape[-1], recipe.seed, step)
         return uploader.send(part, labels[index], index, *drawn)
 
     for sent in prefetch(read, steps, depth(pixels)):

@@ -26,7 +26,7 @@ from pipeline.images.streaming import (
 )
 from pipeline.training import frozen_features
 from pipeline.training.batches import _epoch_order, batch_indices
-from pipeline.training.objective import MethodInputs
+from pipeline.training.objective import MethodInputs, MethodParams
 from saft.check.probe import counting_encoder, tiny_inputs
 from tests.support.dataset_fixtures.base import noise
 
@@ -136,7 +136,9 @@ def frozen_pass(inputs: MethodInputs) -> torch.Tensor:
 def inputs_of(pixels: np.ndarray | StreamedPixels) -> MethodInputs:
     torch.manual_seed(0)
     encoder, _ = counting_encoder()
-    return tiny_inputs(encoder)._replace(pixels=pixels, labels=np.arange(IMAGES), batch_size=6)
+    return tiny_inputs(encoder, MethodParams(learning_rate=None))._replace(
+        pixels=pixels, labels=np.arange(IMAGES), batch_size=6
+    )
 
 
 def test_the_frozen_pass_copies_in_the_reading_thread(packed, monkeypatch) -> None:
