@@ -58,7 +58,7 @@ class Validator:
         with _uncompiled(self.recipe):
             right = torch.cat([self._right(*read) for read in self._batches()])
         clean, attacked = right.bool().unbind(1)
-        shares = torch.stack([clean, clean & attacked]).float().mean(1).tolist()
+        shares = torch.stack([clean, clean & attacked]).cpu().double().mean(1).tolist()
         return dict(zip((CLEAN, ROBUST), shares, strict=True))
 
     def _batches(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:

@@ -33,6 +33,7 @@ ALL = {
     "names",
     "prepare@pairs",
     "prepare@shapes-train",
+    "prepare@shapes-train-validation",
     "prepare@shapes-held-out",
     "prepare@digits",
     "pretrain@small",

@@ -24,6 +24,10 @@ STAGES = {
         "data/images/shapes-train",
         "data/classes/shapes-train.parquet",
     ],
+    "stages.prepare shapes-train-validation": [
+        "data/images/shapes-train-validation",
+        "data/classes/shapes-train-validation.parquet",
+    ],
     "stages.pretrain small": ["data/inputs/models/pretrain/small"],
     "stages.model base": ["data/models/base"],
     "stages.about base": ["data/about/base"],
@@ -45,7 +49,8 @@ STAGES = {
         "reports/report.html",
     ],
 }
-ALIKE = {"stages.prepare pairs", "stages.prepare shapes-train"}  # no stage of their own
+# no stages of their own
+ALIKE = {f"stages.prepare {name}" for name in ("pairs", "shapes-train", "shapes-train-validation")}
 
 
 class StageProject:

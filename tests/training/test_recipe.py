@@ -44,6 +44,14 @@ SECTION: dict[str, Any] = {
     "epochs": None,
     "batch_size": None,
     "warmup_steps": None,
+    "validation": {
+        "dataset": "none",
+        "images": None,
+        "every": 10,
+        "steps": 5,
+        "patience": None,
+        "keep_best": False,
+    },
     "mix_alpha": 1.0,
     "augmentation": "none",
     "blocks": None,
@@ -184,6 +192,17 @@ def test_a_published_radius_is_not_taken_for_another_norm():
         resolved("tecoa", attack={"norm": "l2", "epsilon_255": 128})
     recipe = resolved("tecoa", attack={"norm": "l2", "epsilon_255": 128, "step_255": 64})
     assert recipe.attack == TrainingAttack("l2", 128, 64, 2, 0, True)
+
+
+def test_the_validation_is_under_the_norm_and_radius_of_the_training_attack():
+    held = SECTION["validation"] | {"dataset": "held"}
+    assert resolved("saft").validation is None
+    recipe = resolved("saft", validation=held, attack={"epsilon_255": 3})
+    assert recipe.validation == Validation("held", None, 10, 5, None, False, "linf", 3, 1)
+    assert recipe.validation.attack == TrainingAttack("linf", 3, 1, 5, 0, True)
+    clean = resolved("ft_clean", validation=held)
+    assert clean.attack is None
+    assert clean.validation == Validation("held", None, 10, 5, None, False, "linf", 1, 1)
 
 
 def test_a_recipe_is_plain_values():
