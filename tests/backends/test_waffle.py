@@ -128,7 +128,8 @@ def test_words_and_characters_take_turns_as_long_as_the_name(folder):
 
 
 def test_every_sentence_of_the_demo_is_as_long_as_the_one_it_stands_for(monkeypatch):
-    """Exactly, in tokens: the five kept descriptions of every class, in their order."""
+    """Exactly, in tokens: the five kept descriptions of every class, in their order. But for 21 of
+    letters that are shorter than "A photo of a letter a, which has wane.": 13 tokens."""
     monkeypatch.setattr(waffle, "FOLDER", FOLDER)
     options = read_params(DEMO)["describe"]["options"]["waffle"]
     kept = read_json(FOLDER / options["lengths"])
@@ -138,8 +139,10 @@ def test_every_sentence_of_the_demo_is_as_long_as_the_one_it_stands_for(monkeypa
         answers = drawn(classes, seed, **options)
         for class_entry in classes:
             counts = count_tokens(texts(answers, class_entry))
-            assert counts == count_tokens(kept[class_entry.class_id]), class_entry
-        assert answers.provenance["of_other_length"] == 0
+            wanted = count_tokens(kept[class_entry.class_id])
+            least = 13 if class_entry.class_id.startswith("letter-") else 0
+            assert counts == [max(count, least) for count in wanted], class_entry
+        assert answers.provenance["of_other_length"] == 21
 
 
 def test_the_demo_s_lengths_are_those_of_descriptions_that_filter_keeps():
