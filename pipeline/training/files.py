@@ -18,7 +18,7 @@ from pipeline.common.tables import write_json
 from pipeline.cost import meter
 from pipeline.cost.files import Training
 from pipeline.distributed.ranks import Ranks
-from pipeline.images.image_set import IMAGES, content_files
+from pipeline.images.image_set import IMAGES, ImageSet, content_files
 from pipeline.images.set_summary import told_of
 from pipeline.training.batches import steps_per_epoch, total_steps
 from pipeline.training.blocks import block_range
@@ -29,6 +29,7 @@ from pipeline.training.session import Finished
 from pipeline.zeroshot import text_sets
 from pipeline.zeroshot.text_sets import TextSet
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, TEMPLATE, check_text_set
+from pipeline.zeroshot.training_captions import captions_file, read_captions
 
 
 def check_surroundings() -> None:
@@ -44,27 +45,31 @@ def check_surroundings() -> None:
 
 
 class TrainingTexts(NamedTuple):
-    """Unit-norm float32 features of the descriptions, (C, K, D), of the template, (C, D), and of
-    each of finetune.texts by name, (C, K, D)."""
+    """Unit-norm float32 features of the descriptions, (C, K, D), of the template, (C, D), of each
+    of finetune.texts by name, (C, K, D), and of the images' captions, (N, D), if there are any."""
 
     descriptions: Tensor
     template: Tensor
     others: dict[str, Tensor]
+    captions: Tensor | None
 
 
-def read_texts(class_ids: Sequence[str], names: Sequence[str]) -> TrainingTexts:
-    """What fine-tuning sees of texts; names: finetune.texts.
+def read_texts(images: ImageSet, names: Sequence[str]) -> TrainingTexts:
+    """What fine-tuning on `images` sees of texts; names: finetune.texts.
 
     Raises:
-        UserError: a class has none, or a file is of other texts.
+        UserError: a class has none, or a file is of other texts or images.
     """
+    class_ids = [class_entry.class_id for class_entry in images.classes]
     described = _read_texts(DESCRIPTIONS, class_ids, others=True)
     filled = _read_texts(TEMPLATE, class_ids, others=False)
     others = {name: _read_texts(name, class_ids, others=False).captions for name in names}
+    captions = read_captions(images.name, class_ids, images.labels)
     return TrainingTexts(
         torch.from_numpy(described.captions),
         torch.from_numpy(filled.class_features),
-        {name: torch.from_numpy(captions) for name, captions in others.items()},
+        {name: torch.from_numpy(features) for name, features in others.items()},
+        None if captions is None else torch.from_numpy(captions),
     )
 
 
@@ -81,7 +86,7 @@ def origins(
     """What the weights of a training follow from, see `hash_origins`; names: finetune.texts."""
     model = [BASE_MODEL / name for name in (clip.CONFIG_FILE, clip.WEIGHTS_FILE)]
     texts = map(text_sets.training_file, [DESCRIPTIONS, TEMPLATE, *names])
-    inputs = [*content_files(recipe.dataset), *model, *texts]
+    inputs = [*content_files(recipe.dataset), *model, *texts, *filter(None, [captions_file()])]
     values = {"recipe": recipe.as_dict(), "processes": ranks.size}
     return hash_origins(values, inputs, device)
 

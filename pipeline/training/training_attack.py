@@ -55,14 +55,15 @@ def perturb_batch(
     ranks: Ranks = SINGLE,
 ) -> Tensor:
     """Perturbation of the batch's images by the training attack of a step, shaped like them;
-    zeros without an attack. The loss is a sum over images: no rank needs another one's."""
+    zeros without an attack. The loss is a sum over images: no rank needs another one's, but their
+    numbers."""
     chosen, ascended = recipe.attack, objective.attack_loss
     images = batch.images
     start = torch.zeros_like(images)
     if chosen is None or ascended is None:
         return start
     count, rows = len(batch.labels), rows_to_compute(len(batch.labels), ranks)
-    part = Batch(images, batch.labels[rows], batch.numbers[rows])
+    numbers = batch.labels[rows], batch.numbers[rows], batch.numbers
     if chosen.random_start:
         generator = torch.Generator(images.device).manual_seed(start_seed(recipe.seed, step))
         start = pgd_step.uniform_start(
@@ -71,7 +72,7 @@ def perturb_batch(
     if ascents.copy is not None:
         refresh(ascents.copy, encoder)
     perturbed = _ascended(ascents.copy or encoder, ascended, chosen)
-    inputs = (images, start, part.labels, part.numbers)
+    inputs = (images, start, *numbers)
     with without_gradients(encoder):
         if ascents.replay is None:
             return perturbed(*inputs)[0]
@@ -81,10 +82,10 @@ def perturb_batch(
 def _ascended(
     attacked: ImageEncoder, loss: AttackLoss, chosen: TrainingAttack
 ) -> Callable[..., tuple[Tensor]]:
-    """(images, start, labels, numbers) -> the perturbation, by all ascents of a step."""
+    """(images, start, labels, numbers, whole) -> the perturbation, by all ascents of a step."""
 
-    def perturbed(images: Tensor, start: Tensor, labels: Tensor, numbers: Tensor) -> tuple[Tensor]:
-        part = Batch(images, labels, numbers)
+    def perturbed(images: Tensor, start: Tensor, *numbers: Tensor) -> tuple[Tensor]:
+        part = Batch(images, *numbers)
         return (
             pgd_step.perturb(
                 lambda moved: loss(attacked, moved, part),

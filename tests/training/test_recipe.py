@@ -18,6 +18,7 @@ TWO_STEP_PGD = TrainingAttack("linf", 1, 1, 2, 0, True)
 SECTION: dict[str, Any] = {
     "dataset": "x",
     "texts": [],
+    "captions": "captions.parquet",
     "method": "tecoa",
     "options": {},
     "optimiser": None,
