@@ -13,6 +13,7 @@ prepare: pixels written x PIXEL_SECONDS / cores. All of it is right to a factor 
 
 import itertools
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import torch
 
@@ -26,6 +27,7 @@ from pipeline.soundness.measure import ChecksParams
 from pipeline.training.blocks import block_range
 from pipeline.training.recipe import Recipe
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, SAME, TEMPLATE
+from pipeline.zeroshot.training_captions import NO_CAPTIONS
 from saft.check import text_sets
 from saft.check.plan import Plan
 from saft.check.probe import EncoderPasses
@@ -129,6 +131,8 @@ def _filter(plan: Plan, _: str) -> float:
 def _embed_training(plan: Plan, _: str) -> float:
     texts = DESCRIPTIONS, TEMPLATE, *plan.finetune.texts
     count = sum(text_sets.count(plan, name, plan.finetune.dataset) for name in texts)
+    if Path(plan.finetune.captions) != NO_CAPTIONS:
+        count += _images(plan, plan.finetune.dataset) or 0
     return _text_flop(plan, BASE) * count
 
 

@@ -473,7 +473,8 @@ def test_two_steps_of_training_change_the_image_encoder_only(clip_folder, method
 def test_training_lowers_the_loss(clip_folder, method):
     published = registry.load("pipeline.methods", method, "test").PUBLISHED
     optimiser, rate = published.optimiser, 3e-5 if published.optimiser == "adamw" else 1e-3
-    rate *= 10 if method == "simclip" else 1  # its published rate is larger, too
+    # the published rate of simclip is larger, too; random captions are far from their images
+    rate *= 10 if method in ("simclip", "qt_aft") else 1
     attacked = None if published.attack is None else recipe().attack
     # one batch of all images, so that losses of two steps are comparable
     one_batch = recipe(
