@@ -1,4 +1,4 @@
-"""Whether finetune.captions names a file that is there, or that a stage makes of the training set."""
+"""Whether finetune.captions names a file that is there, or one that a stage makes of the set."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -50,7 +50,7 @@ def main() -> None:
         for name, table in tables.items():
             write_encoded(folder / training_file(name).name, table, encoder)
         counts = {name: len(table.texts) for name, table in tables.items()}
-        if captions.texts:
+        if captions is not None:
             counts["captions"] = write_captions(folder / FILE, captions, encoder)
     print(", ".join(f"{name}: {count} texts" for name, count in counts.items()))
 

@@ -12,7 +12,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.tables import read_table, write_table
 from pipeline.embeddings.encoded import Encode
 from pipeline.images.classes import ClassEntry, check_labels
-from pipeline.zeroshot.training_captions import REMEDY, caption_faults, schema
+from pipeline.zeroshot.training_captions import NO_CAPTIONS, REMEDY, caption_faults, schema
 
 # what is read of a file: a row for each image, in their order, as items.parquet of an image set, or
 # each with the image's number, as the captions.parquet of stage describe
@@ -29,16 +29,18 @@ class Captions(NamedTuple):
     texts: list[str]
 
 
-def read_captions(path: Path, classes: Sequence[ClassEntry]) -> Captions:
-    """The captions of a Parquet file with the columns of BY_ROW or of BY_NUMBER; none of one
-    without rows. Of several sentences on an image the first is its caption.
+def read_captions(path: Path, classes: Sequence[ClassEntry]) -> Captions | None:
+    """The captions of a Parquet file with the columns of BY_ROW or of BY_NUMBER; None of
+    NO_CAPTIONS. Of several sentences on an image the first is its caption.
 
     Args:
         classes: of the training set, by label.
 
     Raises:
-        UserError: the file is missing or damaged, or has a row without a caption.
+        UserError: the file is missing or damaged, or has no row, or one without a caption.
     """
+    if path == NO_CAPTIONS:
+        return None
     table = read_table(path, _schema(path))
     for wanted in (BY_ROW, BY_NUMBER):
         if all(name in table.column_names for name in wanted.names):
@@ -49,6 +51,8 @@ def read_captions(path: Path, classes: Sequence[ClassEntry]) -> Captions:
         raise UserError(f"{path}: has neither columns {one} nor {other}; {REMEDY}")
     text = wanted.names[-1]
     texts = [(value or "").strip() for value in table[text].to_pylist()]
+    if not texts:
+        raise UserError(f"{path}: holds no row; {REMEDY}")
     blank = [row for row, value in enumerate(texts) if not value]
     if blank:
         raise UserError(

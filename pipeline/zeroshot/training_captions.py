@@ -68,7 +68,8 @@ def read_captions(dataset: str, class_ids: Sequence[str], labels: np.ndarray) ->
         )
     check_images(path, dataset, class_ids, labels, table)
     width = table.schema.field("embedding").type.list_size
-    vectors = table["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, width)
+    flat = table["embedding"].combine_chunks().flatten()
+    vectors = flat.to_numpy(zero_copy_only=False, writable=True).reshape(-1, width)
     check_unit_norm(vectors, str(path), lambda row: f"image {row}, text '{table['text'][row]}',")
     return vectors
 
