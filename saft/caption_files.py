@@ -6,8 +6,8 @@ from typing import Any
 
 from pipeline.descriptions.artifact import DESCRIPTIONS
 from pipeline.descriptions.captions import FILE
+from pipeline.embeddings.training_captions import NO_CAPTIONS
 from pipeline.images.image_set import IMAGES
-from pipeline.zeroshot.training_captions import NO_CAPTIONS
 
 KEY = "finetune.captions"
 DESCRIBED = DESCRIPTIONS.with_name(FILE)

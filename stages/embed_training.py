@@ -18,6 +18,7 @@ from pipeline.common.params import read_section, read_value
 from pipeline.embeddings.captions import read_captions, write_captions
 from pipeline.embeddings.encoded import write_encoded
 from pipeline.embeddings.templates import EmbedParams, read_filled
+from pipeline.embeddings.training_captions import FILE
 from pipeline.images.classes import CLASSES, read_classes
 from pipeline.results.same_texts import say_same_texts
 from pipeline.zeroshot.text_sets import TRAINING, training_file
@@ -28,7 +29,6 @@ from pipeline.zeroshot.text_tables import (
     check_text_set,
     read_table_of,
 )
-from pipeline.zeroshot.training_captions import FILE
 from stages.runner import stage
 
 

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from pipeline.common.errors import UserError
 from pipeline.common.tables import read_table, write_table
 from pipeline.embeddings.encoded import Encode
+from pipeline.embeddings.training_captions import NO_CAPTIONS, REMEDY, caption_faults, schema
 from pipeline.images.classes import ClassEntry, check_labels
-from pipeline.zeroshot.training_captions import NO_CAPTIONS, REMEDY, caption_faults, schema
 
 # what is read of a file: a row for each image, in their order, as items.parquet of an image set, or
 # each with the image's number, as the captions.parquet of stage describe

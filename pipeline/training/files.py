@@ -18,6 +18,7 @@ from pipeline.common.tables import write_json
 from pipeline.cost import meter
 from pipeline.cost.files import Training
 from pipeline.distributed.ranks import Ranks
+from pipeline.embeddings.training_captions import captions_file, read_captions
 from pipeline.images.image_set import IMAGES, ImageSet, content_files
 from pipeline.images.set_summary import told_of
 from pipeline.training.batches import steps_per_epoch, total_steps
@@ -29,7 +30,6 @@ from pipeline.training.session import Finished
 from pipeline.zeroshot import text_sets
 from pipeline.zeroshot.text_sets import TextSet
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, TEMPLATE, check_text_set
-from pipeline.zeroshot.training_captions import captions_file, read_captions
 
 
 def check_surroundings() -> None:

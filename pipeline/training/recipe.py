@@ -22,6 +22,7 @@ from pipeline.common.bounds import (
 )
 from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, Section
+from pipeline.embeddings.training_captions import NO_CAPTIONS
 from pipeline.training.blocks import Blocks
 from pipeline.training.lora import Lora, LoraParams
 from pipeline.training.objective import (
@@ -32,7 +33,6 @@ from pipeline.training.objective import (
     TrainingAttack,
 )
 from pipeline.zeroshot.pgd_step import Norm
-from pipeline.zeroshot.training_captions import NO_CAPTIONS
 
 
 class AttackParams(Section):

@@ -23,11 +23,11 @@ from pipeline.common import registry
 from pipeline.common.options import load_plugin
 from pipeline.cost import vision_transformer as vit
 from pipeline.cost.matrix_speed import matrix_flop, precisions
+from pipeline.embeddings.training_captions import NO_CAPTIONS
 from pipeline.soundness.measure import ChecksParams
 from pipeline.training.blocks import block_range
 from pipeline.training.recipe import Recipe
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, SAME, TEMPLATE
-from pipeline.zeroshot.training_captions import NO_CAPTIONS
 from saft.check import text_sets
 from saft.check.plan import Plan
 from saft.check.probe import EncoderPasses

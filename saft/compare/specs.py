@@ -14,7 +14,7 @@ from pipeline.common import registry
 from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, parse
 from pipeline.common.plain_values import problem
-from pipeline.zeroshot.training_captions import NO_CAPTIONS
+from pipeline.embeddings.training_captions import NO_CAPTIONS
 
 Values = dict[str, Any]
 METHOD, SEED = "finetune.method", "finetune.seed"

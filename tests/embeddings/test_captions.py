@@ -10,11 +10,11 @@ from pipeline.common.errors import UserError
 from pipeline.common.tables import read_table
 from pipeline.descriptions import captions as described
 from pipeline.embeddings.captions import Captions, read_captions, write_captions
+from pipeline.embeddings.training_captions import FILE, NO_CAPTIONS
+from pipeline.embeddings.training_captions import read_captions as read_encoded
 from pipeline.images.classes import ClassEntry
 from pipeline.images.image_set import ITEM_SCHEMA
 from pipeline.zeroshot.text_sets import TRAINING
-from pipeline.zeroshot.training_captions import FILE, NO_CAPTIONS
-from pipeline.zeroshot.training_captions import read_captions as read_encoded
 from tests.support.fake_text_features import fake_encode
 from tests.support.project import ROOT
 

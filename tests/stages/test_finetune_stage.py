@@ -15,8 +15,8 @@ from pipeline.common import registry
 from pipeline.common.tables import read_table
 from pipeline.cost.files import read_cost
 from pipeline.embeddings.captions import Captions, write_captions
+from pipeline.embeddings.training_captions import FILE, NO_CAPTIONS, schema
 from pipeline.zeroshot.text_sets import TRAINING
-from pipeline.zeroshot.training_captions import FILE, NO_CAPTIONS, schema
 from saft.check.probe import measure_passes
 from stages import finetune
 from tests.support.failures import fails, one_line

@@ -12,6 +12,7 @@ from pipeline.clip import model as clip
 from pipeline.clip.folders import clip_folder as folder_of_model
 from pipeline.clip.text_encoding import encode_texts
 from pipeline.common.tables import write_table
+from pipeline.embeddings.training_captions import read_captions
 from pipeline.images.classes import CHECKED, CLASSES, EVALUATED, ClassEntry, write_classes
 from pipeline.images.image_set import ITEM_SCHEMA, open_images
 from pipeline.zeroshot.text_sets import (
@@ -23,7 +24,6 @@ from pipeline.zeroshot.text_sets import (
 )
 from pipeline.zeroshot.text_sets import read_texts as read_encoded
 from pipeline.zeroshot.text_tables import KEPT, kept_descriptions, read_table_of, write_texts
-from pipeline.zeroshot.training_captions import read_captions
 from stages import checked_classes, classes, embed, embed_training, texts
 from tests.support.failures import fails
 from tests.support.tiny_project import tiny_project, write_params

@@ -11,11 +11,11 @@ from pipeline.clip.folders import BASE_MODEL
 from pipeline.embeddings.captions import Captions, write_captions
 from pipeline.embeddings.encoded import write_encoded
 from pipeline.embeddings.templates import fill
+from pipeline.embeddings.training_captions import FILE
 from pipeline.images.classes import read_classes
 from pipeline.images.image_set import open_images
 from pipeline.zeroshot.text_sets import TRAINING, training_file, training_files
 from pipeline.zeroshot.text_tables import kept_descriptions
-from pipeline.zeroshot.training_captions import FILE
 from stages import finetune
 from tests.support.project import DEMO
 from tests.support.training_runs import WIDTH, K
