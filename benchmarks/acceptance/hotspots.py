@@ -87,7 +87,7 @@ def _peaks(context: Context, peaks: Result, project: Project, sizes: tuple[int, 
     for size in sizes:
         project.drop_graph()
         context.release_memory()
-        project.batch = Batch(*(value[:size] for value in batch))
+        project.batch = Batch(*(value[:size] for value in batch[:3]))
         try:
             for _ in range(2):
                 project.train_step()

@@ -44,7 +44,7 @@ def methods(context: Context, result: Result) -> None:
 def _method(context: Context, folder: Path, method: str, norm: Any) -> dict[str, float]:
     attack = replace(ATTACK, norm=norm, random_start=False, epsilon_255=EPSILON_255[norm])
     changes: dict[str, Any] = {"attack": None if method == CLEAN else attack, "averaging": 0.7}
-    if method == "fare":
+    if method in ("fare", "qt_aft"):
         changes |= {"optimiser": "adamw", "learning_rate": 1e-3}
 
     def train(device: torch.device, **resume: Any) -> tuple[Rows, Weights]:
