@@ -12,6 +12,7 @@ from pipeline.descriptions.exemplars import NO_EXEMPLARS
 from pipeline.images.classes import NO_SET
 from pipeline.results.matrix import MATRIX, repetitions
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, SAME, TEMPLATE
+from saft.caption_files import captions_problems
 
 Values = dict[str, Any]
 # section, or key of one -> names below it that stand for something else
@@ -52,6 +53,8 @@ def references(values: Values, sound: set[str]) -> Iterator[str]:
         yield from _text_sets(values["embed"]["texts"], values["evaluate"])
     if {"embed", "finetune"} <= sound:
         yield from _training_texts(values["embed"]["texts"], values["finetune"])
+    if "finetune" in sound:
+        yield from captions_problems(values, sound)
     if "describe" in sound:
         yield from _described(values)
     if "confusions" in sound:

@@ -44,8 +44,8 @@ def run(ranks: Ranks) -> None:
     check_precision(recipe.precision, "finetune.precision", device)
     images, base = open_images(recipe.dataset), clip.load(BASE_MODEL)
     check_classes(images, "finetune.dataset")
-    texts = files.read_texts([c.class_id for c in images.classes], params.texts)
-    inputs = session.method_inputs(base, *texts[:2], images, recipe, device, ranks, texts.others)
+    texts = files.read_texts(images, params.texts)
+    inputs = session.method_inputs(base, *texts[:2], images, recipe, device, ranks, *texts[2:])
     origins = files.origins(recipe, device, ranks, params.texts)
     with work_folder("finetune", origins, ranks) as folder:
         kept = folder, params.checkpoint_seconds, validation_set.opened(recipe, images, ranks)

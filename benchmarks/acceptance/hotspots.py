@@ -87,7 +87,7 @@ def _peaks(context: Context, peaks: Result, project: Project, sizes: tuple[int, 
     for size in sizes:
         project.drop_graph()
         context.release_memory()
-        project.batch = Batch(*(value[:size] for value in batch if value is not None))
+        project.batch = Batch(*(None if value is None else value[:size] for value in batch))
         try:
             for _ in range(2):
                 project.train_step()

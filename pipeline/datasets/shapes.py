@@ -2,8 +2,8 @@
 
 A class such as "red star" that is held out of fine-tuning is new as a combination, while
 "red" and "star" were both seen: telling it apart needs what the text says about it, as in
-zero-shot CLIP. Size, place, angle, shade and background vary freely. Every image
-follows from (seed, class, number) alone.
+zero-shot CLIP. Size, place, angle, shade and background vary freely. Every image, and the caption
+that tells what was drawn, follows from (seed, class, number) alone.
 """
 
 import zlib
@@ -54,17 +54,20 @@ def subjects(params: Params) -> list[Subject]:
 def open_source(params: Params) -> ImageSource:
     """Classes and images of one split, in class order."""
     drawn, count = subjects(params), params.images_per_class
+
+    def stream(subject: Subject, number: int) -> np.random.Generator:
+        entropy = [params.seed, zlib.crc32(subject.class_id.encode()), number]
+        return np.random.default_rng(entropy)
+
     items = [
-        SourceImage(label, f"{subject.class_id}/{number}")
+        SourceImage(label, f"{subject.class_id}/{number}", subject.tell(stream(subject, number)))
         for label, subject in enumerate(drawn)
         for number in range(count)
     ]
 
     def decode(index: int) -> Decoded:
         label, number = divmod(index, count)
-        subject = drawn[label]
-        stream = [params.seed, zlib.crc32(subject.class_id.encode()), number]
-        return Decoded(to_array(subject.draw(np.random.default_rng(stream))))
+        return Decoded(to_array(drawn[label].draw(stream(drawn[label], number))))
 
     classes = [ClassEntry(subject.class_id, subject.name) for subject in drawn]
     return ImageSource(classes, items, SIZE, decode)

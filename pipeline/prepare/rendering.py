@@ -38,19 +38,38 @@ LETTERS = "ABCEFHKLMNPRSTUVWXYZ"  # without I, O, Q and others drawn like a digi
 
 
 class Subject(NamedTuple):
-    """A class that can be drawn: `draw` turns a random stream into an image."""
+    """A class that can be drawn: `draw` turns a random stream into an image, `tell` an equal one
+    into what that image shows."""
 
     class_id: str
     name: str
     draw: Callable[[np.random.Generator], Image.Image]
+    tell: Callable[[np.random.Generator], str]
+
+
+def compose(rng: np.random.Generator) -> tuple[Image.Image, float, np.ndarray, float]:
+    """What a picture of a shape begins with: its background, radius and centre of the shape in
+    shares of the picture's side, and its angle in radians."""
+    corners = background(rng)
+    radius = rng.uniform(0.28, 0.42)
+    centre = rng.uniform(radius, 1 - radius, size=2) if radius < 0.5 else np.array([0.5, 0.5])
+    return corners, radius, centre, math.radians(rng.uniform(-20, 20))
+
+
+def tell(shape: str, colour: str, rng: np.random.Generator) -> str:
+    """What the picture of that stream shows: shape, colour, size, and the grey behind it."""
+    corners, radius, *_ = compose(rng)
+    grey = np.asarray(corners).mean()
+    size = "small " if radius < 0.32 else "large " if radius > 0.38 else ""
+    tone = "dark" if grey < 95 else "light" if grey > 160 else "grey"
+    noun = f"{size}{colour} {shape}"
+    return f"a photo of a{'n' * noun.startswith('o')} {noun} in front of a {tone} background"
 
 
 def render(shape: str, colour: str, rng: np.random.Generator) -> Image.Image:
     """Draw one image, RGB, SIZE x SIZE pixels."""
-    canvas = background(rng).resize((SIZE * SCALE, SIZE * SCALE), Image.Resampling.BICUBIC)
-    radius = rng.uniform(0.28, 0.42)
-    centre = rng.uniform(radius, 1 - radius, size=2) if radius < 0.5 else np.array([0.5, 0.5])
-    angle = math.radians(rng.uniform(-20, 20))
+    corners, radius, centre, angle = compose(rng)
+    canvas = corners.resize((SIZE * SCALE, SIZE * SCALE), Image.Resampling.BICUBIC)
     mask = Image.new("L", canvas.size, 0)
     draw = ImageDraw.Draw(mask)
 
@@ -150,18 +169,21 @@ def _coarse(mask: Image.Image, narrow: int, rng: np.random.Generator) -> Image.I
 
 def composition(shape: str, colour: str) -> Subject:
     """A coloured shape, e.g. "red-star", "red star"."""
-    return Subject(f"{colour}-{shape}", f"{colour} {shape}", partial(render, shape, colour))
+    draw_and_tell = partial(render, shape, colour), partial(tell, shape, colour)
+    return Subject(f"{colour}-{shape}", f"{colour} {shape}", *draw_and_tell)
+
+
+def glyph_subject(class_id: str, name: str, glyph: str, faces: list[Path]) -> Subject:
+    """A printed digit or letter."""
+    draw = partial(render_glyph, glyph, faces)
+    return Subject(class_id, name, draw, lambda rng: f"a photo of the printed {name}")
 
 
 def letters() -> list[Subject]:
     """The printed letters, e.g. "letter-a", "letter a"."""
     faces = fonts()
     return [
-        Subject(
-            f"letter-{glyph.lower()}",
-            f"letter {glyph.lower()}",
-            partial(render_glyph, glyph, faces),
-        )
+        glyph_subject(f"letter-{glyph.lower()}", f"letter {glyph.lower()}", glyph, faces)
         for glyph in LETTERS
     ]
 
@@ -170,10 +192,6 @@ def digits() -> list[Subject]:
     """The printed digits, e.g. "digit-7", "digit seven"."""
     faces = fonts()
     return [
-        Subject(
-            f"digit-{value}",
-            f"digit {name}",
-            partial(render_glyph, str(value), faces),
-        )
+        glyph_subject(f"digit-{value}", f"digit {name}", str(value), faces)
         for value, name in enumerate(DIGITS)
     ]

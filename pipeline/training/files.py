@@ -19,7 +19,8 @@ from pipeline.common.tables import write_json
 from pipeline.cost import meter
 from pipeline.cost.files import Training
 from pipeline.distributed.ranks import Ranks
-from pipeline.images.image_set import IMAGES, content_files, open_images
+from pipeline.embeddings.training_captions import captions_file, read_captions
+from pipeline.images.image_set import IMAGES, ImageSet, content_files, open_images
 from pipeline.images.set_summary import told_of
 from pipeline.splits.shared_images import write_validation_images
 from pipeline.training.batches import steps_per_epoch
@@ -47,27 +48,31 @@ def check_surroundings() -> None:
 
 
 class TrainingTexts(NamedTuple):
-    """Unit-norm float32 features of the descriptions, (C, K, D), of the template, (C, D), and of
-    each of finetune.texts by name, (C, K, D)."""
+    """Unit-norm float32 features of the descriptions, (C, K, D), of the template, (C, D), of each
+    of finetune.texts by name, (C, K, D), and of the images' captions, (N, D), if there are any."""
 
     descriptions: Tensor
     template: Tensor
     others: dict[str, Tensor]
+    captions: Tensor | None
 
 
-def read_texts(class_ids: Sequence[str], names: Sequence[str]) -> TrainingTexts:
-    """What fine-tuning sees of texts; names: finetune.texts.
+def read_texts(images: ImageSet, names: Sequence[str]) -> TrainingTexts:
+    """What fine-tuning on `images` sees of texts; names: finetune.texts.
 
     Raises:
-        UserError: a class has none, or a file is of other texts.
+        UserError: a class has none, or a file is of other texts or images.
     """
+    class_ids = [class_entry.class_id for class_entry in images.classes]
     described = _read_texts(DESCRIPTIONS, class_ids, others=True)
     filled = _read_texts(TEMPLATE, class_ids, others=False)
     others = {name: _read_texts(name, class_ids, others=False).captions for name in names}
+    captions = read_captions(images.name, class_ids, images.labels)
     return TrainingTexts(
         torch.from_numpy(described.captions),
         torch.from_numpy(filled.class_features),
-        {name: torch.from_numpy(captions) for name, captions in others.items()},
+        {name: torch.from_numpy(features) for name, features in others.items()},
+        None if captions is None else torch.from_numpy(captions),
     )
 
 
@@ -85,7 +90,8 @@ def origins(
     model = [BASE_MODEL / name for name in (clip.CONFIG_FILE, clip.WEIGHTS_FILE)]
     texts = map(text_sets.training_file, [DESCRIPTIONS, TEMPLATE, *names])
     datasets = [recipe.dataset, *([recipe.validation.dataset] if recipe.validation else [])]
-    inputs = [*chain.from_iterable(map(content_files, datasets)), *model, *texts]
+    images, captions = chain.from_iterable(map(content_files, datasets)), captions_file()
+    inputs = [*images, *model, *texts, *filter(None, [captions])]
     values = {"recipe": recipe.as_dict(), "processes": ranks.size}
     return hash_origins(values, inputs, device)
 

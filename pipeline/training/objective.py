@@ -27,18 +27,24 @@ from pipeline.zeroshot.pgd_step import Norm
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, TEMPLATE
 
 Optimiser = Literal["sgd", "adamw"]
+WITHOUT_CAPTIONS = (
+    f"{PARAMS_FILE}: finetune.captions has none, and the method trains on one of each image; name "
+    "data/images/<set>/items.parquet, if the set has its own, or see docs/descriptions.md"
+)
 
 
 class Batch(NamedTuple):
     """images: (B, 3, S, S) float32 clean pixels in [0, 1]; labels, numbers: (B,) int64,
-    class numbers and image numbers in the training set; base: see `BaseOutputs`, None before
-    `fill` and where that has nothing to add. Where several processes train together, `images` are
-    this process's rows, all else is of the whole batch, and the encoder that `losses` is given
-    turns the former into the features of the latter."""
+    class numbers and image numbers in the training set. Where several processes train together,
+    `images` are this process's rows, all else is of the whole batch, and the encoder that `losses`
+    is given turns the former into the features of the latter. The attack loss sees this process's
+    rows of all; whole: image numbers of the whole batch, None where `numbers` are these; base: see
+    `BaseOutputs`, None before `fill` and where that has nothing to add."""
 
     images: Tensor
     labels: Tensor
     numbers: Tensor
+    whole: Tensor | None = None
     base: Tensor | None = None
 
 
@@ -48,7 +54,8 @@ class MethodInputs(NamedTuple):
     encoder: the image encoder, still at its base weights;
     texts: (C, K, D) and template: (C, D), float32 unit-norm features of the descriptions and
     of the text set "template"; others: (C, K, D) those of each text set of finetune.texts, by
-    name; scale: exp(logit scale);
+    name; scale: exp(logit scale); captions: (N, D) float32 unit-norm features of the caption of
+    each image, None where finetune.captions has none;
     pixels: uint8 (N, 3, S, S); labels: (N,) int64; both memory-mapped or in RAM;
     ranks: the processes that train together; seed: of what a method draws at random;
     augmentation: of the batches, see `pipeline.training.augmentation`.
@@ -65,6 +72,13 @@ class MethodInputs(NamedTuple):
     seed: int = 0
     others: Mapping[str, Tensor] = MappingProxyType({})
     augmentation: Augmentation = "none"
+    captions: Tensor | None = None
+
+    def image_captions(self) -> Tensor:
+        """`captions`; UserError where there are none."""
+        if self.captions is None:
+            raise UserError(WITHOUT_CAPTIONS)
+        return self.captions
 
     def text_set(self, name: str, key: str) -> Tensor:
         """(C, K, D) unit-norm features of a text set.
@@ -188,7 +202,7 @@ class TrainingAttack:
 @dataclass(frozen=True)
 class Published:
     """A method's published recipe. momentum: of SGD, the first beta of AdamW; attack: None
-    for a method without one."""
+    for a method without one; captions: whether it trains on a caption of each image."""
 
     optimiser: Optimiser
     learning_rate: float
@@ -198,6 +212,7 @@ class Published:
     batch_size: int
     warmup_steps: int
     attack: TrainingAttack | None
+    captions: bool = False
 
 
 TWO_STEP_PGD = TrainingAttack(

@@ -1,6 +1,7 @@
 """The recipe of one training: section `finetune`, with what was published where it says null."""
 
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -12,6 +13,7 @@ from pipeline.common.bounds import (
     Limit,
     Momentum,
     Name,
+    PathText,
     Radius,
     Seconds,
     Seed,
@@ -20,12 +22,14 @@ from pipeline.common.bounds import (
 )
 from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, Section
+from pipeline.embeddings.training_captions import NO_CAPTIONS
 from pipeline.images.classes import NO_SET
 from pipeline.training.augmentation import Augmentation
 from pipeline.training.blocks import Blocks
 from pipeline.training.lora import Lora, LoraParams
 from pipeline.training.objective import (
     TWO_STEP_PGD,
+    WITHOUT_CAPTIONS,
     MethodParams,
     Optimiser,
     Published,
@@ -52,6 +56,7 @@ class FinetuneParams(Section):
 
     dataset: Name
     texts: list[Name]
+    captions: PathText
     method: Name
     options: dict[str, dict[str, Any]]
     optimiser: Optimiser | None
@@ -115,8 +120,11 @@ def resolve(params: FinetuneParams, published: Published, options: MethodParams)
 
     Raises:
         UserError: a published value would be taken where it means something else: a learning
-            rate with another optimiser, a radius with another norm.
+            rate with another optimiser, a radius with another norm; or the method trains on
+            captions, and `params` has none.
     """
+    if published.captions and Path(params.captions) == NO_CAPTIONS:
+        raise UserError(WITHOUT_CAPTIONS)
     _check_optimiser(params, published, options)
     keys = ("optimiser", "momentum", "weight_decay", "epochs", "batch_size", "warmup_steps")
     filled = {key: _or_published(getattr(params, key), getattr(published, key)) for key in keys}

@@ -53,12 +53,14 @@ def method_inputs(
     device: torch.device,
     ranks: Ranks = SINGLE,
     others: Mapping[str, Tensor] = MappingProxyType({}),
+    captions: Tensor | None = None,
 ) -> MethodInputs:
     """The image encoder of `base` on `device`, with gradients for what the recipe trains, and all
     else that a method is built from.
 
     Args:
-        texts: float32 (C, K, D), template: (C, D), others: (C, K, D) by name, all of unit norm.
+        texts: float32 (C, K, D), template: (C, D), others: (C, K, D) by name, captions: (N, D),
+            all of unit norm.
 
     Raises:
         UserError: images or texts do not fit the model.
@@ -80,8 +82,9 @@ def method_inputs(
         batch_size=recipe.batch_size,
         ranks=ranks,
         seed=recipe.seed,
-        others={name: captions.to(device) for name, captions in others.items()},
+        others={name: features.to(device) for name, features in others.items()},
         augmentation=recipe.augmentation,
+        captions=None if captions is None else captions.to(device),
     )
 
 

@@ -62,7 +62,8 @@ def perturb_batch(
     ranks: Ranks = SINGLE,
 ) -> Tensor:
     """Perturbation of the batch's images by the training attack of a step, shaped like them;
-    zeros without an attack. The loss is a sum over images: no rank needs another one's."""
+    zeros without an attack. The loss is a sum over images: no rank needs another one's, but their
+    numbers."""
     chosen, ascended = recipe.attack, objective.attack_loss
     images = batch.images
     start = torch.zeros_like(images)
@@ -79,7 +80,7 @@ def perturb_batch(
     if ascents.copy is not None:
         refresh(ascents.copy, encoder)
     perturbed = _ascended(ascents.copy or encoder, ascended, chosen)
-    inputs = (images, start, labels, numbers, *base)
+    inputs = (images, start, labels, numbers, batch.numbers, *base)
     with without_gradients(encoder):
         if ascents.replay is None:
             return perturbed(*inputs)[0]
@@ -89,7 +90,8 @@ def perturb_batch(
 def _ascended(
     attacked: ImageEncoder, loss: AttackLoss, chosen: TrainingAttack
 ) -> Callable[..., tuple[Tensor]]:
-    """(images, start, other fields of a Batch) -> the perturbation, by all ascents of a step."""
+    """(images, start, labels, numbers, whole, and base where the batch has it) -> the
+    perturbation, by all ascents of a step."""
 
     def perturbed(images: Tensor, start: Tensor, *rest: Tensor) -> tuple[Tensor]:
         part = Batch(images, *rest)

@@ -77,8 +77,8 @@ def counting_encoder() -> tuple[ImageEncoder, list[tuple[int, bool]]]:
 
 
 def tiny_inputs(encoder: ImageEncoder, options: MethodParams) -> MethodInputs:
-    """Random texts and black images for `counting_encoder`; whatever an option names is a text
-    set."""
+    """Random texts, captions and black images for `counting_encoder`; whatever an option names is a
+    text set."""
     texts = torch.nn.functional.normalize(torch.rand(CLASSES, CAPTIONS, WIDTH), dim=-1)
     return MethodInputs(
         encoder=encoder,
@@ -89,4 +89,5 @@ def tiny_inputs(encoder: ImageEncoder, options: MethodParams) -> MethodInputs:
         labels=np.arange(IMAGES) % CLASSES,
         batch_size=BATCH,
         others={str(name): texts[:, :1] for name in options.model_dump().values()},
+        captions=texts[torch.arange(IMAGES) % CLASSES, 0],
     )

@@ -15,6 +15,7 @@ prepare: pixels written x PIXEL_SECONDS / cores. All of it is right to a factor 
 import itertools
 import math
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import torch
 
@@ -24,6 +25,7 @@ from pipeline.common import registry
 from pipeline.common.options import load_plugin
 from pipeline.cost import vision_transformer as vit
 from pipeline.cost.matrix_speed import matrix_flop, precisions
+from pipeline.embeddings.training_captions import NO_CAPTIONS
 from pipeline.soundness.measure import ChecksParams
 from pipeline.training.batches import total_steps
 from pipeline.training.blocks import block_range
@@ -152,6 +154,8 @@ def _filter(plan: Plan, _: str) -> float:
 def _embed_training(plan: Plan, _: str) -> float:
     texts = DESCRIPTIONS, TEMPLATE, *plan.finetune.texts
     count = sum(text_sets.count(plan, name, plan.finetune.dataset) for name in texts)
+    if Path(plan.finetune.captions) != NO_CAPTIONS:
+        count += _images(plan, plan.finetune.dataset) or 0
     return _text_flop(plan, BASE) * count
 
 

@@ -32,7 +32,8 @@ Methods = Annotated[
         metavar="METHOD[:KEY=VALUE,...]",
         help="what is compared, the first is what the others are tested against; KEY=VALUE "
         "changes an option of the method (saft:attention_norm=channel) or a key of params.yaml "
-        "(saft:filter.top_k=3); none: all methods, saft first",
+        "(saft:filter.top_k=3); none: all methods, saft first, those that train on captions only "
+        "where finetune.captions has some",
     ),
 ]
 Seeds = Annotated[
@@ -53,7 +54,7 @@ def main(
     """Train and evaluate every method alike, and put the results side by side."""
     alike.check_trains(read_value("evaluate.models", list[str]), PARAMS_FILE.name)
     before = read_params()
-    asked = [specs.parse_spec(text, before) for text in methods or specs.default_methods()]
+    asked = [specs.parse_spec(text, before) for text in methods or specs.default_methods(before)]
     plan = runs.planned(asked, specs.parse_seeds(seeds) if seeds is not None else [], before)
     if list_runs:
         for one in plan:

@@ -14,6 +14,7 @@ from pipeline.common import registry
 from pipeline.common.errors import UserError
 from pipeline.common.params import PARAMS_FILE, parse
 from pipeline.common.plain_values import problem
+from pipeline.embeddings.training_captions import NO_CAPTIONS
 
 Values = dict[str, Any]
 METHOD, SEED = "finetune.method", "finetune.seed"
@@ -42,9 +43,14 @@ class Spec(NamedTuple):
         return f"{self.title} ({changed})" if changed else self.title
 
 
-def default_methods() -> list[str]:
-    """All registered methods, SAFT first."""
-    return sorted(registry.names("pipeline.methods"), key=lambda name: (name != "saft", name))
+def default_methods(values: Values) -> list[str]:
+    """All registered methods that can be trained, SAFT first: without finetune.captions not those
+    that train on captions."""
+    names = registry.names("pipeline.methods")
+    if Path(value_at(values, "finetune.captions")) == NO_CAPTIONS:
+        modules = {name: registry.load("pipeline.methods", name, "saft compare") for name in names}
+        names = [name for name in names if not modules[name].PUBLISHED.captions]
+    return sorted(names, key=lambda name: (name != "saft", name))
 
 
 def parse_spec(text: str, values: Values) -> Spec:

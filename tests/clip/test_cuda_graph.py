@@ -153,7 +153,7 @@ def test_what_cannot_be_captured_says_how_to_go_without():
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-@pytest.mark.parametrize("method", ["saft", "pmg_aft", "fare", "tecoa", "agft"])
+@pytest.mark.parametrize("method", ["saft", "pmg_aft", "fare", "tecoa", "agft", "qt_aft"])
 def test_training_ends_with_the_same_bits(
     method, precision, norm, clip_folder, graphs, device, monkeypatch
 ):

@@ -1,6 +1,7 @@
 """Packing: decoded once, ids not names, and what users get for bad input."""
 
 import zlib
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -253,6 +254,27 @@ def test_rendered_sets_follow_their_seed():
     source = pairs.open_source(pairs.Params(source="pairs", images=100, glyph_share=0.5, seed=0))
     assert all(item.caption for item in source.items)
     assert source.decode(3).pixels.shape == (3, 32, 32)
+
+
+def test_a_rendered_shape_is_what_its_caption_says():
+    """In pixels: what lies behind it, and how much of the picture it covers."""
+    params = shapes.Params(
+        source="shapes", split="held-out", letters=True, images_per_class=20, seed=1
+    )
+    source = shapes.open_source(params)
+    names = [class_entry.name for class_entry in source.classes]
+    corners, squares = defaultdict(list), defaultdict(list)
+    for number, item in enumerate(source.items):
+        assert names[item.label] in item.caption
+        words, pixels = item.caption.split(), source.decode(number).pixels.astype(float)
+        if words[-1] == "background":
+            corners[words[-2]].append(pixels[:, [0, 0, -1, -1], [0, -1, 0, -1]].mean())
+        if "square" in words:
+            coloured = pixels.max(0) - pixels.min(0) > 50  # what lies behind is near grey
+            squares[{"large": 1, "small": -1}.get(words[4], 0)].append(coloured.mean())
+    assert min(map(len, corners.values())) > 50
+    assert np.mean(corners["dark"]) + 20 < np.mean(corners["grey"]) < np.mean(corners["light"]) - 20
+    assert np.mean(squares[-1]) < np.mean(squares[0]) < np.mean(squares[1])
 
 
 def test_digits_are_the_librarys_own():

@@ -13,7 +13,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OURS = {"pipeline", "stages", "saft"}
 # modules named otherwise than their distribution, which may be absent, and parts that dvc is made
 # of, whose versions its own releases decide
-PARTS = {"pynvml": "nvidia-ml-py", "dvc_objects": "dvc", "scmrepo": "dvc"}
+PARTS = {
+    "pynvml": "nvidia-ml-py",
+    "mlflow": "mlflow-skinny",
+    "dvc_objects": "dvc",
+    "scmrepo": "dvc",
+}
 
 
 def normal(name: str) -> str:

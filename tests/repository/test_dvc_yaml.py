@@ -175,7 +175,9 @@ TRACKED = {
     "image_confusions": {"confusions.images.${key}", "describe.dataset"},
     "filter": {"filter", "describe.dataset"},
     "texts": {"embed.texts.${key}", "evaluate.datasets", "evaluate.checks.datasets"},
-    "embed_training": {"embed.texts", "finetune.dataset", "finetune.texts"},
+    "embed_training": {
+        "embed.texts", "finetune.dataset", "finetune.texts", "finetune.captions",
+    },
     "record": set(),
     # what it says of the run: all that a value can change
     "report": set(read_params(DEMO)) - {"data"},

@@ -39,6 +39,7 @@ CASES = {
     "pipeline/filtering/table.py": {"filter", "report"},
     "pipeline/embeddings/templates.py": {"texts", "embed", "embed_training"},
     "pipeline/embeddings/encoded.py": {"embed", "embed_training"},
+    "pipeline/embeddings/training_captions.py": {"embed", "embed_training", "finetune"},
     "pipeline/zeroshot/pgd_step.py": READS_TEXTS,
     "pipeline/cost/energy.py": {"finetune", "evaluate", "check"},
     "pipeline/distributed/ranks.py": {"finetune"},

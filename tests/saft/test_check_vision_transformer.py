@@ -171,6 +171,7 @@ EXPECTED = {
     "ucat": (1, 0, 1, 0, ("classes",)),
     "simclip": (2, 0, 1, 0, ("width",)),
     "lore": (2, 0, 1, 0, ("width",)),
+    "qt_aft": (1, 0, 1, 0, ("width", "width")),
     "pmg_aft": (2, 1, 0, 1, ()),
     "fare": (1, 0, 1, 0, ("width",)),
     "agft": (1, 0, 1, 0, ("classes",)),

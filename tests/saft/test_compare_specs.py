@@ -40,7 +40,13 @@ def test_an_option_of_the_method_and_a_path_of_params_are_told_apart(demo: dict[
     assert spec.changes == {"finetune.options.saft.attention_norm": "channel", "filter.top_k": 3}
     assert spec.label == "SAFT (attention_norm = channel, filter.top_k = 3)"
     assert parse_spec("tecoa", demo).label == "TeCoA"
-    assert default_methods()[0] == "saft"
+
+
+def test_all_methods_are_those_that_can_be_trained(demo: dict[str, Any]) -> None:
+    names = default_methods(demo)
+    assert names[0] == "saft"
+    captioned = {"finetune": demo["finetune"] | {"captions": "captions.parquet"}}
+    assert set(default_methods(captioned)) - set(names) == {"qt_aft"}
 
 
 def test_values_are_those_of_params_yaml(demo: dict[str, Any]) -> None:

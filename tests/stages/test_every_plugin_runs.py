@@ -71,9 +71,20 @@ def test_an_unknown_name_stops_dvc_before_any_work_and_lists_those_known(project
         run(project, "git", "checkout", "-q", "params.yaml")
 
 
-@pytest.mark.parametrize("method", ["fare", "ft_clean"])
-def test_another_method_is_one_parameter(project: Path, method: str) -> None:
-    run(project, "dvc", "exp", "run", "-S", f"finetune.method={method}", f"{STAGES_FILE}:finetune")
+@pytest.mark.parametrize(
+    ("method", "captions"),
+    [
+        ("fare", "data/bundled/no_captions.parquet"),
+        ("ft_clean", "data/bundled/no_captions.parquet"),
+        ("qt_aft", "data/images/shapes-train/items.parquet"),
+    ],
+)
+def test_another_method_is_one_parameter(project: Path, method: str, captions: str) -> None:
+    """And one more where it trains on captions, which nothing else depends on."""
+    changes = "-S", f"finetune.method={method}", "-S", f"finetune.captions={captions}"
+    output = run(project, "dvc", "exp", "run", *changes, f"{STAGES_FILE}:finetune")
+    ran = {name.removeprefix(f"{STAGES_FILE}:") for name in stages_run(output)}
+    assert ran - {"names"} == {"finetune"} | ({"embed_training"} if method == "qt_aft" else set())
     recipe = json.loads((project / RECIPE).read_text())
     assert recipe["method"] == method
     log = pd.read_csv(project / MODEL / "training.csv")

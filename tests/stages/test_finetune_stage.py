@@ -12,10 +12,16 @@ from safetensors.torch import load_file
 from pipeline.clip import model as clip
 from pipeline.clip.folders import BASE_MODEL, MODEL, RECIPE
 from pipeline.common import registry
+from pipeline.common.tables import read_table
 from pipeline.cost.files import read_cost
+from pipeline.embeddings.captions import Captions, write_captions
+from pipeline.embeddings.training_captions import FILE, NO_CAPTIONS, schema
+from pipeline.zeroshot.text_sets import TRAINING
 from saft.check.probe import measure_passes
-from tests.support.trainable import train
-from tests.support.training_runs import changed
+from stages import finetune
+from tests.support.failures import fails, one_line
+from tests.support.trainable import encode, train, write_params
+from tests.support.training_runs import WIDTH, changed
 
 WEIGHTS = MODEL / clip.WEIGHTS_FILE
 
@@ -72,6 +78,29 @@ def test_with_augmentation_a_pass_of_the_base_model_is_counted_in_every_step(tra
     train(method="fare")
     assert read_cost(WEIGHTS, trainable)["work"]["float32"]["plain"] == 0
     assert (MODEL / clip.WEIGHTS_FILE).read_bytes() != flipped
+
+
+def test_a_method_that_trains_on_captions_says_where_they_are_missing(trainable, capsys):
+    write_params(method="qt_aft", captions=str(NO_CAPTIONS))
+    assert fails(finetune.main) == 1
+    message = "params.yaml: finetune.captions has none, and the method trains on one of each image"
+    assert message in one_line(capsys)
+    write_params(method="qt_aft")
+    (TRAINING / FILE).unlink()
+    assert fails(finetune.main) == 1
+    assert message in one_line(capsys)
+    assert not MODEL.exists()
+    train(method="fare", captions=str(NO_CAPTIONS))
+
+
+def test_other_captions_train_another_model(trainable):
+    train(method="qt_aft")
+    first = WEIGHTS.read_bytes()
+    ids = read_table(TRAINING / FILE, schema(WIDTH))["class_id"].to_pylist()
+    the_same = Captions(list(range(len(ids))), ids, ["a picture"] * len(ids))
+    write_captions(TRAINING / FILE, the_same, encode)
+    train(method="qt_aft")
+    assert WEIGHTS.read_bytes() != first
 
 
 def test_the_stage_gives_the_same_bytes_twice(trainable):

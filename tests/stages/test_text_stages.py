@@ -4,13 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 
 from pipeline.clip import model as clip
 from pipeline.clip.folders import clip_folder as folder_of_model
 from pipeline.clip.text_encoding import encode_texts
+from pipeline.common.tables import write_table
+from pipeline.embeddings.training_captions import read_captions
 from pipeline.images.classes import CHECKED, CLASSES, EVALUATED, ClassEntry, write_classes
+from pipeline.images.image_set import ITEM_SCHEMA, open_images
 from pipeline.zeroshot.text_sets import (
     EMBEDDINGS,
     TRAINING,
@@ -159,6 +163,29 @@ def test_the_training_has_the_kept_descriptions_and_the_template(project: Path) 
     negated = read_encoded(training_file("negated"), IDS)
     assert negated.templates == ["This is not a photo of a {}"]
     assert sorted(TRAINING.iterdir()) == sorted([*training_files(), training_file("negated")])
+
+
+def test_the_training_has_the_captions_that_finetune_captions_names(project: Path, capsys) -> None:
+    images = open_images("tiny")
+    path = Path("data/images/tiny/items.parquet")
+    items = pq.read_table(path).to_pydict()
+    write_params(project, **{"finetune.captions": str(path)})
+    texts.main("template")
+    assert fails(embed_training.main) == 1
+    assert f"{path}: no caption in row 0 (16 of 16 have none)" in capsys.readouterr().err
+    assert not TRAINING.exists()
+
+    captions = [f"picture {number % 4}" for number in range(len(images.labels))]
+    write_table(path, items | {"caption": captions}, ITEM_SCHEMA)
+    embed_training.main()
+    vectors = read_captions("tiny", IDS, images.labels)
+    assert vectors is not None
+    assert vectors.shape == (16, 16)
+    np.testing.assert_allclose(vectors[5], encoded("picture 1"), atol=1e-6)
+    assert "captions: 4 texts" in capsys.readouterr().out
+    write_params(project)
+    embed_training.main()
+    assert read_captions("tiny", IDS, images.labels) is None, "nor are they left behind"
 
 
 def test_a_text_set_for_training_that_there_is_not_is_named(project: Path, capsys) -> None:

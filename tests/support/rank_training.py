@@ -28,6 +28,7 @@ METHODS = registry.names("pipeline.methods")
 CASES: dict[str, dict[str, Any]] = {
     **{method: {"method": method, "attack": L2} for method in METHODS},
     "fare": {"method": "fare", "attack": L2, "learning_rate": 1e-3},
+    "qt_aft": {"method": "qt_aft", "attack": L2, "learning_rate": 1e-3},  # steep: 10 / 0.07
     "pmg_aft as released": {
         "method": "pmg_aft",
         "options": {"variant": "release"},

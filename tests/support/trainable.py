@@ -8,10 +8,13 @@ from ruamel.yaml import YAML
 
 from pipeline.clip import model as clip
 from pipeline.clip.folders import BASE_MODEL
+from pipeline.embeddings.captions import Captions, write_captions
 from pipeline.embeddings.encoded import write_encoded
 from pipeline.embeddings.templates import fill
+from pipeline.embeddings.training_captions import FILE
 from pipeline.images.classes import read_classes
-from pipeline.zeroshot.text_sets import training_file, training_files
+from pipeline.images.image_set import open_images
+from pipeline.zeroshot.text_sets import TRAINING, training_file, training_files
 from pipeline.zeroshot.text_tables import kept_descriptions
 from stages import finetune
 from tests.support.project import DEMO
@@ -43,15 +46,19 @@ def write_inputs(clip_folder: Path) -> None:
     write_encoded(template, fill("template", classes, ["a {}"]), encode)
     negated = fill("negated", classes, ["not a {}"])
     write_encoded(training_file("negated"), negated, encode)
+    ids = [classes[label].class_id for label in open_images("tiny").labels]
+    texts = [f"image {number}" for number in range(len(ids))]
+    write_captions(TRAINING / FILE, Captions(list(range(len(ids))), ids, texts), encode)
 
 
 def write_params(**changes: Any) -> None:
-    """The demo's params.yaml with two short epochs on set "tiny", and changes."""
+    """The demo's params.yaml with two short epochs on set "tiny", whose images have captions, and
+    changes."""
     yaml = YAML()
     values = yaml.load(DEMO.read_text())
     values["finetune"].update(dataset="tiny", epochs=2, batch_size=8, warmup_steps=0)
     values["finetune"]["validation"]["dataset"] = "none"
-    values["finetune"].update(changes)
+    values["finetune"].update({"captions": "captions.parquet"} | changes)
     with Path("params.yaml").open("w") as stream:
         yaml.dump(values, stream)
 

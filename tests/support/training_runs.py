@@ -37,6 +37,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "steps_per_multiplier_step": 2,
         "multiplier_learning_rate": 1e-2,
     },
+    "qt_aft": {"caption": 10.0, "temperature": 0.07},
     "agft": {"scale_ratio": 1.8, "target_temperature": 0.4},
 }
 ATTACK = TrainingAttack("linf", epsilon_255=4, step_255=2, steps=2, momentum=0, random_start=True)
@@ -81,9 +82,11 @@ def inputs_of(
     pixels = rng.integers(0, 256, size=(images, 3, SIZE, SIZE), dtype=np.uint8)
     texts, template = unit(C, K, WIDTH).to(device), unit(C, WIDTH).to(device)
     others = {"negated": unit(C, 1, WIDTH).to(device)}
+    labels, captions = np.arange(images) % C, unit(images, WIDTH).to(device)
     return MethodInputs(
-        encoder.to(device), texts, template, SCALE, pixels, np.arange(images) % C, 4, others=others
-    )
+        encoder.to(device), texts, template, SCALE, pixels, labels, 4,
+        others=others, captions=captions,
+    )  # fmt: skip
 
 
 def validation_images() -> ValidationImages:
@@ -117,10 +120,8 @@ class Run:
     ) -> None:
         self.device, self.model = device, clip.load(folder)
         random = inputs_of(clip.image_encoder(self.model))
-        texts = random.texts, random.template
-        self.inputs = method_inputs(
-            self.model, *texts, random, chosen, device, ranks, random.others
-        )
+        texts, per_image = (random.texts, random.template), (random.others, random.captions)
+        self.inputs = method_inputs(self.model, *texts, random, chosen, device, ranks, *per_image)
         self.inputs = self.inputs._replace(scale=SCALE)
         self.encoder, self.recipe = self.inputs.encoder, chosen
         objective = objective_of(chosen.method, self.inputs, **chosen.options)

@@ -19,6 +19,7 @@ TWO_STEP_PGD = TrainingAttack("linf", 1, 1, 2, 0, True)
 SECTION: dict[str, Any] = {
     "dataset": "x",
     "texts": [],
+    "captions": "captions.parquet",
     "method": "tecoa",
     "options": {},
     "optimiser": None,
@@ -32,14 +33,6 @@ SECTION: dict[str, Any] = {
         "momentum": None,
         "random_start": None,
         "texts": None,
-    },
-    "validation": {
-        "dataset": "none",
-        "images": None,
-        "every": 100,
-        "steps": 4,
-        "patience": None,
-        "keep_best": False,
     },
     "epochs": None,
     "batch_size": None,

@@ -1,0 +1,118 @@
+"""Captions of single images, read from where finetune.captions says, and encoded."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.common.errors import UserError
+from pipeline.common.tables import read_table, write_table
+from pipeline.embeddings.encoded import Encode
+from pipeline.embeddings.training_captions import NO_CAPTIONS, REMEDY, caption_faults, schema
+from pipeline.images.classes import ClassEntry, check_labels
+
+# what is read of a file: a row for each image, in their order, as items.parquet of an image set, or
+# each with the image's number, as the captions.parquet of stage describe
+BY_ROW = pa.schema([("label", pa.int32()), ("caption", pa.string())])
+BY_NUMBER = pa.schema([("class_id", pa.string()), ("image", pa.int32()), ("sentence", pa.string())])
+
+
+class Captions(NamedTuple):
+    """`texts[i]` is the caption of image `images[i]`, which is of class `class_ids[i]`; the numbers
+    rise."""
+
+    images: list[int]
+    class_ids: list[str]
+    texts: list[str]
+
+
+def read_captions(path: Path, classes: Sequence[ClassEntry]) -> Captions | None:
+    """The captions of a Parquet file with the columns of BY_ROW or of BY_NUMBER; None of
+    NO_CAPTIONS. Of several sentences on an image the first is its caption.
+
+    Args:
+        classes: of the training set, by label.
+
+    Raises:
+        UserError: the file is missing or damaged, or has no row, or one without a caption.
+    """
+    if path == NO_CAPTIONS:
+        return None
+    table = read_table(path, _schema(path))
+    for wanted in (BY_ROW, BY_NUMBER):
+        if all(name in table.column_names for name in wanted.names):
+            table = _plain(table.select(wanted.names), wanted, path)
+            break
+    else:
+        one, other = (", ".join(wanted.names) for wanted in (BY_ROW, BY_NUMBER))
+        raise UserError(f"{path}: has neither columns {one} nor {other}; {REMEDY}")
+    text = wanted.names[-1]
+    texts = [(value or "").strip() for value in table[text].to_pylist()]
+    if not texts:
+        raise UserError(f"{path}: holds no row; {REMEDY}")
+    blank = [row for row, value in enumerate(texts) if not value]
+    if blank:
+        raise UserError(
+            f"{path}: no {text} in row {blank[0]} ({len(blank)} of {len(texts)} have none); "
+            f"{REMEDY}"
+        )
+    if wanted is BY_NUMBER:
+        return _first_of_each(table["image"].to_pylist(), table["class_id"].to_pylist(), texts)
+    labels = table["label"].to_numpy().astype(np.int64)
+    check_labels(labels, len(classes), str(path))
+    ids = [classes[label].class_id for label in labels.tolist()]
+    return Captions(list(range(len(texts))), ids, texts)
+
+
+def write_captions(path: Path, captions: Captions, encode: Encode) -> int:
+    """Write the captions with their embeddings; each different text is encoded once.
+
+    Returns:
+        how many texts differ.
+    """
+    different = list(dict.fromkeys(captions.texts))
+    row_of = {text: row for row, text in enumerate(different)}
+    vectors = encode(different)[[row_of[text] for text in captions.texts]]
+    flat = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).reshape(-1))
+    embeddings = pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1])
+    columns = {
+        "image": captions.images,
+        "class_id": captions.class_ids,
+        "text": captions.texts,
+        "embedding": embeddings,
+    }
+    write_table(path, columns, schema(vectors.shape[1]), caption_faults)
+    return len(different)
+
+
+def _schema(path: Path) -> pa.Schema:
+    """The file's own: what counts are the columns that are read."""
+    try:
+        return pq.read_schema(path)
+    except (OSError, pa.ArrowInvalid):  # reading the table says what is wrong with it
+        return BY_ROW
+
+
+def _plain(table: pa.Table, wanted: pa.Schema, path: Path) -> pa.Table:
+    """The table with the types of `wanted`; integers and texts of other widths are taken too."""
+    try:
+        table = table.cast(wanted)
+    except pa.ArrowException:
+        kinds = ", ".join(f"{field.name}:{field.type}" for field in wanted)
+        raise UserError(f"{path}: columns are not {kinds}; {REMEDY}") from None
+    for name in wanted.names[:-1]:
+        if table[name].null_count:
+            raise UserError(f"{path}: column '{name}' has a row without a value; {REMEDY}")
+    return table
+
+
+def _first_of_each(images: list[int], class_ids: list[str], texts: list[str]) -> Captions:
+    rows: dict[int, int] = {}
+    for row, image in enumerate(images):
+        rows.setdefault(image, row)
+    order = sorted(rows)
+    chosen = [rows[image] for image in order]
+    return Captions(order, [class_ids[row] for row in chosen], [texts[row] for row in chosen])
