@@ -24,7 +24,7 @@ from pipeline.results.seen_classes import read_seen
 TRAINED = ABOUT / FINETUNED
 RECIPE, LOG = TRAINED / "recipe.json", TRAINED / "training.csv"
 # keys of section finetune: told otherwise or not at all; null means that it is not done
-NOT_IN_RECIPE = ("options", "attack", "validation", "texts", "checkpoint_seconds")
+NOT_IN_RECIPE = ("options", "attack", "validation", "texts", "captions", "checkpoint_seconds")
 OFF_IF_NULL = ("blocks", "lora", "gradient_clip", "averaging", "attack.texts")
 SENTENCES, PROVENANCE = TRAINED / "descriptions.parquet", TRAINED / "provenance.json"
 

@@ -20,6 +20,8 @@ PARTS = {
     "scmrepo": "dvc",
 }
 
+DOORS = {"torch.utils.tensorboard": "tensorboard"}  # modules that are of no use without another
+
 
 def normal(name: str) -> str:
     """A distribution's name as package indexes compare it."""
@@ -40,6 +42,7 @@ def imported(source: str) -> set[str]:
             names.append(node.module)
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
             names += [a.value for a in node.args if isinstance(a, ast.Constant)]
+    names = [DOORS.get(name, name) for name in names]
     return {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names) - OURS
 
 
