@@ -47,27 +47,11 @@ def check_sets() -> None:
     sets = read_value("prepare.sets", Sections)
     for name, section in read_value("pretrain", Sections).items():
         options.check_defined([str(section.get("dataset"))], sets, f"pretrain.{name}.dataset")
-    for key in ("describe.dataset", "finetune.dataset"):
-        options.check_defined([read_value(key, str)], sets, key)
-    check_validation(sets)
-    for key in ("evaluate.datasets", "evaluate.checks.datasets"):
-        options.check_defined(read_value(key, list[str]), sets, key)
+    options.check_used_sets(sets, NO_SET, FINETUNED)
     exemplars = [NO_EXEMPLARS, *read_value("exemplars", Sections)]
     options.check_defined([read_value("describe.exemplars", str)], exemplars, "describe.exemplars")
     entries = read_value("confusions", dict[str, Sections])
     confusions.check_names(entries, read_value("describe.confusions", str))
-
-
-def check_validation(sets: Sections) -> None:
-    """Check that fine-tuning is validated on a set of its own, or on none."""
-    key = "finetune.validation.dataset"
-    name, used = read_value(key, str), {"finetune.dataset": [read_value("finetune.dataset", str)]}
-    options.check_defined([name], [*sets, NO_SET], key)
-    if FINETUNED in read_value("evaluate.models", list[str]):
-        for evaluated in ("evaluate.datasets", "evaluate.checks.datasets"):
-            used[evaluated] = read_value(evaluated, list[str])
-    for fault in options.used_twice(name, used):
-        raise UserError(f"{PARAMS_FILE}: {fault}")
 
 
 if __name__ == "__main__":

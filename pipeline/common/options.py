@@ -113,3 +113,27 @@ def used_twice(name: str, others: Mapping[str, Sequence[str]]) -> Iterator[str]:
             f"finetune.validation.dataset: '{name}' is in {key} too; what is validated on is "
             "neither trained on nor evaluated; choose another set, or none"
         )
+
+
+def check_used_sets(sets: Collection[str], no_set: str, finetuned: str) -> None:
+    """Check the image sets that are described, trained on, validated on and evaluated.
+
+    Args:
+        sets: those that there are; no_set: stands for none; finetuned: the model that is trained.
+
+    Raises:
+        UserError: one does not exist, or what is validated on has another use; the key is named.
+    """
+    for key in ("describe.dataset", "finetune.dataset"):
+        check_defined([read_value(key, str)], sets, key)
+    validated = read_value("finetune.validation.dataset", str)
+    check_defined([validated], [*sets, no_set], "finetune.validation.dataset")
+    evaluated = ("evaluate.datasets", "evaluate.checks.datasets")
+    used = {key: read_value(key, list[str]) for key in evaluated}
+    for key, names_of_sets in used.items():
+        check_defined(names_of_sets, sets, key)
+    if finetuned not in read_value("evaluate.models", list[str]):
+        used = {}
+    used["finetune.dataset"] = [read_value("finetune.dataset", str)]
+    for fault in used_twice(validated, used):
+        raise UserError(f"{PARAMS_FILE}: {fault}")
