@@ -21,9 +21,10 @@ from torch.nn import functional as F
 from pipeline.clip.model import ImageEncoder
 from pipeline.common.bounds import Name
 from pipeline.training.attention import attention_map, upsampled, upsampling
-from pipeline.training.attention_guided import AttentionParams
+from pipeline.training.attention_guided import AttentionParams, weighted_terms
 from pipeline.training.frozen_features import base_outputs
-from pipeline.training.objective import TECOA_PROTOCOL, BaseOutputs, Batch, MethodInputs
+from pipeline.training.objective import BaseOutputs, Batch, MethodInputs
+from pipeline.training.published import TECOA_PROTOCOL
 from pipeline.training.template import TemplateAttack, accuracy
 
 TITLE = "Comp-TGA"
@@ -71,12 +72,8 @@ class CompTga(TemplateAttack):
         cross_entropy = F.cross_entropy(adversarial, batch.labels)
         refinement = (adversarial_map - base).flatten(1).norm(dim=1).mean()
         constraint = (clean_map - base).flatten(1).norm(dim=1).mean()
-        weighted = self.params.attention_refinement * refinement
         return {
-            "loss": cross_entropy + weighted + self.params.attention_constraint * constraint,
-            "cross_entropy": cross_entropy,
-            "attention_refinement": refinement,
-            "attention_constraint": constraint,
+            **weighted_terms(self.params, cross_entropy, refinement, constraint),
             "adversarial_accuracy": accuracy(adversarial, batch.labels),
             "clean_accuracy": accuracy(clean, batch.labels),
         }

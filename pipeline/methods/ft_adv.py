@@ -12,7 +12,8 @@ from torch import Tensor
 
 from pipeline.clip.model import ImageEncoder
 from pipeline.training.contrastive import symmetric_contrastive
-from pipeline.training.objective import TECOA_PROTOCOL, Batch, MethodInputs, MethodParams
+from pipeline.training.objective import Batch, MethodInputs, MethodParams
+from pipeline.training.published import TECOA_PROTOCOL
 from pipeline.training.template import TemplateAttack, accuracy
 
 TITLE = "FT-Adv"

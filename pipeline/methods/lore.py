@@ -29,13 +29,8 @@ from pipeline.training.embedding_distance import (
     base_embeddings,
     squared_distances,
 )
-from pipeline.training.objective import (
-    Batch,
-    MethodInputs,
-    MethodParams,
-    ObjectiveState,
-    TrainingAttack,
-)
+from pipeline.training.objective import Batch, MethodInputs, MethodParams, ObjectiveState
+from pipeline.training.published import TrainingAttack
 
 TITLE = "LORE"
 HIDDEN = 512

@@ -25,7 +25,8 @@ from pipeline.common.bounds import Weight
 from pipeline.distributed.gathered import gathering_encoder
 from pipeline.distributed.ranks import SINGLE, Ranks
 from pipeline.training.frozen_features import frozen_base
-from pipeline.training.objective import TECOA_PROTOCOL, Batch, MethodInputs, MethodParams
+from pipeline.training.objective import Batch, MethodInputs, MethodParams
+from pipeline.training.published import TECOA_PROTOCOL
 from pipeline.training.template import TemplateAttack, accuracy
 
 TITLE = "PMG-AFT"

@@ -35,14 +35,8 @@ from pipeline.training.embedding_distance import (
     base_embeddings,
     squared_distances,
 )
-from pipeline.training.objective import (
-    BaseOutputs,
-    Batch,
-    MethodInputs,
-    MethodParams,
-    PerImage,
-    TrainingAttack,
-)
+from pipeline.training.objective import BaseOutputs, Batch, MethodInputs, MethodParams, PerImage
+from pipeline.training.published import TrainingAttack
 from pipeline.training.template import accuracy
 
 TITLE = "QT-AFT"

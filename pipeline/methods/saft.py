@@ -9,7 +9,8 @@ code (db30aec), followed here, ascends the mean cross-entropy over them.
 """
 
 from pipeline.training.attention_guided import AttentionGuided, AttentionParams
-from pipeline.training.objective import TECOA_PROTOCOL, MethodInputs
+from pipeline.training.objective import MethodInputs
+from pipeline.training.published import TECOA_PROTOCOL
 
 TITLE = "SAFT"
 PUBLISHED = TECOA_PROTOCOL

@@ -10,7 +10,8 @@ against a constant map, this one gives zeros. Its float16 autocast is left out.
 """
 
 from pipeline.training.attention_guided import AttentionGuided, AttentionParams
-from pipeline.training.objective import TECOA_PROTOCOL, MethodInputs
+from pipeline.training.objective import MethodInputs
+from pipeline.training.published import TECOA_PROTOCOL
 
 TITLE = "TGA-ZSR"
 PUBLISHED = TECOA_PROTOCOL

@@ -28,13 +28,8 @@ from torch.nn import functional as F
 from pipeline.clip.model import ImageEncoder
 from pipeline.common.bounds import Weight
 from pipeline.training.frozen_features import base_outputs
-from pipeline.training.objective import (
-    TECOA_PROTOCOL,
-    BaseOutputs,
-    Batch,
-    MethodInputs,
-    MethodParams,
-)
+from pipeline.training.objective import BaseOutputs, Batch, MethodInputs, MethodParams
+from pipeline.training.published import TECOA_PROTOCOL
 from pipeline.training.template import TemplateAttack, accuracy
 
 TITLE = "UCAT"

@@ -34,6 +34,23 @@ class AttentionParams(MethodParams):
     attention_norm: TokenNorm
 
 
+def weighted_terms(
+    params: AttentionParams, cross_entropy: Tensor, refinement: Tensor, constraint: Tensor
+) -> dict[str, Tensor]:
+    """`loss`, the weighted sum of three scalars, and each of them for the log."""
+    loss = (
+        cross_entropy
+        + params.attention_refinement * refinement
+        + params.attention_constraint * constraint
+    )
+    return {
+        "loss": loss,
+        "cross_entropy": cross_entropy,
+        "attention_refinement": refinement,
+        "attention_constraint": constraint,
+    }
+
+
 class AttentionGuided(FixedObjective):
     """The objective. texts: (C, K, D) unit norm; base: (B, T) maps, the base model's attention on
     the clean images."""
@@ -67,16 +84,8 @@ class AttentionGuided(FixedObjective):
         cross_entropy = ensemble_cross_entropy(adversarial, batch.labels).mean()
         refinement = map_distance(maps[: len(base)], base, self.factor)
         constraint = map_distance(maps[len(base) :], base, self.factor)
-        loss = (
-            cross_entropy
-            + self.params.attention_refinement * refinement
-            + self.params.attention_constraint * constraint
-        )
         return {
-            "loss": loss,
-            "cross_entropy": cross_entropy,
-            "attention_refinement": refinement,
-            "attention_constraint": constraint,
+            **weighted_terms(self.params, cross_entropy, refinement, constraint),
             "adversarial_accuracy": ensemble_accuracy(adversarial, batch.labels),
             "clean_accuracy": ensemble_accuracy(clean, batch.labels),
         }

@@ -9,14 +9,8 @@ from torch import Tensor
 
 from pipeline.clip.model import ImageEncoder
 from pipeline.training.frozen_features import base_outputs
-from pipeline.training.objective import (
-    BaseOutputs,
-    Batch,
-    FixedObjective,
-    MethodInputs,
-    Published,
-    TrainingAttack,
-)
+from pipeline.training.objective import BaseOutputs, Batch, FixedObjective, MethodInputs
+from pipeline.training.published import Published, TrainingAttack
 
 FARE_PROTOCOL = Published(
     optimiser="adamw",

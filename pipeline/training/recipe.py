@@ -27,14 +27,8 @@ from pipeline.images.classes import NO_SET
 from pipeline.training.augmentation import Augmentation
 from pipeline.training.blocks import Blocks
 from pipeline.training.lora import Lora, LoraParams
-from pipeline.training.objective import (
-    TWO_STEP_PGD,
-    WITHOUT_CAPTIONS,
-    MethodParams,
-    Optimiser,
-    Published,
-    TrainingAttack,
-)
+from pipeline.training.objective import WITHOUT_CAPTIONS, MethodParams
+from pipeline.training.published import TWO_STEP_PGD, Optimiser, Published, TrainingAttack
 from pipeline.training.validation_params import Validation, ValidationParams
 from pipeline.zeroshot.pgd_step import Norm
 

@@ -11,7 +11,8 @@ from pipeline.clip.cuda_graph import Replay
 from pipeline.clip.model import ImageEncoder
 from pipeline.clip.precision import frozen_copy, refresh
 from pipeline.distributed.ranks import SINGLE, Ranks, rows_to_compute
-from pipeline.training.objective import AttackLoss, Batch, TrainingAttack
+from pipeline.training.objective import AttackLoss, Batch
+from pipeline.training.published import TrainingAttack
 from pipeline.training.recipe import Recipe
 from pipeline.training.weights import without_gradients
 from pipeline.zeroshot import pgd_step

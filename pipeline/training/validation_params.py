@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pipeline.common.bounds import Count, Name
 from pipeline.common.params import Section
-from pipeline.training.objective import TrainingAttack
+from pipeline.training.published import TrainingAttack
 from pipeline.zeroshot.pgd_step import Norm
 
 

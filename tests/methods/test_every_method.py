@@ -17,7 +17,8 @@ from pipeline.common import registry
 from pipeline.common.errors import UserError
 from pipeline.common.options import load_plugin
 from pipeline.methods.lore import multiplier_network
-from pipeline.training.objective import Batch, MethodInputs, Published, TrainingAttack
+from pipeline.training.objective import Batch, MethodInputs
+from pipeline.training.published import Published, TrainingAttack
 from pipeline.zeroshot import pgd_step
 from tests.support.training_runs import (
     CPU,

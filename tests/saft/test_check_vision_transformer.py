@@ -13,7 +13,7 @@ from pipeline.common import registry
 from pipeline.common.params import read_params
 from pipeline.cost import vision_transformer as vit
 from pipeline.training.blocks import block_range, train_blocks
-from pipeline.training.objective import TrainingAttack
+from pipeline.training.published import TrainingAttack
 from pipeline.zeroshot.pgd_step import perturb
 from saft.check import memory, probe
 from saft.check.part import duration, size

@@ -18,7 +18,7 @@ from pipeline.common.errors import UserError
 from pipeline.distributed.collectives import check_agreement
 from pipeline.distributed.ranks import SINGLE, Ranks, join_ranks
 from pipeline.training import checkpoint
-from pipeline.training.objective import TrainingAttack
+from pipeline.training.published import TrainingAttack
 from pipeline.training.validation import ROBUST
 from tests.support.training_runs import Run, recipe, validation
 

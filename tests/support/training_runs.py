@@ -12,7 +12,8 @@ from pipeline.clip import model as clip
 from pipeline.common import registry
 from pipeline.distributed.ranks import SINGLE, Ranks
 from pipeline.training.loop import Resume, finetune
-from pipeline.training.objective import MethodInputs, TrainingAttack
+from pipeline.training.objective import MethodInputs
+from pipeline.training.published import TrainingAttack
 from pipeline.training.recipe import Recipe
 from pipeline.training.session import method_inputs
 from pipeline.training.text_attack import attacked_on

@@ -9,7 +9,7 @@ from pipeline.common import registry
 from pipeline.common.errors import UserError
 from pipeline.common.options import load_plugin
 from pipeline.common.params import read_section, validate
-from pipeline.training.objective import Published, TrainingAttack
+from pipeline.training.published import Published, TrainingAttack
 from pipeline.training.recipe import FinetuneParams, Recipe, resolve
 from pipeline.training.validation_params import Validation
 from tests.support.project import DEMO

@@ -3,7 +3,7 @@
 import torch
 
 from pipeline.training.batches import make_batch, read_pixels
-from pipeline.training.objective import TrainingAttack
+from pipeline.training.published import TrainingAttack
 from pipeline.training.training_attack import perturb_batch, start_seed
 from pipeline.zeroshot import pgd_step
 from tests.support.training_runs import CPU, Run, recipe
