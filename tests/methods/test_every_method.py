@@ -416,7 +416,7 @@ def test_with_augmentation_the_base_model_sees_the_augmented_images(device_scene
         value = objective.attack_loss(encoder, images, batch)
         summed = twin.attack(world, images.cpu().double(), told).sum().item()
         assert abs(value.item() / summed - 1) < tolerance(scene)
-    assert objective.kept_per_image == ()
+    assert objective.kept_per_image == (("width",) if method == "qt_aft" else ())  # captions
     if objective.base is not None:  # the comparison can fail
         stale = objective_of(method, scene.inputs, **options)
         values = [
