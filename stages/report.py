@@ -1,8 +1,7 @@
 """Write the report: `python -m stages.report`.
 
-Reads params.yaml and what evaluate, check and about left in data/; writes reports/metrics.json,
-reports/headline.json, reports/plots/ and reports/report.html. With evaluate.strict it fails, after
-writing them, if the evaluation failed a check.
+Reads params.yaml and data/; writes reports/metrics.json, reports/headline.json, reports/plots/ and
+reports/report.html. With evaluate.strict it fails, after that, if the evaluation failed a check.
 """
 
 import csv
@@ -35,11 +34,10 @@ def main() -> None:
         numbers = report.metrics(inputs)
         write_json(metrics, numbers)
         write_json(headline, report.headline(numbers))
-        with accuracy.open("w", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(report.accuracy_rows(inputs))
-        log = inputs.training.log if inputs.training else {}
-        with validation.open("w", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(training_log.curve_rows(log))
+        curve = training_log.curve_rows(inputs.training.log if inputs.training else {})
+        for path, rows in ((accuracy, report.accuracy_rows(inputs)), (validation, curve)):
+            with path.open("w", encoding="utf-8") as file:
+                csv.writer(file, lineterminator="\n").writerows(rows)
     if inputs.evaluate.strict:
         insist(report.open_checks(inputs))
 
