@@ -69,7 +69,8 @@ class Killed(Exception):
 def test_a_resumed_run_ends_with_the_same_bits(clip_folder, tmp_path, method):
     """Killed within the second epoch."""
     changes = {"attack": None} if method == "ft_clean" else {}
-    rate = 1e-3 if method in ("fare", "lore", "simclip") else 0.05
+    published = registry.load("pipeline.methods", method, "test").PUBLISHED
+    rate = 1e-3 if published.optimiser == "adamw" else 0.05
     chosen = recipe(method=method, augmentation="crop", learning_rate=rate, **changes)
     whole, first, second = (Run(clip_folder, chosen) for _ in range(3))
     plain = Run(clip_folder, replace(chosen, augmentation="none"))
