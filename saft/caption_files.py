@@ -21,13 +21,13 @@ def captions_problems(values: dict[str, Any], sound: set[str]) -> Iterator[str]:
         sound: the sections that can.
     """
     file, dataset = Path(values["finetune"]["captions"]), values["finetune"]["dataset"]
-    own = IMAGES / dataset / "items.parquet"
+    of_set = IMAGES / dataset / "items.parquet"
     if file == DESCRIBED:
         if "describe" in sound:
             yield from _described(values["describe"], dataset)
     elif file.is_relative_to(IMAGES):
-        if file != own:
-            yield f"{KEY}: {file} is not of finetune.dataset, whose own captions are in {own}"
+        if file != of_set:
+            yield f"{KEY}: {file} is not of finetune.dataset, whose own captions are in {of_set}"
     elif file != NO_CAPTIONS and not file.is_file():
         yield f"{KEY}: {file}: not found; name a file of captions, or {NO_CAPTIONS} for none"
 

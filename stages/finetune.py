@@ -1,8 +1,8 @@
 """Adversarial fine-tuning of the image encoder: `python -m stages.finetune`.
 
-Reads data/models/base/clip/, data/training_embeddings/, the image sets of finetune and its
-validation; writes data/models/finetuned/clip/: an open_clip folder, training.csv, recipe.json. A
-killed run resumes from .scratch/ to the same bytes. SAFT_PROCESSES=N, torchrun or srun: N together.
+Reads the base model, data/training_embeddings/ and the image sets that finetune names; writes
+data/models/finetuned/clip/: an open_clip folder, training.csv, recipe.json. A killed run resumes to
+the same bytes. SAFT_PROCESSES=N, torchrun or srun: N processes train together.
 """
 
 import typer
@@ -44,9 +44,9 @@ def run(ranks: Ranks) -> None:
     check_precision(recipe.precision, "finetune.precision", device)
     images, base = open_images(recipe.dataset), clip.load(BASE_MODEL)
     check_classes(images, "finetune.dataset")
-    texts = files.read_texts(images, params.texts)
+    texts = files.read_texts(images, params.texts, method.PUBLISHED.captions)
     inputs = session.method_inputs(base, *texts[:2], images, recipe, device, ranks, *texts[2:])
-    origins = files.origins(recipe, device, ranks, params.texts)
+    origins = files.origins(recipe, device, ranks, params.texts, method.PUBLISHED.captions)
     with work_folder("finetune", origins, ranks) as folder:
         kept = folder, params.checkpoint_seconds, validation_set.opened(recipe, images, ranks)
         finished = session.train_by_method(method, options, inputs, recipe, *kept)

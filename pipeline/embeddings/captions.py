@@ -14,18 +14,21 @@ from pipeline.embeddings.encoded import Encode
 from pipeline.embeddings.training_captions import NO_CAPTIONS, REMEDY, caption_faults, schema
 from pipeline.images.classes import ClassEntry, check_labels
 
-# what is read of a file: a row for each image, in their order, as items.parquet of an image set, or
-# each with the image's number, as the captions.parquet of stage describe
+# what is read of a file: a row for each image, in their order, as items.parquet of an image set
+# (with SOURCE, the image's, where the file has it), or each with the image's number, as the
+# captions.parquet of stage describe
+SOURCE = "source"
 BY_ROW = pa.schema([("label", pa.int32()), ("caption", pa.string())])
 BY_NUMBER = pa.schema([("class_id", pa.string()), ("image", pa.int32()), ("sentence", pa.string())])
 
 
 class Captions(NamedTuple):
-    """`texts[i]` is the caption of image `images[i]`, which is of class `class_ids[i]`; the numbers
-    rise."""
+    """`texts[i]` is the caption of image `images[i]`, which is of class `class_ids[i]` and from
+    `sources[i]`, '' where that is not told; the numbers rise."""
 
     images: list[int]
     class_ids: list[str]
+    sources: list[str]
     texts: list[str]
 
 
@@ -41,15 +44,31 @@ def read_captions(path: Path, classes: Sequence[ClassEntry]) -> Captions | None:
     """
     if path == NO_CAPTIONS:
         return None
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder, not a Parquet file; {REMEDY}")
     table = read_table(path, _schema(path))
-    for wanted in (BY_ROW, BY_NUMBER):
-        if all(name in table.column_names for name in wanted.names):
-            table = _plain(table.select(wanted.names), wanted, path)
-            break
-    else:
-        one, other = (", ".join(wanted.names) for wanted in (BY_ROW, BY_NUMBER))
-        raise UserError(f"{path}: has neither columns {one} nor {other}; {REMEDY}")
-    text = wanted.names[-1]
+    for columns in (BY_ROW, BY_NUMBER):
+        if all(name in table.column_names for name in columns.names):
+            sources = _sources(table) if columns is BY_ROW else [""] * len(table)
+            return _captions(
+                _plain(table.select(columns.names), columns, path), sources, classes, path
+            )
+    one, other = (", ".join(columns.names) for columns in (BY_ROW, BY_NUMBER))
+    raise UserError(f"{path}: has neither columns {one} nor {other}; {REMEDY}")
+
+
+def _sources(table: pa.Table) -> list[str]:
+    """Where each row's image comes from, '' where the table does not tell."""
+    if SOURCE not in table.column_names:
+        return [""] * len(table)
+    return [str(value or "") for value in table[SOURCE].to_pylist()]
+
+
+def _captions(
+    table: pa.Table, sources: list[str], classes: Sequence[ClassEntry], path: Path
+) -> Captions:
+    """The captions of a table with the columns of BY_ROW or of BY_NUMBER."""
+    *_, text = table.column_names
     texts = [(value or "").strip() for value in table[text].to_pylist()]
     if not texts:
         raise UserError(f"{path}: holds no row; {REMEDY}")
@@ -59,12 +78,18 @@ def read_captions(path: Path, classes: Sequence[ClassEntry]) -> Captions | None:
             f"{path}: no {text} in row {blank[0]} ({len(blank)} of {len(texts)} have none); "
             f"{REMEDY}"
         )
-    if wanted is BY_NUMBER:
-        return _first_of_each(table["image"].to_pylist(), table["class_id"].to_pylist(), texts)
-    labels = table["label"].to_numpy().astype(np.int64)
-    check_labels(labels, len(classes), str(path))
-    ids = [classes[label].class_id for label in labels.tolist()]
-    return Captions(list(range(len(texts))), ids, texts)
+    if "image" not in table.column_names:
+        labels = table["label"].to_numpy().astype(np.int64)
+        check_labels(labels, len(classes), str(path))
+        ids = [classes[label].class_id for label in labels.tolist()]
+        return Captions(list(range(len(texts))), ids, sources, texts)
+    images, ids = table["image"].to_pylist(), table["class_id"].to_pylist()
+    unknown = set(ids) - {entry.class_id for entry in classes}
+    if unknown:
+        raise UserError(f"{path}: class '{min(unknown)}' is none of finetune.dataset; {REMEDY}")
+    if min(images) < 0:
+        raise UserError(f"{path}: image {min(images)} is below 0; {REMEDY}")
+    return _first_of_each(images, ids, texts)
 
 
 def write_captions(path: Path, captions: Captions, encode: Encode) -> int:
@@ -81,6 +106,7 @@ def write_captions(path: Path, captions: Captions, encode: Encode) -> int:
     columns = {
         "image": captions.images,
         "class_id": captions.class_ids,
+        "source": captions.sources,
         "text": captions.texts,
         "embedding": embeddings,
     }
@@ -89,21 +115,21 @@ def write_captions(path: Path, captions: Captions, encode: Encode) -> int:
 
 
 def _schema(path: Path) -> pa.Schema:
-    """The file's own: what counts are the columns that are read."""
+    """That of the file: what counts are the columns that are read."""
     try:
         return pq.read_schema(path)
     except (OSError, pa.ArrowInvalid):  # reading the table says what is wrong with it
         return BY_ROW
 
 
-def _plain(table: pa.Table, wanted: pa.Schema, path: Path) -> pa.Table:
-    """The table with the types of `wanted`; integers and texts of other widths are taken too."""
+def _plain(table: pa.Table, columns: pa.Schema, path: Path) -> pa.Table:
+    """The table with the types of `columns`; integers and texts of other widths are taken too."""
     try:
-        table = table.cast(wanted)
+        table = table.cast(columns)
     except pa.ArrowException:
-        kinds = ", ".join(f"{field.name}:{field.type}" for field in wanted)
+        kinds = ", ".join(f"{field.name}:{field.type}" for field in columns)
         raise UserError(f"{path}: columns are not {kinds}; {REMEDY}") from None
-    for name in wanted.names[:-1]:
+    for name in columns.names[:-1]:
         if table[name].null_count:
             raise UserError(f"{path}: column '{name}' has a row without a value; {REMEDY}")
     return table
@@ -115,4 +141,5 @@ def _first_of_each(images: list[int], class_ids: list[str], texts: list[str]) ->
         rows.setdefault(image, row)
     order = sorted(rows)
     chosen = [rows[image] for image in order]
-    return Captions(order, [class_ids[row] for row in chosen], [texts[row] for row in chosen])
+    ids = [class_ids[row] for row in chosen]
+    return Captions(order, ids, [""] * len(order), [texts[row] for row in chosen])

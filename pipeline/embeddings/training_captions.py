@@ -5,7 +5,7 @@
 a row per image, by stage embed_training; not there where finetune.captions has none.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +15,25 @@ from pipeline.common import rows
 from pipeline.common.errors import UserError
 from pipeline.common.finite import check_unit_norm
 from pipeline.common.tables import read_table
+from pipeline.images.image_set import IMAGES, ITEM_SCHEMA, ImageSet
 from pipeline.zeroshot.text_sets import TRAINING
 
 FILE = Path("per_image", "captions.parquet")  # below TRAINING; no text set has that path
 NO_CAPTIONS = Path("data/bundled/no_captions.parquet")  # finetune.captions: none; in git
-SCHEMA = pa.schema([("image", pa.int32()), ("class_id", pa.string()), ("text", pa.string())])
+SCHEMA = pa.schema(
+    [
+        ("image", pa.int32()),
+        ("class_id", pa.string()),
+        ("source", pa.string()),  # of the image, as in items.parquet; '' where the file told none
+        ("text", pa.string()),
+    ]
+)
 REMEDY = "let finetune.captions name a file with one for each image (docs/descriptions.md)"
 
 
 def schema(width: int) -> pa.Schema:
-    """Number and class of the image, its caption, and the unit-norm float32 embedding of length
-    `width`."""
+    """Number, class and source of the image, its caption, and the unit-norm float32 embedding of
+    length `width`."""
     return SCHEMA.append(pa.field("embedding", pa.list_(pa.float32(), width)))
 
 
@@ -45,19 +53,21 @@ def captions_file() -> Path | None:
     return path if path.exists() else None
 
 
-def read_captions(dataset: str, class_ids: Sequence[str], labels: np.ndarray) -> np.ndarray | None:
+def read_captions(images: ImageSet, width: int) -> np.ndarray | None:
     """float32 (N, D) unit-norm embeddings, one for each image of the training set, in their order;
     None where there are no captions.
 
     Args:
-        class_ids: of set `dataset`, by label; labels: int64 (N,).
+        width: D of the other texts.
 
     Raises:
-        UserError: an image has none, they are of other images, or the file is damaged.
+        UserError: an image has none, they are of other images, of another width, or the file is
+            damaged.
     """
     path = captions_file()
     if path is None:
         return None
+    dataset, labels = images.name, images.labels
     table = read_table(path, schema(1), caption_faults)
     numbers = table["image"].to_numpy()
     missing = np.setdiff1d(np.arange(len(labels)), numbers)
@@ -66,25 +76,28 @@ def read_captions(dataset: str, class_ids: Sequence[str], labels: np.ndarray) ->
             f"{path}: image {missing[0]} of set '{dataset}' has no caption ({len(missing)} of "
             f"{len(labels)} have none); {REMEDY}"
         )
-    check_images(path, dataset, class_ids, labels, table)
-    width = table.schema.field("embedding").type.list_size
+    check_images(path, images, table)
+    if table.schema.field("embedding").type.list_size != width:
+        raise UserError(f"{path}: not embeddings of {width} numbers; run `dvc repro`")
     flat = table["embedding"].combine_chunks().flatten()
     vectors = flat.to_numpy(zero_copy_only=False, writable=True).reshape(-1, width)
     check_unit_norm(vectors, str(path), lambda row: f"image {row}, text '{table['text'][row]}',")
     return vectors
 
 
-def check_images(
-    path: Path, dataset: str, class_ids: Sequence[str], labels: np.ndarray, table: pa.Table
-) -> None:
+def check_images(path: Path, images: ImageSet, table: pa.Table) -> None:
     """Raise UserError if the captions are of more images than the set has, or an image has another
-    class there."""
-    known = np.array(class_ids, dtype=object)[labels]
-    found = np.array(table["class_id"].to_pylist(), dtype=object)
-    if len(found) > len(known):
-        raise UserError(f"{path}: set '{dataset}' has no image {len(known)}; {REMEDY}")
-    for image in np.flatnonzero(found != known)[:1]:
-        raise UserError(
-            f"{path}: image {image} is of class '{found[image]}' there, of '{known[image]}' in set "
-            f"'{dataset}'; {REMEDY}"
-        )
+    class or source there."""
+    count = len(images.labels)
+    if len(table) > count:
+        raise UserError(f"{path}: set '{images.name}' has no image {count}; {REMEDY}")
+    items = read_table(IMAGES / images.name / "items.parquet", ITEM_SCHEMA)
+    class_ids = [images.classes[label].class_id for label in images.labels.tolist()]
+    for column, expected in (("class_id", class_ids), ("source", items["source"].to_pylist())):
+        stated = table[column].to_pylist()
+        for image, (one, other) in enumerate(zip(stated, expected, strict=True)):
+            if one not in (other, ""):
+                raise UserError(
+                    f"{path}: image {image} has {column} '{one}' there, '{other}' in set "
+                    f"'{images.name}'; {REMEDY}"
+                )

@@ -1,5 +1,5 @@
-"""Distances to the base model's embeddings, and the training attack on them that FARE, Sim-CLIP
-and LORE share.
+"""Distances to the base model's embeddings, and the training attack on them that FARE, Sim-CLIP,
+LORE and QT-AFT share.
 
 Source: FARE (Schlarmann et al., ICML 2024). Legend: B images of N, D joint width; embeddings are
 projected class tokens *before* normalisation.

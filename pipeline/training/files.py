@@ -57,8 +57,11 @@ class TrainingTexts(NamedTuple):
     captions: Tensor | None
 
 
-def read_texts(images: ImageSet, names: Sequence[str]) -> TrainingTexts:
-    """What fine-tuning on `images` sees of texts; names: finetune.texts.
+def read_texts(images: ImageSet, names: Sequence[str], captions: bool) -> TrainingTexts:
+    """What fine-tuning on `images` sees of texts.
+
+    Args:
+        names: finetune.texts; captions: whether the method trains on a caption of each image.
 
     Raises:
         UserError: a class has none, or a file is of other texts or images.
@@ -67,12 +70,13 @@ def read_texts(images: ImageSet, names: Sequence[str]) -> TrainingTexts:
     described = _read_texts(DESCRIPTIONS, class_ids, others=True)
     filled = _read_texts(TEMPLATE, class_ids, others=False)
     others = {name: _read_texts(name, class_ids, others=False).captions for name in names}
-    captions = read_captions(images.name, class_ids, images.labels)
+    width = described.captions.shape[-1]
+    of_images = read_captions(images, width) if captions else None
     return TrainingTexts(
         torch.from_numpy(described.captions),
         torch.from_numpy(filled.class_features),
         {name: torch.from_numpy(features) for name, features in others.items()},
-        None if captions is None else torch.from_numpy(captions),
+        None if of_images is None else torch.from_numpy(of_images),
     )
 
 
@@ -84,14 +88,18 @@ def _read_texts(name: str, class_ids: Sequence[str], others: bool) -> TextSet:
 
 
 def origins(
-    recipe: Recipe, device: torch.device, ranks: Ranks, names: Sequence[str]
+    recipe: Recipe, device: torch.device, ranks: Ranks, names: Sequence[str], captions: bool
 ) -> dict[str, str]:
-    """What the weights of a training follow from, see `hash_origins`; names: finetune.texts."""
+    """What the weights of a training follow from, see `hash_origins`.
+
+    Args:
+        names, captions: as of `read_texts`.
+    """
     model = [BASE_MODEL / name for name in (clip.CONFIG_FILE, clip.WEIGHTS_FILE)]
     texts = map(text_sets.training_file, [DESCRIPTIONS, TEMPLATE, *names])
     datasets = [recipe.dataset, *([recipe.validation.dataset] if recipe.validation else [])]
-    images, captions = chain.from_iterable(map(content_files, datasets)), captions_file()
-    inputs = [*images, *model, *texts, *filter(None, [captions])]
+    inputs = [*chain.from_iterable(map(content_files, datasets)), *model, *texts]
+    inputs += filter(None, [captions_file() if captions else None])
     values = {"recipe": recipe.as_dict(), "processes": ranks.size}
     return hash_origins(values, inputs, device)
 

@@ -97,7 +97,7 @@ def test_other_captions_train_another_model(trainable):
     train(method="qt_aft")
     first = WEIGHTS.read_bytes()
     ids = read_table(TRAINING / FILE, schema(WIDTH))["class_id"].to_pylist()
-    the_same = Captions(list(range(len(ids))), ids, ["a picture"] * len(ids))
+    the_same = Captions(list(range(len(ids))), ids, [""] * len(ids), ["a picture"] * len(ids))
     write_captions(TRAINING / FILE, the_same, encode)
     train(method="qt_aft")
     assert WEIGHTS.read_bytes() != first

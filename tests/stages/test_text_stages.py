@@ -178,14 +178,14 @@ def test_the_training_has_the_captions_that_finetune_captions_names(project: Pat
     captions = [f"picture {number % 4}" for number in range(len(images.labels))]
     write_table(path, items | {"caption": captions}, ITEM_SCHEMA)
     embed_training.main()
-    vectors = read_captions("tiny", IDS, images.labels)
+    vectors = read_captions(images, 16)
     assert vectors is not None
     assert vectors.shape == (16, 16)
     np.testing.assert_allclose(vectors[5], encoded("picture 1"), atol=1e-6)
     assert "captions: 4 texts" in capsys.readouterr().out
     write_params(project)
     embed_training.main()
-    assert read_captions("tiny", IDS, images.labels) is None, "nor are they left behind"
+    assert read_captions(images, 16) is None, "nor are they left behind"
 
 
 def test_a_text_set_for_training_that_there_is_not_is_named(project: Path, capsys) -> None:

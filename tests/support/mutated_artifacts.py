@@ -186,7 +186,7 @@ def _read_confusions() -> Any:
 
 
 def _read_training() -> Any:
-    described, filled, *_ = files.read_texts(image_set.open_images("tiny"), [])
+    described, filled, *_ = files.read_texts(image_set.open_images("tiny"), [], captions=False)
     return [texts.numpy().tobytes() for texts in (described, filled)]
 
 

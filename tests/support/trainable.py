@@ -48,7 +48,9 @@ def write_inputs(clip_folder: Path) -> None:
     write_encoded(training_file("negated"), negated, encode)
     ids = [classes[label].class_id for label in open_images("tiny").labels]
     texts = [f"image {number}" for number in range(len(ids))]
-    write_captions(TRAINING / FILE, Captions(list(range(len(ids))), ids, texts), encode)
+    write_captions(
+        TRAINING / FILE, Captions(list(range(len(ids))), ids, [""] * len(ids), texts), encode
+    )
 
 
 def write_params(**changes: Any) -> None:
