@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import binom, binomtest, sem, t, ttest_1samp
 
+ROUNDING = 1e-12  # of differences of shares: below that they are the same
+
 
 class Share(NamedTuple):
     """`correct` of `images`, and the 95 % Wilson interval low..high, all shares in 0..1."""
@@ -64,8 +66,8 @@ def wilson(correct: int, images: int) -> Share:
 
 def t_interval(values: np.ndarray) -> tuple[float, float] | None:
     """The 95 % interval of the mean of (N,) independent numbers, by Student's t; None where they
-    say nothing about their spread: fewer than two, or all equal."""
-    if len(values) < 2 or values.min() == values.max():
+    say nothing about their spread: fewer than two, or all equal but for rounding."""
+    if len(values) < 2 or np.ptp(values) <= ROUNDING:
         return None
     low, high = t.interval(0.95, len(values) - 1, loc=values.mean(), scale=sem(values))
     return float(low), float(high)
@@ -138,7 +140,8 @@ def sign_flip(differences: np.ndarray) -> float:
         count = int((sizes == size).sum())
         of_size = np.zeros(size * count + 1)
         of_size[::size] = binom.pmf(np.arange(count + 1), count, 0.5)
-        chances = convolve(chances, of_size)
+        # by FFT, the default for long arrays, all chances below 1e-16 would be noise
+        chances = convolve(chances, of_size, method="direct")
     sums = 2 * np.arange(len(chances)) - sizes.sum()
     extreme = np.abs(sums) >= abs(int(differences.sum()))
     return float(np.clip(chances[extreme].sum(), 0.0, 1.0))

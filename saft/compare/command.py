@@ -21,6 +21,7 @@ from pipeline.common.params import PARAMS_FILE, read_params, read_value
 from pipeline.common.tables import write_json
 from saft.compare import alike, experiments, runs, specs
 from saft.compare.arms import Arm, all_done, all_failed
+from saft.compare.table import MEAN
 from saft.dvc_experiments import alone
 from saft.errors import one_line_errors
 
@@ -52,6 +53,12 @@ def main(
     out: Out = FOLDER,
 ) -> None:  # fmt: skip
     """Train and evaluate every method alike, and put the results side by side."""
+    check_folder(out)
+    if MEAN in read_value("evaluate.datasets", list[str]):
+        raise UserError(
+            f"{PARAMS_FILE}: evaluate.datasets: '{MEAN}' is the table's word for the mean of the "
+            "sets; give the image set another name"
+        )
     alike.check_trains(read_value("evaluate.models", list[str]), PARAMS_FILE.name)
     before = read_params()
     asked = [specs.parse_spec(text, before) for text in methods or specs.default_methods(before)]
@@ -65,6 +72,19 @@ def main(
         failed = experiments.run_all(plan, before) if run else set()
         arms = experiments.read_arms(plan, failed)
     _report(arms, out)
+
+
+def check_folder(out: Path) -> None:
+    """Raise UserError if writing a comparison there would remove anything else."""
+    if out.is_dir():
+        others = sorted({path.name for path in out.iterdir()} - set(FILES))
+        if others:
+            raise UserError(
+                f"--out {out}: holds {others[0]}, which is of no comparison and would be removed; "
+                "name a folder that is new, empty or an earlier comparison's"
+            )
+    elif out.exists():
+        raise UserError(f"--out {out}: is a file; name a folder")
 
 
 def _report(arms: list[Arm], out: Path) -> None:

@@ -10,6 +10,7 @@ from pipeline.results.statistics import Paired, PairedRuns, Share, Spread, detec
 from saft.compare.arms import Arm, all_done, all_failed, columns
 from saft.compare.calibration import ece_titles
 from saft.compare.table import MEAN, TableRow, Value, table_rows
+from saft.export.card import cell
 
 FAILED = "failed"
 
@@ -18,14 +19,16 @@ def markdown(arms: Sequence[Arm]) -> str:
     """The table for people; accuracies in percent with 95 % Wilson intervals, or with standard
     deviations over seeds; the best arm of every column in bold."""
     heads = ["image set", "model", *titles(arms), "s/epoch", "peak MiB"]
-    lines = [heads, ["---"] * len(heads)]
+    lines = [[cell(head) for head in heads], ["---"] * len(heads)]
     previous = ""
     for row in table_rows(arms):
         name = f"`{row.dataset}`" if row.dataset != MEAN else MEAN
         cells = [_cell(row, key) for key in columns(all_done(arms)[0].sets[0])]
         cells += ece_texts(row, arms)
         first = "" if row.dataset == previous else name
-        lines.append([first, row_label(row), *cells, change_text(row.change), *cost_text(row.cost)])
+        lines.append(
+            [first, cell(row_label(row)), *cells, change_text(row.change), *cost_text(row.cost)]
+        )
         previous = row.dataset
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
@@ -100,9 +103,22 @@ def _tests(arms: Sequence[Arm]) -> str:
         "'seeds': paired t-test over seeds, whose 95 % interval stands in brackets; it holds for "
         "other trainings on these images. The images are the same under every seed, so that images "
         "times seeds are not independent and are not pooled: a difference is established where "
-        f"both tests show it. With {seeds} seeds the t-test has {seeds - 1} degrees of freedom "
-        f"and sees only differences of {detectable(seeds):.1f} of their standard deviations or "
-        f"more{'' if seeds > FEW else '; that is few: take p over seeds as a hint'}."
+        f"both tests show it.{_power(arms)}"
+    )
+
+
+def _power(arms: Sequence[Arm]) -> str:
+    """What the t-test of the row with the fewest shared seeds can see; "" where no row has two."""
+    shared = [len(arms[0].done.keys() & arm.done.keys()) for arm in arms[1:]]
+    tested = [seeds for seeds in shared if seeds > 1]
+    if not tested:
+        return ""
+    fewest = min(tested)
+    which = "" if len(set(tested)) == 1 else ", the fewest of a row,"
+    return (
+        f" With {fewest} seeds{which} the t-test has {fewest - 1} degrees of freedom and sees only "
+        f"differences of {detectable(fewest):.1f} of their standard deviations or more"
+        f"{'' if fewest > FEW else '; that is few: take p over seeds as a hint'}."
     )
 
 

@@ -149,7 +149,9 @@ def test_captions_of_a_set_with_the_same_classes_and_counts_are_refused():
 
 def test_embeddings_of_another_model_are_refused():
     write_captions(TRAINING / FILE, EXPECTED, fake_encode)
-    with pytest.raises(UserError, match=f"captions.parquet: not embeddings of {WIDTH + 1} numbers; run"):
+    with pytest.raises(
+        UserError, match=f"captions.parquet: not embeddings of {WIDTH + 1} numbers; run"
+    ):
         read_encoded(image_set([1, 0, 1]), WIDTH + 1)
 
 

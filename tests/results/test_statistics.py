@@ -1,6 +1,8 @@
 """Tests of two settings under several seeds."""
 
 import itertools
+from fractions import Fraction
+from math import comb
 
 import numpy as np
 import pytest
@@ -88,3 +90,28 @@ def test_few_seeds_see_large_differences_only() -> None:
         values += detectable(seeds) * values.std(ddof=1) - values.mean()
         assert paired_seeds(values).seed_p == pytest.approx(0.05)
     assert [round(detectable(seeds), 1) for seeds in (2, 3, 8)] == [9.0, 2.5, 0.8]
+
+
+def test_equal_gains_under_every_seed_say_nothing_of_their_spread() -> None:
+    first, second = np.zeros((3, 200), dtype=bool), np.zeros((3, 200), dtype=bool)
+    for seed, right in enumerate((136, 62, 71)):
+        first[seed, :right] = True
+        second[seed, : right + 3] = True
+    gains = second.mean(axis=1) - first.mean(axis=1)
+    assert gains.min() < gains.max(), "by rounding alone"
+    changed = paired_runs(first, second)
+    assert (changed.low, changed.high, changed.seed_p) == (None, None, None)
+
+
+def test_small_chances_of_many_images_are_no_noise() -> None:
+    """Against exact counts: of sizes 3 and 1 all numbers of plus signs."""
+    threes, ones = 600, 400
+    differences = np.repeat([3, -3, 1, -1], [520, 80, 350, 50])
+    observed, extreme = int(differences.sum()), 0
+    for plus in range(threes + 1):
+        three = 3 * (2 * plus - threes)
+        tails = sum(comb(ones, j) for j in range(ones + 1) if abs(three + 2 * j - ones) >= observed)
+        extreme += comb(threes, plus) * tails
+    expected = float(Fraction(extreme, 2 ** (threes + ones)))
+    assert 0 < expected < 1e-60
+    assert sign_flip(differences) == pytest.approx(expected, rel=1e-9)

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 from typer.testing import CliRunner, Result
 
 from pipeline.common.errors import UserError
@@ -135,3 +136,56 @@ def test_bad_input_is_one_line_before_anything_runs(
     assert result.stderr.startswith(f"error: saft compare: {message}")
     assert result.stderr.count("\n") == 1
     assert ran == {}
+
+
+def test_a_folder_with_anything_else_is_refused_before_anything_runs(ran) -> None:
+    Path("thesis").mkdir()
+    Path("thesis/chapter.tex").write_text("words")
+    Path("thesis.tex").write_text("words")
+    for out, message in (
+        ("thesis", "--out thesis: holds chapter.tex, which is of no comparison and would be remo"),
+        ("thesis.tex", "--out thesis.tex: is a file; name a folder"),
+    ):
+        result = compare("saft", "tecoa", "--out", out)
+        assert result.exit_code == 1
+        assert result.stderr.startswith(f"error: saft compare: {message}")
+    assert ran == {}
+    assert Path("thesis/chapter.tex").read_text() == "words"
+    Path("earlier").mkdir()
+    Path("earlier/table.md").write_text("of an earlier comparison")
+    assert compare("saft", "tecoa", "--out", "earlier").exit_code == 0
+    assert Path("earlier/table.md").read_text().count("| SAFT |")
+
+
+def test_a_label_cannot_break_the_markdown_table(ran) -> None:
+    assert compare("saft", 'saft:filter.template="a | {} <b>"').exit_code == 0
+    rows = [line for line in TABLE.read_text().splitlines() if line.startswith("|")]
+    assert len({line.replace("\\|", "").count("|") for line in rows}) == 1
+    assert "a \\| {} &lt;b>" in "".join(rows)
+
+
+def test_an_image_set_called_as_the_row_of_means_is_refused(ran) -> None:
+    params = Path("params.yaml")
+    yaml = YAML()
+    values = yaml.load(params.read_text())
+    values["evaluate"]["datasets"] = ["mean"]
+    with params.open("w") as stream:
+        yaml.dump(values, stream)
+    result = compare("saft")
+    assert "evaluate.datasets: 'mean' is the table's word for the mean of the sets" in result.stderr
+    assert ran == {}
+
+
+def test_the_caption_counts_the_seeds_that_runs_share(ran, monkeypatch) -> None:
+    compare("saft", "tecoa", "--seeds", "0,1,2")
+    assert "With 3 seeds the t-test has 2 degrees of freedom" in TABLE.read_text()
+    read = experiments.read_run
+
+    def but_one(one: Run, differing: list[str]) -> ComparedRun:
+        if one.experiment == "compare-tecoa-seed-1":
+            raise UserError("gone")
+        return read(one, differing)
+
+    monkeypatch.setattr(experiments, "read_run", but_one)
+    compare("saft", "tecoa", "--seeds", "0,1,2")
+    assert "With 2 seeds the t-test has 1 degrees of freedom" in TABLE.read_text()
