@@ -1,11 +1,12 @@
 """`from saft import load, classify, attack, evaluate`: a trained model from Python.
 
-Labels are names, filled into a template; or a mapping of names to sentences of their own, as many
-for each. Images are paths or PIL images, of any size and mode.
+Labels are names, filled into a template; or a mapping of names to a sentence of their own, or to
+several, as many for each. Images are paths or PIL images, of any size and mode.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,13 +23,14 @@ from saft.inference.labels import (
     described,
     filled,
     position,
+    text,
     typed,
 )
 from saft.inference.models import Model, load
 
 __all__ = ["Attack", "Classification", "Evaluation", "attack", "classify", "evaluate", "load"]
 
-LabelNames = Sequence[str] | Mapping[str, Sequence[str]]
+LabelNames = Sequence[str] | Mapping[str, str | Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,13 @@ def classify(
     images: ImageLike | Sequence[ImageLike],
     labels: LabelNames,
     *,
-    template: str | Sequence[str] = DEFAULT_TEMPLATE,
+    template: str | Sequence[str] | None = None,
 ) -> Classification:
     """Zero-shot probabilities of images over labels.
 
     Args:
-        template: a sentence with {} for the label, or several, whose mean feature classifies.
+        template: a sentence with {} for the label, or several, whose mean feature classifies; None:
+            "This is a photo of a {}". With sentences of the labels' own there is none.
 
     Raises:
         UserError: an image cannot be read, or labels or template are not what they should be.
@@ -105,7 +108,7 @@ def attack(
     label: str,
     labels: LabelNames,
     *,
-    template: str | Sequence[str] = DEFAULT_TEMPLATE,
+    template: str | Sequence[str] | None = None,
     epsilon_255: float = 4.0,
     steps: int = 100,
     step_255: float = 1.0,
@@ -125,7 +128,7 @@ def attack(
     """
     allowed = attacking.budget(epsilon_255, steps, step_255, seed)
     known = _labels(labels, template)
-    number = _position(label, known)
+    number = position(label, known.classes)
     pixels = preprocessed([read(image)], model)[0]
     done = attacking.attacked(classifying.classifier(model, known), pixels, number, allowed)
     return Attack(**vars(done), labels=_names(known), label=_names(known)[number])
@@ -137,7 +140,7 @@ def evaluate(
     truth: Sequence[str],
     labels: LabelNames,
     *,
-    template: str | Sequence[str] = DEFAULT_TEMPLATE,
+    template: str | Sequence[str] | None = None,
     epsilon_255: float = 4.0,
     steps: int = 100,
     step_255: float = 1.0,
@@ -154,10 +157,10 @@ def evaluate(
     """
     allowed = attacking.budget(epsilon_255, steps, step_255, seed)
     known = _labels(labels, template)
-    pictures = read_all(images)
-    if len(pictures) != len(truth):
-        raise UserError(f"{len(pictures)} images, but {len(truth)} labels of them in truth")
-    numbers = np.array([_position(label, known) for label in truth])
+    pictures, of_images = read_all(images), _several(truth, "truth")
+    if len(pictures) != len(of_images):
+        raise UserError(f"{len(pictures)} images, but {len(of_images)} labels of them in truth")
+    numbers = np.array([position(label, known.classes) for label in of_images])
     pixels = preprocessed(pictures, model)
     whole = classifying.classifier(model, known)
     targets = Targets(pixels, np.arange(len(pixels)), numbers)
@@ -169,19 +172,37 @@ def evaluate(
     return Evaluation(_names(known), clean.prediction, right, robust)
 
 
-def _labels(labels: LabelNames, template: str | Sequence[str]) -> Labels:
-    if isinstance(labels, str):
-        raise UserError(f"labels: '{labels}' is one text; give a list of names")
-    classes = typed(list(labels))
-    if isinstance(labels, Mapping):
-        texts = {entry.name: labels[key] for entry, key in zip(classes, labels, strict=True)}
-        return described(classes, texts)
-    return filled(classes, [template] if isinstance(template, str) else template)
+def _labels(labels: LabelNames, template: str | Sequence[str] | None) -> Labels:
+    classes = typed(_several(labels, "labels"))
+    if not isinstance(labels, Mapping):
+        chosen = DEFAULT_TEMPLATE if template is None else template
+        return filled(
+            classes, [chosen] if isinstance(chosen, str) else _several(chosen, "template")
+        )
+    if template is not None:
+        raise UserError("template: labels with sentences of their own take none; leave it out")
+    of_each = zip(classes, labels.values(), strict=True)
+    return described(classes, {entry.name: _sentences(entry.name, own) for entry, own in of_each})
+
+
+def _sentences(name: str, own: Any) -> list[str]:
+    where = f"labels: class '{name}'"
+    sentences = [
+        text(one, where) for one in ([own] if isinstance(own, str) else _several(own, where))
+    ]
+    if not all(map(str.strip, sentences)):
+        raise UserError(f"{where} has an empty sentence; write one, or leave it out")
+    return sentences
+
+
+def _several(values: Any, where: str) -> list[Any]:
+    """The values of a list or the keys of a mapping; a text is none, though it has letters."""
+    if isinstance(values, str | bytes):
+        raise UserError(f"{where}: '{values!s}' is one text; give a list")
+    if not isinstance(values, Iterable):
+        raise UserError(f"{where}: {values!r} is no list of texts; give a list")
+    return list(values)
 
 
 def _names(known: Labels) -> tuple[str, ...]:
     return tuple(entry.name for entry in known.classes)
-
-
-def _position(label: str, known: Labels) -> int:
-    return position(label, known.classes)

@@ -17,7 +17,7 @@ from saft.inference.options import (
     TextSetName,
 )
 
-ImageFile = Annotated[Path, typer.Argument(metavar="IMAGE", help="an image file")]
+ImageFile = Annotated[str, typer.Argument(metavar="IMAGE", help="an image file")]
 Label = Annotated[str, typer.Option(help="what the image shows, one of the labels")]
 Epsilon = Annotated[float, typer.Option(help="radius of the l∞ ball, in 1/255")]
 Steps = Annotated[int, typer.Option(help="steps of PGD at most")]
@@ -44,7 +44,7 @@ def main(
     from saft.inference.models import load_all
     from saft.inference.request import chosen
 
-    folder = out if out is not None else Path(f"attack-{image.stem}")
+    folder = out if out is not None else Path(f"attack-{Path(image).stem}")
     check_free(folder)
     allowed = budget(epsilon, steps, step, seed)
     known, picture = chosen(Request(labels, dataset, template, texts)), read(image)

@@ -11,6 +11,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from pipeline.clip.folders import BASE, FINETUNED, clip_folder
+from pipeline.images.classes import CLASSES, ClassEntry, write_classes
 from saft.inference import pictures
 from saft.inference.attacking import attacked, budget
 from saft.inference.classifying import classifier
@@ -155,6 +156,19 @@ def test_an_overlay_is_darker_where_attention_is_none():
     brightness = pictures.overlaid(image / 255, ramp).mean((0, 2))
     assert (np.diff(brightness) > -0.6).all()
     assert brightness[-1] - brightness[0] > 100
+
+
+@pytest.mark.parametrize("typed_so", [str.upper, str.title, "  {}\u00a0".format])
+def test_the_label_is_found_however_it_is_written(label, typed_so):
+    saft("image.png", "--label", typed_so(label), *NAMES, "--model", BASE, "--steps", 1)
+    about = json.loads(Path("attack-image/attack.json").read_text())
+    assert about["label"]["name"] == label
+
+
+def test_a_set_of_one_class_is_told_of_as_such():
+    write_classes(CLASSES / "one.parquet", [ClassEntry("0", "zero")], [])
+    reason = refused("image.png", "--label", "zero", "--set", "one")
+    assert "labels: zero: name two classes at least" in reason
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """`saft predict`: the probabilities are open_clip's, and bad input is one line."""
 
 import json
+import os
 from functools import partial
 from pathlib import Path
 
@@ -127,6 +128,8 @@ def test_classes_and_templates_of_params_yaml():
     default = json.loads(saft("image.png", *NAMES, "--texts", "unseen", "--json"))["texts"]
     assert default["templates"][0] == "a drawing of a {}."
     assert "embed.texts: 'other' is not one of" in refused("image.png", *NAMES, "--texts", "other")
+    write_classes(CLASSES / "one.parquet", [ClassEntry("0", "zero")], [])
+    assert "labels: zero: name two classes at least" in refused("image.png", "--set", "one")
     assert "data/classes/pets.parquet: not found" in refused("image.png", "--set", "pets")
 
 
@@ -175,6 +178,15 @@ def test_a_checkpoint_in_the_clip_around_it(monkeypatch):
     [
         ("cat,dog,cat", "labels: 'cat' stands there twice"),
         ("cat,Cat", "labels: 'cat' stands there twice"),
+        ("cafe\u0301,caf\u00e9", "labels: 'caf\u00e9' stands there twice"),
+        (
+            "\ufb01sh,owl,fish",
+            "'\ufb01sh' stands there twice, which CLIP does not tell from 'fish'",
+        ),
+        ("a&b,a&amp;b", "'a&b' stands there twice, which CLIP does not tell from 'a&amp;b'"),
+        ("dog\u2019s,dog's", "'dog\u2019s' stands there twice, which CLIP does not tell from"),
+        ("cat,&nbsp;", "labels: an empty name"),
+        ("cat,dog\udcff", "labels: 'dog\\udcff' is not UTF-8 text"),
         ("cat", "labels: cat: name two classes at least"),
         ("cat,,dog", "labels: an empty name"),
         ("", "labels: an empty name"),
@@ -201,6 +213,14 @@ def test_bad_images_are_one_line():
         message = f"{file}: cannot be read as an image: {reason}"
         assert message in refused("image.png", file, *NAMES)
     assert "1 x 20000000 pixels are too long and thin" in refused("strip.png", *NAMES)
+
+
+def test_a_pipe_or_device_is_not_read():
+    os.mkfifo("pipe.png")
+    for file in ("pipe.png", "/dev/zero"):
+        message = f"{file}: cannot be read as an image: a pipe or device, not a file"
+        assert message in refused("image.png", file, *NAMES)
+    assert "image 1: an empty name; name an image file" in refused("image.png", "", *NAMES)
 
 
 def test_missing_and_broken_models_are_one_line():
