@@ -15,7 +15,6 @@ OURS = {"pipeline", "stages", "saft"}
 # of, whose versions its own releases decide
 PARTS = {
     "pynvml": "nvidia-ml-py",
-    "mlflow": "mlflow-skinny",
     "dvc_objects": "dvc",
     "scmrepo": "dvc",
 }
