@@ -241,6 +241,28 @@ def test_missing_and_broken_models_are_one_line():
     assert made in refused(*words, "fare")
 
 
+@pytest.mark.parametrize(
+    ("key", "value"), [("interpolation", "nearest"), ("resize_mode", "crop"), ("resize_mode", 3)]
+)
+def test_a_config_whose_resizing_open_clip_does_not_know_is_one_line(key, value):
+    file = clip_folder(BASE) / "open_clip_config.json"
+    config = json.loads(file.read_text())
+    config["preprocess_cfg"][key] = None
+    file.write_text(json.dumps(config))
+    saft("image.png", *NAMES)
+    config["preprocess_cfg"][key] = value
+    file.write_text(json.dumps(config))
+    reason = refused("image.png", *NAMES)
+    assert "open_clip_config.json: not an open_clip config" in reason
+    assert f"preprocess_cfg.{key} must be one of " in reason
+    assert f", not {value}" in reason
+
+
+def test_clip_is_for_checkpoints_alone():
+    reason = refused("image.png", *NAMES, "--clip", "ViT-B-32-quickgelu/openai")
+    assert "--clip ViT-B-32-quickgelu/openai: is of checkpoint files, and no model is one" in reason
+
+
 def test_options_that_exclude_each_other_and_bad_templates_are_one_line():
     assert "--labels and --set both" in refused("image.png", *NAMES, "--set", "digits")
     both = ("--template", "a {}", "--texts", "unseen")

@@ -8,6 +8,7 @@ import sys
 import nbformat
 import numpy as np
 import pytest
+import torch
 from nbclient import NotebookClient
 from PIL import Image
 
@@ -166,6 +167,32 @@ def test_bad_input_is_a_user_error(call, reason):
     write_image("image.png")
     with pytest.raises(UserError, match=reason):
         call(saft.load(BASE))
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (
+            {"name": BASE, "device": "gpu"},
+            "device=gpu: not a device; use auto, cpu, cuda or cuda:N",
+        ),
+        ({"name": BASE, "device": "meta"}, "device=meta: not a device"),
+        ({"name": BASE, "device": "cuda:99"}, "device=cuda:99: no such CUDA device"),
+        ({"name": None}, "model: None is no name"),
+        ({"name": BASE, "clip": "ViT-B-32-quickgelu/openai"}, "no model is one; leave it out"),
+    ],
+)
+def test_a_model_that_cannot_be_loaded_so_is_a_user_error(words, reason):
+    with pytest.raises(UserError, match=reason):
+        saft.load(**words)
+
+
+def test_a_model_is_loaded_by_its_path_onto_a_device():
+    model = saft.load(clip_folder(BASE), device=torch.device("cpu"))
+    assert model.device == torch.device("cpu")
+    file = write_image("image.png")
+    same = saft.classify(saft.load(BASE, device="cpu"), file, LABELS).probabilities
+    assert np.array_equal(saft.classify(model, file, LABELS).probabilities, same)
 
 
 def test_the_code_of_the_page_runs_as_it_stands():
