@@ -4,9 +4,8 @@ Labels are names, filled into a template; or a mapping of names to a sentence of
 several, as many for each. Images are paths or PIL images, of any size and mode.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -17,20 +16,11 @@ from pipeline.results.statistics import Share, wilson
 from saft.inference import attacking, classifying
 from saft.inference.attacking import Attacked
 from saft.inference.images import ImageLike, preprocessed, read, read_all
-from saft.inference.labels import (
-    DEFAULT_TEMPLATE,
-    Labels,
-    described,
-    filled,
-    position,
-    text,
-    typed,
-)
+from saft.inference.label_arguments import LabelNames, labels_of, several
+from saft.inference.labels import Labels, position
 from saft.inference.models import Model, load
 
 __all__ = ["Attack", "Classification", "Evaluation", "attack", "classify", "evaluate", "load"]
-
-LabelNames = Sequence[str] | Mapping[str, str | Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -96,7 +86,7 @@ def classify(
     Raises:
         UserError: an image cannot be read, or labels or template are not what they should be.
     """
-    known = _labels(labels, template)
+    known = labels_of(labels, template)
     pixels = preprocessed(read_all(images), model)
     whole = classifying.classifier(model, known)
     return Classification(_names(known), classifying.probabilities_of(whole, pixels))
@@ -127,7 +117,7 @@ def attack(
             bounds.
     """
     allowed = attacking.budget(epsilon_255, steps, step_255, seed)
-    known = _labels(labels, template)
+    known = labels_of(labels, template)
     number = position(label, known.classes)
     pixels = preprocessed([read(image)], model)[0]
     done = attacking.attacked(classifying.classifier(model, known), pixels, number, allowed)
@@ -156,8 +146,8 @@ def evaluate(
         UserError: see `attack`; or there are not as many images as labels of them.
     """
     allowed = attacking.budget(epsilon_255, steps, step_255, seed)
-    known = _labels(labels, template)
-    pictures, of_images = read_all(images), _several(truth, "truth")
+    known = labels_of(labels, template)
+    pictures, of_images = read_all(images), several(truth, "truth")
     if len(pictures) != len(of_images):
         raise UserError(f"{len(pictures)} images, but {len(of_images)} labels of them in truth")
     numbers = np.array([position(label, known.classes) for label in of_images])
@@ -170,38 +160,6 @@ def evaluate(
     robust = right.copy()
     robust[right] = attacking.run(whole, attacked, allowed).fooled_at < 0
     return Evaluation(_names(known), clean.prediction, right, robust)
-
-
-def _labels(labels: LabelNames, template: str | Sequence[str] | None) -> Labels:
-    classes = typed(_several(labels, "labels"))
-    if not isinstance(labels, Mapping):
-        chosen = DEFAULT_TEMPLATE if template is None else template
-        return filled(
-            classes, [chosen] if isinstance(chosen, str) else _several(chosen, "template")
-        )
-    if template is not None:
-        raise UserError("template: labels with sentences of their own take none; leave it out")
-    of_each = zip(classes, labels.values(), strict=True)
-    return described(classes, {entry.name: _sentences(entry.name, own) for entry, own in of_each})
-
-
-def _sentences(name: str, own: Any) -> list[str]:
-    where = f"labels: class '{name}'"
-    sentences = [
-        text(one, where) for one in ([own] if isinstance(own, str) else _several(own, where))
-    ]
-    if not all(map(str.strip, sentences)):
-        raise UserError(f"{where} has an empty sentence; write one, or leave it out")
-    return sentences
-
-
-def _several(values: Any, where: str) -> list[Any]:
-    """The values of a list or the keys of a mapping; a text is none, though it has letters."""
-    if isinstance(values, str | bytes):
-        raise UserError(f"{where}: '{values!s}' is one text; give a list")
-    if not isinstance(values, Iterable):
-        raise UserError(f"{where}: {values!r} is no list of texts; give a list")
-    return list(values)
 
 
 def _names(known: Labels) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from saft.inference.options import (
     TemplateTexts,
     TextSetName,
 )
+from saft.output_folder import check_free
 
 ImageFile = Annotated[str, typer.Argument(metavar="IMAGE", help="an image file")]
 Label = Annotated[str, typer.Option(help="what the image shows, one of the labels")]
@@ -37,7 +38,7 @@ def main(
 ) -> None:  # fmt: skip
     """Attack an image with PGD, each model by itself, and draw what changes."""
     # with torch: only here, so that --help is quick
-    from saft.inference.attack_folder import check_free, write
+    from saft.inference.attack_folder import write
     from saft.inference.attacking import budget
     from saft.inference.images import read
     from saft.inference.labels import position

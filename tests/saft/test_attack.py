@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from pipeline.clip.folders import BASE, FINETUNED, clip_folder
 from pipeline.images.classes import CLASSES, ClassEntry, write_classes
-from saft.inference import pictures
+from saft.inference import models, pictures
 from saft.inference.attacking import attacked, budget
 from saft.inference.classifying import classifier
 from saft.inference.images import preprocessed, read_all
@@ -201,6 +201,21 @@ def test_bad_files_and_folders_are_one_line():
     assert message.replace("full", "image.png") in refused(
         "image.png", *words, "--out", "image.png"
     )
+
+
+def test_a_folder_that_cannot_be_made_is_told_of_before_a_model_is_loaded(monkeypatch):
+    monkeypatch.setattr(models, "load_all", lambda *_: pytest.fail("a model is loaded"))
+    reason = refused("image.png", "--label", LABELS[0], *NAMES, "--out", "image.png/x")
+    assert "image.png/x: image.png is not a folder; name another with --out" in reason
+
+
+def test_labels_in_another_script_are_drawn_without_a_warning(recwarn):
+    words = ("--label", "猫", "--labels", "猫,犬", "--model", BASE, "--steps", 1)
+    output = saft("image.png", *words)
+    assert f"{BASE}: " in output
+    assert "Glyph" not in output
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
+    assert json.loads(Path("attack-image/attack.json").read_text())["label"]["name"] == "猫"
 
 
 def test_an_interrupted_drawing_leaves_nothing(monkeypatch):
