@@ -17,6 +17,13 @@ ELSEWHERE = {
 }
 
 
+# how open_clip resizes an image; a key that is not there, or null, is its default
+RESIZING = {
+    "interpolation": ("bicubic", "bilinear", "random"),
+    "resize_mode": ("shortest", "longest", "squash"),
+}
+
+
 def read_config(folder: Path) -> dict[str, Any]:
     """The whole config: `model_cfg` and `preprocess_cfg`.
 
@@ -95,6 +102,10 @@ def _check_config(config: dict[str, Any]) -> None:
         if not all(math.isfinite(value) and (key == "mean" or value > 0) for value in values):
             least = " above 0" if key == "std" else ""
             raise ValueError(f"preprocess_cfg.{key} must be finite numbers{least}, not {values}")
+    for key, known in RESIZING.items():
+        value = config["preprocess_cfg"].get(key)
+        if value is not None and value not in known:
+            raise ValueError(f"preprocess_cfg.{key} must be one of {', '.join(known)}, not {value}")
 
 
 def _check_own_parts(model: dict[str, Any], path: Path) -> None:

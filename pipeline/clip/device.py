@@ -17,15 +17,19 @@ def pick_device() -> torch.device:
     Raises:
         UserError: CUDA is asked for where there is none, or the name is unknown.
     """
-    name = os.environ.get(VARIABLE, "auto")
+    return named_device(os.environ.get(VARIABLE, "auto"), VARIABLE)
+
+
+def named_device(name: str, where: str) -> torch.device:
+    """`pick_device` of a name that stands at `where`."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise UserError(f"{VARIABLE}={name}: not a device; use auto, cpu, cuda or cuda:N")
+        raise UserError(f"{where}={name}: not a device; use auto, cpu, cuda or cuda:N")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(
-            f"{VARIABLE}={name}: no such CUDA device, torch sees {torch.cuda.device_count()}; "
+            f"{where}={name}: no such CUDA device, torch sees {torch.cuda.device_count()}; "
             "unset it or use cpu"
         )
     if device.type == "cuda":

@@ -7,9 +7,10 @@ rows of the run that was interrupted first, so that no curve has a gap.
 
     dvclive      dvclive/plots/metrics/*.tsv, for `dvc plots show` and DVC's extension of VS Code
     tensorboard  runs/finetune/
-    wandb        project saft; WANDB_MODE=offline keeps it on this machine
-    mlflow       experiment saft; MLFLOW_TRACKING_URI, else mlruns/
-What a logger lacks (its package, a key, a server) is one line, and the training goes on without it.
+    wandb        project saft; WANDB_API_KEY or `wandb login`, or WANDB_MODE=offline, in wandb/
+    mlflow       experiment saft; MLFLOW_TRACKING_URI, else mlflow.db, for `mlflow ui`
+What a logger lacks (its package, a key, a server) is one line, and the training goes on without it;
+a training that fails is a failed run there.
 """
 
 import importlib
@@ -18,6 +19,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,14 +29,18 @@ import torch
 from pipeline.common.errors import UserError, one_line
 
 VARIABLE = "SAFT_LOGGERS"
+# mlflow's own would wait for a server that is gone for minutes, at every row
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+WITHOUT_KEY = ("offline", "dryrun", "disabled")  # modes of wandb
 Row = Mapping[str, float]
 
 
 class Logger(Protocol):
-    """Where rows go. log: one row under its step; close: after the last."""
+    """Where rows go. log: one row under its step; close: after the last, failed: of a training that
+    did not end, or that the logger has not all of."""
 
     def log(self, step: int, row: Row) -> None: ...
-    def close(self) -> None: ...
+    def close(self, failed: bool) -> None: ...
 
 
 class DvcLive:
@@ -49,7 +55,7 @@ class DvcLive:
         for name, value in row.items():
             self.live.log_metric(name, value)
 
-    def close(self) -> None:
+    def close(self, failed: bool) -> None:
         self.live.end()
 
 
@@ -66,7 +72,7 @@ class TensorBoard:
             self.writer.add_scalar(name, value, step)
         self.writer.flush()
 
-    def close(self) -> None:
+    def close(self, failed: bool) -> None:
         self.writer.close()
 
 
@@ -74,29 +80,39 @@ class Wandb:
     """A run of Weights & Biases, with the recipe as its config."""
 
     def __init__(self, recipe: Mapping[str, Any]) -> None:
-        self.run = importlib.import_module("wandb").init(project="saft", config=dict(recipe))
+        wandb = importlib.import_module("wandb")
+        needs_key = wandb.setup().settings.mode not in WITHOUT_KEY
+        if needs_key and not wandb.login(prompt=False, verify=False):
+            raise UserError("no key; export WANDB_API_KEY or WANDB_MODE=offline")
+        self.run = wandb.init(project="saft", config=dict(recipe))
 
     def log(self, step: int, row: Row) -> None:
         self.run.log(dict(row), step=step)
 
-    def close(self) -> None:
-        self.run.finish()
+    def close(self, failed: bool) -> None:
+        self.run.finish(exit_code=int(failed))
 
 
 class MlFlow:
     """A run of MLflow, with the recipe as its parameters."""
 
     def __init__(self, recipe: Mapping[str, Any]) -> None:
+        for name, value in PATIENCE.items():
+            os.environ.setdefault(name, value)
         self.mlflow = importlib.import_module("mlflow")
         self.mlflow.set_experiment("saft")
         self.mlflow.start_run()
-        self.mlflow.log_params(dict(recipe))
+        try:
+            self.mlflow.log_params(dict(recipe))
+        except Exception:
+            self.close(failed=True)
+            raise
 
     def log(self, step: int, row: Row) -> None:
         self.mlflow.log_metrics(dict(row), step=step)
 
-    def close(self) -> None:
-        self.mlflow.end_run()
+    def close(self, failed: bool) -> None:
+        self.mlflow.end_run("FAILED" if failed else "FINISHED")
 
 
 KINDS: dict[str, Callable[[Mapping[str, Any]], Logger]] = {
@@ -126,9 +142,9 @@ class Loggers:
             self._try(name, partial(self._open, name))
         return self
 
-    def __exit__(self, *_: Any) -> None:
-        for name, logger in list(self.open.items()):
-            self._try(name, logger.close)
+    def __exit__(self, kind: object, *_: Any) -> None:
+        for name in list(self.open):
+            self._try(name, partial(self.open.pop(name).close, failed=kind is not None))
 
     def start(self, rows: Sequence[Row]) -> None:
         """The rows of an interrupted run that goes on; the clock begins."""
@@ -160,9 +176,11 @@ class Loggers:
         try:
             act()
         except Exception as error:  # of any package: none of them may stop a training
-            self.open.pop(name, None)
             reason = one_line(error, 200)
             print(f"{VARIABLE}: {name} is left out: {reason}", file=sys.stderr, flush=True)
+            if unfinished := self.open.pop(name, None):
+                with suppress(Exception):  # of the same cause
+                    unfinished.close(failed=True)
 
 
 def requested() -> list[str]:

@@ -12,6 +12,7 @@ import typer
 from pipeline.common.errors import UserError
 from saft.errors import one_line_errors
 from saft.inference.options import ImageSetName, LabelNames, Request, TemplateTexts, TextSetName
+from saft.output_folder import check_free, check_parent
 
 Layout = Literal["open_clip", "transformers", "visual", "onnx"]
 NOTHING = Request()
@@ -65,7 +66,7 @@ def export(dest: Path, layout: Layout, request: Request = NOTHING) -> list[str]:
         UserError: DEST is there and not empty, an input is missing, model and results do not
             belong together, the format cannot hold the model, or what was written is not it.
     """
-    check_free(dest, layout)
+    check_dest(dest, layout)
     if layout == "visual":
         return export_visual(dest)
     if layout == "onnx":
@@ -88,14 +89,15 @@ def export(dest: Path, layout: Layout, request: Request = NOTHING) -> list[str]:
     ]
 
 
-def check_free(dest: Path, layout: Layout) -> None:
+def check_dest(dest: Path, layout: Layout) -> None:
     """Raise UserError unless DEST can be made as what the format writes."""
-    if dest.suffix == ".pt" and layout != "visual":
+    if dest.suffix != ".pt":
+        return check_free(dest, "name another")
+    if layout != "visual":
         raise UserError(f"{dest}: --format {layout} writes a folder; name one without .pt")
-    empty = dest.suffix != ".pt" and dest.is_dir() and not any(dest.iterdir())
-    if dest.exists() and not empty:
-        what = "exists" if dest.suffix == ".pt" else "exists and is not an empty folder"
-        raise UserError(f"{dest}: {what}; name another")
+    if dest.exists():
+        raise UserError(f"{dest}: exists; name another")
+    return check_parent(dest, "name another")
 
 
 def export_folder(dest: Path, layout: Layout, card: str) -> str:

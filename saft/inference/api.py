@@ -1,10 +1,10 @@
 """`from saft import load, classify, attack, evaluate`: a trained model from Python.
 
-Labels are names, filled into a template; or a mapping of names to sentences of their own, as many
-for each. Images are paths or PIL images, of any size and mode.
+Labels are names, filled into a template; or a mapping of names to a sentence of their own, or to
+several, as many for each. Images are paths or PIL images, of any size and mode.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,19 +16,11 @@ from pipeline.results.statistics import Share, wilson
 from saft.inference import attacking, classifying
 from saft.inference.attacking import Attacked
 from saft.inference.images import ImageLike, preprocessed, read, read_all
-from saft.inference.labels import (
-    DEFAULT_TEMPLATE,
-    Labels,
-    described,
-    filled,
-    position,
-    typed,
-)
+from saft.inference.label_arguments import LabelNames, labels_of, several
+from saft.inference.labels import Labels, position
 from saft.inference.models import Model, load
 
 __all__ = ["Attack", "Classification", "Evaluation", "attack", "classify", "evaluate", "load"]
-
-LabelNames = Sequence[str] | Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -83,17 +75,18 @@ def classify(
     images: ImageLike | Sequence[ImageLike],
     labels: LabelNames,
     *,
-    template: str | Sequence[str] = DEFAULT_TEMPLATE,
+    template: str | Sequence[str] | None = None,
 ) -> Classification:
     """Zero-shot probabilities of images over labels.
 
     Args:
-        template: a sentence with {} for the label, or several, whose mean feature classifies.
+        template: a sentence with {} for the label, or several, whose mean feature classifies; None:
+            "This is a photo of a {}". With sentences of the labels' own there is none.
 
     Raises:
         UserError: an image cannot be read, or labels or template are not what they should be.
     """
-    known = _labels(labels, template)
+    known = labels_of(labels, template)
     pixels = preprocessed(read_all(images), model)
     whole = classifying.classifier(model, known)
     return Classification(_names(known), classifying.probabilities_of(whole, pixels))
@@ -105,7 +98,7 @@ def attack(
     label: str,
     labels: LabelNames,
     *,
-    template: str | Sequence[str] = DEFAULT_TEMPLATE,
+    template: str | Sequence[str] | None = None,
     epsilon_255: float = 4.0,
     steps: int = 100,
     step_255: float = 1.0,
@@ -124,8 +117,8 @@ def attack(
             bounds.
     """
     allowed = attacking.budget(epsilon_255, steps, step_255, seed)
-    known = _labels(labels, template)
-    number = _position(label, known)
+    known = labels_of(labels, template)
+    number = position(label, known.classes)
     pixels = preprocessed([read(image)], model)[0]
     done = attacking.attacked(classifying.classifier(model, known), pixels, number, allowed)
     return Attack(**vars(done), labels=_names(known), label=_names(known)[number])
@@ -137,7 +130,7 @@ def evaluate(
     truth: Sequence[str],
     labels: LabelNames,
     *,
-    template: str | Sequence[str] = DEFAULT_TEMPLATE,
+    template: str | Sequence[str] | None = None,
     epsilon_255: float = 4.0,
     steps: int = 100,
     step_255: float = 1.0,
@@ -153,11 +146,11 @@ def evaluate(
         UserError: see `attack`; or there are not as many images as labels of them.
     """
     allowed = attacking.budget(epsilon_255, steps, step_255, seed)
-    known = _labels(labels, template)
-    pictures = read_all(images)
-    if len(pictures) != len(truth):
-        raise UserError(f"{len(pictures)} images, but {len(truth)} labels of them in truth")
-    numbers = np.array([_position(label, known) for label in truth])
+    known = labels_of(labels, template)
+    pictures, of_images = read_all(images), several(truth, "truth")
+    if len(pictures) != len(of_images):
+        raise UserError(f"{len(pictures)} images, but {len(of_images)} labels of them in truth")
+    numbers = np.array([position(label, known.classes) for label in of_images])
     pixels = preprocessed(pictures, model)
     whole = classifying.classifier(model, known)
     targets = Targets(pixels, np.arange(len(pixels)), numbers)
@@ -169,19 +162,5 @@ def evaluate(
     return Evaluation(_names(known), clean.prediction, right, robust)
 
 
-def _labels(labels: LabelNames, template: str | Sequence[str]) -> Labels:
-    if isinstance(labels, str):
-        raise UserError(f"labels: '{labels}' is one text; give a list of names")
-    classes = typed(list(labels))
-    if isinstance(labels, Mapping):
-        texts = {entry.name: labels[key] for entry, key in zip(classes, labels, strict=True)}
-        return described(classes, texts)
-    return filled(classes, [template] if isinstance(template, str) else template)
-
-
 def _names(known: Labels) -> tuple[str, ...]:
     return tuple(entry.name for entry in known.classes)
-
-
-def _position(label: str, known: Labels) -> int:
-    return position(label, known.classes)

@@ -16,8 +16,9 @@ from saft.inference.options import (
     TemplateTexts,
     TextSetName,
 )
+from saft.output_folder import check_free
 
-ImageFile = Annotated[Path, typer.Argument(metavar="IMAGE", help="an image file")]
+ImageFile = Annotated[str, typer.Argument(metavar="IMAGE", help="an image file")]
 Label = Annotated[str, typer.Option(help="what the image shows, one of the labels")]
 Epsilon = Annotated[float, typer.Option(help="radius of the l∞ ball, in 1/255")]
 Steps = Annotated[int, typer.Option(help="steps of PGD at most")]
@@ -37,14 +38,14 @@ def main(
 ) -> None:  # fmt: skip
     """Attack an image with PGD, each model by itself, and draw what changes."""
     # with torch: only here, so that --help is quick
-    from saft.inference.attack_folder import check_free, write
+    from saft.inference.attack_folder import write
     from saft.inference.attacking import budget
     from saft.inference.images import read
     from saft.inference.labels import position
     from saft.inference.models import load_all
     from saft.inference.request import chosen
 
-    folder = out if out is not None else Path(f"attack-{image.stem}")
+    folder = out if out is not None else Path(f"attack-{Path(image).stem}")
     check_free(folder)
     allowed = budget(epsilon, steps, step, seed)
     known, picture = chosen(Request(labels, dataset, template, texts)), read(image)

@@ -6,7 +6,6 @@ from typing import Any
 
 from pipeline.clip.device import enable_determinism
 from pipeline.common.atomic import replacing_directory
-from pipeline.common.errors import UserError
 from pipeline.common.tables import write_json
 from saft.inference import pictures
 from saft.inference.attacking import ATTACK, Attacked, Budget, attacked
@@ -17,12 +16,6 @@ from saft.inference.models import Model
 from saft.inference.predictions import Prediction, best, prediction
 
 SUMMARY, SHEET = "attack.json", "overview.png"
-
-
-def check_free(folder: Path) -> None:
-    """Raise UserError unless the folder can be made without losing one that is there."""
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UserError(f"{folder}: exists and is not an empty folder; name another with --out")
 
 
 def write(

@@ -65,13 +65,14 @@ class Attacked:
 
 
 def budget(epsilon_255: float, steps: int, step_255: float, seed: int) -> Budget:
-    """The checked budget.
+    """The checked budget; numpy's scalars are numbers too.
 
     Raises:
         UserError: a number is out of its bounds.
     """
     values = {"epsilon_255": epsilon_255, "steps": steps, "step_255": step_255, "seed": seed}
-    return validate(values, Budget, "the attack")
+    plain = {key: v.item() if isinstance(v, np.generic) else v for key, v in values.items()}
+    return validate(plain, Budget, "the attack")
 
 
 def run(

@@ -7,7 +7,8 @@ packed at one size for all models, so that a file's accuracy there may differ in
 
 import io
 import os
-from collections.abc import Sequence
+import stat
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,11 +42,17 @@ def read(image: ImageLike, number: int = 0) -> Picture:
     Raises:
         UserError: it is no image, is damaged, or has pixels whose range is unknown.
     """
+    if not isinstance(image, ImageLike):
+        kind = type(image).__name__
+        raise UserError(f"image {number}: {kind} is no image; give a path or a PIL image")
+    if not isinstance(image, Image.Image) and not os.fspath(image):
+        raise UserError(f"image {number}: an empty name; name an image file")
     name = f"image {number}" if isinstance(image, Image.Image) else printable(str(image))
     try:
         if isinstance(image, Image.Image):
             return Picture(name, *to_rgb(image))
         path = Path(os.path.expanduser(image))  # which leaves a ~ that is nobody's home
+        _check_ends(path)
         with Image.open(io.BytesIO(read_bytes(Encoded(path)))) as file:
             return Picture(name, *to_rgb(file))
     except UNREADABLE as error:
@@ -58,12 +65,19 @@ def read_all(images: ImageLike | Sequence[ImageLike]) -> list[Picture]:
     Raises:
         UserError: one cannot be read, or there is none.
     """
-    if isinstance(images, str | Path | Image.Image):
+    if isinstance(images, ImageLike) or not isinstance(images, Iterable):
         images = [images]
     pictures = [read(image, number) for number, image in enumerate(images)]
     if not pictures:
         raise UserError("no image is given; name one at least")
     return pictures
+
+
+def _check_ends(path: Path) -> None:
+    """Raise OSError for what may have no end: a pipe, a device."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a folder says what it is
+        raise OSError("a pipe or device, not a file")
 
 
 def preprocessed(pictures: Sequence[Picture], model: Model) -> np.ndarray:

@@ -5,13 +5,15 @@ names, and two of them may share a name.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
+import open_clip
 from pydantic import Field
 
 from pipeline.common.errors import UserError, listed
 from pipeline.common.params import Section, Template, validate
+from pipeline.common.text_files import one_form
 from pipeline.embeddings.templates import fill
 from pipeline.images.classes import ClassEntry
 from pipeline.zeroshot.text_tables import DESCRIPTIONS, TEMPLATE, TextTable
@@ -42,31 +44,49 @@ class Labels(NamedTuple):
         ]
 
 
-def typed(names: Sequence[str]) -> list[ClassEntry]:
+def typed(names: Iterable[Any]) -> list[ClassEntry]:
     """Names as classes of their own.
 
     Raises:
-        UserError: fewer than two, an empty one, or two that CLIP reads alike.
+        UserError: one is no text or empty, or CLIP reads two alike.
     """
-    plain = [" ".join(name.split()) for name in names]
-    if not all(plain):
-        raise UserError("labels: an empty name; write names between single commas")
-    if len(plain) < 2:
-        raise UserError(f"labels: {listed(plain, 1) or 'none'}: name two classes at least")
-    counts = Counter(name.lower() for name in plain)  # CLIP's tokenizer knows no capitals
-    for name in plain:
-        if counts[name.lower()] > 1:
-            raise UserError(f"labels: '{name}' stands there twice; name each class once")
+    plain = [one_form(text(name, "labels")) for name in names]
+    first: dict[tuple[int, ...], str] = {}
+    for name, tokens in zip(plain, _tokens(plain), strict=True):
+        if not name or tokens == NO_WORDS:
+            raise UserError("labels: an empty name; write names between single commas")
+        if tokens in first:
+            alike = "" if first[tokens] == name else f", which CLIP does not tell from '{name}'"
+            raise UserError(
+                f"labels: '{first[tokens]}' stands there twice{alike}; name each class once"
+            )
+        first[tokens] = name
     return [ClassEntry(name, name) for name in plain]
+
+
+def text(value: Any, where: str) -> str:
+    """`value`, which stands at `where`.
+
+    Raises:
+        UserError: it is no text, or has bytes that are no UTF-8.
+    """
+    if not isinstance(value, str):
+        raise UserError(f"{where}: {value!r} is no text; give a text in quotes")
+    if any(0xD800 <= ord(letter) <= 0xDFFF for letter in value):
+        raise UserError(f"{where}: '{value}' is not UTF-8 text; write it in UTF-8")
+    return value
 
 
 def filled(classes: Sequence[ClassEntry], templates: Sequence[str], name: str = TEMPLATE) -> Labels:
     """Classes with their names in templates; name: of the text set.
 
     Raises:
-        UserError: a template has not exactly one {}.
+        UserError: there are fewer than two classes, or a template has not exactly one {}.
     """
+    _check_several(classes)
     checked = validate({"template": list(templates)}, Templates, "the texts").template
+    for template in checked:
+        text(template, "the texts")
     return Labels(list(classes), fill(name, classes, checked))
 
 
@@ -74,8 +94,9 @@ def described(classes: Sequence[ClassEntry], texts: Mapping[str, Sequence[str]])
     """Classes with texts of their own, by class id; as many for each.
 
     Raises:
-        UserError: a class has none, or fewer than another.
+        UserError: there are fewer than two classes, or one has no texts, or fewer than another.
     """
+    _check_several(classes)
     missing = [entry.name for entry in classes if not texts.get(entry.class_id)]
     if missing:
         raise UserError(f"class '{missing[0]}' has no description ({len(missing)} have none)")
@@ -92,15 +113,19 @@ def described(classes: Sequence[ClassEntry], texts: Mapping[str, Sequence[str]])
     return Labels(list(classes), TextTable(DESCRIPTIONS, [], ids, slots, sentences))
 
 
-def position(label: str, classes: Sequence[ClassEntry]) -> int:
-    """Where the class stands whose id is `label`, or else whose name it is.
+def position(label: Any, classes: Sequence[ClassEntry]) -> int:
+    """Where the class stands whose id is `label`, or else whose name it is, or else whose name CLIP
+    reads alike.
 
     Raises:
         UserError: there is none, or several have that name.
     """
-    plain = " ".join(label.split())
-    matches = [n for n, entry in enumerate(classes) if entry.class_id == plain]
-    matches = matches or [n for n, entry in enumerate(classes) if entry.name == plain]
+    plain = one_form(text(label, "label"))
+    matches = [n for n, entry in enumerate(classes) if one_form(entry.class_id) == plain]
+    matches = matches or [n for n, entry in enumerate(classes) if one_form(entry.name) == plain]
+    if not matches:
+        same, *all_tokens = _tokens([plain, *(entry.name for entry in classes)])
+        matches = [n for n, tokens in enumerate(all_tokens) if tokens == same]
     if len(matches) > 1:
         ids = [classes[n].class_id for n in matches]
         raise UserError(
@@ -110,3 +135,19 @@ def position(label: str, classes: Sequence[ClassEntry]) -> int:
         names = listed([entry.name for entry in classes], SHOWN)
         raise UserError(f"label '{label}' is not one of the labels {names}")
     return matches[0]
+
+
+def _tokens(names: Sequence[str]) -> list[tuple[int, ...]]:
+    """What CLIP reads of each name: its tokenizer knows no capitals and unravels HTML's entities,
+    ligatures and typographic quotes."""
+    return [tuple(row) for row in open_clip.tokenize(list(names)).tolist()]
+
+
+NO_WORDS = _tokens([""])[0]
+
+
+def _check_several(classes: Sequence[ClassEntry]) -> None:
+    """Raise UserError where every image would be of the only class."""
+    if len(classes) < 2:
+        named = classes[0].name if classes else "none"
+        raise UserError(f"labels: {named}: name two classes at least")

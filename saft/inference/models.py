@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -9,7 +10,7 @@ import torch
 
 from pipeline.clip import model as clip_model
 from pipeline.clip.config import CONFIG_FILE, check_config
-from pipeline.clip.device import pick_device
+from pipeline.clip.device import named_device, pick_device
 from pipeline.clip.folders import BASE, FINETUNED, MODELS, clip_folder
 from pipeline.clip.model import Clip, ImageEncoder
 from pipeline.common import names, registry
@@ -19,7 +20,8 @@ from saft.evaluation import paths
 from saft.evaluation.models import NamedModel, parse
 from saft.export.lineage import FINETUNE
 
-ON_DISK = ("local", "checkpoint")  # sources whose names end in a fingerprint
+CHECKPOINT = "checkpoint"
+ON_DISK = ("local", CHECKPOINT)  # sources whose names end in a fingerprint
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,9 @@ class Model:
     notes: tuple[str, ...] = ()
 
 
-def load(name: str, *, clip: str | None = None, device: str | None = None) -> Model:
+def load(
+    name: str | Path, *, clip: str | None = None, device: str | torch.device | None = None
+) -> Model:
     """Load a model as `saft evaluate` names it.
 
     Args:
@@ -50,28 +54,45 @@ def load(name: str, *, clip: str | None = None, device: str | None = None) -> Mo
 
     Raises:
         UserError: it names nothing, has not been made or downloaded, or is no CLIP that this
-            project takes.
+            project takes; no such device; or clip is given, but no checkpoint.
     """
-    named = parse(name, _known(), clip)
-    loaded, notes = _made(named.name) if named.section is None else _built(name, named.section)
-    target = torch.device(device) if device else pick_device()
-    loaded.model.to(target)
-    encoder = clip_model.image_encoder(loaded).to(target).eval()
-    return Model(_title(named), loaded, encoder, target, notes)
+    target = pick_device() if device is None else named_device(str(device), "device")
+    if not isinstance(name, str | Path):
+        raise UserError(f"model: {name!r} is no name; give a name in quotes, or a path")
+    [(text, named)] = _parsed([str(name)], clip)
+    return _loaded(text, named, target)
 
 
 def load_all(chosen: Sequence[str] | None, clip: str | None) -> list[Model]:
     """`load` of several models; None: the base model and the fine-tuned one.
 
     Raises:
-        UserError: one cannot be loaded, or two have the same name.
+        UserError: one cannot be loaded, two have one name, or clip is given, but no checkpoint.
     """
-    models = [load(name, clip=clip) for name in chosen or (BASE, FINETUNED)]
+    target, named = pick_device(), _parsed(chosen or (BASE, FINETUNED), clip)
+    models = [_loaded(text, one, target) for text, one in named]
     titles = [model.name for model in models]
     for title in titles:
         if titles.count(title) > 1:
             raise UserError(f"two models are named '{title}'; name each once, or write NAME=...")
     return models
+
+
+def _parsed(texts: Sequence[str], clip: str | None) -> list[tuple[str, NamedModel]]:
+    """What people name, each with what it was called."""
+    known = _known()
+    named = [(text, parse(text, known, clip)) for text in texts]
+    sources = [one.section["source"] for _, one in named if one.section is not None]
+    if clip is not None and CHECKPOINT not in sources:
+        raise UserError(f"--clip {clip}: is of checkpoint files, and no model is one; leave it out")
+    return named
+
+
+def _loaded(text: str, named: NamedModel, target: torch.device) -> Model:
+    loaded, notes = _made(named.name) if named.section is None else _built(text, named.section)
+    loaded.model.to(target)
+    encoder = clip_model.image_encoder(loaded).to(target).eval()
+    return Model(_title(named), loaded, encoder, target, notes)
 
 
 def _known() -> dict[str, Any]:

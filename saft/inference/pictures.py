@@ -1,5 +1,6 @@
 """Attacked images as PNG files, and all of them on one sheet."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -90,4 +91,6 @@ def write_sheet(path: Path, rows: Mapping[str, Sequence[Panel]], title: str) -> 
                 axis.set(xticks=[], yticks=[])
                 axis.grid(visible=False)
                 axis.spines[:].set_visible(False)
-        figure.savefig(path, format="png", metadata={"Software": None})
+        with warnings.catch_warnings():  # boxes for letters of other scripts; attack.json has them
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")
+            figure.savefig(path, format="png", metadata={"Software": None})

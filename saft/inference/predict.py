@@ -1,7 +1,6 @@
 """`saft predict IMAGE...`: what models make of images, side by side."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,7 +17,7 @@ from saft.inference.options import (
     TextSetName,
 )
 
-Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="image files")]
+Images = Annotated[list[str], typer.Argument(metavar="IMAGE...", help="image files")]
 Json = Annotated[bool, typer.Option("--json", help="one JSON object on stdout, with all labels")]
 Top = Annotated[int, typer.Option(min=1, help="labels to show of each image")]
 
@@ -36,7 +35,7 @@ def main(
     from saft.inference.predictions import predicted, table
     from saft.inference.request import chosen
 
-    known, pictures = chosen(Request(labels, dataset, template, texts)), read_all(list(images))
+    known, pictures = chosen(Request(labels, dataset, template, texts)), read_all(images)
     result = predicted(known, pictures, load_all(model, clip))
     if as_json:
         typer.echo(json.dumps(result, indent=2))

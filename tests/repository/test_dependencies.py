@@ -15,12 +15,10 @@ OURS = {"pipeline", "stages", "saft"}
 # dvc is made of, whose versions its own releases decide
 PARTS = {
     "pynvml": "nvidia-ml-py",
-    "mlflow": "mlflow-skinny",
     "ruamel": "ruamel.yaml",
     "dvc_objects": "dvc",
     "scmrepo": "dvc",
 }
-
 DOORS = {"torch.utils.tensorboard": "tensorboard"}  # modules that are of no use without another
 
 

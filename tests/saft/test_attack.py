@@ -11,7 +11,8 @@ from PIL import Image
 from torch.nn import functional as F
 
 from pipeline.clip.folders import BASE, FINETUNED, clip_folder
-from saft.inference import pictures
+from pipeline.images.classes import CLASSES, ClassEntry, write_classes
+from saft.inference import models, pictures
 from saft.inference.attacking import attacked, budget
 from saft.inference.classifying import classifier
 from saft.inference.images import preprocessed, read_all
@@ -157,6 +158,19 @@ def test_an_overlay_is_darker_where_attention_is_none():
     assert brightness[-1] - brightness[0] > 100
 
 
+@pytest.mark.parametrize("typed_so", [str.upper, str.title, "  {}\u00a0".format])
+def test_the_label_is_found_however_it_is_written(label, typed_so):
+    saft("image.png", "--label", typed_so(label), *NAMES, "--model", BASE, "--steps", 1)
+    about = json.loads(Path("attack-image/attack.json").read_text())
+    assert about["label"]["name"] == label
+
+
+def test_a_set_of_one_class_is_told_of_as_such():
+    write_classes(CLASSES / "one.parquet", [ClassEntry("0", "zero")], [])
+    reason = refused("image.png", "--label", "zero", "--set", "one")
+    assert "labels: zero: name two classes at least" in reason
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [
@@ -187,6 +201,21 @@ def test_bad_files_and_folders_are_one_line():
     assert message.replace("full", "image.png") in refused(
         "image.png", *words, "--out", "image.png"
     )
+
+
+def test_a_folder_that_cannot_be_made_is_told_of_before_a_model_is_loaded(monkeypatch):
+    monkeypatch.setattr(models, "load_all", lambda *_: pytest.fail("a model is loaded"))
+    reason = refused("image.png", "--label", LABELS[0], *NAMES, "--out", "image.png/x")
+    assert "image.png/x: image.png is not a folder; name another with --out" in reason
+
+
+def test_labels_in_another_script_are_drawn_without_a_warning(recwarn):
+    words = ("--label", "猫", "--labels", "猫,犬", "--model", BASE, "--steps", 1)
+    output = saft("image.png", *words)
+    assert f"{BASE}: " in output
+    assert "Glyph" not in output
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
+    assert json.loads(Path("attack-image/attack.json").read_text())["label"]["name"] == "猫"
 
 
 def test_an_interrupted_drawing_leaves_nothing(monkeypatch):

@@ -52,6 +52,8 @@ def test_the_name_does_not_change_the_bytes():
 def test_nothing_is_overwritten():
     Path("x.pt").write_text("mine")
     assert "x.pt: exists; name another" in refused("x.pt", *VISUAL)
+    for dest in ("x.pt/y", "x.pt/y.pt"):
+        assert f"{dest}: x.pt is not a folder; name another" in refused(dest, *VISUAL)
     assert Path("x.pt").read_text() == "mine"
     Path("folder.pt").mkdir()
     assert "folder.pt: exists; name another" in refused("folder.pt", *VISUAL)

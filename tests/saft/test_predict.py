@@ -1,6 +1,7 @@
 """`saft predict`: the probabilities are open_clip's, and bad input is one line."""
 
 import json
+import os
 from functools import partial
 from pathlib import Path
 
@@ -127,6 +128,8 @@ def test_classes_and_templates_of_params_yaml():
     default = json.loads(saft("image.png", *NAMES, "--texts", "unseen", "--json"))["texts"]
     assert default["templates"][0] == "a drawing of a {}."
     assert "embed.texts: 'other' is not one of" in refused("image.png", *NAMES, "--texts", "other")
+    write_classes(CLASSES / "one.parquet", [ClassEntry("0", "zero")], [])
+    assert "labels: zero: name two classes at least" in refused("image.png", "--set", "one")
     assert "data/classes/pets.parquet: not found" in refused("image.png", "--set", "pets")
 
 
@@ -175,6 +178,15 @@ def test_a_checkpoint_in_the_clip_around_it(monkeypatch):
     [
         ("cat,dog,cat", "labels: 'cat' stands there twice"),
         ("cat,Cat", "labels: 'cat' stands there twice"),
+        ("cafe\u0301,caf\u00e9", "labels: 'caf\u00e9' stands there twice"),
+        (
+            "\ufb01sh,owl,fish",
+            "'\ufb01sh' stands there twice, which CLIP does not tell from 'fish'",
+        ),
+        ("a&b,a&amp;b", "'a&b' stands there twice, which CLIP does not tell from 'a&amp;b'"),
+        ("dog\u2019s,dog's", "'dog\u2019s' stands there twice, which CLIP does not tell from"),
+        ("cat,&nbsp;", "labels: an empty name"),
+        ("cat,dog\udcff", "labels: 'dog\\udcff' is not UTF-8 text"),
         ("cat", "labels: cat: name two classes at least"),
         ("cat,,dog", "labels: an empty name"),
         ("", "labels: an empty name"),
@@ -203,6 +215,14 @@ def test_bad_images_are_one_line():
     assert "1 x 20000000 pixels are too long and thin" in refused("strip.png", *NAMES)
 
 
+def test_a_pipe_or_device_is_not_read():
+    os.mkfifo("pipe.png")
+    for file in ("pipe.png", "/dev/zero"):
+        message = f"{file}: cannot be read as an image: a pipe or device, not a file"
+        assert message in refused("image.png", file, *NAMES)
+    assert "image 1: an empty name; name an image file" in refused("image.png", "", *NAMES)
+
+
 def test_missing_and_broken_models_are_one_line():
     words = ("image.png", *NAMES, "--model")
     assert "nothing: no file or folder, no name and tag" in refused(*words, "nothing")
@@ -219,6 +239,28 @@ def test_missing_and_broken_models_are_one_line():
     Path("params.yaml").write_text("models: {fare: {source: local}}")
     made = "data/models/fare/clip: not found; `dvc repro stages/dvc.yaml:model@fare` makes it"
     assert made in refused(*words, "fare")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("interpolation", "nearest"), ("resize_mode", "crop"), ("resize_mode", 3)]
+)
+def test_a_config_whose_resizing_open_clip_does_not_know_is_one_line(key, value):
+    file = clip_folder(BASE) / "open_clip_config.json"
+    config = json.loads(file.read_text())
+    config["preprocess_cfg"][key] = None
+    file.write_text(json.dumps(config))
+    saft("image.png", *NAMES)
+    config["preprocess_cfg"][key] = value
+    file.write_text(json.dumps(config))
+    reason = refused("image.png", *NAMES)
+    assert "open_clip_config.json: not an open_clip config" in reason
+    assert f"preprocess_cfg.{key} must be one of " in reason
+    assert f", not {value}" in reason
+
+
+def test_clip_is_for_checkpoints_alone():
+    reason = refused("image.png", *NAMES, "--clip", "ViT-B-32-quickgelu/openai")
+    assert "--clip ViT-B-32-quickgelu/openai: is of checkpoint files, and no model is one" in reason
 
 
 def test_options_that_exclude_each_other_and_bad_templates_are_one_line():

@@ -8,6 +8,7 @@ import sys
 import nbformat
 import numpy as np
 import pytest
+import torch
 from nbclient import NotebookClient
 from PIL import Image
 
@@ -61,6 +62,8 @@ def test_classify_takes_paths_and_open_images_and_texts_of_ones_own():
     texts = {name: [f"This is a photo of a {name}"] for name in LABELS}
     again = saft.classify(model, file, texts).probabilities[0]
     np.testing.assert_allclose(again, expected, atol=1e-6)
+    of_one = {name: f"This is a photo of a {name}" for name in LABELS}
+    assert np.array_equal(saft.classify(model, file, of_one).probabilities[0], again)
     texts[LABELS[0]].append("one more")
     with pytest.raises(UserError, match="give each class as many"):
         saft.classify(model, file, texts)
@@ -81,6 +84,14 @@ def test_attack_returns_what_the_command_writes():
     np.testing.assert_allclose(done.after, expected, atol=1e-5)
     same = saft.attack(model, file, seen, LABELS, epsilon_255=8, steps=20, step_255=2, seed=1)
     assert np.array_equal(done.adversarial, same.adversarial)
+
+
+def test_numbers_of_numpy_are_taken_as_numbers_are():
+    file, model = write_image("image.png"), saft.load(BASE)
+    plain = saft.attack(model, file, LABELS[0], LABELS, epsilon_255=8.0, steps=3, step_255=2.0)
+    scalars = {"epsilon_255": np.float32(8), "steps": np.int64(3), "step_255": np.float64(2)}
+    same = saft.attack(model, file, LABELS[0], LABELS, **scalars)
+    assert np.array_equal(plain.adversarial, same.adversarial)
 
 
 def test_evaluate_counts_images_that_are_right_and_stay_so():
@@ -105,6 +116,38 @@ def test_evaluate_counts_images_that_are_right_and_stay_so():
     ("call", "reason"),
     [
         (lambda m: saft.classify(m, [], LABELS), "no image is given"),
+        (lambda m: saft.classify(m, 3, LABELS), "image 0: int is no image; give a path or a PIL"),
+        (lambda m: saft.classify(m, ["image.png", None], LABELS), "image 1: NoneType is no image"),
+        (lambda m: saft.classify(m, "", LABELS), "image 0: an empty name"),
+        (lambda m: saft.classify(m, "image.png", [1, 2]), "labels: 1 is no text"),
+        (lambda m: saft.classify(m, "image.png", 7), "labels: 7 is no list of texts"),
+        (lambda m: saft.classify(m, "image.png", ["a", "b\udcff"]), "labels: .* is not UTF-8 text"),
+        (lambda m: saft.classify(m, "image.png", LABELS, template=3), "template: 3 is no list"),
+        (
+            lambda m: saft.classify(m, "image.png", {"a": ["x"], "b": ["y"]}, template="{}"),
+            "template: labels with sentences of their own take none",
+        ),
+        (
+            lambda m: saft.classify(m, "image.png", {"a": ["x"], "b": [" "]}),
+            "labels: class 'b' has an empty sentence",
+        ),
+        (
+            lambda m: saft.classify(m, "image.png", {"a": [3], "b": [4]}),
+            "labels: class 'a': 3 is no text",
+        ),
+        (
+            lambda m: saft.classify(m, "image.png", {"a": None, "b": "x"}),
+            "labels: class 'a': None is no list of texts",
+        ),
+        (lambda m: saft.attack(m, "image.png", 0, LABELS), "label: 0 is no text"),
+        (
+            lambda m: saft.evaluate(m, ["image.png"], [0], LABELS),
+            "label: 0 is no text",
+        ),
+        (
+            lambda m: saft.evaluate(m, ["image.png"], LABELS[0], LABELS),
+            "truth: 'red star' is one text; give a list",
+        ),
         (lambda m: saft.classify(m, "a.png", LABELS), "a.png: cannot be read as an image: file"),
         (lambda m: saft.classify(m, "image.png", "cat,dog"), "is one text; give a list"),
         (lambda m: saft.classify(m, "image.png", ["cat"]), "name two classes at least"),
@@ -124,6 +167,32 @@ def test_bad_input_is_a_user_error(call, reason):
     write_image("image.png")
     with pytest.raises(UserError, match=reason):
         call(saft.load(BASE))
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (
+            {"name": BASE, "device": "gpu"},
+            "device=gpu: not a device; use auto, cpu, cuda or cuda:N",
+        ),
+        ({"name": BASE, "device": "meta"}, "device=meta: not a device"),
+        ({"name": BASE, "device": "cuda:99"}, "device=cuda:99: no such CUDA device"),
+        ({"name": None}, "model: None is no name"),
+        ({"name": BASE, "clip": "ViT-B-32-quickgelu/openai"}, "no model is one; leave it out"),
+    ],
+)
+def test_a_model_that_cannot_be_loaded_so_is_a_user_error(words, reason):
+    with pytest.raises(UserError, match=reason):
+        saft.load(**words)
+
+
+def test_a_model_is_loaded_by_its_path_onto_a_device():
+    model = saft.load(clip_folder(BASE), device=torch.device("cpu"))
+    assert model.device == torch.device("cpu")
+    file = write_image("image.png")
+    same = saft.classify(saft.load(BASE, device="cpu"), file, LABELS).probabilities
+    assert np.array_equal(saft.classify(model, file, LABELS).probabilities, same)
 
 
 def test_the_code_of_the_page_runs_as_it_stands():

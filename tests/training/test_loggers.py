@@ -1,6 +1,7 @@
 """SAFT_LOGGERS: rows that can be watched, and loggers that fail."""
 
 import csv
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +19,9 @@ RECIPE = {"method": "saft", "attack": {"steps": 2}, "lora": None}
 @pytest.fixture(autouse=True)
 def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    for name in loggers.PATIENCE:  # as it was, after the test
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
 
 
 def run(names: list[str], kept: int = 0) -> None:
@@ -25,6 +29,13 @@ def run(names: list[str], kept: int = 0) -> None:
     with Loggers(names, RECIPE, batch_size=8) as live:
         live.start(ROWS[:kept])
         live.log(ROWS[kept:])
+
+
+def interrupted(names: list[str]) -> None:
+    """A training that somebody stops after its first rows."""
+    with Loggers(names, RECIPE, batch_size=8) as live:
+        live.log(ROWS[:2])
+        raise KeyboardInterrupt
 
 
 def test_dvclive_writes_a_table_for_each_curve() -> None:
@@ -52,12 +63,22 @@ def test_the_curve_of_a_resumed_run_has_every_step_once(kept: int) -> None:
     assert events.Scalars("gradient_norm")[0].value == 2.0
 
 
-def fake(monkeypatch: pytest.MonkeyPatch, name: str) -> list[tuple[str, object]]:
-    """A package that notes what is called with what, under the names that loggers use."""
+def fake(
+    monkeypatch: pytest.MonkeyPatch, name: str, mode: str = "offline", key: bool = False
+) -> list[tuple[str, object]]:
+    """A package that notes what is called with what, under the names that loggers use.
+
+    Args:
+        mode, key: what wandb's settings say, and whether it knows a key.
+    """
     calls: list[tuple[str, object]] = []
 
     def note(called: str):
         return lambda *values, **named: calls.append((called, values or named)) or package
+
+    def login(prompt: bool, verify: bool) -> bool:
+        assert not prompt
+        return key
 
     package = SimpleNamespace(
         **{
@@ -66,7 +87,9 @@ def fake(monkeypatch: pytest.MonkeyPatch, name: str) -> list[tuple[str, object]]
                 "init", "log", "finish", "set_experiment", "start_run", "log_params", "log_metrics",
                 "end_run",
             )
-        }
+        },
+        setup=lambda: SimpleNamespace(settings=SimpleNamespace(mode=mode)),
+        login=login,
     )  # fmt: skip
     monkeypatch.setitem(sys.modules, name, package)
     return calls
@@ -89,6 +112,59 @@ def test_the_others_get_recipe_and_rows(monkeypatch, name, first, row, last) -> 
     assert values[0]["loss"] == 1.0
 
 
+@pytest.mark.parametrize(
+    ("name", "finished", "failed"),
+    [
+        ("wandb", ("finish", {"exit_code": 0}), ("finish", {"exit_code": 1})),
+        ("mlflow", ("end_run", ("FINISHED",)), ("end_run", ("FAILED",))),
+    ],
+)
+def test_a_training_that_fails_is_a_failed_run(monkeypatch, name, finished, failed) -> None:
+    calls = fake(monkeypatch, name)
+    run([name])
+    assert calls[-1] == finished
+    with pytest.raises(KeyboardInterrupt):
+        interrupted([name])
+    assert calls[-1] == failed
+    assert [called for called, _ in calls].count(finished[0]) == 2
+
+
+@pytest.mark.parametrize("called", ["log_params", "log_metrics"])
+def test_a_run_of_mlflow_that_is_left_out_is_a_failed_one(monkeypatch, capsys, called) -> None:
+    calls = fake(monkeypatch, "mlflow")
+
+    def gone(*_, **__):
+        raise ConnectionError("no server")
+
+    setattr(sys.modules["mlflow"], called, gone)
+    run(["mlflow"])
+    assert capsys.readouterr().err == "SAFT_LOGGERS: mlflow is left out: no server\n"
+    assert [call for call in calls if call[0] == "end_run"] == [("end_run", ("FAILED",))]
+
+
+@pytest.mark.parametrize(("mode", "key"), [("online", True), ("offline", False)])
+def test_wandb_starts_with_a_key_or_offline(monkeypatch, mode, key) -> None:
+    calls = fake(monkeypatch, "wandb", mode, key)
+    run(["wandb"])
+    assert calls[0] == ("init", {"project": "saft", "config": RECIPE})
+
+
+def test_wandb_without_a_key_asks_nobody(monkeypatch, capsys) -> None:
+    calls = fake(monkeypatch, "wandb", mode="online")
+    run(["wandb"])
+    said = "SAFT_LOGGERS: wandb is left out: no key; export WANDB_API_KEY or WANDB_MODE=offline\n"
+    assert capsys.readouterr().err == said
+    assert calls == []
+
+
+def test_mlflow_waits_for_no_server_that_is_gone_unless_told_to(monkeypatch) -> None:
+    fake(monkeypatch, "mlflow")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")
+    run(["mlflow"])
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "1"
+    assert os.environ["MLFLOW_HTTP_REQUEST_TIMEOUT"] == "60"
+
+
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
 def test_a_logger_without_its_package_is_one_line(monkeypatch, capsys, name) -> None:
     monkeypatch.setitem(sys.modules, name, None)
@@ -101,6 +177,8 @@ def test_a_logger_without_its_package_is_one_line(monkeypatch, capsys, name) -> 
 
 @pytest.mark.parametrize("fails", ["log", "close"])
 def test_a_logger_that_fails_is_told_of_once_and_stops_nothing(monkeypatch, capsys, fails) -> None:
+    closed: list[bool] = []
+
     class Broken:
         def __init__(self, _: object) -> None:
             pass
@@ -108,7 +186,8 @@ def test_a_logger_that_fails_is_told_of_once_and_stops_nothing(monkeypatch, caps
         def log(self, *_: object) -> None:
             self.fail("log")
 
-        def close(self) -> None:
+        def close(self, failed: bool) -> None:
+            closed.append(failed)
             self.fail("close")
 
         def fail(self, where: str) -> None:
@@ -120,6 +199,7 @@ def test_a_logger_that_fails_is_told_of_once_and_stops_nothing(monkeypatch, caps
     error = capsys.readouterr().err.strip().splitlines()
     assert len(error) == 1
     assert error[0].startswith("SAFT_LOGGERS: wandb is left out: no server at this address")
+    assert closed == [fails == "log"]
     assert Path("dvclive/plots/metrics/loss.tsv").exists()
 
 
