@@ -24,6 +24,7 @@ from saft.compare.arms import Arm, all_done, all_failed
 from saft.compare.table import MEAN
 from saft.dvc_experiments import alone
 from saft.errors import one_line_errors
+from saft.output_folder import check_parent
 
 FOLDER = Path("reports/comparison")
 FILES = ("table.md", "table.csv", "table.json", "table.html", "clean-robust.svg")
@@ -85,6 +86,7 @@ def check_folder(out: Path) -> None:
             )
     elif out.exists():
         raise UserError(f"--out {out}: is a file; name a folder")
+    check_parent(out, "name another folder with --out")
 
 
 def _report(arms: list[Arm], out: Path) -> None:

@@ -11,8 +11,8 @@ from tests.support.project import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OURS = {"pipeline", "stages", "saft"}
-# modules named otherwise than their distribution, which may be absent, or of several; and parts that
-# dvc is made of, whose versions its own releases decide
+# modules named otherwise than their distribution, which may be absent, or of several; and parts
+# that dvc is made of, whose versions its own releases decide
 PARTS = {
     "pynvml": "nvidia-ml-py",
     "ruamel": "ruamel.yaml",
