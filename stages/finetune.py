@@ -19,7 +19,7 @@ from pipeline.images.image_set import check_classes, open_images
 from pipeline.training import files, session, validation_set
 from pipeline.training.objective import MethodParams
 from pipeline.training.recipe import FinetuneParams, resolve
-from pipeline.training.shared_state import work_folder
+from pipeline.training.shared_state import has_state, work_folder
 from pipeline.training.step import advice
 from stages.ranked import ranked
 from stages.runner import stage
@@ -48,7 +48,9 @@ def run(ranks: Ranks) -> None:
     inputs = session.method_inputs(base, *texts[:2], images, recipe, device, ranks, *texts[2:])
     origins = files.origins(recipe, device, ranks, params.texts, method.PUBLISHED.captions)
     with work_folder("finetune", origins, ranks) as folder:
-        kept = folder, params.checkpoint_seconds, validation_set.opened(recipe, images, ranks)
+        resumed = has_state(folder, ranks)
+        validated = validation_set.opened(recipe, images, ranks, resumed)
+        kept = folder, params.checkpoint_seconds, validated
         finished = session.train_by_method(method, options, inputs, recipe, *kept)
         clip.check_finite(base.model, f"finetune: {advice(recipe)}")
         if ranks.first:

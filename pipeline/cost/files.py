@@ -25,7 +25,8 @@ class Cost(NamedTuple):
     per model and epoch, by all `processes`; work: see `cost/work.py`, by precision; flop: of all
     that, None where it is not known; matrix_flop_per_second: of the device, by precision; share:
     how much of the time the same FLOPs would take at those speeds. Memory, energy, work, flop and
-    share are those of the process that wrote them and of its device.
+    share are those of the process that wrote them and of its device. What a training spends on
+    validations is in its memory alone.
     """
 
     stage: str
@@ -44,8 +45,8 @@ class Cost(NamedTuple):
 
 
 class Training(NamedTuple):
-    """What only a training tells. seconds_per_epoch: wall time of the optimiser loop, from the
-    steps of this process (`steps_timed`, fewer than all in a resumed run)."""
+    """What only a training tells. seconds_per_epoch: wall time of the optimiser loop without
+    validations, from the steps of this process (`steps_timed`, fewer than all in a resumed run)."""
 
     method: str
     title: str

@@ -4,6 +4,8 @@ import platform
 import resource
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,6 +47,17 @@ class Meter:
         for counted in self.work.values():
             counted.clear()
         self._joules, self._started = energy.joules(self.device), time.perf_counter()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time, energy and images inside count as if they were not spent."""
+        before = self.stop()
+        with forward_counts.set_aside():
+            yield
+        after = self.stop()
+        self._started += after.seconds - before.seconds
+        if self._joules is not None and before.joules is not None and after.joules is not None:
+            self._joules += after.joules - before.joules
 
     def stop(self) -> Spent:
         """What was spent since the start."""

@@ -53,8 +53,8 @@ def read_examples(folders: Mapping[str, Path], norm: str, epsilon: float) -> Exa
         shared = [(numbers, arrays[model]["numbers"]), (clean, arrays[model]["clean"])]
         if not all(np.array_equal(a, b) for a, b in shared):
             raise UserError(f"{path}: not the images of the other models' examples, {paths[first]}")
-    own = AttackedExamples._fields
-    models = {m: AttackedExamples(*(of[name] for name in own)) for m, of in arrays.items()}
+    fields = AttackedExamples._fields
+    models = {m: AttackedExamples(*(of[name] for name in fields)) for m, of in arrays.items()}
     return Examples(numbers, clean, models)
 
 

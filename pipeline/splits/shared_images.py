@@ -3,10 +3,13 @@
 An image is the same if its prepared pixels are, whatever file they come from: a second set of
 the same photographs is found, a photograph that was cropped, or encoded anew, is not. Of two
 streamed sets only images whose files have the same bytes are decoded and compared.
+
+What is not seen: an image that was prepared at another size, or with another resizing where its
+file is the same; a copy of the weights under another name, which has no table of the images.
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +41,18 @@ def digests(pixels: Pixels, numbers: np.ndarray | None = None) -> Iterator[tuple
             yield hashlib.blake2b(image.tobytes(), digest_size=DIGEST).digest(), number
 
 
-def shared_pair(known: Digests, pixels: Pixels, numbers: np.ndarray) -> tuple[int, int] | None:
-    """The first of the images `numbers` that is `known`: (its number, that of the known one)."""
-    found = ((n, known[digest]) for digest, n in digests(pixels, numbers) if digest in known)
-    return next(found, None)
+def first_numbers(numbered: Iterable[tuple[bytes, int]]) -> dict[bytes, int]:
+    """Of (digest, image number) pairs each digest's first number, in the order of the pairs."""
+    firsts: dict[bytes, int] = {}
+    for digest, number in numbered:
+        firsts.setdefault(digest, number)
+    return firsts
+
+
+def shared(known: Digests, pixels: Pixels, numbers: np.ndarray) -> dict[bytes, int]:
+    """The digests of the images `numbers` that are `known`, in their order, each with the number
+    of the first image that has it."""
+    return first_numbers(pair for pair in digests(pixels, numbers) if pair[0] in known)
 
 
 def candidates(pixels: Pixels, others: Pixels) -> np.ndarray:
@@ -57,16 +68,18 @@ def _file_keys(pixels: StreamedPixels) -> np.ndarray:
     return (pixels.files["length"].astype(np.int64) << 32) | pixels.files["crc32"]
 
 
-def refusal(key: str, first: str, second: str, role: str, pair: tuple[str, str]) -> str:
-    """One line on an image that two sets share.
+def refusal(key: str, first: str, second: str, role: str, count: int, pair: tuple[str, str]) -> str:
+    """One line on the images that two sets share.
 
     Args:
         key: of params.yaml, that is to be changed; first, second: the sets; role: what the second
-            is to the model; pair: the image's source in each.
+            is to the model; count: of shared images, equal ones of a set counting once; pair: one
+            image's source in each.
     """
+    images, them = ("1 image", "it") if count == 1 else (f"{count:,} images", "them")
     return (
-        f"params.yaml: {key}: set '{first}' shares images with set '{second}', {role}: "
-        f"{pair[0]} is {pair[1]} there; choose a set without them"
+        f"params.yaml: {key}: set '{first}' shares {images} with set '{second}', {role}: "
+        f"{pair[0]} is {pair[1]} there; choose a set without {them}"
     )
 
 
@@ -97,9 +110,10 @@ def check_not_validated(folder: Path, images: ImageSet, numbers: np.ndarray, key
     if not path.exists():
         return
     table = read_table(path, SCHEMA, rows.complete)
-    known = {digest: row for row, digest in enumerate(table["pixels"].to_pylist())}
-    if pair := shared_pair(known, images.pixels, numbers):
-        validated = table.slice(pair[1], 1).to_pylist()[0]
-        sources = source_of(images.name, pair[0]), validated["source"]
-        role = "which the training of the model was validated on"
-        raise UserError(refusal(key, images.name, validated["dataset"], role, sources))
+    rows_of = first_numbers((d, row) for row, d in enumerate(table["pixels"].to_pylist()))
+    if numbers_of := shared(rows_of, images.pixels, numbers):
+        digest, number = next(iter(numbers_of.items()))
+        validated = table.slice(rows_of[digest], 1).to_pylist()[0]
+        sources = source_of(images.name, number), validated["source"]
+        told = images.name, validated["dataset"], "which the training of the model was validated on"
+        raise UserError(refusal(key, *told, len(numbers_of), sources))

@@ -13,6 +13,11 @@ from pipeline.common.atomic import replacing_file
 from pipeline.common.errors import UserError
 
 
+def state_file(folder: Path) -> Path:
+    """Where the state of a training that works in `folder` lies."""
+    return folder / "state.pt"
+
+
 def save_state(folder: Path, state: dict[str, Any]) -> None:
     """Write the state atomically.
 
@@ -21,7 +26,7 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     """
     buffer = io.BytesIO()  # torch's own writer hides a full disk behind an internal error
     torch.save(state, buffer)
-    path = folder / "state.pt"
+    path = state_file(folder)
     try:
         with replacing_file(path) as partial:
             partial.write_bytes(buffer.getbuffer())
@@ -86,7 +91,7 @@ def load_state(folder: Path) -> dict[str, Any] | None:
         UserError: the file is damaged, holds more than tensors and plain values, or a number that
             is not finite.
     """
-    path = folder / "state.pt"
+    path = state_file(folder)
     if not path.exists():
         return None
     try:

@@ -16,8 +16,8 @@ from pipeline.training.validation import ROBUST, Validator
 
 class Monitor:
     """Validates a training as it goes on. best: the highest robust accuracy so far; best_step: the
-    step after which it was measured, the earliest of equals; since: validations after that one;
-    kept: with keep_best the weights of then, else empty."""
+    step after which it was measured, the earliest of equals; since: validations after that one
+    that are not within the warm-up; kept: with keep_best the weights of then, else empty."""
 
     def __init__(self, validator: Validator | None, saved: SavedWeights, total: int) -> None:
         self.validator, self.saved, self.total = validator, saved, total
@@ -38,15 +38,22 @@ class Monitor:
 
     def _note(self, step: int, robust: float) -> None:
         if robust <= self.best:
-            self.since += 1
+            self.since += step + 1 >= self.saved.recipe.warmup_steps
             return
         self.best, self.best_step, self.since = robust, step, 0
         if self.validator is not None and self.validator.params.keep_best:
+            self._keep()
+
+    def _keep(self) -> None:
+        """Copy the weights, over those that were kept before."""
+        if self.kept:
+            weights.assign_(self.kept, self.saved.trained)
+        else:
             self.kept = weights.copies(self.saved.trained)
 
     @property
     def stops(self) -> bool:
-        """Whether the robust accuracy has not risen for `patience` validations."""
+        """Whether the robust accuracy has not risen for `patience` validations since the warm-up."""
         patience = self.validator.params.patience if self.validator else None
         return patience is not None and self.since >= patience
 

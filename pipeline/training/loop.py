@@ -1,7 +1,7 @@
 """Adversarial fine-tuning of the image encoder: the loop that every method shares.
 
-Every random draw follows from (seed, epoch) or (seed, step), so a run that is killed and resumed
-ends with the same bytes as one that was not.
+Every random draw follows from (seed, epoch) or (seed, step), in a validation from (seed, image
+batch), so a run that is killed and resumed ends with the same bytes as one that was not.
 """
 
 from collections.abc import Callable, Iterator

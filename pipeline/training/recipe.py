@@ -131,7 +131,7 @@ def resolve(params: FinetuneParams, published: Published, options: MethodParams)
         lora=None if params.lora is None else Lora(**params.lora.model_dump()),
         learning_rate=_or_published(options.learning_rate, published.learning_rate),
         attack=published.attack and _attack(params.attack, published.attack),
-        validation=_validation(params, published.attack or TWO_STEP_PGD),
+        validation=_validation(params, published.attack),
     )
 
 
@@ -153,23 +153,31 @@ def _check_optimiser(params: FinetuneParams, published: Published, options: Meth
             )
 
 
-def _attack(params: AttackParams, published: TrainingAttack) -> TrainingAttack:
+def _attack(
+    params: AttackParams, published: TrainingAttack, value: str = "the published value"
+) -> TrainingAttack:
+    """value: what a message calls a value of `published`."""
     for key in ("epsilon_255", "step_255"):
         if params.norm != published.norm and getattr(params, key) is None:
             raise UserError(
-                f"{PARAMS_FILE}: finetune.attack.{key} is null, but the published value belongs "
-                f"to norm {published.norm}, not to {params.norm}; set it"
+                f"{PARAMS_FILE}: finetune.attack.{key} is null, but {value} belongs to norm "
+                f"{published.norm}, not to {params.norm}; set it"
             )
     overrides = {key: value for key, value in params.model_dump().items() if value is not None}
     return replace(published, **overrides)
 
 
-def _validation(params: FinetuneParams, published: TrainingAttack) -> Validation | None:
-    """The section with norm, radius and step size of the training attack."""
+def _validation(params: FinetuneParams, published: TrainingAttack | None) -> Validation | None:
+    """The section with norm, radius and step size of the training attack; of a method without one
+    those that section `attack` asks for, TeCoA's where it says null."""
     chosen = params.validation
     if chosen.dataset == NO_SET:
         return None
-    attack = _attack(params.attack, published)
+    if published is None:
+        value = "TeCoA's value, which finetune.validation then takes,"
+        attack = _attack(params.attack, TWO_STEP_PGD, value)
+    else:
+        attack = _attack(params.attack, published)
     return Validation(
         **chosen.model_dump(),
         norm=attack.norm,

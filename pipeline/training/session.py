@@ -126,7 +126,8 @@ def train(
 
 class Finished(NamedTuple):
     """Results of a training besides the weights. rows: of the log, from the first step on; steps:
-    those that this process took, which `spent` measures; images: in the set."""
+    those that this process took, which `spent` measures without validations; images: in the
+    set."""
 
     rows: Rows
     images: int
@@ -158,7 +159,7 @@ def train_by_method(
     state = load_state(folder, inputs.ranks)
     first, validator = state["step"] if state else 0, None
     if validated is not None:
-        validator = Validator(inputs, validated, recipe)
+        validator = Validator(inputs, validated, recipe, meter.paused)
     seconds = state_seconds if inputs.ranks.first else math.inf
     meter.start()
     names = requested() if inputs.ranks.first else []

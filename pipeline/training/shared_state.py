@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.clip.origins import fingerprint
 from pipeline.common import scratch
-from pipeline.distributed.collectives import check_agreement
+from pipeline.distributed.collectives import check_agreement, gather
 from pipeline.distributed.ranks import Ranks
 from pipeline.training import checkpoint
 
@@ -28,6 +28,11 @@ def work_folder(stage: str, origins: Mapping[str, str], ranks: Ranks) -> Iterato
             yield folder
     else:
         yield scratch.folder(stage, mark)
+
+
+def has_state(folder: Path, ranks: Ranks) -> bool:
+    """Whether rank 0 sees a resume state, the same answer on every rank."""
+    return gather(checkpoint.state_file(folder).exists(), ranks)[0]
 
 
 def load_state(folder: Path, ranks: Ranks) -> dict[str, Any] | None:

@@ -6,15 +6,14 @@ is the same each time, so that a curve shows the weights alone. What is measured
 that would be saved: averaged and mixed, where they are.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
-from pipeline.clip.device import allow_tf32
 from pipeline.clip.model import ImageEncoder
 from pipeline.distributed.collectives import fill_blocks
 from pipeline.distributed.ranks import rows_to_compute
@@ -43,11 +42,18 @@ class Validator:
 
     Args:
         recipe: with a validation.
+        aside: a context in which it measures, so that the cost of the training is without it.
     """
 
-    def __init__(self, inputs: MethodInputs, images: ValidationImages, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        inputs: MethodInputs,
+        images: ValidationImages,
+        recipe: Recipe,
+        aside: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         assert recipe.validation is not None
-        self.inputs, self.images = inputs, images
+        self.inputs, self.images, self.aside = inputs, images, aside
         self.params: Validation = recipe.validation
         self.recipe = replace(recipe, attack=self.params.attack)
         self.objective = TemplateAttack(inputs.template, inputs.scale)
@@ -55,7 +61,7 @@ class Validator:
     def measure(self) -> dict[str, float]:
         """Shares, 0..1, of the images that are classified right: clean, and clean and after the
         attack."""
-        with _uncompiled(self.recipe):
+        with self.aside(), _uncompiled(self.recipe):
             right = torch.cat([self._right(*read) for read in self._batches()])
         clean, attacked = right.bool().unbind(1)
         shares = torch.stack([clean, clean & attacked]).cpu().double().mean(1).tolist()
@@ -69,8 +75,8 @@ class Validator:
 
         def read(number: int) -> tuple[int, np.ndarray, np.ndarray]:
             index = parts[number]
-            own = index[rows_to_compute(len(index), self.inputs.ranks)]
-            return number, index, np.array(pixels[own])
+            rows = rows_to_compute(len(index), self.inputs.ranks)
+            return number, index, np.array(pixels[index[rows]])
 
         return prefetch(read, range(len(parts)), depth(pixels))
 
@@ -94,8 +100,6 @@ class Validator:
             self.objective.logits(encoder(images).pooled).argmax(1) == batch.labels[rows]
             for images in (batch.images, batch.images + moved)
         ]
-        if self.recipe.precision == "tf32":  # which a pass without a backward leaves on
-            allow_tf32(False)
         return torch.stack(both, 1).byte()
 
 

@@ -41,11 +41,11 @@ def summary(rows: Sequence[Row], images: int, recipe: Recipe) -> str:
     end = ""
     if len(rows) < planned:
         end = (
-            f"; stopped after step {int(last['step'])} of {planned}, "
-            f"{recipe.validation.patience} validations without a better one"
+            f"; stopped after {len(rows)} of {planned} steps, {recipe.validation.patience} "
+            "validations since the warm-up without a better one"
         )
     return (
         f"finetune: validation on {recipe.validation.dataset}: clean {100 * last[CLEAN]:.1f} %, "
         f"robust {100 * last[ROBUST]:.1f} % at the end; robust {100 * best[ROBUST]:.1f} % at best, "
-        f"after step {int(best['step'])}; the {chosen} weights are saved{end}"
+        f"after {int(best['step']) + 1} of {planned} steps; the {chosen} weights are saved{end}"
     )

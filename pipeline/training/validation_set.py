@@ -1,10 +1,11 @@
 """The validation set of a training: opened, and checked to be one."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from pipeline.common.errors import UserError
+from pipeline.common.progress import track
 from pipeline.distributed.collectives import gather
 from pipeline.distributed.ranks import Ranks, block
 from pipeline.images.image_set import IMAGES, ImageSet, open_images
@@ -13,21 +14,27 @@ from pipeline.splits.even_choice import evenly_spaced
 from pipeline.splits.shared_images import (
     candidates,
     digests,
+    first_numbers,
     refusal,
-    shared_pair,
+    shared,
     source_of,
 )
 from pipeline.training.recipe import Recipe
 from pipeline.training.validation import ValidationImages
 
 KEY = "finetune.validation.dataset"
+ROUND = 4096  # images that a rank reads from one exchange with the others to the next
 
 
-def opened(recipe: Recipe, trained: ImageSet, ranks: Ranks) -> ValidationImages | None:
+def opened(
+    recipe: Recipe, trained: ImageSet, ranks: Ranks, resumed: bool = False
+) -> ValidationImages | None:
     """The images that the recipe validates on; None where it does not.
 
     Args:
         trained: the training set.
+        resumed: whether a training of the same origins goes on: both sets are what they were when
+            it began, and were compared then.
 
     Raises:
         UserError: the set is missing, empty or of another image size, a class of it is not trained
@@ -47,7 +54,8 @@ def opened(recipe: Recipe, trained: ImageSet, ranks: Ranks) -> ValidationImages 
             f"a side, those of '{trained.name}' {trained.pixels.shape[-1]}; prepare both alike"
         )
     labels = _trained_labels(images, trained)
-    _check_apart(images, trained, ranks)
+    if not resumed:
+        _check_apart(images, trained, ranks)
     numbers = evenly_spaced(len(labels), recipe.validation.images)
     return ValidationImages(images.pixels, labels, numbers)
 
@@ -67,14 +75,27 @@ def _trained_labels(images: ImageSet, trained: ImageSet) -> np.ndarray:
 
 
 def _check_apart(images: ImageSet, trained: ImageSet, ranks: Ranks) -> None:
-    """Raise UserError, on every rank, if the sets share an image; each rank reads a part of the
-    training set."""
-    wanted = candidates(images.pixels, trained.pixels)
-    known = dict(digests(images.pixels, wanted))
+    """Raise UserError, the same on every rank, if the sets share an image."""
+    known = first_numbers(digests(images.pixels, candidates(images.pixels, trained.pixels)))
+    if not known:
+        return
     suspects = candidates(trained.pixels, images.pixels)
-    own = suspects[block(len(suspects), ranks)]
-    pairs = gather(shared_pair(known, trained.pixels, own) if known else None, ranks)
-    if pair := next(filter(None, pairs), None):
-        sources = source_of(images.name, pair[1]), source_of(trained.name, pair[0])
-        role = "which is trained on"
-        raise UserError(refusal(KEY, images.name, trained.name, role, sources))
+    trained_numbers = first_numbers(_shared(known, trained, suspects, ranks))
+    if trained_numbers:
+        digest, number = next(iter(trained_numbers.items()))
+        sources = source_of(images.name, known[digest]), source_of(trained.name, number)
+        told = images.name, trained.name, "which is trained on"
+        raise UserError(refusal(KEY, *told, len(trained_numbers), sources))
+
+
+def _shared(
+    known: Mapping[bytes, int], trained: ImageSet, suspects: np.ndarray, ranks: Ranks
+) -> Iterator[tuple[bytes, int]]:
+    """(digest, number) of the training images `suspects` that are `known`, in their order, on every
+    rank. Each reads a part of every round, so that none waits longer than a round for another."""
+    starts = range(0, len(suspects), ROUND * ranks.size)
+    for start in track(starts, "compare training and validation set", unit="round"):
+        numbers = suspects[start : start + ROUND * ranks.size]
+        part = shared(known, trained.pixels, numbers[block(len(numbers), ranks)])
+        for shared_by_rank in gather(part, ranks):
+            yield from shared_by_rank.items()

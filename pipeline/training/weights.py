@@ -1,6 +1,6 @@
 """The trained weights: averaging them over steps, mixing them with the base model."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -45,8 +45,8 @@ def average_(average: Weights, weights: Weights, decay: float) -> None:
 
 
 @torch.no_grad()
-def assign_(weights: Weights, values: Weights) -> None:
-    """Overwrite the weights."""
+def assign_(weights: Weights, values: Iterable[Tensor]) -> None:
+    """Overwrite the weights, one after another."""
     for weight, value in zip(weights, values, strict=True):
         weight.copy_(value)
 
@@ -62,4 +62,4 @@ def mix_(weights: Weights, base: Weights, alpha: float) -> None:
     if alpha == 0:  # a product with zero would lose the sign of -0.0
         assign_(weights, base)
         return
-    assign_(weights, [torch.lerp(b, w.detach(), alpha) for b, w in zip(base, weights, strict=True)])
+    assign_(weights, (torch.lerp(b, w.detach(), alpha) for b, w in zip(base, weights, strict=True)))

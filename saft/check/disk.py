@@ -67,8 +67,10 @@ def checkpoint_bytes(recipe: Recipe, encoder: vit.Vit) -> int:
     moments = 2 if recipe.optimiser == "adamw" else 1 if recipe.momentum else 0
     blocks = block_range(recipe.blocks, encoder.layers)
     rank = recipe.lora.rank if recipe.lora else None
-    copies = vit.trained_weights(encoder, blocks, rank) * (moments + bool(recipe.averaging))
-    return 2 * vit.FLOAT * (vit.weights(encoder) + copies)
+    best = recipe.validation is not None and recipe.validation.keep_best
+    copies = moments + bool(recipe.averaging) + best
+    trained = vit.trained_weights(encoder, blocks, rank)
+    return 2 * vit.FLOAT * (vit.weights(encoder) + copies * trained)
 
 
 def times_kept(links: str, same_disk: bool) -> tuple[int, str]:

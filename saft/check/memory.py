@@ -58,7 +58,8 @@ def training_need(
     rank = recipe.lora.rank if recipe.lora else None
     whole, trained = vit.weights(encoder), vit.trained_weights(encoder, chosen, rank)
     moments = 2 if recipe.optimiser == "adamw" else 1 if recipe.momentum else 0
-    copies = moments + 1 + bool(recipe.averaging) + (recipe.mix_alpha < 1)  # 1: the gradients
+    made = bool(recipe.averaging) + (recipe.mix_alpha < 1)
+    copies = moments + 1 + made + _validation_copies(recipe)  # 1: the gradients
     row_lengths = {"patches": encoder.tokens - 1, "classes": classes, "width": encoder.output}
     rows = sum(row_lengths[row] for row in passes.kept_per_image) * images
     fixed = vit.FLOAT * (whole * (1 + passes.copies) + trained * copies + rows)
@@ -69,8 +70,19 @@ def training_need(
     if recipe.attack is not None:
         attacked = NONE if _attacks_a_copy(recipe) else chosen  # whose weights have gradients
         attack = transient + vit.saved_bytes(encoder, attacked, True, recipe.precision)
-    kept = descent + attack if graphs else max(descent, attack)
+    measured = 0.0
+    if recipe.validation is not None:  # on the encoder itself, never as a graph
+        measured = transient + vit.saved_bytes(encoder, NONE, True, recipe.precision)
+    kept = attack + max(descent, measured) if graphs else max(descent, attack, measured)
     return MemoryNeed(RUNTIME + fixed, kept, recipe.batch_size)
+
+
+def _validation_copies(recipe: Recipe) -> int:
+    """Copies of the trained weights: the best ones, and those that averaged or mixed ones replace
+    while they are measured."""
+    if recipe.validation is None:
+        return 0
+    return recipe.validation.keep_best + (bool(recipe.averaging) or recipe.mix_alpha < 1)
 
 
 def _attacks_a_copy(recipe: Recipe) -> bool:

@@ -69,7 +69,7 @@ def training_rows(inputs: Inputs) -> list[tuple[str, str]]:
         ("class descriptions", descriptions_line(inputs.provenance)),
         ("images", "; ".join([f"{recipe['images']:,}", *_left_out(recipe)])),
         ("steps", f"{recipe['steps']:,} of {recipe['batch_size']} images"),
-        ("epochs", recipe["epochs"]),
+        ("epochs", f"{recipe['epochs']}{_early_end(recipe)}"),
         ("optimiser", recipe["optimiser"]),
         ("learning rate", f"{recipe['learning_rate']:g}, after {recipe['warmup_steps']} steps "
          "of warm-up, then cosine to zero"),
@@ -77,6 +77,8 @@ def training_rows(inputs: Inputs) -> list[tuple[str, str]]:
         ("weight decay", f"{recipe['weight_decay']:g}"),
         ("attack", attack_line(attack) if attack else "none, clean images"),
     ]  # fmt: skip
+    if recipe.get("validation"):
+        rows.append(("validation", validation_line(recipe)))
     if recipe["augmentation"] != "none":
         rows.append(("augmentation", recipe["augmentation"]))
     if recipe["blocks"] is not None:
@@ -104,6 +106,21 @@ def attack_line(attack: dict[str, Any]) -> str:
         f"{NORMS.get(attack['norm'], attack['norm'])}, ε = {attack['epsilon_255']:g}/255, "
         f"{attack['steps']} steps of {attack['step_255']:g}/255, start: {start}"
     )
+
+
+def validation_line(recipe: Mapping[str, Any]) -> str:
+    """On what was validated while training, and which weights it chose."""
+    section, saved, planned = recipe["validation"], recipe["saved_step"], recipe["planned_steps"]
+    chosen = "last weights"
+    if section["keep_best"]:
+        chosen = f"best weights, saved after step {saved + 1:,} of {planned:,} planned"
+    return f"set `{section['dataset']}`, {section['steps']}-step PGD; {chosen}"
+
+
+def _early_end(recipe: Mapping[str, Any]) -> str:
+    """What follows the number of epochs where a validation ended the training before."""
+    steps, planned = recipe["steps"], recipe.get("planned_steps", 0)
+    return f" planned; stopped after {steps:,} of {planned:,} steps" if steps < planned else ""
 
 
 def result_rows(inputs: Inputs) -> list[dict[str, Any]]:

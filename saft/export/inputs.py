@@ -58,13 +58,23 @@ class _Lora(Section):
     alpha: float
 
 
+class _ValidatedOn(Section, extra="ignore"):
+    dataset: str
+    steps: int
+    keep_best: bool
+
+
 class Trained(Section, extra="ignore"):
-    """What of recipe.json a card tells; attack: None for a method that trains on clean images."""
+    """What of recipe.json a card tells; attack: None for a method that trains on clean images;
+    saved_step, planned_steps: as recipe.json counts them, where there was a validation."""
 
     title: str
     dataset: str
     options: dict[str, Any]
     attack: TrainedUnder | None
+    validation: _ValidatedOn | None = None
+    saved_step: int = 0
+    planned_steps: int = 0
     images: int
     dropped: int = 0
     set_notes: list[str] = []

@@ -40,6 +40,21 @@ def test_the_work_of_an_encoder_and_its_copies_is_counted_by_kind() -> None:
     assert counted == {"float32": Work(plain=3, ascents=3), "bf16": Work(ascents=2)}
 
 
+def test_nothing_of_a_pause_counts(monkeypatch) -> None:
+    joules = iter([100.0, 103.0, 110.0, 111.5])  # started, paused, resumed, stopped
+    monkeypatch.setattr(cost.energy, "joules", lambda device: next(joules))
+    clock = iter([10.0, 11.0, 15.0, 17.5])
+    monkeypatch.setattr(cost.time, "perf_counter", lambda: next(clock))
+    model, meter = encoder(config()), Meter(CPU)
+    meter.watch(model, "float32")
+    images = torch.rand(3, 3, 64, 64)
+    model(images)
+    with meter.paused():
+        model(images.requires_grad_())
+    model(images[:1].detach())
+    assert meter.stop() == Spent(3.5, 4.5, {"float32": Work(descents=4)})
+
+
 def test_flop_are_images_times_those_of_a_pass() -> None:
     shape, seen = vit.read(config()), Work(plain=3, ascents=5, descents=2)
     expected = 3 * vit.forward_flop(shape) + 5 * vit.ascend_flop(shape)

@@ -44,7 +44,7 @@ def test_the_page_and_the_plot_have_the_validation(tree):
     text = page.PAGE.read_text()
     assert "Validated on “held” every 10 steps and after the last one" in text
     assert "3 steps of PGD (linf, ε = 4/255" in text
-    assert "highest after step 19. Saved are the last weights." in text
+    assert "highest after 20 of 30 steps. Saved are the last weights." in text
     assert 'alt="Accuracy on the validation set over the optimiser steps"' in text
     assert CURVE.read_text() == "step,clean,robust\n9,0.75,0.25\n19,0.7,0.5\n29,0.65,0.4\n"
 
@@ -53,8 +53,8 @@ def test_the_page_tells_of_an_early_end_and_of_the_best_weights(tree):
     validate(tree, planned=90, keep_best=True)
     stage.main()
     text = page.PAGE.read_text()
-    assert "training stopped after 30 of 90 steps, for 2 validations had not exceeded it" in text
-    assert "Saved are the weights of that step." in text
+    assert "training stopped after 30 of 90 steps, for 2 validations since the warm-up" in text
+    assert "Saved are the weights of then." in text
 
 
 @pytest.mark.parametrize("key", [*SECTION, "none"])

@@ -16,10 +16,11 @@ from pipeline.training.blocks import block_range, train_blocks
 from pipeline.training.published import TrainingAttack
 from pipeline.zeroshot.pgd_step import perturb
 from saft.check import memory, probe
+from saft.check.disk import checkpoint_bytes
 from saft.check.part import duration, size
 from saft.check.probe import EncoderPasses, measure_passes
 from tests.support.project import DEMO
-from tests.support.training_runs import recipe
+from tests.support.training_runs import recipe, validation
 from tests.support.vision_transformers import config, encoder
 
 BATCH = 3
@@ -149,6 +150,34 @@ def test_a_cuda_graph_keeps_the_memory_of_the_attack_during_the_descent():
     assert plain.per_image == alone.per_image > ascents.per_image > 0
     assert graph.per_image == alone.per_image + ascents.per_image
     assert graph.fixed == plain.fixed
+
+
+@pytest.mark.parametrize(
+    ("changes", "copies"),
+    [
+        ({}, 0),
+        ({"averaging": 0.9}, 1),
+        ({"mix_alpha": 0.5}, 1),
+        ({"averaging": 0.9, "mix_alpha": 0.5}, 1),
+    ],
+)
+@pytest.mark.parametrize("keep_best", [False, True])
+def test_what_a_validation_keeps_is_counted(changes, copies, keep_best):
+    sizes = vit.read(config())
+    passes = EncoderPasses(graph=0.0, plain=0.0, setup=0.0, copies=0, kept_per_image=())
+    without, validated = (
+        memory.training_need(sizes, recipe(attack=None, validation=chosen, **changes), passes)
+        for chosen in (None, validation(keep_best=keep_best))
+    )
+    size = 4 * vit.trained_weights(sizes, range(sizes.layers))
+    assert validated.fixed - without.fixed == size * (copies + keep_best)
+    attack = vit.saved_bytes(sizes, range(0), True) + vit.transient_bytes(sizes)
+    assert validated.per_image - without.per_image == attack
+    points = [
+        checkpoint_bytes(recipe(validation=chosen), sizes)
+        for chosen in (validation(keep_best=keep_best), None)
+    ]
+    assert points[0] - points[1] == 2 * size * keep_best
 
 
 def test_memory_of_a_frozen_encoder_under_attack():

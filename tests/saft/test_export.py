@@ -26,6 +26,7 @@ from saft.export.licences import DatasetLicence
 from saft.export.lineage import digest, read_lock
 from tests.support.exports import export, refused
 from tests.support.project import make, run
+from tests.support.training_runs import recipe
 
 SETS, ATTACKS = ["digits", "shapes-held-out"], ["pgd", "apgd_ce"]
 KEPT = ("data/models", "data/evaluation", "data/classes", "data/evaluated_classes", "reports")
@@ -414,6 +415,24 @@ def test_the_card_tells_what_prepare_left_out_of_the_training_set(inputs):
     images = f"{inputs.recipe['images']:,}"
     (row,) = [line for line in card.splitlines() if line.startswith("| images |")]
     assert f"{images}; 2 unreadable ones were left out; links: 3 left out, e.g. a.jpg" in row
+
+
+def test_the_card_tells_of_the_validation_and_of_an_early_end():
+    def rows(**changes) -> dict[str, str]:
+        told = {"title": "T", "images": 9, "steps": 1600} | changes
+        inputs = SimpleNamespace(recipe=recipe().as_dict() | told, classes=3, provenance={})
+        return dict(model_card.training_rows(inputs))
+
+    plain = rows()
+    assert "validation" not in plain
+    assert plain["epochs"] == "3"
+    section = {"dataset": "held", "steps": 4, "keep_best": False}
+    told = {"steps": 300, "planned_steps": 1600, "saved_step": 299}
+    last = rows(validation=section, **told)
+    assert last["validation"] == "set `held`, 4-step PGD; last weights"
+    assert last["epochs"] == "3 planned; stopped after 300 of 1,600 steps"
+    best = rows(validation=section | {"keep_best": True}, **told | {"saved_step": 224})
+    assert best["validation"].endswith("; best weights, saved after step 225 of 1,600 planned")
 
 
 def test_the_card_names_who_wrote_the_descriptions(inputs):

@@ -196,6 +196,13 @@ def test_the_validation_is_under_the_norm_and_radius_of_the_training_attack():
     clean = resolved("ft_clean", validation=held)
     assert clean.attack is None
     assert clean.validation == Validation("held", None, 10, 5, None, False, "linf", 1, 1)
+    message = (
+        r"finetune\.attack\.epsilon_255 is null, but TeCoA's value, which finetune\.validation "
+        "then takes, belongs to norm linf, not to l2; set it"
+    )
+    with pytest.raises(UserError, match=message):
+        resolved("ft_clean", validation=held, attack={"norm": "l2"})
+    assert resolved("ft_clean", attack={"norm": "l2"}).validation is None
 
 
 def test_a_recipe_is_plain_values():

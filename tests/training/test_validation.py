@@ -105,8 +105,21 @@ def test_training_stops_once_nothing_better_came_for_long_enough(clip_folder):
     assert [row["learning_rate"] for row in rows] == [row["learning_rate"] for row in expected[:5]]
     assert told(rows, N, chosen) == {"best_step": 2, "saved_step": 4, "planned_steps": 9}
     line = summary(rows, N, chosen)
-    assert "robust 40.0 % at best, after step 2; the last weights are saved; stopped after" in line
-    assert "after step 4 of 9, 2 validations without a better one" in line
+    assert "robust 40.0 % at best, after 3 of 9 steps; the last weights are saved; " in line
+    assert "; stopped after 5 of 9 steps, 2 validations since the warm-up without a better" in line
+
+
+@pytest.mark.parametrize(("warmup", "steps"), [(0, 3), (2, 3), (4, 5), (9, 9), (20, 9)])
+def test_a_validation_within_the_warm_up_does_not_count_against_patience(
+    clip_folder, warmup, steps
+):
+    """The best of all is measured there, and is kept."""
+    chosen = validation(every=1, patience=2, keep_best=True)
+    run = Run(clip_folder, recipe(validation=chosen, warmup_steps=warmup))
+    script(run, [0.9] + [0.1] * 8)
+    rows = run.go()
+    assert len(rows) == steps
+    assert told(rows, N, run.recipe)["saved_step"] == 0
 
 
 def test_without_patience_training_goes_on(clip_folder):
@@ -131,6 +144,22 @@ def test_the_best_weights_are_what_a_training_of_so_many_steps_saves(clip_folder
     assert changed(best.weights(), last.weights())
     for name, value in stopped.weights().items():
         torch.testing.assert_close(best.weights()[name], value, rtol=1e-6, atol=1e-7)
+
+
+def test_better_weights_overwrite_the_best_ones_where_they_lie(clip_folder):
+    run = Run(clip_folder, recipe(validation=validation(every=1, keep_best=True)))
+    saved = SavedWeights(run.encoder, run.recipe)
+    monitor = Monitor(run.validator, saved, 9)
+    script(run, [0.1, 0.2])
+    monitor.after_step(0)
+    kept, addresses = monitor.kept, [w.data_ptr() for w in monitor.kept]
+    with torch.no_grad():
+        for weight in saved.trained:
+            weight += 0.1
+    assert not all(map(torch.equal, kept, saved.trained))
+    monitor.after_step(1)
+    assert all(map(torch.equal, monitor.kept, saved.trained))
+    assert [w.data_ptr() for w in monitor.kept] == addresses
 
 
 class Killed(Exception):
