@@ -1,8 +1,7 @@
 """Adversarial fine-tuning of the image encoder: `python -m stages.finetune`.
 
-Reads the base model, data/training_embeddings/ and the image sets that finetune names; writes
-data/models/finetuned/clip/: an open_clip folder, training.csv, recipe.json. A killed run resumes to
-the same bytes. SAFT_PROCESSES=N, torchrun or srun: N processes train together.
+Reads the base model, data/training_embeddings/ and images; writes data/models/finetuned/clip/. A
+killed run resumes to the same bytes. SAFT_PROCESSES=N, torchrun or srun: N processes train together.
 """
 
 import typer
@@ -48,8 +47,7 @@ def run(ranks: Ranks) -> None:
     inputs = session.method_inputs(base, *texts[:2], images, recipe, device, ranks, *texts[2:])
     origins = files.origins(recipe, device, ranks, params.texts, method.PUBLISHED.captions)
     with work_folder("finetune", origins, ranks) as folder:
-        resumed = has_state(folder, ranks)
-        validated = validation_set.opened(recipe, images, ranks, resumed)
+        validated = validation_set.opened(recipe, images, ranks, has_state(folder, ranks))
         kept = folder, params.checkpoint_seconds, validated
         finished = session.train_by_method(method, options, inputs, recipe, *kept)
         clip.check_finite(base.model, f"finetune: {advice(recipe)}")

@@ -53,7 +53,7 @@ class Monitor:
 
     @property
     def stops(self) -> bool:
-        """Whether the robust accuracy has not risen for `patience` validations since the warm-up."""
+        """Whether `patience` validations since the warm-up had no better robust accuracy."""
         patience = self.validator.params.patience if self.validator else None
         return patience is not None and self.since >= patience
 
