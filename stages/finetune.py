@@ -1,7 +1,7 @@
 """Adversarial fine-tuning of the image encoder: `python -m stages.finetune`.
 
 Reads the base model, data/training_embeddings/ and images; writes data/models/finetuned/clip/. A
-killed run resumes to the same bytes. SAFT_PROCESSES=N, torchrun or srun: N processes train together.
+killed run resumes to the same bytes. SAFT_PROCESSES=N, torchrun, srun: N processes train together.
 """
 
 import typer
