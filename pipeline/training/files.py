@@ -19,12 +19,13 @@ from pipeline.common.tables import write_json
 from pipeline.cost import meter
 from pipeline.cost.files import Training
 from pipeline.distributed.ranks import Ranks
-from pipeline.embeddings.training_captions import captions_file, read_captions
+from pipeline.embeddings.training_captions import captions_file
 from pipeline.images.image_set import IMAGES, ImageSet, content_files, open_images
 from pipeline.images.set_summary import told_of
 from pipeline.splits.shared_images import write_validation_images
 from pipeline.training.batches import steps_per_epoch
 from pipeline.training.blocks import block_range
+from pipeline.training.captions import read_captions
 from pipeline.training.loggers import requested
 from pipeline.training.objective import MethodInputs
 from pipeline.training.recipe import Recipe

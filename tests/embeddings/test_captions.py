@@ -11,9 +11,9 @@ from pipeline.common.tables import read_table, write_table
 from pipeline.descriptions import captions as described
 from pipeline.embeddings.captions import Captions, read_captions, write_captions
 from pipeline.embeddings.training_captions import FILE, NO_CAPTIONS
-from pipeline.embeddings.training_captions import read_captions as read_encoded
 from pipeline.images.classes import ClassEntry
 from pipeline.images.image_set import IMAGES, ITEM_SCHEMA, ImageSet
+from pipeline.training.captions import read_captions as read_encoded
 from pipeline.zeroshot.text_sets import TRAINING
 from tests.support.fake_text_features import fake_encode
 from tests.support.project import ROOT

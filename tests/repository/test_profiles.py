@@ -48,9 +48,23 @@ def stand_in(folder: Path) -> None:
         path.touch() if path.suffix else path.mkdir()
 
 
+def some_of(values: dict) -> dict:
+    """The parameters with two evaluated sets and three models: DVC takes minutes over hundreds of
+    stages that are alike."""
+    evaluate = values["evaluate"]
+    tuned = [name for name in evaluate["models"] if name == "finetuned"]
+    others = [name for name in evaluate["models"] if name != "finetuned"]
+    evaluate["models"] = [*others[:2], *tuned]
+    evaluate["datasets"] = evaluate["datasets"][:2]
+    checks = evaluate["checks"]
+    checks["datasets"] = [name for name in checks["datasets"] if name in evaluate["datasets"]]
+    return values
+
+
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda file: file.stem)
 def test_dvc_repro_dry_runs_through_every_stage(checkout, profile):
-    (checkout / "params.yaml").write_bytes(rendered(profile))
+    with (checkout / "params.yaml").open("w") as stream:
+        YAML().dump(some_of(YAML(typ="safe", pure=True).load(rendered(profile))), stream)
     stand_in(checkout)
     shown = run(checkout, "dvc", "repro", "--dry")
     ran = [line[len(RUNNING) :].rstrip(":'") for line in shown.splitlines() if RUNNING in line]

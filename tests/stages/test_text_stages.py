@@ -12,9 +12,9 @@ from pipeline.clip import model as clip
 from pipeline.clip.folders import clip_folder as folder_of_model
 from pipeline.clip.text_encoding import encode_texts
 from pipeline.common.tables import write_table
-from pipeline.embeddings.training_captions import read_captions
 from pipeline.images.classes import CHECKED, CLASSES, EVALUATED, ClassEntry, write_classes
 from pipeline.images.image_set import ITEM_SCHEMA, open_images
+from pipeline.training.captions import read_captions
 from pipeline.zeroshot.text_sets import (
     EMBEDDINGS,
     TRAINING,
