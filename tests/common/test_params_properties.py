@@ -25,7 +25,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
 )
 GOOD = {"norm": "linf", "epsilon_255": 4, "step_255": 2, "steps": 2, "momentum": None,
-        "random_start": None}  # fmt: skip
+        "random_start": None, "texts": None}  # fmt: skip
 
 
 def insist_on_one_line(error: UserError, start: str = "") -> None:
