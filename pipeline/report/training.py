@@ -19,6 +19,7 @@ from pipeline.filtering.table import filtered_faults
 from pipeline.images.classes import NO_SET, read_classes
 from pipeline.report.labels import read_rows
 from pipeline.report.training_log import read_log
+from pipeline.results.metrics import NORMS
 from pipeline.results.seen_classes import read_seen
 
 TRAINED = ABOUT / FINETUNED
@@ -49,6 +50,11 @@ class Validated(Section, extra="ignore"):
     epsilon_255: float
     patience: int | None
     keep_best: bool
+
+    @property
+    def norm_title(self) -> str:
+        """As prose writes it."""
+        return NORMS.get(self.norm, self.norm)
 
 
 class TrainedOn(Section, extra="ignore"):
