@@ -43,7 +43,7 @@ def test_the_page_and_the_plot_have_the_validation(tree):
     stage.main()
     text = page.PAGE.read_text()
     assert "Validated on “held” every 10 steps and after the last one" in text
-    assert "3 steps of PGD (linf, ε = 4/255" in text
+    assert "3 steps of PGD (l∞, ε = 4/255" in text
     assert "highest after 20 of 30 steps. Saved are the last weights." in text
     assert 'alt="Accuracy on the validation set over the optimiser steps"' in text
     assert CURVE.read_text() == "step,clean,robust\n9,0.75,0.25\n19,0.7,0.5\n29,0.65,0.4\n"
