@@ -74,7 +74,7 @@ def run(folder: Path, *command: str, status: int = 0, **extra: str) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=540,
+        timeout=900,
     )
     assert done.returncode == status, f"{command} exited {done.returncode}\n{done.stdout[-4000:]}"
     return done.stdout
