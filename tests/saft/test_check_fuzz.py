@@ -42,9 +42,9 @@ def frozen_params(checkout, monkeypatch):
     known: dict[str, Any] = {}
     real = plan.measure_passes
 
-    def passes(module: Any, options: Any) -> Any:
-        key = f"{module.__name__} {options}"
-        return known[key] if key in known else known.setdefault(key, real(module, options))
+    def passes(module: Any, *arguments: Any) -> Any:
+        key = f"{module.__name__} {arguments}"
+        return known[key] if key in known else known.setdefault(key, real(module, *arguments))
 
     monkeypatch.setattr(
         dvc, "stages_to_run", lambda: dvc.Runs(STAGES, "", Path(".dvc/cache"), "copy")
