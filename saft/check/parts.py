@@ -7,6 +7,7 @@ from pipeline.common.errors import UserError
 from saft.check import data, descriptions, disk, letter_case, memory, models, stages, units
 from saft.check.part import Part, error_line
 from saft.check.plan import Plan
+from saft.libyaml import unreadable_by_dvc
 from saft.schema import check_params
 
 UNEXPECTED = "could not be checked"
@@ -16,6 +17,7 @@ def params(plan: Plan) -> Part:
     """Part 1: every section, option and name of params.yaml."""
     case_warnings, case_problems = letter_case.lines_and_problems(plan)
     problems = [*check_params(plan.values, plan.file), *case_problems]
+    problems += unreadable_by_dvc(plan.file.read_bytes(), plan.file)
     lines = [f"{plan.file}: {len(problems) or 'no'} problems", *units.warnings(plan)]
     lines += case_warnings
     return Part("params", lines, problems)

@@ -57,6 +57,7 @@ def find(name: str) -> Profile:
     Raises:
         UserError: no such profile (those there are are named), or it is not valid.
     """
+    from saft.libyaml import unreadable_by_dvc
     from saft.schema import check_params
 
     known = profiles()
@@ -64,6 +65,7 @@ def find(name: str) -> Profile:
         raise UserError(f"{FOLDER} has no profile '{name}', only {', '.join(known) or 'none'}")
     profile = Profile(FOLDER / f"{name}.yaml", rendered(FOLDER / f"{name}.yaml"))
     problems = check_params(profile.values, profile.file)
+    problems += unreadable_by_dvc(profile.content, profile.file)
     if problems:
         raise UserError(listed(problems, SHOWN, "; "))
     return profile
