@@ -44,8 +44,9 @@ def read_captions(path: Path, classes: Sequence[ClassEntry]) -> Captions | None:
     """
     if path == NO_CAPTIONS:
         return None
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder, not a Parquet file; {REMEDY}")
+    if not path.is_file():
+        reason = "is a folder, not a Parquet file" if path.is_dir() else "not found"
+        raise UserError(f"{path}: {reason}; {REMEDY}")
     table = read_table(path, _schema(path))
     for columns in (BY_ROW, BY_NUMBER):
         if all(name in table.column_names for name in columns.names):

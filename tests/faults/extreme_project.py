@@ -86,6 +86,7 @@ def _parameters() -> str:
     values["describe"]["options"]["openai"] |= server
     values["filter"]["top_k"] = 2
     values["finetune"] |= {"dataset": "tiny", "epochs": 1, "batch_size": 8, "warmup_steps": 0}
+    values["finetune"]["validation"]["dataset"] = "none"
     checks = {"datasets": ["tiny"], "images": 2, "epsilons_255": [2, 8], "steps": 4}
     values["evaluate"] |= {"datasets": ["tiny"], "images": 4, "last_images": 2, "examples": 1,
                            "texts": ["template"], "attacks": ["pgd"]}  # fmt: skip

@@ -81,6 +81,8 @@ def stages_of(keys: Keys) -> list[tuple[str, ...]]:
         return [("texts", below[1]), ("names",)]
     if section == "evaluate":
         return _of_evaluate(below)
+    if [*keys] == ["finetune", "captions"]:
+        return [("embed_training",)]
     return {
         "describe": [("describe",), ("names",)],
         "filter": [("filter",)],
