@@ -14,7 +14,7 @@ from benchmarks.acceptance.models import tiny_folder
 from benchmarks.acceptance.report import Result
 from pipeline.common import registry
 from pipeline.training import checkpoint
-from tests.support.training_runs import ATTACK, Run, recipe
+from tests.support.training_runs import ATTACK, Run, kill, recipe
 
 CPU = torch.device("cpu")
 KILLED_AT = 4  # steps of the nine
@@ -23,10 +23,6 @@ CLEAN = "ft_clean"  # trains without an attack
 EPSILON_255 = {"linf": 4, "l2": 64}
 Rows = list[dict[str, float]]
 Weights = dict[str, Tensor]
-
-
-class Killed(Exception):
-    """The run was stopped on purpose."""
 
 
 def methods(context: Context, result: Result) -> None:
@@ -56,7 +52,7 @@ def _method(context: Context, folder: Path, method: str, norm: Any) -> dict[str,
     again, other = train(context.device)
     require(rows == again and _equal(weights, other), f"{method} {norm}: two runs differ")
     scratch = Path(tempfile.mkdtemp(dir=context.scratch))
-    _kill(lambda save: train(context.device, save=save), scratch)
+    kill(lambda save: train(context.device, save=save), scratch, KILLED_AT)
     resumed_rows, resumed_weights = train(context.device, state=checkpoint.load_state(scratch))
     require(resumed_rows == rows[KILLED_AT:], f"{method} {norm}: resumed rows differ")
     require(_equal(weights, resumed_weights), f"{method} {norm}: resumed weights differ")
@@ -80,21 +76,6 @@ def _train(
     run = Run(folder, recipe(method=method, **changes), device=device)
     rows = run.go(state, save)
     return rows, {key: value.cpu() for key, value in run.weights().items()}
-
-
-def _kill(train: Callable[[Callable[[Any], None]], Any], scratch: Path) -> None:
-    """Train with resume states in `scratch`, stopped after the one of step KILLED_AT."""
-
-    def save(state: Any) -> None:
-        checkpoint.save_state(scratch, state)
-        if state["step"] == KILLED_AT:
-            raise Killed
-
-    try:
-        train(save)
-    except Killed:
-        return
-    raise RuntimeError(f"no resume state was written at step {KILLED_AT}")
 
 
 def _equal(first: Weights, second: Weights) -> bool:

@@ -26,7 +26,7 @@ def labels_of(labels: LabelNames, template: str | Sequence[str] | None) -> Label
     if template is not None:
         raise UserError("template: labels with sentences of their own take none; leave it out")
     of_each = zip(classes, labels.values(), strict=True)
-    return described(classes, {entry.name: _sentences(entry.name, own) for entry, own in of_each})
+    return described(classes, {entry.name: _sentences(entry.name, told) for entry, told in of_each})
 
 
 def several(values: Any, where: str) -> list[Any]:
@@ -42,10 +42,11 @@ def several(values: Any, where: str) -> list[Any]:
     return list(values)
 
 
-def _sentences(name: str, own: Any) -> list[str]:
+def _sentences(name: str, sentences: Any) -> list[str]:
     where = f"labels: class '{name}'"
     sentences = [
-        text(one, where) for one in ([own] if isinstance(own, str) else several(own, where))
+        text(one, where)
+        for one in ([sentences] if isinstance(sentences, str) else several(sentences, where))
     ]
     if not all(map(str.strip, sentences)):
         raise UserError(f"{where} has an empty sentence; write one, or leave it out")

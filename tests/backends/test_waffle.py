@@ -139,9 +139,9 @@ def test_every_sentence_of_the_demo_is_as_long_as_the_one_it_stands_for(monkeypa
         answers = drawn(classes, seed, **options)
         for class_entry in classes:
             counts = count_tokens(texts(answers, class_entry))
-            wanted = count_tokens(kept[class_entry.class_id])
+            kept_lengths = count_tokens(kept[class_entry.class_id])
             least = 13 if class_entry.class_id.startswith("letter-") else 0
-            assert counts == [max(count, least) for count in wanted], class_entry
+            assert counts == [max(count, least) for count in kept_lengths], class_entry
         assert answers.provenance["of_other_length"] == 21
 
 

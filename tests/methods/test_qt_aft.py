@@ -67,9 +67,9 @@ def test_a_caption_draws_its_image(inputs):
     objective = objective_of("qt_aft", inputs)
     losses = objective.losses(lambda _: features, None, batch_of(None))
     losses["caption_cross_entropy"].backward()
-    own = inputs.captions[NUMBERS]
+    captions = inputs.captions[NUMBERS]
     moved = F.normalize(raw.detach() - 0.01 * raw.grad, dim=1)
-    assert ((moved * own).sum(1) > (raw.detach() * own).sum(1)).all()
+    assert ((moved * captions).sum(1) > (raw.detach() * captions).sum(1)).all()
 
 
 def test_without_captions_the_parameter_is_named(inputs):

@@ -1,5 +1,6 @@
 """Tiny trainings: ten random images, three classes, the tiny CLIP of conftest."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 from pipeline.clip import model as clip
 from pipeline.common import registry
 from pipeline.distributed.ranks import SINGLE, Ranks
+from pipeline.training import checkpoint
 from pipeline.training.loop import Resume, finetune
 from pipeline.training.objective import MethodInputs
 from pipeline.training.published import TrainingAttack
@@ -148,3 +150,22 @@ class Run:
 def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
     """Names of the weights that are not the same bits."""
     return {name for name, value in after.items() if not value.equal(before[name])}
+
+
+class Killed(Exception):
+    """A run was stopped on purpose."""
+
+
+def kill(train: Callable[[Callable[[Any], None]], Any], folder: Path, step: int) -> None:
+    """Train with resume states in `folder`, stopped after the one of `step`."""
+
+    def save_then_die(state: Any) -> None:
+        checkpoint.save_state(folder, state)
+        if state["step"] == step:
+            raise Killed
+
+    try:
+        train(save_then_die)
+    except Killed:
+        return
+    raise RuntimeError(f"no resume state was written at step {step}")

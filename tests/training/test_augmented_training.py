@@ -15,7 +15,7 @@ from pipeline.training.augmentation import augmented, draw
 from pipeline.training.batches import batch_indices, make_batch, read_batches, read_pixels
 from pipeline.training.lora import Lora
 from pipeline.training.objective import Batch
-from tests.support.training_runs import CPU, SIZE, N, Run, changed, recipe
+from tests.support.training_runs import CPU, SIZE, N, Run, changed, kill, recipe
 
 METHODS = registry.names("pipeline.methods")
 KINDS = ["none", "flip", "crop"]
@@ -61,10 +61,6 @@ def test_processes_see_their_rows_of_what_one_process_sees(clip_folder, kind, si
             assert torch.equal(part.numbers, one.numbers)
 
 
-class Killed(Exception):
-    pass
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_a_resumed_run_ends_with_the_same_bits(clip_folder, tmp_path, method):
     """Killed within the second epoch."""
@@ -75,14 +71,7 @@ def test_a_resumed_run_ends_with_the_same_bits(clip_folder, tmp_path, method):
     whole, first, second = (Run(clip_folder, chosen) for _ in range(3))
     plain = Run(clip_folder, replace(chosen, augmentation="none"))
     expected = whole.go()
-
-    def save_then_die(state):
-        checkpoint.save_state(tmp_path, state)
-        if state["step"] == 4:
-            raise Killed
-
-    with pytest.raises(Killed):
-        first.go(save=save_then_die)
+    kill(lambda save: first.go(save=save), tmp_path, 4)
     assert second.go(checkpoint.load_state(tmp_path)) == expected[4:]
     assert not changed(second.weights(), whole.weights())
     plain.go()

@@ -12,7 +12,15 @@ from pipeline.training.saved_weights import SavedWeights
 from pipeline.training.training_attack import start_seed
 from pipeline.training.validation import CLEAN, ROBUST
 from pipeline.training.validation_outcome import summary, told
-from tests.support.training_runs import N, Run, changed, recipe, validation, validation_images
+from tests.support.training_runs import (
+    N,
+    Run,
+    changed,
+    kill,
+    recipe,
+    validation,
+    validation_images,
+)
 
 OPTIONS = [
     {},
@@ -162,10 +170,6 @@ def test_better_weights_overwrite_the_best_ones_where_they_lie(clip_folder):
     assert [w.data_ptr() for w in monitor.kept] == addresses
 
 
-class Killed(Exception):
-    pass
-
-
 @pytest.mark.parametrize("options", OPTIONS[:4], ids=IDS[:4])
 @pytest.mark.parametrize("patience", [None, 3])
 def test_a_resumed_run_stops_and_keeps_as_one_that_was_not_killed(
@@ -179,14 +183,7 @@ def test_a_resumed_run_stops_and_keeps_as_one_that_was_not_killed(
     script(second, values[4:])
     expected = whole.go()
     assert len(expected) == (9 if patience is None else 5)
-
-    def save_then_die(state):
-        checkpoint.save_state(tmp_path, state)
-        if state["step"] == 4:
-            raise Killed
-
-    with pytest.raises(Killed):
-        first.go(save=save_then_die)
+    kill(lambda save: first.go(save=save), tmp_path, 4)
     assert second.go(checkpoint.load_state(tmp_path)) == expected[4:]
     assert not changed(whole.weights(), second.weights())
 
