@@ -15,7 +15,7 @@ from pipeline.training.batches import batch_indices
 from pipeline.training.loop import Resume, finetune
 from pipeline.training.objective import FixedObjective
 from pipeline.training.step import make_optimiser
-from tests.support.training_runs import N, Run, changed, objective_of, recipe
+from tests.support.training_runs import N, Run, changed, kill, objective_of, recipe
 
 
 def test_the_schedule_warms_up_linearly_and_ends_near_zero():
@@ -37,10 +37,6 @@ def test_training_lowers_the_loss_and_moves_the_image_encoder_only(clip_folder):
     assert all(name.startswith("visual.") for name in names)
 
 
-class Killed(Exception):
-    pass
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -58,14 +54,8 @@ def test_a_resumed_run_ends_with_the_same_bits(clip_folder, tmp_path, changes):
     whole = Run(clip_folder, recipe(**changes))
     expected = whole.go()
 
-    def save_then_die(state):
-        checkpoint.save_state(tmp_path, state)
-        if state["step"] == 4:
-            raise Killed
-
     first = Run(clip_folder, recipe(**changes))
-    with pytest.raises(Killed):
-        first.go(save=save_then_die)
+    kill(lambda save: first.go(save=save), tmp_path, 4)
     second = Run(clip_folder, recipe(**changes))
     assert changed(second.weights(), whole.weights())
     rows = second.go(checkpoint.load_state(tmp_path))
