@@ -1,5 +1,8 @@
 """The `saft` command: what people do by hand (stages are run by `dvc repro`)."""
 
+import atexit
+import gc
+
 import typer
 
 from saft import info as info_cli
@@ -36,5 +39,12 @@ app.command("use")(use_cli.use)
 app.add_typer(descriptions_cli.app)
 app.add_typer(prompts_cli.app)
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """The command; at its end torch's modules are not searched for garbage, which takes seconds."""
+    atexit.register(gc.freeze)
     app()
+
+
+if __name__ == "__main__":
+    main()

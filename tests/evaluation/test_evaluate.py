@@ -359,7 +359,7 @@ def test_the_model_is_not_evaluated_on_what_its_training_was_validated_on(projec
     write_params(project, **{"evaluate.options.pgd.steps": 1})
     write_validation_images(clip_folder("finetuned"), open_images("tiny"))
     assert fails(stage.main, "tiny", "pgd", "template", "4", "finetuned") == 1
-    message = "params.yaml: evaluate.datasets: set 'tiny' shares 16 images with set 'tiny', which the"
+    message = "evaluate.datasets: set 'tiny' shares 16 images with set 'tiny', which the training"
     assert message in one_line(capsys)
     assert not Path("data/evaluation").exists()
     stage.main("tiny", "pgd", "template", "4", "base")

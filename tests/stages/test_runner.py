@@ -1,6 +1,7 @@
 """How a stage ends: one line and a status, and a traceback where one is asked for."""
 
 import errno
+import gc
 import os
 import re
 import resource
@@ -174,3 +175,18 @@ def test_imports_that_do_not_fit_into_memory_are_one_line():
         "error: out of memory while the code was loaded; see `ulimit -v`"
     ]
     assert "Traceback" not in done.stderr
+
+
+def test_garbage_is_collected_again_as_soon_as_a_stage_has_its_imports():
+    """Run as dvc runs it; elsewhere, as in this test, importing a stage changes nothing."""
+    assert gc.isenabled()
+    code = """
+import gc, sys
+sys.argv[0] = "-m"  # what it is while `python -m stages.x` loads the package
+import stages
+paused = not gc.isenabled()
+from stages.runner import stage
+stage("demo")(lambda: print("in", paused, gc.isenabled(), gc.get_freeze_count() > 1000))()
+"""
+    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert "in True True True" in shown.stdout, shown.stderr

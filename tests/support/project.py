@@ -16,6 +16,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from tests.support.warm_python import folder_with_python
+
 ROOT = Path(__file__).parents[2]
 # the demo's parameters: params.yaml is the user's, and need not be the demo's
 DEMO = ROOT / "profiles/demo.yaml"
@@ -65,12 +67,20 @@ def environment() -> dict[str, str]:
     return variables
 
 
-def run(folder: Path, *command: str, status: int = 0, **extra: str) -> str:
-    """Run a command in `folder`, insist on its exit status, return its output."""
+def run(folder: Path, *command: str, status: int = 0, cold: bool = False, **extra: str) -> str:
+    """Run a command in `folder`, insist on its exit status, return its output.
+
+    Args:
+        cold: dvc's stages are started as users start them, not as `warm_python` does.
+        extra: variables of the environment.
+    """
+    variables = environment()
+    if not cold:
+        variables["PATH"] = f"{folder_with_python()}{os.pathsep}{variables['PATH']}"
     done = subprocess.run(
         command,
         cwd=folder,
-        env=environment() | extra,
+        env=variables | extra,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

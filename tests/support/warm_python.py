@@ -1,0 +1,147 @@
+"""A `python` that has torch and open_clip imported already, for the stages of tests that run dvc.
+
+Of the seconds of a stage on the tiny profile nine in ten are imports. Here one server process has
+done them; every `python -m stages.<name>` that dvc starts is forked from it, and has the caller's
+arguments, environment, folder, input and outputs. Whatever else `python` is called with runs as
+ever, and so does a stage whose environment says something that is read at import (`OMP_*` ...).
+
+What such a stage does not show: that its own imports are complete and cheap (tests/stages has
+tests for that, and `.ci/run` a `make run`), and that its bytes do not depend on the order of a set
+(every fork has the server's hash seed): tests of bytes use the real interpreter.
+
+The client `warm_python_client.py` tells how a call is sent.
+"""
+
+import atexit
+import functools
+import gc
+import importlib
+import json
+import os
+import random
+import runpy
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+CLIENT = Path(__file__).with_name("warm_python_client.py")
+MODULES = ("open_clip", "pandas", "pyarrow.parquet")
+# variables that Python or a library of MODULES reads when it starts
+AT_START = ("PYTHON", "OMP_", "MKL_", "OPENBLAS_", "TORCH", "CUDA", "CUBLAS", "HF_", "LD_", "KMP_")
+
+
+@functools.cache
+def folder_with_python() -> Path:
+    """A folder for PATH whose `python` asks this process's server, started here if it must be."""
+    folder = Path(tempfile.mkdtemp(prefix="warm-python-"))
+    server = subprocess.Popen(
+        [sys.executable, __file__, str(folder / "socket")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    atexit.register(server.kill)
+    assert server.stdout is not None
+    assert server.stdout.readline() == b"ready\n"
+    client = folder / "python"
+    client.write_text(f"#!{sys.executable} -IS\n{CLIENT.read_text()}")
+    client.chmod(0o755)
+    return folder
+
+
+def serve(address: str) -> None:
+    """Fork a program for each call; returns, in the program, as soon as there is one."""
+    started_with = at_start(os.environ)  # importing torch adds to them
+    for name in MODULES:
+        importlib.import_module(name)
+    gc.freeze()  # or every fork copies those pages, and takes seconds to end
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address)
+    listener.listen()
+    print("ready", flush=True)
+    while True:
+        # standard input ends when whoever started this server is gone
+        ready, _, _ = select.select([listener, sys.stdin], [], [], 1.0)
+        _reap()
+        if sys.stdin in ready:
+            sys.exit()
+        if listener in ready and _accept(listener, started_with):
+            return
+
+
+def _reap() -> None:
+    """Collect the supervisors that have ended."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def _accept(listener: socket.socket, started_with: dict[str, str]) -> bool:
+    """Fork a supervisor, and it the program; True in the program, ready to run."""
+    connection, _ = listener.accept()
+    if os.fork():
+        connection.close()
+        return False
+    listener.close()
+    header, files, _, _ = socket.recv_fds(connection, 4, 3)
+    call = json.loads(_receive(connection, *struct.unpack("!I", header)))
+    if at_start(call["environment"]) != started_with:
+        connection.sendall(b"real")
+        os._exit(0)
+    program = os.fork()
+    if program:
+        _supervise(connection, program)
+    connection.close()
+    _become(call, files)
+    return True
+
+
+def _receive(connection: socket.socket, size: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < size:
+        parts += connection.recv(size - len(parts))
+    return bytes(parts)
+
+
+def at_start(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith(AT_START)}
+
+
+def _supervise(connection: socket.socket, program: int) -> None:
+    """Send the exit status when the program ends; kill it when the client is gone. No return."""
+    ended = os.pidfd_open(program)
+    ready, _, _ = select.select([ended, connection], [], [])
+    if ended not in ready:
+        os.kill(program, signal.SIGKILL)
+    _, status = os.waitpid(program, 0)
+    if ended in ready:
+        connection.sendall(struct.pack("!i", os.waitstatus_to_exitcode(status)))
+    os._exit(0)
+
+
+def _become(call: dict[str, Any], files: list[int]) -> None:
+    """Take the caller's folder, environment, arguments, input and outputs."""
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(call["folder"])
+    os.environ.clear()
+    os.environ.update(call["environment"])
+    sys.argv = ["-m", *call["arguments"]]
+    sys.path[0] = call["folder"]
+    random.seed()  # as an interpreter's start does
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
