@@ -15,7 +15,7 @@ compare: $(STAMP)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/saft compare
 
 test: $(STAMP)
-	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # kills, full disks, damaged artifacts, extreme parameters, planted secrets: all of tests/faults, of
 # which `make test` runs a sample; docs/trust.md says what each of them shows

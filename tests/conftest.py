@@ -1,5 +1,6 @@
 """Small real things for the tests: a tiny CLIP in the real on-disk form, a tiny packed set."""
 
+import gc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,34 @@ def pytest_configure(config: pytest.Config) -> None:
     torch.set_num_threads(1)
 
 
+# files of minutes, most of them by the real dvc: begun last, one would run alone at the end
+LONGEST = (
+    "stages/test_pipeline_run.py",
+    "stages/test_sharing.py",
+    "stages/test_every_plugin_runs.py",
+    "benchmarks/test_acceptance.py",
+    "stages/test_models_run.py",
+    "benchmarks/test_benchmark.py",
+    "evaluation/test_devices.py",
+    "saft/test_check.py",
+    "distributed/test_distributed.py",
+    "repository/test_profiles.py",
+    "saft/test_check_fuzz.py",
+    "saft/test_export_onnx.py",
+    "training/test_validation.py",
+)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What is imported by now stays: no search for garbage, seconds in torch's modules, sees it."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: number for number, name in enumerate(LONGEST)}
+    here = Path(__file__).parent
+    items.sort(key=lambda item: order.get(str(item.path.relative_to(here)), len(order)))
     if torch.cuda.is_available():
         return
     for item in items:
