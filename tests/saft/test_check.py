@@ -13,17 +13,37 @@ from PIL import Image
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+from pipeline.common.params import read_params
 from pipeline.results.seen_classes import training_overlap
 from saft.app import app
 from saft.check import disk, dvc, memory, sets, times
 from saft.check.plan import Plan
 from tests.support.check_project import change, check, problems
+from tests.support.dvc_stages import asked_for
 from tests.support.model_folders import write_model_folder
 from tests.support.project import run
 
 Usage = namedtuple("Usage", "total used free")
 FOLDER = {"source": "imagefolder", "names": None, "classes": None, "images_per_class": None,
           "skip": 0, "size": 32, "resize": "crop"}  # fmt: skip
+
+
+@pytest.fixture
+def asks_dvc() -> None:
+    """For a test in which `saft check` asks DVC itself, as it does for users."""
+
+
+@pytest.fixture(autouse=True)
+def what_dvc_would_say(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a project where nothing has run: all stages that params.yaml asks for. DVC says the same
+    (tests/repository/test_profiles.py), and takes seconds."""
+    if "asks_dvc" not in request.fixturenames:
+        monkeypatch.setattr(dvc, "stages_to_run", _all_stages)
+
+
+def _all_stages() -> dvc.Runs:
+    names = itertools.chain.from_iterable(asked_for(read_params()).values())
+    return dvc.Runs(tuple(names), "", Path(".dvc/cache"), dvc.DEFAULT_LINKS)
 
 
 def with_photographs(folder: Path, classes: dict[str, str]) -> None:
@@ -47,7 +67,7 @@ def findings(part: str) -> dict:
     return json.loads(output)["parts"][part]
 
 
-def test_the_demo_is_fine_and_nothing_is_written(project):
+def test_the_demo_is_fine_and_nothing_is_written(project, asks_dvc):
     before = run(project, "git", "status", "--porcelain", "--ignored", "--", "data")
     text = check(0)
     assert text.endswith("OK\n")
@@ -315,7 +335,7 @@ def test_too_little_memory(project, monkeypatch):
     assert problems() == [evaluation], "with what is advised it fits"
 
 
-def test_dvc_that_cannot_read_its_files(project):
+def test_dvc_that_cannot_read_its_files(project, asks_dvc):
     text = Path("dvc.yaml").read_text()
     Path("dvc.yaml").write_text(text.replace("stages:", "stages: ["))
     try:
@@ -358,7 +378,7 @@ def test_of_the_other_file_only_what_is_needed_runs():
     assert dvc._to_run([names["finetune"]], graph) == []
 
 
-def test_dvc_names_the_stages_without_the_file_and_those_alone_that_are_needed(project):
+def test_dvc_names_the_stages_without_the_file_and_those_alone_that_are_needed(project, asks_dvc):
     stages = dvc.stages_to_run().stages
     assert stages is not None
     assert {"prepare@pairs", "pretrain@small", "model@base", "describe", "finetune", "record",

@@ -67,16 +67,15 @@ def environment() -> dict[str, str]:
     return variables
 
 
-def run(folder: Path, *command: str, status: int = 0, cold: bool = False, **extra: str) -> str:
+def run(folder: Path, *command: str, status: int = 0, server: int = 0, **extra: str) -> str:
     """Run a command in `folder`, insist on its exit status, return its output.
 
     Args:
-        cold: dvc's stages are started as users start them, not as `warm_python` does.
+        server: which one of `warm_python` starts dvc's stages.
         extra: variables of the environment.
     """
     variables = environment()
-    if not cold:
-        variables["PATH"] = f"{folder_with_python()}{os.pathsep}{variables['PATH']}"
+    variables["PATH"] = f"{folder_with_python(server)}{os.pathsep}{variables['PATH']}"
     done = subprocess.run(
         command,
         cwd=folder,

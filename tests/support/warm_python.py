@@ -5,9 +5,9 @@ done them; every `python -m stages.<name>` that dvc starts is forked from it, an
 arguments, environment, folder, input and outputs. Whatever else `python` is called with runs as
 ever, and so does a stage whose environment says something that is read at import (`OMP_*` ...).
 
-What such a stage does not show: that its own imports are complete and cheap (tests/stages has
-tests for that, and `.ci/run` a `make run`), and that its bytes do not depend on the order of a set
-(every fork has the server's hash seed): tests of bytes use the real interpreter.
+What such a stage does not show: that its own imports are complete (`.ci/run` has a `make run` for
+that), and that its bytes do not depend on the order of a set, for every fork has the server's hash
+seed: a test of bytes asks two servers.
 
 The client `warm_python_client.py` tells how a call is sent.
 """
@@ -21,6 +21,7 @@ import os
 import random
 import runpy
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -38,8 +39,12 @@ AT_START = ("PYTHON", "OMP_", "MKL_", "OPENBLAS_", "TORCH", "CUDA", "CUBLAS", "H
 
 
 @functools.cache
-def folder_with_python() -> Path:
-    """A folder for PATH whose `python` asks this process's server, started here if it must be."""
+def folder_with_python(server_number: int = 0) -> Path:
+    """A folder for PATH whose `python` asks a server of this process, started here if it must be.
+
+    Args:
+        server_number: another one is another server, with another hash seed.
+    """
     folder = Path(tempfile.mkdtemp(prefix="warm-python-"))
     server = subprocess.Popen(
         [sys.executable, __file__, str(folder / "socket")],
@@ -47,6 +52,7 @@ def folder_with_python() -> Path:
         stdout=subprocess.PIPE,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(server.kill)
     assert server.stdout is not None
     assert server.stdout.readline() == b"ready\n"
