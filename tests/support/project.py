@@ -75,6 +75,8 @@ def run(folder: Path, *command: str, status: int = 0, server: int = 0, **extra: 
         extra: variables of the environment.
     """
     variables = environment()
+    # else every stage compiles the project's modules once more
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
     variables["PATH"] = f"{folder_with_python(server)}{os.pathsep}{variables['PATH']}"
     done = subprocess.run(
         command,

@@ -50,7 +50,7 @@ def folder_with_python(server_number: int = 0) -> Path:
         [sys.executable, __file__, str(folder / "socket")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=_variables(),
     )
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     atexit.register(server.kill)
@@ -60,6 +60,13 @@ def folder_with_python(server_number: int = 0) -> Path:
     client.write_text(f"#!{sys.executable} -IS\n{CLIENT.read_text()}")
     client.chmod(0o755)
     return folder
+
+
+def _variables() -> dict[str, str]:
+    """What `project.run` sets of AT_START."""
+    variables = os.environ | {"OMP_NUM_THREADS": "1"}
+    variables.pop("PYTHONDONTWRITEBYTECODE", None)
+    return variables
 
 
 def serve(address: str) -> None:
