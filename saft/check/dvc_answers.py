@@ -13,14 +13,15 @@ from dvc.repo import Repo
 def answers() -> dict[str, Any]:
     """cache: folder; links: its cache.type, or None; then either changed: stages that are not as
     the lock has them, and edges: (stage, stage that depends on it), or problem: why not."""
-    with Repo() as repo:
-        known = {"cache": repo.cache.local.path, "links": repo.config["cache"].get("type")}
-        try:
+    known: dict[str, Any] = {"cache": ".dvc/cache", "links": None}
+    try:
+        with Repo() as repo:
+            known = {"cache": repo.cache.local_cache_dir, "links": repo.config["cache"].get("type")}
             changed = list(repo.status())
             edges = [(needed.addressing, one.addressing) for one, needed in repo.index.graph.edges]
-        except DvcException as error:
-            return known | {"problem": str(error)}
-        return known | {"changed": changed, "edges": edges}
+    except DvcException as error:
+        return known | {"problem": str(error)}
+    return known | {"changed": changed, "edges": edges}
 
 
 if __name__ == "__main__":
