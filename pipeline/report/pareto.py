@@ -14,7 +14,14 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
-from pipeline.report.drawing import LONGEST, Draw, model_style
+from pipeline.report.drawing import (
+    LONGEST,
+    Draw,
+    legend,
+    legend_height,
+    model_style,
+    shortened,
+)
 
 # where a label may stand, from its point: offset in typographic points, which end of it is there
 PLACES = (
@@ -26,6 +33,7 @@ PLACES = (
     (14, -14, "left", "top"), (-14, -14, "right", "top"),
     (0, 22, "center", "bottom"), (0, -22, "center", "top"),
 )  # fmt: skip
+MOST_LABELS = 9  # more of them cannot stand beside their points
 FAR = 10  # points from which a label is joined to what it names
 HALF, HALF_OF_RUN = 5, 3  # half the side of a marker's box, in points
 
@@ -58,7 +66,8 @@ def _dominates(one: Point, other: Point) -> bool:
 
 
 def clean_against_robust(points: Sequence[Point], attack: str) -> tuple[Draw, float]:
-    """Every point with its name, and the front; for `drawing.svg`: how to draw it, and its height.
+    """Every point with its name, beside it or in a legend, and the front; for `drawing.svg`: how to
+    draw it, and its height.
 
     Args:
         points: of models, in an order that decides colour and marker.
@@ -78,9 +87,13 @@ def clean_against_robust(points: Sequence[Point], attack: str) -> tuple[Draw, fl
         axes.margins(0.12)
         axes.set(title="Clean against robust; dashed: the Pareto front")
         axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
-        _label(figure, axes, points)
+        if named:
+            _label(figure, axes, points)
+        else:
+            legend(figure)
 
-    return draw, 4.2
+    named = len(points) <= MOST_LABELS
+    return draw, 4.2 + (0 if named else legend_height(len(points)))
 
 
 def _draw_point(axes: Axes, point: Point, index: int) -> None:
@@ -93,6 +106,7 @@ def _draw_point(axes: Axes, point: Point, index: int) -> None:
     axes.plot(
         100 * point.clean, 100 * point.robust, style.marker, color=style.colour, markersize=7,
         markerfacecolor="white" if point.hollow else style.colour, zorder=3,
+        label=shortened(point.title),
     )  # fmt: skip
 
 

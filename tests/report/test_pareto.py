@@ -17,8 +17,8 @@ NAMED = [
 ]
 
 
-def drawn() -> Figure:
-    draw, height = clean_against_robust(NAMED, "worst case")
+def drawn(points: list[Point] = NAMED) -> Figure:
+    draw, height = clean_against_robust(points, "worst case")
     figure = Figure(figsize=(drawing.WIDTH, height), layout="constrained")
     draw(figure)
     return figure
@@ -55,6 +55,16 @@ def test_no_label_covers_another() -> None:
     boxes = [text.get_window_extent() for text in figure.axes[0].texts]
     for number, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[:number])
+
+
+def test_more_points_than_labels_have_room_for_stand_in_a_legend() -> None:
+    points = [Point(f"method {i}", 0.6 + i / 1000, 0.3) for i in range(15)]
+    figure = drawn(points)
+    assert len(figure.axes[0].texts) == 0
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [point.title for point in points]
+    looks = {(line.get_color(), line.get_marker()) for line in figure.axes[0].lines[1:]}
+    assert len(looks) == len(points), "each has a look of its own"
 
 
 def test_same_points_same_bytes() -> None:
