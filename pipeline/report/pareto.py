@@ -20,7 +20,6 @@ from pipeline.report.drawing import (
     legend,
     legend_height,
     model_style,
-    shortened,
 )
 
 # where a label may stand, from its point: offset in typographic points, which end of it is there
@@ -93,7 +92,8 @@ def clean_against_robust(points: Sequence[Point], attack: str) -> tuple[Draw, fl
             legend(figure)
 
     named = len(points) <= MOST_LABELS
-    return draw, 4.2 + (0 if named else legend_height(len(points)))
+    lines = sum(_wrapped(point.title).count("\n") + 1 for point in points)
+    return draw, 4.2 + (0 if named else legend_height(lines + 2))  # columns of unequal height
 
 
 def _draw_point(axes: Axes, point: Point, index: int) -> None:
@@ -106,7 +106,7 @@ def _draw_point(axes: Axes, point: Point, index: int) -> None:
     axes.plot(
         100 * point.clean, 100 * point.robust, style.marker, color=style.colour, markersize=7,
         markerfacecolor="white" if point.hollow else style.colour, zorder=3,
-        label=shortened(point.title),
+        label=_wrapped(point.title),
     )  # fmt: skip
 
 

@@ -79,4 +79,4 @@ def _reached(stages: Iterable[str], edges: Sequence[tuple[str, str]]) -> list[st
 def _reason(text: str) -> str:
     """The first line of a message, the last of a traceback."""
     lines = [line.strip() for line in text.splitlines() if line.strip()] or ["dvc said nothing"]
-    return lines[-1] if lines[0].startswith("Traceback") else lines[0]
+    return lines[-1] if any(line.startswith("Traceback") for line in lines) else lines[0]

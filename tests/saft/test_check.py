@@ -192,7 +192,7 @@ def test_classes_without_descriptions(project):
     (inputs / "some.json").unlink()
 
 
-def test_confusable_classes_and_questions_go_together(project):
+def test_confusable_classes_and_questions_go_together(project, asks_dvc):
     names = {"classes_per_class": 3, "template": "a {}"}
     change(confusions__text={"names": names}, describe__confusions="names")
     [line] = problems()

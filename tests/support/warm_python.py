@@ -84,6 +84,7 @@ def serve(address: str) -> None:
         ready, _, _ = select.select([listener, sys.stdin], [], [], 1.0)
         _reap()
         if sys.stdin in ready:
+            shutil.rmtree(Path(address).parent, ignore_errors=True)
             sys.exit()
         if listener in ready and _accept(listener, started_with):
             return
@@ -121,7 +122,10 @@ def _accept(listener: socket.socket, started_with: dict[str, str]) -> bool:
 def _receive(connection: socket.socket, size: int) -> bytes:
     parts = bytearray()
     while len(parts) < size:
-        parts += connection.recv(size - len(parts))
+        part = connection.recv(size - len(parts))
+        if not part:
+            os._exit(1)  # the client is gone
+        parts += part
     return bytes(parts)
 
 

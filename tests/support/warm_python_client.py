@@ -26,7 +26,9 @@ def main():
     if sys.argv[1:2] == ["-m"] and sys.argv[2:3] and sys.argv[2].startswith("stages."):
         answer = ask(sys.argv[2:])
         if answer != b"real":
-            status = struct.unpack("!i", answer)[0] if answer else 1
+            if not answer:
+                sys.exit("warm_python.py: the server is gone")
+            status = struct.unpack("!i", answer)[0]
             # a program that a signal ended: as the shell says it
             sys.exit(status if status >= 0 else 128 - status)
     os.execv(INTERPRETER, [INTERPRETER, *sys.argv[1:]])
