@@ -14,13 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
-from pipeline.report.drawing import (
-    LONGEST,
-    Draw,
-    legend,
-    legend_height,
-    model_style,
-)
+from pipeline.report.drawing import LONGEST, Draw, legend, legend_height, model_style
 
 # where a label may stand, from its point: offset in typographic points, which end of it is there
 PLACES = (

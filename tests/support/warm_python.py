@@ -1,9 +1,9 @@
 """A `python` that has torch and open_clip imported already, for the stages of tests that run dvc.
 
-Of the seconds of a stage on the tiny profile nine in ten are imports. Here one server process has
-done them; every `python -m stages.<name>` that dvc starts is forked from it, and has the caller's
-arguments, environment, folder, input and outputs. Whatever else `python` is called with runs as
-ever, and so does a stage whose environment says something that is read at import (`OMP_*` ...).
+Most of what a stage does on the tiny profile is to import. Here one server process has done it;
+every `python -m stages.<name>` that dvc starts is forked from it, and has the caller's arguments,
+environment, folder, input and outputs. Whatever else `python` is called with runs as ever, and so
+does a stage whose environment says something that is read at import (`OMP_*` ...).
 
 What such a stage does not show: that its own imports are complete (`.ci/run` has a `make run` for
 that), and that its bytes do not depend on the order of a set, for every fork has the server's hash
@@ -13,6 +13,7 @@ The client `warm_python_client.py` tells how a call is sent.
 """
 
 import atexit
+import contextlib
 import functools
 import gc
 import importlib
@@ -92,11 +93,9 @@ def serve(address: str) -> None:
 
 def _reap() -> None:
     """Collect the supervisors that have ended."""
-    try:
+    with contextlib.suppress(ChildProcessError):  # there is none
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
-    except ChildProcessError:
-        pass
 
 
 def _accept(listener: socket.socket, started_with: dict[str, str]) -> bool:
