@@ -6,7 +6,8 @@ environment, folder, input and outputs. Whatever else `python` is called with ru
 does a stage whose environment says something that is read at import (`OMP_*` ...).
 
 What such a stage does not show: that its own imports are complete (`.ci/run` has a `make run` for
-that), and that its bytes do not depend on the order of a set, for every fork has the server's hash
+that), that its interpreter can be torn down (it ends at once, which saves most of a second), and
+that its bytes do not depend on the order of a set, for every fork has the server's hash
 seed: a test of bytes asks two servers.
 
 The client `warm_python_client.py` tells how a call is sent.
@@ -29,12 +30,16 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 CLIENT = Path(__file__).with_name("warm_python_client.py")
-MODULES = ("open_clip", "pandas", "pyarrow.parquet")
+MODULES = (
+    "open_clip", "pandas", "pyarrow.parquet", "pydantic", "ruamel.yaml", "typer",
+    "jinja2", "matplotlib.figure", "scipy.stats",
+)  # fmt: skip
 # variables that Python or a library of MODULES reads when it starts
 AT_START = ("PYTHON", "OMP_", "MKL_", "OPENBLAS_", "TORCH", "CUDA", "CUBLAS", "HF_", "LD_", "KMP_")
 
@@ -157,7 +162,25 @@ def _become(call: dict[str, Any], files: list[int]) -> None:
     random.seed()  # as an interpreter's start does
 
 
+def _run() -> None:
+    """Run the program, and where it succeeds leave without tearing the interpreter down.
+
+    A failure is left to Python, and so is a program that has a thread to wait for.
+    """
+    try:
+        runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        if ended.code:
+            raise
+    others = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+    if all(thread.daemon for thread in others):
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
 if __name__ == "__main__":
     serve(sys.argv[1])
     del sys.argv[0]
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+    _run()
