@@ -33,7 +33,7 @@ def attacks(context: Context, result: Result) -> None:
             for name in classifiers.NAMES:
                 if name in classifiers.LIBRARY and (native or not library):
                     continue
-                for norm in EPSILON:
+                for norm in context.norms:
                     label = f"{name} {norm} {'native' if native else 'model'}"
                     _attack(context, result, label, encoder, name, norm, native)
 
@@ -49,10 +49,8 @@ def _attack(
 ) -> None:
     """One attack, twice on the device and once on the CPU."""
     try:
-        first, second, cpu = (
-            _run(encoder, name, norm, native, device)
-            for device in (context.device, context.device, CPU)
-        )
+        first, second = (_run(encoder, name, norm, native, context.device) for _ in range(2))
+        cpu = _run(encoder, name, norm, native, CPU) if context.cuda else first
     except Exception as error:  # the other attacks go on
         reason = f"{type(error).__name__}: {str(error)[:160]}"
         context.report.require(False, f"attack {label}: {reason}")

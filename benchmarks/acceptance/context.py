@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -43,6 +43,11 @@ class Context:
     def batch(self) -> int:
         """Images in a training step."""
         return TINY_BATCH if self.tiny else BATCH
+
+    @property
+    def norms(self) -> tuple[Literal["linf", "l2"], ...]:
+        """Norms of the attacks: a tiny run takes one."""
+        return ("linf",) if self.tiny else ("linf", "l2")
 
     def setting(self, batch: int | None = None) -> Setting:
         """The published setting, or a tiny one with the same parts."""

@@ -29,7 +29,7 @@ def methods(context: Context, result: Result) -> None:
     """Two runs with the same bits, a killed and resumed one too, for each method and norm."""
     folder = tiny_folder(context.scratch)
     for method in registry.names("pipeline.methods"):
-        for norm in ("linf",) if method == CLEAN else ("linf", "l2"):
+        for norm in context.norms[:1] if method == CLEAN else context.norms:
             try:
                 result[f"{method} {norm}"] = _method(context, folder, method, norm)
             except Exception as error:  # the other methods go on
@@ -56,7 +56,7 @@ def _method(context: Context, folder: Path, method: str, norm: Any) -> dict[str,
     resumed_rows, resumed_weights = train(context.device, state=checkpoint.load_state(scratch))
     require(resumed_rows == rows[KILLED_AT:], f"{method} {norm}: resumed rows differ")
     require(_equal(weights, resumed_weights), f"{method} {norm}: resumed weights differ")
-    cpu_rows, cpu_weights = train(CPU)
+    cpu_rows, cpu_weights = train(CPU) if context.cuda else (rows, weights)
     expected = cpu_rows[0]["loss"]
     first = abs(rows[0]["loss"] - expected) / (abs(expected) + 1e-6)
     require(first < LOSS_TOLERANCE, f"{method} {norm}: first loss {first:.1e} from the CPU's")

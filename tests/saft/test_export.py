@@ -24,29 +24,20 @@ from saft.export import transformers_folder
 from saft.export.inputs import Inputs, read_inputs
 from saft.export.licences import DatasetLicence
 from saft.export.lineage import digest, read_lock
+from tests.support.built_project import built_project
 from tests.support.exports import export, refused
-from tests.support.project import make, run
+from tests.support.project import SETS
 from tests.support.training_runs import recipe
 
-SETS, ATTACKS = ["digits", "shapes-held-out"], ["pgd", "apgd_ce"]
 KEPT = ("data/models", "data/evaluation", "data/classes", "data/evaluated_classes", "reports")
 TUNED, BASE = "data/models/finetuned/clip", "data/models/base/clip"
-PGD = "data/evaluation/digits/template/pgd/4/finetuned"
+PGD = f"data/evaluation/{SETS[0]}/template/pgd/4/finetuned"
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     """A project in which the real dvc has run everything, on the tiny profile."""
-    folder = make(tmp_path_factory.mktemp("project"))
-    yaml = YAML()
-    values = yaml.load((folder / "params.yaml").read_text())
-    values["evaluate"].update(datasets=SETS, attacks=ATTACKS, images=6, examples=1)
-    values["evaluate"]["checks"]["datasets"] = []
-    values["report"]["examples"] = 1
-    with (folder / "params.yaml").open("w") as stream:
-        yaml.dump(values, stream)
-    run(folder, "dvc", "repro")
-    return folder
+    return built_project(tmp_path_factory)[0]
 
 
 @pytest.fixture
@@ -210,11 +201,11 @@ def test_every_number_on_the_card_is_one_of_the_files(project):
     ):
         assert line in training
     table = section(card, "Results")
-    for name, seen in zip(SETS, ("0 of 10", "0 of 20"), strict=True):
+    for name, seen in zip(SETS, ("0 of 20", "0 of 10"), strict=True):
         base, tuned = (results["datasets"][name][model] for model in ("base", "finetuned"))
         cells = [percent(v) for v in (base["clean"], tuned["clean"])]
         cells += [percent(v) for v in (base["robust"], tuned["robust"])]
-        assert f"| {name} | 6 | {seen} | {' | '.join(cells)} |" in table
+        assert f"| {name} | 10 | {seen} | {' | '.join(cells)} |" in table
     assert f"| {percent(results['mean']['finetuned']['clean'])} |" in table
     for attack, title in (("pgd", "PGD"), ("apgd_ce", "APGD-CE")):
         used = written(PGD.replace("pgd", attack) + "/metrics.json")["options"]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +17,9 @@ from pipeline.clip.folders import MODEL, RECIPE, clip_folder
 from pipeline.clip.model import WEIGHTS_FILE
 from pipeline.cost.files import read_cost
 from pipeline.results.files import evaluation_folder
+from tests.support.built_project import built_project
 from tests.support.dvc_stages import FILES, STAGES_FILE
-from tests.support.project import SETS, environment, make, run, stages_run, wait_for_queue
+from tests.support.project import SETS, environment, run, stages_run, wait_for_queue
 
 LOCKS = [Path(file).with_suffix(".lock") for file in FILES]
 
@@ -58,8 +60,9 @@ TRAINING = {"finetune", "record", *TUNED, "report"}
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A project after its first `dvc repro`, committed, and what that printed."""
-    folder = make(tmp_path_factory.mktemp("project"))
-    output = run(folder, "dvc", "repro")
+    shared, output = built_project(tmp_path_factory)
+    folder = tmp_path_factory.mktemp("project") / "copy"
+    shutil.copytree(shared, folder, symlinks=True)
     run(folder, "git", "add", "-A")
     run(folder, "git", "commit", "-q", "-m", "results")
     return folder, output
