@@ -45,14 +45,14 @@ def replacing_file(path: Path) -> Iterator[Path]:
     Raises:
         UserError: the file system is full.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _partial(path)
-    try:
-        with naming_target(path, partial):
-            yield partial
-            _rename(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with _parents(path):
+        partial = _partial(path)
+        try:
+            with naming_target(path, partial):
+                yield partial
+                _rename(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -63,15 +63,29 @@ def replacing_directory(path: Path) -> Iterator[Path]:
         UserError: the file system is full; another process wrote `path` meanwhile, which is left.
     """
     path = path.resolve() if path.is_symlink() else path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    before, partial = _identity(path), _partial(path)
-    partial.mkdir()
+    with _parents(path):
+        before, partial = _identity(path), _partial(path)
+        partial.mkdir()
+        try:
+            with naming_target(path, partial):
+                yield partial
+                _replace_directory(partial, path, before)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextmanager
+def _parents(path: Path) -> Iterator[None]:
+    """Make the folders that `path` is to lie in; when the block fails, those made here go again."""
+    missing = [folder for folder in path.parents if not folder.exists()]  # the innermost first
     try:
-        with naming_target(path, partial):
-            yield partial
-            _replace_directory(partial, path, before)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        with suppress(OSError):  # something else lies in one by now
+            for folder in missing:
+                folder.rmdir()
+        raise
 
 
 def _replace_directory(partial: Path, path: Path, before: tuple[int, int] | None) -> None:
@@ -101,6 +115,8 @@ def _is_empty(path: Path) -> bool:
 
 def _rename(source: Path, target: Path) -> None:
     """os.replace, also between mounts of one file system and layers of an overlay."""
+    # a process that failed may have removed the folder, which it had made for a target beside this
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.replace(source, target)
     except OSError as error:

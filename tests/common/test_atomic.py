@@ -47,6 +47,32 @@ def test_inside_the_working_folder_nothing_unfinished_is_near_the_target(project
     assert names(project / PARTIALS) == []
 
 
+@pytest.mark.parametrize("in_project", [True, False])
+@pytest.mark.parametrize("replacing", [replacing_file, replacing_directory])
+def test_a_write_that_fails_takes_the_folders_with_it_that_it_made(
+    tmp_path, monkeypatch, replacing, in_project
+):
+    monkeypatch.chdir(tmp_path)
+    if in_project:
+        Path("dvc.yaml").touch()
+    Path("out/there").mkdir(parents=True)
+    for target in ("out/a/b/x", "new/x"):
+        with pytest.raises(ValueError, match="half"), replacing(Path(target)):
+            raise ValueError("half")
+    assert [path for path in names(tmp_path) if path not in ("dvc.yaml", ".scratch")] == ["out"]
+    assert names(tmp_path / "out") == ["there"]
+
+
+@pytest.mark.parametrize("replacing", [replacing_file, replacing_directory])
+def test_one_write_fails_and_another_into_the_same_new_folder_does_not(project, replacing):
+    with replacing(Path("new/whole")) as partial:
+        with pytest.raises(ValueError, match="half"), replacing(Path("new/half")):
+            raise ValueError("half")
+        Path("new").rmdir()  # as the one that made it does
+        (partial / "a" if replacing is replacing_directory else partial).write_text("x")
+    assert names(project / "new") == ["whole"]
+
+
 @pytest.mark.parametrize("inside", [True, False])
 @pytest.mark.parametrize("replacing", ["replacing_file", "replacing_directory"])
 def test_what_a_killed_process_left_goes_with_the_next_write(
@@ -182,7 +208,8 @@ def test_a_full_disk_names_the_target_and_the_file_system(project, monkeypatch, 
     message = str(failure.value)
     assert message.startswith("data/x: ")
     assert f"GB are free on {storage.mount_point(project)}; make room" in message
-    assert names(Path("data")) == names(PARTIALS) == []
+    assert names(PARTIALS) == []
+    assert not Path("data").exists()
 
 
 def test_modes_follow_the_umask(project):
