@@ -10,9 +10,9 @@ import json
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 DEFAULT_LINKS = "reflink,copy"  # dvc's default of cache.type
 FILE = "stages/dvc.yaml:"  # begins the names of stages that run where those of dvc.yaml need them
@@ -38,7 +38,11 @@ def stages_to_run() -> Runs:
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if done.returncode:
         return Runs(None, _reason(done.stderr), Path(".dvc/cache"), DEFAULT_LINKS)
-    answers = json.loads(done.stdout.splitlines()[-1])
+    return runs(json.loads(done.stdout.splitlines()[-1]))
+
+
+def runs(answers: Mapping[str, Any]) -> Runs:
+    """What follows from the answers of `dvc_answers`."""
     links = answers["links"]
     cache = Path(answers["cache"]), ",".join(links) if links else DEFAULT_LINKS
     if "problem" in answers:

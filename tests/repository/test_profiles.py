@@ -1,9 +1,11 @@
-"""The stage graph of every profile, by `dvc repro --dry` in a throw-away copy.
+"""The stage graph of every profile, by `dvc repro --dry` in a throw-away copy, here through DVC's
+Python interface, which saves its start.
 
 `--dry` reads every dependency and in a fresh clone stops at the first one that an earlier stage
 would have made, or that users bring: an empty one stands in for each.
 """
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,14 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from pipeline.common.params import read_params
-from saft.check import dvc
+from saft.check import dvc, dvc_answers
 from saft.use.profiles import rendered
 from tests.support.dvc_stages import ROOT_FILE, STAGES_FILE, asked_for
 from tests.support.project import DEMO, ROOT, make, run
 
 PROFILES = sorted((ROOT / "profiles").glob("*.yaml"))
 RUNNING = "Running stage '"
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:dvc")
 
 
 @pytest.fixture(scope="module")
@@ -32,13 +35,20 @@ def expected(values: dict) -> set[str]:
     return {prefix[file] + stage for file, names in asked_for(values).items() for stage in names}
 
 
-def stand_in(folder: Path) -> None:
-    """Something empty for every output and input that is not there; nothing of another profile."""
+def dry_run(folder: Path, values: dict, *targets: str) -> list[str]:
+    """The stages that `dvc repro --dry` runs under these parameters, in their order."""
+    with (folder / "params.yaml").open("w") as stream:
+        YAML().dump(values, stream)
     run(folder, "git", "clean", "-fdxq", "data")
-    with Repo(str(folder)) as repo:
-        stages = list(repo.index.stages)
-        outputs = [Path(out.fs_path) for stage in stages for out in stage.outs]
-        inputs = [Path(dep.fs_path) for stage in stages for dep in stage.deps]
+    with contextlib.chdir(folder), Repo() as repo:
+        stand_in(folder, list(repo.index.stages))
+        return [stage.addressing for stage in repo.reproduce(list(targets), dry=True)]
+
+
+def stand_in(folder: Path, stages: list[Any]) -> None:
+    """Something empty for every output and input of DVC's `stages` that is not there."""
+    outputs = [Path(out.fs_path) for stage in stages for out in stage.outs]
+    inputs = [Path(dep.fs_path) for stage in stages for dep in stage.deps]
     folders = [*outputs, folder / "data/inputs"]
     inside = [path for path in inputs if any(parent in path.parents for parent in folders)]
     for path in sorted({*outputs, *inside}):
@@ -49,9 +59,11 @@ def stand_in(folder: Path) -> None:
 
 
 def some_of(values: dict) -> dict:
-    """The parameters with two evaluated sets and three models: DVC takes minutes over hundreds of
-    stages that are alike."""
+    """The parameters with two evaluated sets, three models and one attack: DVC takes minutes over
+    hundreds of stages that are alike."""
     evaluate = values["evaluate"]
+    evaluate["attacks"] = evaluate["attacks"][:1]
+    evaluate["epsilons_255"] = evaluate["epsilons_255"][:1]
     tuned = [name for name in evaluate["models"] if name == "finetuned"]
     others = [name for name in evaluate["models"] if name != "finetuned"]
     evaluate["models"] = [*others[:2], *tuned]
@@ -63,13 +75,10 @@ def some_of(values: dict) -> dict:
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda file: file.stem)
 def test_dvc_repro_dry_runs_through_every_stage(checkout, profile):
-    with (checkout / "params.yaml").open("w") as stream:
-        YAML().dump(some_of(YAML(typ="safe", pure=True).load(rendered(profile))), stream)
-    stand_in(checkout)
-    shown = run(checkout, "dvc", "repro", "--dry")
-    ran = [line[len(RUNNING) :].rstrip(":'") for line in shown.splitlines() if RUNNING in line]
-    assert sorted(ran) == sorted(expected(read_params(checkout / "params.yaml")))
-    tuned = "finetuned" in read_params(checkout / "params.yaml")["evaluate"]["models"]
+    values = some_of(YAML(typ="safe", pure=True).load(rendered(profile)))
+    ran = dry_run(checkout, values)
+    assert sorted(ran) == sorted(expected(values))
+    tuned = "finetuned" in values["evaluate"]["models"]
     chain = ("model@base", *(("filter", "embed_training", "finetune", "record") if tuned else ()))
     order = [ran.index(f"{STAGES_FILE}:{name}") for name in chain]
     assert order == sorted(order)
@@ -91,11 +100,7 @@ def test_contrast_questions_need_the_chosen_confusable_classes_alone(
     photos = entry | {"images_per_class": 20}
     params["confusions"] = {"text": {"names": entry}, "images": {"photos": photos}}
     params["describe"] |= {"backend": "openai", "prompts": "contrast", "confusions": chosen}
-    with (checkout / "params.yaml").open("w") as stream:
-        YAML().dump(params, stream)
-    stand_in(checkout)
-    shown = run(checkout, "dvc", "repro", "--dry", f"{STAGES_FILE}:describe")
-    ran = [line[len(RUNNING) :].rstrip(":'") for line in shown.splitlines() if RUNNING in line]
+    ran = dry_run(checkout, params, f"{STAGES_FILE}:describe")
     assert ran[-2:] == [f"{STAGES_FILE}:{stage}", f"{STAGES_FILE}:describe"]
     assert not [name for name in ran if other in name]
     assert set(ran) <= expected(params)
@@ -130,9 +135,9 @@ def test_no_entry_can_have_a_file_in_git_as_its_output(checkout, section, stage,
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda file: file.stem)
 def test_saft_check_sees_the_same_stages(checkout, profile, monkeypatch):
     monkeypatch.chdir(checkout)
-    Path("params.yaml").write_bytes(rendered(profile))
-    runs = dvc.stages_to_run()
+    values = some_of(YAML(typ="safe", pure=True).load(rendered(profile)))
+    with Path("params.yaml").open("w") as stream:
+        YAML().dump(values, stream)
+    runs = dvc.runs(dvc_answers.answers())
     assert runs.problem == ""
-    assert set(runs.stages) == {
-        name for names in asked_for(read_params()).values() for name in names
-    }
+    assert set(runs.stages) == {name for names in asked_for(values).values() for name in names}
