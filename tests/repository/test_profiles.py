@@ -42,15 +42,16 @@ def dry_run(folder: Path, values: dict, *targets: str) -> list[str]:
     run(folder, "git", "clean", "-fdxq", "data")
     with contextlib.chdir(folder), Repo() as repo:
         stand_in(folder, list(repo.index.stages))
-        return [stage.addressing for stage in repo.reproduce(list(targets), dry=True)]
+        ran = repo.reproduce(list(targets), dry=True, run_cache=False)
+        return [stage.addressing for stage in ran]
 
 
 def stand_in(folder: Path, stages: list[Any]) -> None:
     """Something empty for every output and input of DVC's `stages` that is not there."""
     outputs = [Path(out.fs_path) for stage in stages for out in stage.outs]
     inputs = [Path(dep.fs_path) for stage in stages for dep in stage.deps]
-    folders = [*outputs, folder / "data/inputs"]
-    inside = [path for path in inputs if any(parent in path.parents for parent in folders)]
+    folders = {*outputs, folder / "data/inputs"}
+    inside = [path for path in inputs if not folders.isdisjoint(path.parents)]
     for path in sorted({*outputs, *inside}):
         if path.exists():
             continue
