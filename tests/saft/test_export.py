@@ -330,7 +330,7 @@ def test_without_the_base_models_results_the_table_has_the_fine_tuned_models_alo
     tuned = written("reports/metrics.json")["datasets"]["digits"]["finetuned"]
     cells = f"{percent(tuned['clean'])} | {percent(tuned['robust'])}"
     assert "| data set | images | classes trained on | clean | robust |" in card
-    assert f"| digits | 6 | 0 of 10 | {cells} |" in section(card, "Results")
+    assert f"| digits | 10 | 0 of 10 | {cells} |" in section(card, "Results")
     assert "base model →" not in card
     assert "Clean accuracy went" not in card
 
