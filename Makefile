@@ -37,8 +37,8 @@ lint: $(STAMP)
 
 $(STAMP): requirements.lock pyproject.toml
 	@PYTHON="$(PYTHON)" sh scripts/venv.sh $(VENV)
-	@sh scripts/install.sh $(VENV) -r requirements.lock
-	@sh scripts/install.sh $(VENV) --no-deps --editable .
+	sh scripts/install.sh $(VENV) -r requirements.lock
+	sh scripts/install.sh $(VENV) --no-deps --editable .
 	@touch $@
 
 clean:

@@ -1,4 +1,4 @@
-"""Every attack in both norms, on images of the model's size and of a native one."""
+"""Every attack in the norms of the run, on images of the model's size and of a native one."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ SAME_VERDICTS = 0.9  # share: a margin near zero may fall either way
 
 
 def attacks(context: Context, result: Result) -> None:
-    """Twice the same bits; the verdicts of the CPU."""
+    """Twice the same bits; on a GPU, the verdicts of the CPU."""
     encoder = clip.image_encoder(clip.load(tiny_folder(context.scratch)))
     library = importlib.util.find_spec("pyautoattack") is not None
     with _short_library():
@@ -47,7 +47,7 @@ def _attack(
     norm: Any,
     native: bool,
 ) -> None:
-    """One attack, twice on the device and once on the CPU."""
+    """One attack, twice on the device and, where that is a GPU, once on the CPU."""
     try:
         first, second = (_run(encoder, name, norm, native, context.device) for _ in range(2))
         cpu = _run(encoder, name, norm, native, CPU) if context.cuda else first

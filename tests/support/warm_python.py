@@ -41,7 +41,10 @@ MODULES = (
     "jinja2", "matplotlib.figure", "scipy.stats",
 )  # fmt: skip
 # variables that Python or a library of MODULES reads when it starts
-AT_START = ("PYTHON", "OMP_", "MKL_", "OPENBLAS_", "TORCH", "CUDA", "CUBLAS", "HF_", "LD_", "KMP_")
+AT_START = (
+    "PYTHON", "OMP_", "MKL_", "OPENBLAS_", "TORCH", "CUDA", "CUBLAS", "HF_", "LD_", "KMP_",
+    "MPL", "MATPLOTLIBRC", "SCIPY_", "TYPER_", "PYDANTIC_", "FORCE_COLOR", "TERMINAL_WIDTH",
+)  # fmt: skip
 
 
 @functools.cache
