@@ -24,6 +24,15 @@ def project(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(params=[True, False])
+def in_project(request, tmp_path, monkeypatch) -> bool:
+    """Whether the working folder is a project's."""
+    monkeypatch.chdir(tmp_path)
+    if request.param:
+        (tmp_path / "dvc.yaml").touch()
+    return request.param
+
+
 def test_outputs_appear_whole_or_not_at_all(tmp_path):
     (tmp_path / "file").write_text("old")
     with pytest.raises(FileNotFoundError), replacing_file(tmp_path / "file") as partial:
@@ -47,14 +56,8 @@ def test_inside_the_working_folder_nothing_unfinished_is_near_the_target(project
     assert names(project / PARTIALS) == []
 
 
-@pytest.mark.parametrize("in_project", [True, False])
 @pytest.mark.parametrize("replacing", [replacing_file, replacing_directory])
-def test_a_write_that_fails_takes_the_folders_with_it_that_it_made(
-    tmp_path, monkeypatch, replacing, in_project
-):
-    monkeypatch.chdir(tmp_path)
-    if in_project:
-        Path("dvc.yaml").touch()
+def test_a_write_that_fails_takes_the_folders_with_it_that_it_made(tmp_path, replacing, in_project):
     Path("out/there").mkdir(parents=True)
     for target in ("out/a/b/x", "new/x", f"new/b/{'long' * 99}/x"):
         with pytest.raises((ValueError, OSError)), replacing(Path(target)):
@@ -63,14 +66,10 @@ def test_a_write_that_fails_takes_the_folders_with_it_that_it_made(
     assert names(tmp_path / "out") == ["there"]
 
 
-@pytest.mark.parametrize("in_project", [True, False])
 @pytest.mark.parametrize("replacing", [replacing_file, replacing_directory])
 def test_a_write_that_fails_harms_none_into_the_folder_that_it_made(
-    tmp_path, monkeypatch, replacing, in_project
+    tmp_path, replacing, in_project
 ):
-    monkeypatch.chdir(tmp_path)
-    if in_project:
-        Path("dvc.yaml").touch()
     failing = replacing(Path("new/half"))
     failing.__enter__()
     with replacing(Path("new/whole")) as partial:
